@@ -1,0 +1,36 @@
+"""The one exception that commands turn into a one-line message and a non-zero exit."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UnsegError(Exception):
+    """Something the user can put right; the message is one sentence that says how.
+
+    Raised by everything that touches files, configurations or checkpoints. The command line prints it as
+    ``error: <message>`` and exits with status 2; pure tensor functions raise ``ValueError`` instead.
+    """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Suggest the closest known name, as a phrase to append to a message.
+
+    Args:
+        name: what the user wrote.
+        known: the accepted names.
+
+    Returns:
+        ``" Did you mean 'x'?"`` or an empty string when nothing is close.
+
+    >>> nearest("maskcutt", ["maskcut", "tokencut"])
+    " Did you mean 'maskcut'?"
+    """
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def missing_extra(package: str, extra: str) -> UnsegError:
+    """Return the error for an optional dependency that is not installed, naming the pip command."""
+    return UnsegError(f"'{package}' is not installed; install it with: pip install 'unseg-d2[{extra}]'")

@@ -1,0 +1,90 @@
+"""The nouns that travel between the rooms; everything else is a function on them.
+
+Shape legend
+    H, W   height and width of an image in pixels
+    h, w   rows and columns of the patch grid
+    C      feature channels
+    n      number of proposals or instances
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+DepthKind = Literal["metric", "relative", "inverse"]
+
+
+@dataclass(frozen=True)
+class PatchFeatures:
+    """Patch tokens of one image.
+
+    Attributes:
+        tokens: ``(C, h, w)`` float32, not normalised.
+        patch_size: side of a patch in pixels of the (resized) network input.
+        attention: ``(h, w)`` float32 mean [CLS] attention over heads, or ``None`` where the backend has none.
+    """
+
+    tokens: Tensor
+    patch_size: int
+    attention: Tensor | None = None
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns ``(h, w)`` of the patch grid."""
+        return self.tokens.shape[1], self.tokens.shape[2]
+
+
+@dataclass(frozen=True)
+class DepthMap:
+    """Depth of one image and what its numbers mean.
+
+    Attributes:
+        depth: ``(H, W)`` float32.
+        kind: ``metric`` (metres), ``relative`` (far = 1) or ``inverse`` (near is large).
+    """
+
+    depth: Tensor
+    kind: DepthKind
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """What a mask generator finds in one image, on the patch grid, best first.
+
+    Attributes:
+        masks: ``(n, h, w)`` bool.
+        scores: ``(n,)`` float32 in [0, 1].
+        confidence: ``(n, h, w)`` float32 spatial confidence in [0, 1], or ``None``.
+    """
+
+    masks: Tensor
+    scores: Tensor
+    confidence: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.masks.shape[0]
+
+    @staticmethod
+    def empty(grid: tuple[int, int]) -> Proposals:
+        """Return no proposals on a grid of ``(h, w)`` patches."""
+        return Proposals(torch.zeros(0, *grid, dtype=torch.bool), torch.zeros(0))
+
+
+@dataclass(frozen=True)
+class PseudoMask:
+    """One proposal at image size, ready to be written to a label set.
+
+    Attributes:
+        mask: ``(H, W)`` bool at the size of the original image.
+        score: confidence of the whole mask in [0, 1].
+        confidence: ``(h, w)`` float32 in [0, 1] on the patch grid, or ``None``.
+    """
+
+    mask: np.ndarray
+    score: float
+    confidence: np.ndarray | None = None
