@@ -1,0 +1,55 @@
+"""What a feature backend is, and how one is made from a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from fvcore.common.config import CfgNode
+from fvcore.common.registry import Registry
+
+from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.structures import PatchFeatures
+
+FEATURE_BACKENDS = Registry("FEATURE_BACKENDS")
+"""Name to a function ``(cfg) -> FeatureBackend``; the name is the value of ``FEATURES.NAME``."""
+
+
+@runtime_checkable
+class FeatureBackend(Protocol):
+    """Turns square images into patch tokens.
+
+    Attributes:
+        name: what goes into the ``info`` of a label set, e.g. ``"vit/dino_vitb8/key"``.
+        patch_size: side of a patch in pixels of the image that the tokens describe.
+        checksum: sha256 (hex) of everything besides the settings that determines the tokens, such as the weights.
+    """
+
+    name: str
+    patch_size: int
+    checksum: str
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[PatchFeatures]:
+        """Describe a batch of images.
+
+        Args:
+            images: ``(S, S, 3)`` uint8 RGB each, already resized, all of one size.
+
+        Returns:
+            One :class:`PatchFeatures` per image, in order.
+        """
+        ...
+
+
+def build_features(cfg: CfgNode) -> FeatureBackend:
+    """Return the feature backend that ``cfg.FEATURES`` describes.
+
+    Raises:
+        UnsegError: if ``FEATURES.NAME`` is not registered, or the backend cannot be made (e.g. missing weights).
+    """
+    name = cfg.FEATURES.NAME
+    known = sorted(key for key, _ in FEATURE_BACKENDS)
+    if name not in known:
+        raise UnsegError(f"FEATURES.NAME is '{name}', but must be one of {', '.join(known)}.{nearest(name, known)}")
+    return FEATURE_BACKENDS.get(name)(cfg)
