@@ -110,8 +110,8 @@ def _add_data(cfg: CN) -> None:
     cfg.INPUT.FORMAT = "BGR"  # channel order of PIXEL_MEAN and of the network's input
     cfg.INPUT.MASK_FORMAT = "polygon"  # kept for published files; masks are always bit masks here
     cfg.INPUT.CROP = CN({"ENABLED": False})  # Detectron2's random crop; must stay off
-    cfg.INPUT.CROP.TYPE = "relative_range"
-    cfg.INPUT.CROP.SIZE = [0.9, 0.9]
+    cfg.INPUT.CROP.TYPE = "relative_range"  # kept for published files
+    cfg.INPUT.CROP.SIZE = [0.9, 0.9]  # kept for published files
 
     cfg.SYNTHETIC = CN()
     cfg.SYNTHETIC.ROOT = "./datasets/synthetic"  # where scenes are generated on first use
@@ -145,7 +145,9 @@ def _add_model(cfg: CN) -> None:
     cfg.MODEL.RESNETS.NORM = "FrozenBN"  # FrozenBN | BN | SyncBN | GN
     cfg.MODEL.RESNETS.NUM_GROUPS = 1  # groups of the 3x3 convolutions
     cfg.MODEL.RESNETS.WIDTH_PER_GROUP = 64  # bottleneck width
-    cfg.MODEL.RESNETS.STRIDE_IN_1X1 = True  # True: stride in the first 1x1 (MSRA) | False: in the 3x3 (torchvision, DINO)
+    cfg.MODEL.RESNETS.STRIDE_IN_1X1 = (
+        True  # stride in the first 1x1 (MSRA), else in the 3x3 (torchvision, DINO)
+    )
     cfg.MODEL.RESNETS.RES5_DILATION = 1  # must stay 1
     cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 256  # 64 for depth 18 and 34
     cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = 64  # channels of the stem

@@ -46,7 +46,10 @@ def merge(cfg: CfgNode, values: dict[str, Any], where: str) -> None:
         UnsegError: unknown key (with the nearest known one) or wrong type.
     """
     known = dict(_leaves(cfg))
-    for key, _ in _leaves(values):
+    sections = {key.rsplit(".", depth)[0] for key in known for depth in range(1, key.count(".") + 1)}
+    for key, value in _leaves(values):
+        if key in sections:
+            raise UnsegError(f"{key} in {where} is a section and cannot be set to {value!r}; set one of its keys.")
         if key not in known:
             raise UnsegError(f"Unknown key {key} in {where}.{nearest(key, known)}")
     for key, value in _leaves(values):
@@ -64,13 +67,18 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UnsegError(f"There is no configuration file {path}.")
     try:
-        return dict(CfgNode.load_yaml_with_base(str(path), allow_unsafe=False))
+        values = CfgNode.load_yaml_with_base(str(path), allow_unsafe=False)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise UnsegError(f"{path} is not valid YAML{line}: {getattr(error, 'problem', error)}.") from None
     except (FileNotFoundError, AssertionError) as error:
         raise UnsegError(f"The _BASE_ of {path} cannot be read: {error}") from None
+    except TypeError:
+        values = None
+    if not isinstance(values, dict):
+        raise UnsegError(f"{path} is not a mapping of keys to values.")
+    return values
 
 
 def _leaves(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,38 @@
+# `make quickstart` and `make test` need Python 3.10 or newer and the package index, nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUTPUT ?= output/quickstart
+
+.PHONY: quickstart test test-slow lint bench clean
+
+quickstart: $(VENV)/.installed
+	$(BIN)/python tools/self_train.py --config-file configs/quickstart.yaml --images synthetic_train --gt synthetic_val \
+		--rounds 1 --num-workers 2 --output $(OUTPUT)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/maskcut.py
+	$(BIN)/python benchmarks/generation.py
+	$(BIN)/python benchmarks/engines.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+$(VENV)/.installed: setup.py constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	touch $@

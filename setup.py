@@ -1,0 +1,52 @@
+"""Packaging of unseg-d2; tool settings live in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "unseg_d2" / "__init__.py").read_text())[1]
+
+BASE = [
+    "torch>=2.4",
+    "torchvision>=0.19",
+    "timm>=1.0.15",
+    "numpy>=1.26",
+    "scipy>=1.11",
+    "opencv-python-headless>=4.8",
+    "pycocotools>=2.0.8",
+    "fvcore>=0.1.5.post20221221",
+    "Pillow>=10",
+    "tqdm>=4.66",
+    "tensorboard>=2.14",
+    "jinja2>=3.1",
+]
+EXTRAS = {
+    "crf": ["pydensecrf2>=1.1"],  # builds from source: needs a C++ compiler
+    "fast-eval": ["hotcoco>=1.3", "faster-coco-eval>=1.8"],
+    "depth": ["transformers>=4.50"],
+    "ray": ["ray>=2.40"],
+    "app": ["gradio>=5"],
+    "test": ["pytest>=8", "ruff>=0.9", "hotcoco>=1.3", "faster-coco-eval>=1.8"],
+}
+EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+
+setup(
+    name="unseg-d2",
+    version=VERSION,
+    description="Segment objects without a single label: pseudo-masks, a class-agnostic detector, self-training rounds",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["unseg_d2", "unseg_d2.*"]),
+    package_data={"unseg_d2.viz": ["templates/*"]},
+    install_requires=BASE,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["unseg-d2=unseg_d2.cli.main:main"]},
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)

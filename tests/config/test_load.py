@@ -1,0 +1,59 @@
+"""Loading of recipes: what is right is merged, what is wrong is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from unseg_d2.config import get_cfg, load_cfg
+from unseg_d2.errors import UnsegError
+
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "configs").rglob("*.yaml"))
+
+
+def test_overrides_win_over_file_and_file_over_base(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("SOLVER: {MAX_ITER: 7, BASE_LR: 0.5}\nSEED: 3\n")
+    (tmp_path / "recipe.yaml").write_text("_BASE_: base.yaml\nSOLVER: {MAX_ITER: 8}\n")
+    cfg = load_cfg(tmp_path / "recipe.yaml", ["SEED", "4"])
+    assert (cfg.SOLVER.MAX_ITER, cfg.SOLVER.BASE_LR, cfg.SEED) == (8, 0.5, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("SOLVER: {MAX_ITR: 7}", r"Unknown key SOLVER.MAX_ITR in .*Did you mean 'SOLVER.MAX_ITER'\?"),
+        ("SOLVER: {MAX_ITER: many}", r"SOLVER.MAX_ITER in .* is 'many' of type str, but int is expected"),
+        ("SOLVER: 3", r"SOLVER in .* is a section"),
+        ("SOLVER: {MAX_ITER: {DEEPER: 1}}", r"Unknown key SOLVER.MAX_ITER.DEEPER"),
+        ("SOLVER: [", r"is not valid YAML, line \d"),
+        ("_BASE_: nowhere.yaml", r"The _BASE_ of .* cannot be read"),
+        ("- a list", r"is not a mapping of keys"),
+    ],
+)
+def test_mistakes_in_a_file_are_named(tmp_path: Path, text: str, message: str) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(text)
+    with pytest.raises(UnsegError, match=message):
+        load_cfg(recipe)
+
+
+def test_missing_file_and_odd_overrides() -> None:
+    with pytest.raises(UnsegError, match="no configuration file"):
+        load_cfg("nowhere.yaml")
+    with pytest.raises(UnsegError, match="KEY VALUE pairs"):
+        load_cfg(None, ["SEED"])
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_loads(recipe: Path) -> None:
+    assert load_cfg(recipe).is_frozen()
+
+
+def test_every_default_has_a_comment() -> None:
+    """The file of defaults is the reference page of the keys, so none may be bare."""
+    source = (Path(__file__).resolve().parents[2] / "unseg_d2" / "config" / "defaults.py").read_text().splitlines()
+    assignments = [line for line in source if line.strip().startswith("cfg.") and "CN(" not in line]
+    bare = [line for line in assignments if "#" not in line and not line.rstrip().endswith("(")]
+    assert not bare
+    assert get_cfg().MODEL.ROI_HEADS.USE_DROPLOSS is False
