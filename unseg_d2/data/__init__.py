@@ -1,0 +1,1 @@
+"""What lies on disk: images, annotations, data sets and the samples made from them."""
