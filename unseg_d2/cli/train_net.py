@@ -1,0 +1,75 @@
+"""Train a detector, or evaluate one."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from fvcore.common.config import CfgNode
+
+from unseg_d2.cli.common import add_config_arguments
+from unseg_d2.config import load_cfg
+from unseg_d2.detectors.protocol import Engine, select_engine
+from unseg_d2.errors import UnsegError
+from unseg_d2.files import write_json
+from unseg_d2.training.evaluate import check_expected, evaluate_detector
+from unseg_d2.training.table import rounds_table
+from unseg_d2.training.train import train
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the argument parser; it follows Detectron2's ``train_net.py``."""
+    parser = argparse.ArgumentParser(prog="train_net.py", description=__doc__)
+    add_config_arguments(parser)
+    parser.add_argument("--num-gpus", type=int, default=1, help="training processes, one per GPU (or per CPU process)")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
+    parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS on DATASETS.TEST")
+    parser.add_argument("--trust-checkpoint", action="store_true", help="allow pickled objects in MODEL.WEIGHTS")
+    parser.add_argument("--train-dataset", help="replaces DATASETS.TRAIN: name, labels.json or labels.json::images")
+    parser.add_argument("--test-dataset", help="replaces DATASETS.TEST: name, labels.json or labels.json::images")
+    parser.add_argument("--no-segm", action="store_true", help="evaluate boxes only")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train and evaluate as the command line says."""
+    args = parser().parse_args(arguments)
+    cfg = _cfg(args)
+    engine = select_engine(cfg.ENGINE)
+    weights = Path(cfg.MODEL.WEIGHTS)
+    if args.eval_only:
+        if not cfg.MODEL.WEIGHTS:
+            raise UnsegError("--eval-only needs the checkpoint to evaluate: append MODEL.WEIGHTS path/to/model.pth")
+    else:
+        weights = train(engine, cfg, num_processes=args.num_gpus, resume=args.resume)
+    _evaluate(engine, cfg, weights, args.num_gpus)
+
+
+def _cfg(args: argparse.Namespace) -> CfgNode:
+    """Return the recipe with the flags filled in."""
+    cfg = load_cfg(args.config_file, args.opts)
+    cfg.defrost()
+    cfg.MODEL.TRUST_CHECKPOINT |= args.trust_checkpoint
+    cfg.TEST.NO_SEGM |= args.no_segm
+    if args.train_dataset:
+        cfg.DATASETS.TRAIN = (args.train_dataset,)
+    if args.test_dataset:
+        cfg.DATASETS.TEST = (args.test_dataset,)
+    cfg.freeze()
+    return cfg
+
+
+def _evaluate(engine: Engine, cfg: CfgNode, weights: Path, num_processes: int) -> None:
+    """Evaluate on every test set, print the table and check expectations."""
+    rows = []
+    for index, dataset in enumerate(cfg.DATASETS.TEST):
+        output = Path(cfg.OUTPUT_DIR) / "evaluation" / f"{index}_{weights.stem}"
+        figures = evaluate_detector(
+            engine, cfg, weights=str(weights), dataset=dataset, output=output, num_processes=num_processes
+        )
+        write_json(output / "figures.json", {"dataset": dataset, "weights": str(weights), **figures}, indent=1)
+        rows.append((Path(dataset).stem, figures))
+    if rows:
+        print(rounds_table(rows))
+        check_expected(rows[-1][1], cfg.TEST.EXPECTED_RESULTS)

@@ -1,0 +1,1 @@
+"""Training, prediction and self-training rounds, the same for both engines."""

@@ -1,0 +1,224 @@
+"""Self-training: pseudo-masks, a first detector, and rounds that improve it (CutLER, section 3.4).
+
+A round predicts on the unlabelled images, keeps detections above the round's score threshold, merges them with the
+label set before, and trains on the result. Every finished step is recorded in ``rounds.json``; the same command goes
+on after the last one, and a training that was killed goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fvcore.common.config import CfgNode
+
+from unseg_d2.config import load_cfg
+from unseg_d2.config.scaling import scale_to_world_size
+from unseg_d2.data.catalog import load_dataset
+from unseg_d2.detectors.protocol import Engine, select_engine
+from unseg_d2.files import write_json
+from unseg_d2.pseudo.generate import generate_label_set
+from unseg_d2.pseudo.merge import merge_files
+from unseg_d2.training.evaluate import Figures, evaluate_detector, score
+from unseg_d2.training.prediction import predict_to_file
+from unseg_d2.training.state import RunState, Step
+from unseg_d2.training.train import train
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a self-training run is given.
+
+    Attributes:
+        config_file: recipe of the first training; its ``ROUNDS.RECIPE`` names that of the rounds.
+        opts: KEY VALUE overrides, applied to both recipes.
+        output: folder of the run.
+        rounds: self-training rounds after the first training.
+        images: unlabelled images (folder, COCO json or built-in name); annotations in them are ignored.
+        labels: label set to start from instead of making one.
+        ground_truth: data set with annotations to evaluate on; empty evaluates nothing.
+        num_processes: training processes, one per GPU.
+        num_workers: processes that make pseudo-masks.
+    """
+
+    config_file: str
+    opts: tuple[str, ...]
+    output: Path
+    rounds: int
+    images: str
+    labels: str = ""
+    ground_truth: str = ""
+    num_processes: int = 1
+    num_workers: int = 1
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the results depend on, and what does not change when rounds are added."""
+        cfg = self.recipe(0)
+        return {
+            "config": cfg.dump(),
+            "images": self.images,
+            "labels": self.labels,
+            "ground_truth": self.ground_truth,
+            "num_processes": self.num_processes,
+        }
+
+    def recipe(self, round_index: int) -> CfgNode:
+        """Return the configuration of a round, before its inputs are filled in."""
+        first = load_cfg(self.config_file, self.opts)
+        if round_index == 0 or not first.ROUNDS.RECIPE:
+            return first
+        return load_cfg(Path(self.config_file).parent / first.ROUNDS.RECIPE, self.opts)
+
+
+def self_train(plan: Plan) -> list[tuple[str, Figures]]:
+    """Run, or go on with, a self-training run.
+
+    Args:
+        plan: what to do.
+
+    Returns:
+        Name and figures of the pseudo-masks and of every round, where ground truth is given.
+    """
+    return _Run(plan).all_rounds()
+
+
+class _Run:
+    """The state machine: each step asks for its inputs, which makes them first, and records its output."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.first = plan.recipe(0)
+        self.engine: Engine = select_engine(self.first.ENGINE)
+        self.state = RunState(plan.output, {**plan.settings(), "engine": self.engine.name})
+
+    def all_rounds(self) -> list[tuple[str, Figures]]:
+        """Make everything, in order, and return the figures."""
+        rows: list[tuple[str, Figures]] = []
+        self.labels(0)
+        if self.plan.ground_truth and not self.plan.labels:
+            rows.append(("pseudo-masks", self.score_masks()))
+        for round_index in range(self.plan.rounds + 1):
+            self.train(round_index)
+            if self.plan.ground_truth:
+                rows.append((f"round {round_index}", self.evaluate(round_index)))
+        return rows
+
+    def labels(self, round_index: int) -> Path:
+        """Return the label set that a round trains on."""
+        if round_index == 0 and self.plan.labels:
+            return Path(self.plan.labels)
+
+        def generate(folder: Path) -> Path:
+            return generate_label_set(self.first, self.plan.images, folder / "masks", num_workers=self.plan.num_workers)
+
+        def merge(folder: Path) -> Path:
+            thresholds = self.first.ROUNDS.SCORE_THRESHOLDS
+            return merge_files(
+                self.labels(round_index - 1),
+                self.predict(round_index),
+                folder / "labels.json",
+                score_threshold=thresholds[min(round_index, len(thresholds)) - 1],
+                match_iou=self.first.ROUNDS.MATCH_IOU,
+            )
+
+        return self._step(0, "masks", generate) if round_index == 0 else self._step(round_index, "merge", merge)
+
+    def train(self, round_index: int) -> Path:
+        """Return the checkpoint of a round."""
+        labels = self.labels(round_index)
+        weights = self.train(round_index - 1) if round_index else None
+
+        def fit(folder: Path) -> Path:
+            cfg = self._cfg(round_index)
+            cfg.DATASETS.TRAIN = (str(labels),)
+            cfg.OUTPUT_DIR = str(folder)
+            if weights:
+                cfg.MODEL.WEIGHTS = str(weights)
+            cfg.freeze()
+            return train(self.engine, cfg, num_processes=self.plan.num_processes, resume=True)
+
+        return self._step(round_index, "train", fit)
+
+    def predict(self, round_index: int) -> Path:
+        """Return what the detector before a round finds on the unlabelled images."""
+        weights = self.train(round_index - 1)
+        images = self.labels(0)
+
+        def detect(folder: Path) -> Path:
+            cfg = self._cfg(round_index - 1)
+            cfg.TEST.DETECTIONS_PER_IMAGE = self.first.ROUNDS.DETECTIONS_PER_IMAGE
+            cfg.freeze()
+            return predict_to_file(
+                self.engine,
+                cfg,
+                load_dataset(str(images), cfg),
+                weights=str(weights),
+                output=folder / "predictions",
+                num_processes=self.plan.num_processes,
+            )
+
+        return self._step(round_index, "predict", detect)
+
+    def score_masks(self) -> Figures:
+        """Return the figures of the generator itself on the images with ground truth."""
+
+        def compare(folder: Path) -> Path:
+            labels = generate_label_set(
+                self.first, self.plan.ground_truth, folder / "masks_of_ground_truth", num_workers=self.plan.num_workers
+            )
+            records = load_dataset(self.plan.ground_truth, self.first)
+            results = json.loads(labels.read_text())["annotations"]
+            return _write_figures(
+                folder / "figures_masks.json", score(records, results, self.first, self.plan.ground_truth)
+            )
+
+        return json.loads(self._step(0, "score_masks", compare).read_text())
+
+    def evaluate(self, round_index: int) -> Figures:
+        """Return the figures of a round's detector."""
+        weights = self.train(round_index)
+
+        def measure(folder: Path) -> Path:
+            cfg = self._cfg(round_index)
+            cfg.freeze()
+            figures = evaluate_detector(
+                self.engine,
+                cfg,
+                weights=str(weights),
+                dataset=self.plan.ground_truth,
+                output=folder / "evaluation",
+                num_processes=self.plan.num_processes,
+            )
+            return _write_figures(folder / "figures.json", figures)
+
+        return json.loads(self._step(round_index, "evaluate", measure).read_text())
+
+    def _cfg(self, round_index: int) -> CfgNode:
+        """Return a round's recipe for the processes at hand, not frozen."""
+        cfg, _ = scale_to_world_size(self.plan.recipe(round_index), self.plan.num_processes)
+        cfg.defrost()
+        return cfg
+
+    def _step(self, round_index: int, name: str, make: Callable[[Path], Path]) -> Path:
+        """Return the output of a finished step, or make and record it."""
+        done = self.state.find(round_index, name)
+        if done:
+            return self.plan.output / done.output
+        logger.info("round %d: %s", round_index, name)
+        started = time.monotonic()
+        path = make(self.plan.output / f"round{round_index}")
+        output = path.relative_to(self.plan.output).as_posix()
+        self.state.finish(Step(round_index, name, output, round(time.monotonic() - started, 1)))
+        return path
+
+
+def _write_figures(path: Path, figures: Figures) -> Path:
+    write_json(path, figures, indent=1)
+    return path
