@@ -1,0 +1,95 @@
+"""Instance masks drawn on an image.
+
+Shape legend
+    H, W   height and width of the image in pixels
+    n      number of instances
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from unseg_d2.viz.palette import instance_colour
+
+
+def draw_instances(
+    image: np.ndarray,
+    masks: np.ndarray,
+    *,
+    scores: Sequence[float] | None = None,
+    opacity: float = 0.45,
+    outline: bool = True,
+) -> np.ndarray:
+    """Draw every instance as a translucent area with an outline, large ones below small ones.
+
+    Args:
+        image: ``(H, W, 3)`` uint8 RGB; it is not changed.
+        masks: ``(n, H, W)`` bool. The colour of an instance depends on its place ``0 … n-1`` alone.
+        scores: ``n`` numbers written next to the instances, or ``None`` for no text.
+        opacity: of the areas, in [0, 1]; 0 leaves the outlines only.
+        outline: whether to draw outlines.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+
+    Raises:
+        ValueError: if shapes, types or the opacity do not fit.
+    """
+    _check(image, masks, scores, opacity)
+    canvas = image.copy()
+    for index in _largest_first(masks):
+        _fill(canvas, masks[index], instance_colour(index), opacity)
+        if outline:
+            _outline(canvas, masks[index], instance_colour(index))
+    if scores is not None:
+        for index in _largest_first(masks):
+            _write(canvas, masks[index], f"{scores[index]:.2f}", instance_colour(index))
+    return canvas
+
+
+def _check(image: np.ndarray, masks: np.ndarray, scores: Sequence[float] | None, opacity: float) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image must be uint8 of shape (H, W, 3), got {image.dtype} {image.shape}")
+    if masks.dtype != np.bool_ or masks.ndim != 3 or masks.shape[1:] != image.shape[:2]:
+        raise ValueError(f"masks must be bool of shape (n, {image.shape[0]}, {image.shape[1]}), got {masks.shape}")
+    if scores is not None and len(scores) != len(masks):
+        raise ValueError(f"{len(masks)} masks need as many scores, got {len(scores)}")
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity must lie in [0, 1], got {opacity}")
+
+
+def _largest_first(masks: np.ndarray) -> list[int]:
+    """Indices of the non-empty masks in drawing order."""
+    areas = masks.reshape(len(masks), masks.shape[1] * masks.shape[2]).sum(axis=1)
+    return [int(index) for index in np.argsort(-areas, kind="stable") if areas[index] > 0]
+
+
+def _fill(canvas: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], opacity: float) -> None:
+    blended = (1 - opacity) * canvas[mask] + opacity * np.array(colour)
+    canvas[mask] = np.rint(blended).astype(np.uint8)
+
+
+def _line_width(canvas: np.ndarray) -> int:
+    """Two pixels on a 640-pixel image, and in proportion elsewhere."""
+    return max(1, round(max(canvas.shape[:2]) / 320))
+
+
+def _outline(canvas: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(canvas, contours, -1, colour, _line_width(canvas), cv2.LINE_AA)
+
+
+def _write(canvas: np.ndarray, mask: np.ndarray, text: str, colour: tuple[int, int, int]) -> None:
+    """Put a small label at the top left of the mask's box, moved inside the image."""
+    scale = max(canvas.shape[:2]) / 1400
+    (width, height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    left = int(min(columns[0], max(0, canvas.shape[1] - width - 4)))
+    top = int(min(rows[0], max(0, canvas.shape[0] - height - baseline - 4)))
+    cv2.rectangle(canvas, (left, top), (left + width + 4, top + height + baseline + 2), colour, cv2.FILLED)
+    luminance = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
+    ink = (0, 0, 0) if luminance > 120 else (255, 255, 255)
+    cv2.putText(canvas, text, (left + 2, top + height + 2), cv2.FONT_HERSHEY_SIMPLEX, scale, ink, 1, cv2.LINE_AA)
