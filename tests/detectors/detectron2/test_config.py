@@ -1,0 +1,71 @@
+"""The configuration in Detectron2's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fvcore.common.config import CfgNode
+
+pytest.importorskip("detectron2._C", reason="Detectron2 is not installed", exc_type=ImportError)
+import detectron2.config
+
+from unseg_d2.config import get_cfg
+from unseg_d2.detectors.detectron2.config import add_unseg_config, to_detectron2
+
+pytestmark = pytest.mark.detectron2
+
+
+def leaves(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def test_our_defaults_are_those_of_detectron2() -> None:
+    theirs, ours = dict(leaves(detectron2.config.get_cfg())), dict(leaves(get_cfg()))
+    different = {key for key in theirs.keys() & ours.keys() if theirs[key] != ours[key]}
+    assert different == {"SEED", "MODEL.DEVICE"}  # a fixed seed, and auto instead of cuda
+
+
+def test_every_value_of_a_recipe_arrives(small_recipe: Callable[..., CfgNode]) -> None:
+    recipe = small_recipe(MODEL__ROI_HEADS__USE_DROPLOSS=True, SOLVER__WEIGHT_DECAY_BIAS=0.0, ROUNDS__MATCH_IOU=0.4)
+    translated = dict(leaves(to_detectron2(recipe)))
+    changed = {key for key, value in leaves(recipe) if translated[key] != value}
+    assert changed == {"MODEL.ROI_HEADS.NAME", "MODEL.RESNETS.NORM", "MODEL.FPN.NORM"}
+    assert translated["MODEL.ROI_HEADS.NAME"] == "DropLossCascadeROIHeads"
+    assert translated["MODEL.RESNETS.NORM"] == translated["MODEL.FPN.NORM"] == "BN"
+
+
+@pytest.mark.parametrize("name", ["StandardROIHeads", "CustomStandardROIHeads"])
+def test_published_names_of_heads(name: str, small_recipe: Callable[..., CfgNode]) -> None:
+    translated = to_detectron2(small_recipe(MODEL__ROI_HEADS__NAME=name))
+    assert translated.MODEL.ROI_HEADS.NAME == "DropLossStandardROIHeads"
+
+
+def test_what_needs_cuda_is_replaced_on_a_cpu_only(small_recipe: Callable[..., CfgNode]) -> None:
+    options = {"SOLVER__AMP__ENABLED": True, "SOLVER__REFERENCE_WORLD_SIZE": 8}
+    on_cpu = to_detectron2(small_recipe(**options))
+    assert not on_cpu.SOLVER.AMP.ENABLED
+    assert on_cpu.SOLVER.REFERENCE_WORLD_SIZE == 0
+    on_cuda = to_detectron2(small_recipe(**options, MODEL__DEVICE="cuda"))
+    assert on_cuda.SOLVER.AMP.ENABLED
+    assert on_cuda.MODEL.RESNETS.NORM == "SyncBN"
+
+
+def test_extends_the_configuration_of_a_user_of_detectron2(tmp_path: Path) -> None:
+    cfg = detectron2.config.get_cfg()
+    cfg.SEED = 3
+    add_unseg_config(cfg)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "MODEL: {ROI_HEADS: {NAME: CustomCascadeROIHeads, USE_DROPLOSS: True, DROPLOSS_IOU_THRESH: 0.01}}"
+    )
+    cfg.merge_from_file(str(recipe))
+    assert cfg.MODEL.ROI_HEADS.USE_DROPLOSS
+    assert cfg.SEED == 3  # values of theirs stay
+    assert cfg.DATALOADER.COPY_PASTE is False

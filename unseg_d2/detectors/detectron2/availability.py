@@ -1,0 +1,69 @@
+"""Say whether Detectron2 can be used here and, where not, exactly what is missing and how to put it right."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+from pathlib import Path
+
+import torch
+
+TESTED_COMMIT = "02b5c4e2"
+INSTALLATION_GUIDE = "https://detectron2.readthedocs.io/en/latest/tutorials/install.html"
+
+
+@functools.cache
+def availability() -> tuple[bool, str]:
+    """Check that Detectron2 is installed, compiled for the installed torch, and imports.
+
+    Returns:
+        ``(usable, reason)``. The reason is one sentence: which Detectron2 is used, or what is missing or does not
+        match and how to mend it. A failed import leaves nothing of Detectron2 behind in this process.
+    """
+    # A folder that merely is called "detectron2" on the path makes a namespace package, which has no origin.
+    spec = importlib.util.find_spec("detectron2")
+    if spec is None or spec.origin is None:
+        return False, f"Detectron2 is not installed (tested: commit {TESTED_COMMIT}); see {INSTALLATION_GUIDE}"
+    folder = Path(spec.origin).parent
+    try:
+        importlib.import_module("detectron2._C")
+    except ImportError as error:
+        return False, _broken_extension(folder, error)
+    try:
+        version = importlib.import_module("detectron2").__version__
+        for module in ("detectron2.engine", "detectron2.modeling", "detectron2.checkpoint"):
+            importlib.import_module(module)
+    except Exception as error:  # whatever an unknown version of a dependency may raise
+        return False, (
+            f"Detectron2 in {folder} does not import ({type(error).__name__}: {error}); "
+            f"this project is tested with its commit {TESTED_COMMIT}, see {INSTALLATION_GUIDE}"
+        )
+    return True, f"Detectron2 {version} in {folder} with torch {torch.__version__}"
+
+
+def _broken_extension(folder: Path, error: ImportError) -> str:
+    """Explain why ``detectron2._C`` does not import: never compiled, or for another torch or Python."""
+    rebuild = (
+        f"rebuild it against the installed torch with 'pip install --no-build-isolation --force-reinstall --no-deps "
+        f"git+https://github.com/facebookresearch/detectron2@{TESTED_COMMIT}', see {INSTALLATION_GUIDE}"
+    )
+    compiled = sorted(folder.glob("_C*.so")) + sorted(folder.glob("_C*.pyd"))
+    if not compiled:
+        return (
+            f"Detectron2 in {folder} has no compiled part (detectron2._C): it is a bare source folder, "
+            f"perhaps the current directory; run from elsewhere or {rebuild}"
+        )
+    return (
+        f"Detectron2 {_installed_version()} in {folder} was compiled for another torch or Python than the installed "
+        f"torch {torch.__version__} ({compiled[0].name}: {error}); {rebuild}"
+    )
+
+
+def _installed_version() -> str:
+    """Return the version of the installed Detectron2, as pip knows it."""
+    try:
+        return importlib.metadata.version("detectron2")
+    except importlib.metadata.PackageNotFoundError:
+        return "of unknown version"

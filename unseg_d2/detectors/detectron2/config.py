@@ -1,0 +1,76 @@
+"""Translate this project's configuration to Detectron2's, and add its keys to a Detectron2 configuration."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from detectron2.config import CfgNode as Detectron2CfgNode
+from detectron2.config import get_cfg as detectron2_defaults
+from fvcore.common.config import CfgNode
+
+from unseg_d2.config import get_cfg
+
+ROI_HEADS = {
+    "CascadeROIHeads": "DropLossCascadeROIHeads",
+    "CustomCascadeROIHeads": "DropLossCascadeROIHeads",
+    "StandardROIHeads": "DropLossStandardROIHeads",
+    "CustomStandardROIHeads": "DropLossStandardROIHeads",
+}
+
+logger = logging.getLogger(__name__)
+
+
+def add_unseg_config(cfg: CfgNode) -> None:
+    """Add the keys of this project, and those that CutLER added, to a Detectron2 configuration, in place.
+
+    A user of Detectron2 calls this before ``merge_from_file`` in their own ``train_net.py``. Keys that exist already
+    keep their values.
+
+    Args:
+        cfg: what ``detectron2.config.get_cfg()`` returns, perhaps extended by other projects.
+    """
+    _add_missing(cfg, get_cfg())
+
+
+def to_detectron2(cfg: CfgNode) -> Detectron2CfgNode:
+    """Return the Detectron2 configuration that trains and runs a recipe of ours.
+
+    Besides copying every value: ``MODEL.DEVICE: auto`` is resolved, RoI heads become those of this package, mixed
+    precision and synchronised BatchNorm, which need CUDA, are replaced on a CPU, and Detectron2's own rescaling
+    (``SOLVER.REFERENCE_WORLD_SIZE``) is off because the recipe has been rescaled before.
+
+    Args:
+        cfg: recipe; it is not changed.
+    """
+    translated = detectron2_defaults()
+    add_unseg_config(translated)
+    translated.merge_from_other_cfg(cfg)
+    translated.SOLVER.REFERENCE_WORLD_SIZE = 0
+    translated.MODEL.ROI_HEADS.NAME = ROI_HEADS.get(cfg.MODEL.ROI_HEADS.NAME, cfg.MODEL.ROI_HEADS.NAME)
+    if cfg.MODEL.DEVICE == "auto":
+        translated.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+    if not translated.MODEL.DEVICE.startswith("cuda"):
+        _without_cuda(translated)
+    translated.freeze()
+    return translated
+
+
+def _add_missing(cfg: CfgNode, defaults: CfgNode) -> None:
+    """Copy keys that are missing in ``cfg``, recursively."""
+    for key, value in defaults.items():
+        if key not in cfg:
+            cfg[key] = Detectron2CfgNode(value.clone()) if isinstance(value, CfgNode) else value
+        elif isinstance(value, CfgNode):
+            _add_missing(cfg[key], value)
+
+
+def _without_cuda(cfg: Detectron2CfgNode) -> None:
+    """Replace what Detectron2 can do on a GPU only, in place, and say so."""
+    if cfg.SOLVER.AMP.ENABLED:
+        logger.info("Mixed precision needs CUDA: SOLVER.AMP.ENABLED is switched off on this device.")
+        cfg.SOLVER.AMP.ENABLED = False
+    for node in (cfg.MODEL.RESNETS, cfg.MODEL.FPN, cfg.MODEL.ROI_MASK_HEAD, cfg.MODEL.ROI_BOX_HEAD):
+        if node.NORM == "SyncBN":
+            logger.info("Synchronised BatchNorm needs CUDA: BN takes its place on this device.")
+            node.NORM = "BN"

@@ -1,0 +1,184 @@
+"""Detectron2's RoI heads with DropLoss (CutLER, section 3.3) and with masks that are indexed, not copied.
+
+Shapes: B images, R_b sampled regions of image b, G_b its ground truth, K classes.
+
+The heads are stock Detectron2 heads; three hooks are overridden: the construction of the box predictors, the
+classification loss and the sampling of proposals. Every part takes explicit arguments, so the classes serve yacs
+configurations as well as LazyConfig.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec, cat
+from detectron2.modeling import ROI_HEADS_REGISTRY
+from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNOutputLayers, StandardROIHeads
+from detectron2.structures import BitMasks, Instances
+from torch import Tensor, nn
+
+from unseg_d2.detectors.detectron2.lazy_masks import LazyMasks
+from unseg_d2.losses.droploss import classification_loss, droploss_weights, published_references
+
+
+class DropLossOutputLayers(FastRCNNOutputLayers):
+    """Box predictor whose classification loss ignores regions that touch no pseudo ground truth.
+
+    Args:
+        input_shape: shape of the features of one region.
+        droploss_iou_thresh: tau^IoU; a region counts when its predicted box has more IoU than this with a reference.
+        droploss_reference: ``all`` compares with every ground-truth box of the image, ``published`` with the partial
+            set of CutLER's released code.
+        **kwargs: arguments of ``FastRCNNOutputLayers``.
+
+    Raises:
+        ValueError: an unknown reference, or a loss other than the softmax cross entropy.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        input_shape: ShapeSpec,
+        *,
+        droploss_iou_thresh: float = 0.01,
+        droploss_reference: str = "all",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(input_shape, **kwargs)
+        if droploss_reference not in ("all", "published"):
+            raise ValueError(f"DROPLOSS_REFERENCE is 'all' or 'published', not {droploss_reference!r}")
+        if self.use_sigmoid_ce:
+            raise ValueError("DropLoss weights the softmax cross entropy; switch off USE_SIGMOID_CE or USE_DROPLOSS")
+        self.droploss_iou_thresh = droploss_iou_thresh
+        self.droploss_reference = droploss_reference
+        self.targets: list[Instances] | None = None  # set by the heads while they compute a training step
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
+        """Read the arguments from ``MODEL.ROI_HEADS`` and ``MODEL.ROI_BOX_HEAD``."""
+        arguments = super().from_config(cfg, input_shape)
+        arguments["droploss_iou_thresh"] = cfg.MODEL.ROI_HEADS.DROPLOSS_IOU_THRESH
+        arguments["droploss_reference"] = cfg.MODEL.ROI_HEADS.DROPLOSS_REFERENCE
+        return arguments
+
+    def losses(self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]) -> dict[str, Tensor]:
+        """Return Detectron2's losses with the classification loss weighted; the box loss is untouched."""
+        losses = super().losses(predictions, proposals)
+        weights = self.region_weights(predictions, proposals)
+        labels = cat([p.gt_classes for p in proposals])
+        losses["loss_cls"] = classification_loss(predictions[0], labels, weights) * self.loss_weight.get("loss_cls", 1)
+        return losses
+
+    @torch.no_grad()
+    def region_weights(self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]) -> Tensor | None:
+        """Return the weight of every sampled region.
+
+        Args:
+            predictions: logits (sum R_b, K + 1) and box deltas of the regions.
+            proposals: per image, with ``proposal_boxes``, ``gt_classes`` and ``gt_boxes``.
+
+        Returns:
+            float32 (sum R_b,) of 0 and 1, or ``None`` when nothing is dropped.
+
+        Raises:
+            RuntimeError: the predictor does not belong to heads of this module.
+        """
+        if self.droploss_reference == "published":
+            # In the released code, an image without ground truth switches DropLoss off for the batch of stage 0.
+            if not all(p.has("gt_boxes") for p in proposals):
+                return None
+            references = [published_references(p.gt_boxes.tensor) for p in proposals]
+        elif self.targets is None:
+            raise RuntimeError("DropLossOutputLayers needs DropLossCascadeROIHeads or DropLossStandardROIHeads")
+        else:
+            references = [t.gt_boxes.tensor for t in self.targets]
+        pred_boxes = self.predict_boxes_for_gt_classes(predictions, proposals)
+        weights = [droploss_weights(b, r, self.droploss_iou_thresh) for b, r in zip(pred_boxes, references)]
+        return torch.cat(weights)
+
+
+class _PseudoGroundTruth:
+    """What both kinds of heads do differently from Detectron2: show all targets to DropLoss, index masks lazily."""
+
+    def forward(
+        self,
+        images: Any,
+        features: dict[str, Tensor],
+        proposals: list[Instances],
+        targets: list[Instances] | None = None,
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        """Run the heads; the box predictors see all targets for the time of the call."""
+        with _shown(self.box_predictor, targets):
+            return super().forward(images, features, proposals, targets)
+
+    @torch.no_grad()
+    def label_and_sample_proposals(self, proposals: list[Instances], targets: list[Instances]) -> list[Instances]:
+        """Sample regions as Detectron2 does, without a copy of the mask per region."""
+        return super().label_and_sample_proposals(proposals, [_with_lazy_masks(t) for t in targets])
+
+
+@ROI_HEADS_REGISTRY.register()
+class DropLossCascadeROIHeads(_PseudoGroundTruth, CascadeROIHeads):
+    """Cascade R-CNN heads; DropLoss at every stage where ``MODEL.ROI_HEADS.USE_DROPLOSS`` is on."""
+
+    @classmethod
+    def _init_box_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
+        parts = super()._init_box_head(cfg, input_shape)
+        if cfg.MODEL.ROI_HEADS.USE_DROPLOSS:
+            parts["box_predictors"] = [
+                DropLossOutputLayers(cfg, head.output_shape, box2box_transform=stock.box2box_transform)
+                for head, stock in zip(parts["box_heads"], parts["box_predictors"])
+            ]
+        return parts
+
+
+@ROI_HEADS_REGISTRY.register()
+class DropLossStandardROIHeads(_PseudoGroundTruth, StandardROIHeads):
+    """Mask R-CNN heads; DropLoss where ``MODEL.ROI_HEADS.USE_DROPLOSS`` is on."""
+
+    @classmethod
+    def _init_box_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
+        parts = super()._init_box_head(cfg, input_shape)
+        if cfg.MODEL.ROI_HEADS.USE_DROPLOSS:
+            parts["box_predictor"] = DropLossOutputLayers(cfg, parts["box_head"].output_shape)
+        return parts
+
+
+class CustomCascadeROIHeads(DropLossCascadeROIHeads):
+    """The cascade heads under the name in CutLER's configurations."""
+
+
+class CustomStandardROIHeads(DropLossStandardROIHeads):
+    """The Mask R-CNN heads under the name in CutLER's configurations."""
+
+
+# Other projects (CenterNet2, Detic) register heads under the first name; theirs stay.
+for _heads in (CustomCascadeROIHeads, CustomStandardROIHeads):
+    if _heads.__name__ not in ROI_HEADS_REGISTRY:
+        ROI_HEADS_REGISTRY.register(_heads)
+
+
+@contextmanager
+def _shown(box_predictor: nn.Module, targets: list[Instances] | None) -> Iterator[None]:
+    """Hand the targets to the DropLoss predictors below a module and take them away again."""
+    layers = [module for module in box_predictor.modules() if isinstance(module, DropLossOutputLayers)]
+    for layer in layers:
+        layer.targets = targets
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.targets = None
+
+
+def _with_lazy_masks(targets: Instances) -> Instances:
+    """Return the targets with their bit masks in a lazy container; other kinds of masks stay as they are."""
+    if not targets.has("gt_masks") or not isinstance(targets.gt_masks, BitMasks):
+        return targets
+    fields = dict(targets.get_fields())
+    fields["gt_masks"] = LazyMasks.from_bit_masks(fields["gt_masks"])
+    return Instances(targets.image_size, **fields)
