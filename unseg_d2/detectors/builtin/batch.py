@@ -1,0 +1,81 @@
+"""From a list of samples to what the network sees: one padded tensor and the targets.
+
+Shape legend
+    N      images of the batch
+    H, W   height and width, padded to multiples of 32; per image before padding where a single one is meant
+    G      ground-truth instances of one image
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from unseg_d2.data.sample import Sample
+
+SIZE_DIVISIBILITY = 32  # largest stride of the backbone
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Ground truth of one image.
+
+    Attributes:
+        boxes: ``(G, 4)`` float32 xyxy in pixels of the network's input.
+        classes: ``(G,)`` int64 in [0, K).
+        masks: ``(G, H, W)`` bool, not padded.
+    """
+
+    boxes: Tensor
+    classes: Tensor
+    masks: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one step.
+
+    Attributes:
+        images: ``(N, 3, H, W)`` float32, normalised; padding is 0.
+        sizes: height and width of each image before padding.
+        targets: one per image, or ``None`` at test time.
+    """
+
+    images: Tensor
+    sizes: list[tuple[int, int]]
+    targets: list[Targets] | None
+
+
+def make_batch(samples: Sequence[Sample], mean: Tensor, std: Tensor, *, flip_channels: bool, training: bool) -> Batch:
+    """Normalise, pad and stack samples on the device of ``mean``.
+
+    Args:
+        samples: RGB uint8 images ``(3, H, W)`` with their instances.
+        mean, std: ``(3, 1, 1)`` in the network's channel order.
+        flip_channels: the network wants BGR.
+        training: also move the targets.
+    """
+    sizes = [tuple(sample.image.shape[-2:]) for sample in samples]
+    height, width = (_round_up(max(size[side] for size in sizes)) for side in (0, 1))
+    images = mean.new_zeros(len(samples), 3, height, width)
+    for canvas, sample in zip(images, samples):
+        image = sample.image.to(mean.device, non_blocking=True)
+        image = image.flip(0) if flip_channels else image
+        canvas[:, : image.shape[1], : image.shape[2]] = (image - mean) / std
+    targets = [_targets(sample, mean.device) for sample in samples] if training else None
+    return Batch(images, sizes, targets)
+
+
+def _targets(sample: Sample, device: torch.device) -> Targets:
+    boxes = sample.boxes.to(device, non_blocking=True)
+    classes = torch.zeros(len(boxes), dtype=torch.int64, device=device)
+    return Targets(boxes, classes, sample.masks.to(device, non_blocking=True))
+
+
+def _round_up(length: int) -> int:
+    return -(-length // SIZE_DIVISIBILITY) * SIZE_DIVISIBILITY

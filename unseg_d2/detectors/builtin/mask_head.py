@@ -1,0 +1,89 @@
+"""The mask branch (He et al., Mask R-CNN, section 3) and its targets.
+
+Shape legend
+    R      foreground RoIs of all images of the batch
+    K      mask channels: classes, or 1 if class-agnostic
+    M      side of a predicted mask
+    G      ground-truth instances of one image; H, W its height and width
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+from torchvision.ops.misc import Conv2dNormActivation
+
+from unseg_d2.detectors.builtin.backbone import get_norm
+
+
+class MaskHead(nn.Sequential):
+    """3x3 convolutions, one up-sampling and one prediction per pixel.
+
+    Args:
+        in_channels: channels of the pooled features.
+        num_masks: K.
+        num_conv: number of 3x3 convolutions.
+        conv_dim: their width.
+        norm: normalisation after each of them, "" or "GN".
+    """
+
+    def __init__(self, in_channels: int, num_masks: int, num_conv: int, conv_dim: int, norm: str = "") -> None:
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        for number in range(1, num_conv + 1):
+            layers[f"mask_fcn{number}"] = Conv2dNormActivation(
+                in_channels, conv_dim, kernel_size=3, norm_layer=get_norm(norm), inplace=True
+            )
+            in_channels = conv_dim
+        layers["deconv"] = nn.ConvTranspose2d(in_channels, conv_dim, kernel_size=2, stride=2)
+        layers["deconv_relu"] = nn.ReLU(inplace=True)
+        layers["predictor"] = nn.Conv2d(conv_dim, num_masks, kernel_size=1)
+        super().__init__(layers)
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.predictor.weight, std=0.001)
+
+
+def mask_targets(masks: Tensor, boxes: Tensor, index: Tensor, size: int) -> Tensor:
+    """Crop ground-truth masks to RoIs and resample them.
+
+    Each RoI points at its mask, so the masks are not copied once per RoI.
+
+    Args:
+        masks: ``(G, H, W)`` bool of one image.
+        boxes: ``(R, 4)`` RoIs of this image, xyxy in pixels.
+        index: ``(R,)`` which mask each RoI is cropped from.
+        size: M.
+
+    Returns:
+        ``(R, M, M)`` float32 of 0 and 1: where at least half of the cell is covered.
+    """
+    rois = torch.cat([index[:, None].to(boxes), boxes], dim=1)
+    crops = roi_align(masks[:, None].to(boxes.dtype), rois, size, 1.0, sampling_ratio=0, aligned=True)
+    return (crops[:, 0] >= 0.5).to(boxes.dtype)
+
+
+def mask_loss(logits: Tensor, classes: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean binary cross entropy over RoIs and pixels.
+
+    Args:
+        logits: ``(R, K, M, M)``.
+        classes: ``(R,)`` int64 in [0, K); selects the mask channel unless there is only one.
+        targets: ``(R, M, M)`` in [0, 1].
+    """
+    if len(logits) == 0:
+        return logits.sum() * 0.0
+    return F.binary_cross_entropy_with_logits(select_masks(logits, classes).float(), targets)
+
+
+def select_masks(logits: Tensor, classes: Tensor) -> Tensor:
+    """Return ``(R, M, M)``: of ``(R, K, M, M)`` the channel of each RoI's class, or the only one."""
+    if logits.shape[1] == 1:
+        return logits[:, 0]
+    return logits[torch.arange(len(logits), device=logits.device), classes]

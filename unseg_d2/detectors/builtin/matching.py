@@ -1,0 +1,69 @@
+"""Which ground truth an anchor or a proposal belongs to, and which of them enter the loss.
+
+Shape legend
+    G   ground-truth boxes of one image
+    R   anchors or proposals of the same image
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou
+
+IGNORE = -1
+
+
+def match_boxes(
+    gt_boxes: Tensor,
+    boxes: Tensor,
+    thresholds: Sequence[float],
+    labels: Sequence[int],
+    *,
+    keep_best: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Match each box with the ground-truth box of largest IoU.
+
+    Args:
+        gt_boxes: ``(G, 4)`` xyxy.
+        boxes: ``(R, 4)`` xyxy.
+        thresholds: ascending IoUs that separate the intervals.
+        labels: label of each interval, one more than thresholds: 1 foreground, 0 background, -1 ignored.
+        keep_best: make the boxes closest to each ground truth foreground whatever their IoU (RPN).
+
+    Returns:
+        ``(R,)`` index of the matched ground truth (0 where there is none) and ``(R,)`` int64 label.
+    """
+    if len(gt_boxes) == 0 or len(boxes) == 0:
+        index = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
+        return index, torch.full_like(index, labels[0])
+    iou = box_iou(gt_boxes, boxes).nan_to_num_()
+    best, index = iou.max(dim=0)
+    interval = torch.bucketize(best, best.new_tensor(thresholds), right=True)
+    label = torch.tensor(labels, device=boxes.device)[interval]
+    if keep_best:
+        closest = (iou == iou.amax(dim=1, keepdim=True)).any(dim=0)
+        label = label.masked_fill(closest, 1)
+    return index, label
+
+
+def sample_labels(is_foreground: Tensor, is_background: Tensor, number: int, positive_fraction: float) -> Tensor:
+    """Draw a random subset, as many foreground boxes as allowed, the rest background.
+
+    Args:
+        is_foreground: ``(R,)`` bool.
+        is_background: ``(R,)`` bool.
+        number: size of the subset; fewer when there are not enough candidates.
+        positive_fraction: largest share of foreground.
+
+    Returns:
+        Indices of the subset, foreground first, each part in random order.
+    """
+    positive, negative = is_foreground.nonzero()[:, 0], is_background.nonzero()[:, 0]
+    num_positive = min(len(positive), int(number * positive_fraction))
+    num_negative = min(len(negative), number - num_positive)
+    chosen_positive = torch.randperm(len(positive), device=positive.device)[:num_positive]
+    chosen_negative = torch.randperm(len(negative), device=negative.device)[:num_negative]
+    return torch.cat([positive[chosen_positive], negative[chosen_negative]])

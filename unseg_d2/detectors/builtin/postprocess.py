@@ -1,0 +1,88 @@
+"""From detections on the network's input to boxes and masks on the original image.
+
+Shape legend
+    n      detections of one image
+    M      side of a predicted mask
+    H, W   height and width of the original image
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pycocotools import mask as mask_codec
+from torch import Tensor
+
+from unseg_d2.detectors.builtin.box_coder import clip_boxes, is_nonempty
+from unseg_d2.detectors.builtin.roi_heads import Detections
+
+CHUNK_PIXELS = 64 * 1024**2  # pixels pasted at once on an accelerator
+
+
+def rescale_detections(
+    detections: Detections, input_size: tuple[int, int], output_size: tuple[int, int]
+) -> Detections:
+    """Scale boxes from the network's input to the original image, and drop those without area there.
+
+    Args:
+        detections: in pixels of the network's input.
+        input_size: its height and width.
+        output_size: height and width of the original image.
+    """
+    scale_y, scale_x = output_size[0] / input_size[0], output_size[1] / input_size[1]
+    boxes = detections.boxes * detections.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
+    boxes = clip_boxes(boxes, boxes.new_tensor([output_size[1], output_size[0]] * 2))
+    keep = is_nonempty(boxes)
+    masks = None if detections.masks is None else detections.masks[keep]
+    return Detections(boxes[keep], detections.scores[keep], detections.classes[keep], masks)
+
+
+def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float = 0.5) -> Tensor:
+    """Sample each mask at the pixel centres of the image, without rounding its box.
+
+    Args:
+        masks: ``(n, M, M)`` probabilities on the box.
+        boxes: ``(n, 4)`` xyxy in pixels of the image.
+        height, width: size of the image.
+        threshold: probability from which a pixel belongs to the object.
+
+    Returns:
+        ``(n, H, W)`` bool.
+    """
+    pasted = torch.zeros(len(masks), height, width, dtype=torch.bool, device=masks.device)
+    if masks.device.type == "cpu":
+        # One by one, because on a CPU the pixels outside the box cost more than the loop.
+        windows = torch.cat([(boxes[:, :2] - 1).floor(), (boxes[:, 2:] + 1).ceil()], dim=1)
+        windows = clip_boxes(windows, windows.new_tensor([width, height, width, height])).int().tolist()
+        for number, (x0, y0, x1, y1) in enumerate(windows):
+            part = slice(number, number + 1)
+            probability = _sample(masks[part], boxes[part], (x0, y0, x1, y1))
+            pasted[number, y0:y1, x0:x1] = probability[0] >= threshold
+        return pasted
+    chunk = max(1, CHUNK_PIXELS // (height * width))
+    for start in range(0, len(masks), chunk):
+        part = slice(start, start + chunk)
+        pasted[part] = _sample(masks[part], boxes[part], (0, 0, width, height)) >= threshold
+    return pasted
+
+
+def encode_masks(masks: Tensor) -> list[dict]:
+    """Return the compressed run-length encoding of masks ``(n, H, W)`` bool, with ``counts`` as text."""
+    if len(masks) == 0:
+        return []
+    # COCO counts column by column, so a transposed copy is already in its order.
+    columns = masks.transpose(1, 2).contiguous().to(device="cpu", dtype=torch.uint8).numpy()
+    rles = mask_codec.encode(columns.transpose(2, 1, 0))
+    return [{"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")} for rle in rles]
+
+
+def _sample(masks: Tensor, boxes: Tensor, window: tuple[int, int, int, int]) -> Tensor:
+    """Bilinear samples ``(n, y1 - y0, x1 - x0)`` of the masks at the pixel centres of a window."""
+    x0, y0, x1, y1 = window
+    x = torch.arange(x0, x1, device=boxes.device, dtype=torch.float32) + 0.5
+    y = torch.arange(y0, y1, device=boxes.device, dtype=torch.float32) + 0.5
+    x = (x - boxes[:, 0:1]) / (boxes[:, 2:3] - boxes[:, 0:1]) * 2 - 1
+    y = (y - boxes[:, 1:2]) / (boxes[:, 3:4] - boxes[:, 1:2]) * 2 - 1
+    shape = (len(masks), y.shape[1], x.shape[1])
+    grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=3)
+    return F.grid_sample(masks[:, None], grid.to(masks.dtype), align_corners=False)[:, 0]

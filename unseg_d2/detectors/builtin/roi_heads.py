@@ -1,0 +1,282 @@
+"""Box and mask branches on the proposals: Cascade R-CNN with any number of stages, DropLoss included.
+
+One stage is the ordinary Mask R-CNN head; three are the cascade (Cai and Vasconcelos, Cascade R-CNN, section 4).
+
+Shape legend
+    R   RoIs of all images of the batch, one image after the other
+    N   images
+    G   ground-truth instances of one image
+    K   classes; label K is the background
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unseg_d2.detectors.builtin.batch import Targets
+from unseg_d2.detectors.builtin.box_coder import clip_boxes, is_nonempty
+from unseg_d2.detectors.builtin.box_head import BoxHead, BoxPredictor, box_regression_loss, select_detections
+from unseg_d2.detectors.builtin.mask_head import MaskHead, mask_loss, mask_targets, select_masks
+from unseg_d2.detectors.builtin.matching import match_boxes, sample_labels
+from unseg_d2.detectors.builtin.roi_pool import PyramidRoIAlign
+from unseg_d2.losses.droploss import classification_loss, droploss_weights, published_references
+
+
+@dataclass(frozen=True)
+class RoIs:
+    """Regions of a batch and, in training, what they should become.
+
+    Attributes:
+        boxes: ``(R, 4)`` xyxy in pixels of the network's input.
+        counts: RoIs of each image; their sum is R.
+        labels: ``(R,)`` int64 class in [0, K], K for background; training only.
+        gt_index: ``(R,)`` matched instance within its image (0 where the image has none); training only.
+        gt_boxes: ``(R, 4)`` box of that instance (zeros where the image has none); training only.
+    """
+
+    boxes: Tensor
+    counts: list[int]
+    labels: Tensor | None = None
+    gt_index: Tensor | None = None
+    gt_boxes: Tensor | None = None
+
+    def image_index(self) -> Tensor:
+        """Return ``(R,)`` int64, the image of each RoI."""
+        counts = torch.tensor(self.counts, device=self.boxes.device)
+        return torch.repeat_interleave(torch.arange(len(self.counts), device=self.boxes.device), counts)
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What is found in one image, best first, in pixels of the network's input.
+
+    Attributes:
+        boxes: ``(n, 4)`` float32 xyxy.
+        scores: ``(n,)`` float32 in [0, 1].
+        classes: ``(n,)`` int64.
+        masks: ``(n, M, M)`` float32 probabilities on the box, or ``None`` without a mask branch.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    classes: Tensor
+    masks: Tensor | None = None
+
+
+class RoIHeads(nn.Module):
+    """Refine, classify and segment proposals.
+
+    Args:
+        box_pool: pools the features of the box branch.
+        box_head: one per stage.
+        box_predictor: one per stage.
+        mask_pool, mask_head: the mask branch, ``None`` for boxes only.
+        iou_thresholds: per stage, the IoU from which an RoI is foreground.
+        num_classes: K.
+        batch_size_per_image, positive_fraction: sampling of the proposals in training.
+        append_ground_truth: add the ground-truth boxes to the proposals in training.
+        smooth_l1_beta: of the box loss; 0 is the L1 loss.
+        box_loss_weight: factor on the box loss.
+        droploss_iou_threshold: tau^IoU, or ``None`` for the plain classification loss.
+        droploss_reference: "all" compares with every box of the image, "published" as CutLER's released code does.
+        score_thresh, nms_thresh, topk: see :func:`~unseg_d2.detectors.builtin.box_head.select_detections`.
+    """
+
+    def __init__(
+        self,
+        box_pool: PyramidRoIAlign,
+        box_head: Sequence[BoxHead],
+        box_predictor: Sequence[BoxPredictor],
+        mask_pool: PyramidRoIAlign | None,
+        mask_head: MaskHead | None,
+        *,
+        iou_thresholds: Sequence[float],
+        num_classes: int,
+        batch_size_per_image: int = 512,
+        positive_fraction: float = 0.25,
+        append_ground_truth: bool = True,
+        smooth_l1_beta: float = 0.0,
+        box_loss_weight: float = 1.0,
+        droploss_iou_threshold: float | None = None,
+        droploss_reference: str = "all",
+        score_thresh: float = 0.05,
+        nms_thresh: float = 0.5,
+        topk: int = 100,
+    ) -> None:
+        super().__init__()
+        self.box_pool, self.box_head = box_pool, nn.ModuleList(box_head)
+        self.box_predictor = nn.ModuleList(box_predictor)
+        self.mask_pool, self.mask_head = mask_pool, mask_head
+        self.iou_thresholds = tuple(iou_thresholds)
+        self.num_classes = num_classes
+        self.batch_size_per_image, self.positive_fraction = batch_size_per_image, positive_fraction
+        self.append_ground_truth = append_ground_truth
+        self.smooth_l1_beta, self.box_loss_weight = smooth_l1_beta, box_loss_weight
+        self.droploss_iou_threshold, self.droploss_reference = droploss_iou_threshold, droploss_reference
+        self.selection: dict[str, Any] = {"score_thresh": score_thresh, "nms_thresh": nms_thresh, "topk": topk}
+
+    def forward(
+        self,
+        features: Sequence[Tensor],
+        proposals: Sequence[Tensor],
+        sizes: Sequence[tuple[int, int]],
+        targets: Sequence[Targets],
+    ) -> dict[str, Tensor]:
+        """Return the losses of a batch: ``loss_cls`` and ``loss_box_reg`` per stage, and ``loss_mask``.
+
+        Args:
+            features: one ``(N, C, h, w)`` map per level.
+            proposals: per image ``(P, 4)`` boxes.
+            sizes: height and width of each image.
+            targets: ground truth of each image.
+        """
+        sampled = rois = self.sample(proposals, targets)
+        losses, stages = {}, len(self.box_head)
+        for stage in range(stages):
+            logits, deltas = self._run_stage(features, rois, stage)
+            boxes = self.box_predictor[stage].coder.decode(deltas.detach(), rois.boxes)
+            suffix = f"_stage{stage}" if stages > 1 else ""
+            for name, loss in self._box_losses(logits, deltas, boxes, rois, targets, stage).items():
+                losses[name + suffix] = loss
+            if stage + 1 < stages:
+                rois = self._next_rois(boxes, rois, sizes, targets, stage + 1)
+        if self.mask_head is not None:
+            losses["loss_mask"] = self._mask_loss(features, sampled, targets)
+        return losses
+
+    @torch.no_grad()
+    def predict(
+        self, features: Sequence[Tensor], proposals: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+    ) -> list[Detections]:
+        """Return the detections of each image: scores averaged over the stages, boxes of the last one."""
+        rois = RoIs(torch.cat(list(proposals)), [len(boxes) for boxes in proposals])
+        limits = _limits(sizes, rois)
+        stages, mean_scores = len(self.box_head), 0.0
+        for stage in range(stages):
+            logits, deltas = self._run_stage(features, rois, stage)
+            boxes = self.box_predictor[stage].coder.decode(deltas, rois.boxes)
+            mean_scores = mean_scores + logits.float().softmax(dim=1)
+            if stage + 1 < stages:
+                rois = replace(rois, boxes=clip_boxes(boxes, limits))
+        mean_scores = mean_scores * (1.0 / stages)
+        per_image = zip(boxes.split(rois.counts), mean_scores.split(rois.counts), sizes)
+        found = [Detections(*select_detections(*image, **self.selection)) for image in per_image]
+        return found if self.mask_head is None else self._with_masks(features, found)
+
+    @torch.no_grad()
+    def sample(self, proposals: Sequence[Tensor], targets: Sequence[Targets]) -> RoIs:
+        """Draw the RoIs of one training step: foreground first, each part in random order."""
+        chosen = []
+        for boxes, target in zip(proposals, targets):
+            boxes = torch.cat([boxes, target.boxes]) if self.append_ground_truth else boxes
+            rois = self._label([boxes], [target], self.iou_thresholds[0])
+            index = sample_labels(
+                rois.labels < self.num_classes,
+                rois.labels == self.num_classes,
+                self.batch_size_per_image,
+                self.positive_fraction,
+            )
+            chosen.append((boxes[index], rois.labels[index], rois.gt_index[index], rois.gt_boxes[index]))
+        boxes, labels, gt_index, gt_boxes = (torch.cat(column) for column in zip(*chosen))
+        return RoIs(boxes, [len(image[0]) for image in chosen], labels, gt_index, gt_boxes)
+
+    def _label(self, boxes: Sequence[Tensor], targets: Sequence[Targets], iou_threshold: float) -> RoIs:
+        """Match the boxes of each image with its ground truth."""
+        columns = []
+        for image_boxes, target in zip(boxes, targets):
+            index, foreground = match_boxes(target.boxes, image_boxes, (iou_threshold,), (0, 1))
+            if len(target.boxes):
+                labels, gt_boxes = target.classes[index], target.boxes[index]
+            else:
+                labels, gt_boxes = index, torch.zeros_like(image_boxes)
+            columns.append((labels.masked_fill(foreground == 0, self.num_classes), index, gt_boxes))
+        labels, index, gt_boxes = (torch.cat(column) for column in zip(*columns))
+        return RoIs(torch.cat(list(boxes)), [len(image_boxes) for image_boxes in boxes], labels, index, gt_boxes)
+
+    @torch.no_grad()
+    def _next_rois(
+        self, boxes: Tensor, rois: RoIs, sizes: Sequence[tuple[int, int]], targets: Sequence[Targets], stage: int
+    ) -> RoIs:
+        """Turn the boxes of one stage into the labelled RoIs of the next."""
+        boxes = clip_boxes(boxes, _limits(sizes, rois))
+        per_image = [image_boxes[is_nonempty(image_boxes)] for image_boxes in boxes.split(rois.counts)]
+        return self._label(per_image, targets, self.iou_thresholds[stage])
+
+    def _run_stage(self, features: Sequence[Tensor], rois: RoIs, stage: int) -> tuple[Tensor, Tensor]:
+        pooled = self.box_pool(features, rois.boxes, rois.image_index())
+        if self.training and len(self.box_head) > 1:
+            # The stages' losses are added; the gradient of the shared features is their average.
+            pooled = ScaleGradient.apply(pooled, 1.0 / len(self.box_head))
+        return self.box_predictor[stage](self.box_head[stage](pooled))
+
+    def _box_losses(
+        self, logits: Tensor, deltas: Tensor, boxes: Tensor, rois: RoIs, targets: Sequence[Targets], stage: int
+    ) -> dict[str, Tensor]:
+        weights = self._droploss(boxes, rois, targets, stage)
+        coder, beta = self.box_predictor[stage].coder, self.smooth_l1_beta
+        loss_box = box_regression_loss(deltas, rois.boxes, rois.gt_boxes, rois.labels, coder, self.num_classes, beta)
+        return {
+            "loss_cls": classification_loss(logits.float(), rois.labels, weights),
+            "loss_box_reg": loss_box * self.box_loss_weight,
+        }
+
+    def _droploss(self, boxes: Tensor, rois: RoIs, targets: Sequence[Targets], stage: int) -> Tensor | None:
+        """Weights ``(R,)`` of the classification loss, or ``None`` where nothing is dropped."""
+        if self.droploss_iou_threshold is None:
+            return None
+        references = [target.boxes for target in targets]
+        if self.droploss_reference == "published":
+            if stage == 0 and any(len(target.boxes) == 0 for target in targets):
+                return None  # the released code drops nothing from a batch with an empty image, in the first stage
+            references = [published_references(image) for image in rois.gt_boxes.split(rois.counts)]
+        boxes = self._own_class(boxes, rois.labels)
+        per_image = zip(boxes.split(rois.counts), references)
+        return torch.cat([droploss_weights(*image, self.droploss_iou_threshold) for image in per_image])
+
+    def _own_class(self, boxes: Tensor, labels: Tensor) -> Tensor:
+        """Of class-specific boxes ``(R, 4K)`` the one of the RoI's class; background takes the last class's."""
+        boxes = boxes.view(len(labels), -1, 4)
+        chosen = labels.clamp(max=boxes.shape[1] - 1)
+        return boxes[torch.arange(len(labels), device=labels.device), chosen]
+
+    def _mask_loss(self, features: Sequence[Tensor], rois: RoIs, targets: Sequence[Targets]) -> Tensor:
+        foreground = (rois.labels < self.num_classes).nonzero()[:, 0]
+        image, boxes, index = rois.image_index()[foreground], rois.boxes[foreground], rois.gt_index[foreground]
+        logits = self.mask_head(self.mask_pool(features, boxes, image))
+        wanted = [
+            mask_targets(target.masks, boxes[image == number], index[image == number], logits.shape[-1])
+            for number, target in enumerate(targets)
+        ]
+        return mask_loss(logits, rois.labels[foreground], torch.cat(wanted))
+
+    def _with_masks(self, features: Sequence[Tensor], found: Sequence[Detections]) -> list[Detections]:
+        rois = RoIs(torch.cat([image.boxes for image in found]), [len(image.boxes) for image in found])
+        logits = self.mask_head(self.mask_pool(features, rois.boxes, rois.image_index()))
+        masks = select_masks(logits, torch.cat([image.classes for image in found])).float().sigmoid()
+        return [replace(image, masks=part) for image, part in zip(found, masks.split(rois.counts))]
+
+
+class ScaleGradient(torch.autograd.Function):
+    """The identity, whose gradient is multiplied by a constant."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
+        """Return ``x``."""
+        ctx.scale = scale
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Scale the gradient."""
+        return gradient * ctx.scale, None
+
+
+def _limits(sizes: Sequence[tuple[int, int]], rois: RoIs) -> Tensor:
+    """Return ``(R, 4)``: width, height, width, height of each RoI's image."""
+    limits = rois.boxes.new_tensor([[width, height, width, height] for height, width in sizes])
+    return limits[rois.image_index()]

@@ -1,0 +1,197 @@
+"""Region proposal network (Ren et al., Faster R-CNN, section 3) with Detectron2's numerics.
+
+Shape legend
+    N      images
+    A      anchors of one image over all levels; a, anchors per position
+    R      proposals of one image
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from fvcore.common.config import CfgNode
+from torch import Tensor, nn
+from torchvision.models.detection.rpn import RPNHead
+from torchvision.ops import batched_nms
+
+from unseg_d2.detectors.builtin.anchors import AnchorGenerator
+from unseg_d2.detectors.builtin.backbone import STRIDES
+from unseg_d2.detectors.builtin.batch import Targets
+from unseg_d2.detectors.builtin.box_coder import BoxCoder, clip_boxes, is_nonempty
+from unseg_d2.detectors.builtin.matching import IGNORE, match_boxes, sample_labels
+
+
+@dataclass(frozen=True)
+class ProposalSelection:
+    """How many proposals survive, in one of training and test.
+
+    Attributes:
+        pre_nms_topk: best anchors per level that are decoded.
+        post_nms_topk: proposals per image.
+        nms_thresh: IoU above which the lower scored of two proposals of a level goes.
+        min_size: shortest side in pixels, exclusive.
+    """
+
+    pre_nms_topk: int
+    post_nms_topk: int
+    nms_thresh: float
+    min_size: float = 0.0
+
+
+class RegionProposalNetwork(nn.Module):
+    """Propose boxes, and learn to.
+
+    Args:
+        head: maps pyramid levels to objectness logits ``(N, a, h, w)`` and deltas ``(N, 4a, h, w)``.
+        anchors: the anchor generator.
+        coder: parametrisation of the deltas.
+        train_selection, test_selection: see :class:`ProposalSelection`.
+        iou_thresholds, iou_labels: see :func:`~unseg_d2.detectors.builtin.matching.match_boxes`.
+        batch_size_per_image: anchors per image in the loss.
+        positive_fraction: largest share of foreground among them.
+        smooth_l1_beta: 0 is the L1 loss.
+        loss_weights: factors on ``loss_rpn_cls`` and ``loss_rpn_loc``.
+    """
+
+    def __init__(
+        self,
+        head: nn.Module,
+        anchors: AnchorGenerator,
+        coder: BoxCoder,
+        *,
+        train_selection: ProposalSelection,
+        test_selection: ProposalSelection,
+        iou_thresholds: Sequence[float] = (0.3, 0.7),
+        iou_labels: Sequence[int] = (0, IGNORE, 1),
+        batch_size_per_image: int = 256,
+        positive_fraction: float = 0.5,
+        smooth_l1_beta: float = 0.0,
+        loss_weights: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
+        super().__init__()
+        self.head = head
+        self.anchors = anchors
+        self.coder = coder
+        self.train_selection, self.test_selection = train_selection, test_selection
+        self.iou_thresholds, self.iou_labels = tuple(iou_thresholds), tuple(iou_labels)
+        self.batch_size_per_image = batch_size_per_image
+        self.positive_fraction = positive_fraction
+        self.smooth_l1_beta = smooth_l1_beta
+        self.loss_weights = loss_weights
+
+    def forward(
+        self, features: Sequence[Tensor], sizes: Sequence[tuple[int, int]], targets: Sequence[Targets] | None = None
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Propose boxes for a batch.
+
+        Args:
+            features: one ``(N, C, h, w)`` map per level.
+            sizes: height and width of each image before padding.
+            targets: ground truth; required in training.
+
+        Returns:
+            Per image the proposals ``(R, 4)`` xyxy, best first, without gradient; and in training the losses
+            ``loss_rpn_cls`` and ``loss_rpn_loc``.
+        """
+        anchors = self.anchors(features)
+        logits, deltas = self.head(list(features))
+        logits = [level.permute(0, 2, 3, 1).flatten(1) for level in logits]
+        deltas = [level.unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3) for level in deltas]
+        losses = {}
+        if self.training:
+            losses = self._losses(torch.cat(anchors), torch.cat(logits, dim=1), torch.cat(deltas, dim=1), targets)
+        selection = self.train_selection if self.training else self.test_selection
+        with torch.no_grad():
+            candidates = self._candidates(anchors, logits, deltas, selection)
+            return [select_proposals(*image, size, selection) for *image, size in zip(*candidates, sizes)], losses
+
+    def _candidates(
+        self, anchors: list[Tensor], logits: list[Tensor], deltas: list[Tensor], selection: ProposalSelection
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Decode the best anchors of each level: boxes ``(N, M, 4)``, scores ``(N, M)``, level of each ``(N, M)``."""
+        boxes, scores, levels = [], [], []
+        for level, (level_anchors, level_logits, level_deltas) in enumerate(zip(anchors, logits, deltas)):
+            topk = min(level_logits.shape[1], selection.pre_nms_topk)
+            score, index = level_logits.topk(topk, dim=1)
+            chosen = level_deltas.gather(1, index[:, :, None].expand(-1, -1, 4))
+            decoded = self.coder.decode(chosen.flatten(0, 1), level_anchors[index].flatten(0, 1))
+            boxes.append(decoded.view(*index.shape, 4))
+            scores.append(score)
+            levels.append(torch.full_like(index, level))
+        return torch.cat(boxes, dim=1), torch.cat(scores, dim=1), torch.cat(levels, dim=1)
+
+    def _losses(
+        self, anchors: Tensor, logits: Tensor, deltas: Tensor, targets: Sequence[Targets]
+    ) -> dict[str, Tensor]:
+        """Objectness over the sampled anchors and L1 over the foreground ones, both per sampled anchor."""
+        objectness, wanted, sampled_logits, sampled_deltas = [], [], [], []
+        for image, target in enumerate(targets):
+            index, label = match_boxes(target.boxes, anchors, self.iou_thresholds, self.iou_labels, keep_best=True)
+            sampled = sample_labels(label == 1, label == 0, self.batch_size_per_image, self.positive_fraction)
+            foreground = sampled[label[sampled] == 1]
+            objectness.append(label[sampled])
+            sampled_logits.append(logits[image, sampled])
+            sampled_deltas.append(deltas[image, foreground])
+            wanted.append(self.coder.encode(anchors[foreground], target.boxes[index[foreground]]))
+        normaliser = self.batch_size_per_image * len(targets)
+        loss_cls = F.binary_cross_entropy_with_logits(
+            torch.cat(sampled_logits).float(), torch.cat(objectness).float(), reduction="sum"
+        )
+        loss_loc = F.smooth_l1_loss(
+            torch.cat(sampled_deltas).float(), torch.cat(wanted), beta=self.smooth_l1_beta, reduction="sum"
+        )
+        return {
+            "loss_rpn_cls": loss_cls * (self.loss_weights[0] / normaliser),
+            "loss_rpn_loc": loss_loc * (self.loss_weights[1] / normaliser),
+        }
+
+
+def select_proposals(
+    boxes: Tensor, scores: Tensor, levels: Tensor, size: tuple[int, int], selection: ProposalSelection
+) -> Tensor:
+    """Clip, drop small and non-finite boxes, apply NMS within each level and keep the best of one image.
+
+    Args:
+        boxes: ``(M, 4)`` xyxy.
+        scores: ``(M,)`` objectness logits.
+        levels: ``(M,)`` int64 pyramid level of each box.
+        size: height and width of the image before padding.
+        selection: the limits.
+
+    Returns:
+        ``(R, 4)`` boxes, best first.
+    """
+    height, width = size
+    finite = torch.isfinite(boxes).all(dim=1) & torch.isfinite(scores)
+    boxes = clip_boxes(boxes, boxes.new_tensor([width, height, width, height]))
+    keep = (finite & is_nonempty(boxes, selection.min_size)).nonzero()[:, 0]
+    boxes, scores, levels = boxes[keep], scores[keep].float(), levels[keep]
+    kept = batched_nms(boxes, scores, levels, selection.nms_thresh)
+    return boxes[kept[: selection.post_nms_topk]]
+
+
+def build_rpn(cfg: CfgNode, in_channels: int) -> RegionProposalNetwork:
+    """Build the RPN that ``MODEL.RPN``, ``MODEL.ANCHOR_GENERATOR`` and ``MODEL.PROPOSAL_GENERATOR`` describe."""
+    rpn, generator = cfg.MODEL.RPN, cfg.MODEL.ANCHOR_GENERATOR
+    strides = [STRIDES[name] for name in rpn.IN_FEATURES]
+    anchors = AnchorGenerator(generator.SIZES, generator.ASPECT_RATIOS, strides, generator.OFFSET)
+    min_size = cfg.MODEL.PROPOSAL_GENERATOR.MIN_SIZE
+    return RegionProposalNetwork(
+        RPNHead(in_channels, anchors.num_anchors),
+        anchors,
+        BoxCoder(rpn.BBOX_REG_WEIGHTS),
+        train_selection=ProposalSelection(
+            rpn.PRE_NMS_TOPK_TRAIN, rpn.POST_NMS_TOPK_TRAIN, rpn.NMS_THRESH, min_size
+        ),
+        test_selection=ProposalSelection(rpn.PRE_NMS_TOPK_TEST, rpn.POST_NMS_TOPK_TEST, rpn.NMS_THRESH, min_size),
+        iou_thresholds=rpn.IOU_THRESHOLDS,
+        iou_labels=rpn.IOU_LABELS,
+        batch_size_per_image=rpn.BATCH_SIZE_PER_IMAGE,
+        positive_fraction=rpn.POSITIVE_FRACTION,
+        smooth_l1_beta=rpn.SMOOTH_L1_BETA,
+        loss_weights=(rpn.LOSS_WEIGHT, rpn.LOSS_WEIGHT * rpn.BBOX_REG_LOSS_WEIGHT),
+    )

@@ -1,0 +1,78 @@
+"""DropLoss: regions that no pseudo-mask covers are not pushed to the background (CutLER, section 3.3).
+
+Shape legend
+    R   regions of interest (RoIs), of one image unless stated otherwise
+    G   pseudo ground-truth boxes of the same image
+    K   classes; the logits have K + 1 columns, the last one is the background
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import box_iou
+
+PUBLISHED_UNIQUE_ROWS = 100  # the released code looks for distinct boxes among the first 100 RoIs only
+
+
+def droploss_weights(pred_boxes: Tensor, reference_boxes: Tensor, iou_threshold: float) -> Tensor:
+    """Return weight 1 for RoIs whose predicted box touches a pseudo ground-truth box, 0 for the others.
+
+    An image without references keeps nothing: all its weights are 0, because none of its regions is known to be
+    background.
+
+    Args:
+        pred_boxes: ``(R, 4)`` boxes decoded from the head's own deltas, not clipped; xyxy in pixels.
+        reference_boxes: ``(G, 4)`` pseudo ground truth of the same image; xyxy in pixels.
+        iou_threshold: tau^IoU; an RoI is kept when its largest IoU is above it.
+
+    Returns:
+        ``(R,)`` float32 of 0 and 1, without gradient.
+
+    >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [50.0, 50.0, 60.0, 60.0]])
+    >>> droploss_weights(boxes, torch.tensor([[2.0, 0.0, 6.0, 4.0]]), 0.01).tolist()
+    [1.0, 0.0]
+    """
+    pred_boxes, reference_boxes = pred_boxes.detach().float(), reference_boxes.float()
+    if len(pred_boxes) == 0 or len(reference_boxes) == 0:
+        return pred_boxes.new_zeros(len(pred_boxes))
+    # Two boxes without area give 0 / 0; NaN is not above the threshold, so such an RoI counts as far.
+    iou = box_iou(reference_boxes, pred_boxes).nan_to_num_()
+    return (iou.amax(dim=0) > iou_threshold).float()
+
+
+def published_references(matched_boxes: Tensor) -> Tensor:
+    """Return the reference boxes that CutLER's released code compares with.
+
+    It counts the distinct boxes among the first hundred matched ones and takes *that many rows from the start*, so a
+    box is usually drawn twice and another one is missing.
+
+    Args:
+        matched_boxes: ``(R, 4)`` ground-truth box matched to each RoI, in sampling order.
+
+    Returns:
+        ``(U, 4)`` the first ``U`` rows, ``U`` being the number of distinct ones.
+
+    >>> published_references(torch.tensor([[1.0] * 4, [1.0] * 4, [2.0] * 4]))[:, 0].tolist()
+    [1.0, 1.0]
+    """
+    unique = torch.unique(matched_boxes[:PUBLISHED_UNIQUE_ROWS], dim=0)
+    return matched_boxes[: len(unique)]
+
+
+def classification_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the weighted cross entropy, averaged over all RoIs whether dropped or not.
+
+    Args:
+        logits: ``(R, K + 1)``, here over all images of the batch.
+        labels: ``(R,)`` int64 in [0, K]; K is the background.
+        weights: ``(R,)`` from :func:`droploss_weights`, or ``None`` for the plain loss.
+
+    Returns:
+        Scalar; 0 (with a gradient path) when there are no RoIs.
+    """
+    if len(labels) == 0:
+        return logits.sum() * 0.0
+    loss = F.cross_entropy(logits, labels, reduction="none")
+    return (loss if weights is None else loss * weights).mean()
