@@ -1,0 +1,328 @@
+"""Random pictures of shaded solids on a textured floor, with exact instance masks and depth.
+
+`random_scene` is a pure function of its random generator: it draws camera, light, solids and surfaces, and renders
+them with `raycast`. Instance map and depth are those of the ray through the centre of each pixel; only the colours are
+softened by a lens blur and sensor noise.
+
+Shape legend
+    H, W   height and width of the image in pixels
+    N      number of points
+    n      number of solids
+"""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from unseg_d2.data.raycast import SHAPES, Camera, Solid, cast, cast_floor, occluded
+
+PATTERNS = ("plain", "checker", "stripes", "dots", "clouds")
+MIN_OBJECTS = 2
+_MAX_RADIUS = 1.1  # m
+_MIN_VISIBLE_PIXELS = 0.0015  # share of the image below which an object is too small to be asked for
+_MIN_VISIBLE_SHARE = 0.25  # share of its own silhouette that must not be hidden
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A rendered scene.
+
+    Attributes:
+        image: ``(H, W, 3)`` uint8 RGB.
+        instances: ``(H, W)`` int, 0 for floor and sky, i + 1 for solid i.
+        depth: ``(H, W)`` float64 z-depth in m, infinite in the sky.
+        shapes: the shape of each solid, one of ``raycast.SHAPES``.
+        one_colour: all solids have the same colour and no pattern.
+        camera: the camera the scene was seen with.
+    """
+
+    image: np.ndarray
+    instances: np.ndarray
+    depth: np.ndarray
+    shapes: tuple[str, ...]
+    one_colour: bool
+    camera: Camera
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Colour of a surface: a pattern of two colours in space.
+
+    Attributes:
+        pattern: one of ``PATTERNS``.
+        colours: ``(2, 3)`` RGB in [0, 1].
+        period: length of a repetition, m.
+        waves: ``(6, 4)`` wave vectors and phases of the clouds.
+        gloss: strength of the highlight in [0, 1].
+    """
+
+    pattern: str
+    colours: np.ndarray
+    period: float
+    waves: np.ndarray
+    gloss: float = 0.0
+
+    def albedo(self, points: np.ndarray, footprint: np.ndarray) -> np.ndarray:
+        """Colours ``(N, 3)`` at points ``(N, 3)`` in m; patterns finer than the pixel ``footprint`` (N,) fade out."""
+        if self.pattern == "plain":
+            return np.broadcast_to(self.colours[0], points.shape)
+        weight = _pattern(self.pattern, points / self.period + 0.37, self.waves)
+        visible = np.clip(self.period / (2 * footprint) - 1, 0, 1)
+        weight = 0.5 + (weight - 0.5) * visible
+        return self.colours[0] + weight[:, None] * (self.colours[1] - self.colours[0])
+
+
+@dataclass(frozen=True)
+class Light:
+    """A distant lamp and the sky.
+
+    Attributes:
+        direction: ``(3,)`` unit vector towards the lamp.
+        strength: brightness of a white surface that faces the lamp.
+        ambient: brightness of a white surface that faces the sky.
+        shadow: share of the lamp's light that a shadow takes away, in [0, 1].
+    """
+
+    direction: np.ndarray
+    strength: float
+    ambient: float
+    shadow: float
+
+
+def random_scene(
+    rng: np.random.Generator,
+    *,
+    size: tuple[int, int] = (240, 320),
+    max_objects: int = 7,
+    one_colour_share: float = 0.5,
+) -> Scene:
+    """Draw and render one scene.
+
+    Args:
+        rng: source of everything random; the same state gives the same scene.
+        size: height and width, px.
+        max_objects: most solids; the fewest is 2.
+        one_colour_share: probability that all solids have the same colour and no pattern.
+
+    Raises:
+        ValueError: ``max_objects`` below 2, or a share outside [0, 1].
+    """
+    if max_objects < MIN_OBJECTS or not 0 <= one_colour_share <= 1:
+        raise ValueError(f"need max_objects >= {MIN_OBJECTS} and one_colour_share in [0, 1]")
+    one_colour = bool(rng.random() < one_colour_share)
+    count = int(rng.integers(MIN_OBJECTS, max_objects + 1))
+    while True:
+        camera = _random_camera(rng, size)
+        solids = _place_solids(rng, camera, count)
+        depth = cast(camera, solids)
+        kept = _visible(depth)
+        if len(kept) >= MIN_OBJECTS:
+            break
+    solids, depth = [solids[i] for i in kept], depth[kept]
+    floor, surfaces = _random_surfaces(rng, len(solids), one_colour)
+    image, instances, nearest_depth = _render(rng, camera, solids, depth, floor, surfaces)
+    return Scene(image, instances, nearest_depth, tuple(s.shape for s in solids), one_colour, camera)
+
+
+def _random_camera(rng: np.random.Generator, size: tuple[int, int]) -> Camera:
+    pitch = np.deg2rad(rng.uniform(14, 38))
+    return Camera(rng.uniform(2.2, 4.5), pitch, size[1] * rng.uniform(0.85, 1.15), size)
+
+
+def _place_solids(rng: np.random.Generator, camera: Camera, count: int) -> list[Solid]:
+    """Solids that stand on the floor without touching, at random places of the image and sizes on screen."""
+    height, width = camera.size
+    solids: list[Solid] = []
+    for _ in range(20 * count):
+        if len(solids) == count:
+            break
+        row, column = rng.uniform(0.3, 0.92) * height, rng.uniform(0.04, 0.96) * width
+        ray = camera.rays(slice(int(row), int(row) + 1), slice(int(column), int(column) + 1))[0, 0]
+        if ray[2] > -0.05:
+            continue
+        depth = -camera.height / ray[2]
+        radius = min(height * np.exp(rng.uniform(np.log(0.07), np.log(0.22))) / camera.focal * depth, _MAX_RADIUS)
+        solid = _random_solid(rng, camera.origin[:2] + depth * ray[:2], radius)
+        apart = [
+            np.linalg.norm(other.centre[:2] - solid.centre[:2])
+            > 1.02 * (np.linalg.norm(other.scale[:2]) + np.linalg.norm(solid.scale[:2]))
+            for other in solids
+        ]
+        if all(apart) and _framed(camera, solid):
+            solids.append(solid)
+    return solids
+
+
+def _framed(camera: Camera, solid: Solid) -> bool:
+    """Whether a solid is in front of the camera and most of its bounding box is inside the picture."""
+    pixels, depth = camera.project(solid.corners())
+    if depth.min() < 0.5:
+        return False
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    inside = np.minimum(high, camera.size[::-1]) - np.maximum(low, 0)
+    return bool((inside > 0).all() and inside.prod() > 0.65 * (high - low).prod())
+
+
+def _random_solid(rng: np.random.Generator, place: np.ndarray, radius: float) -> Solid:
+    shape = SHAPES[rng.choice(len(SHAPES), p=(0.3, 0.3, 0.25, 0.15))]
+    if shape == "sphere":
+        scale = np.full(3, radius)
+    elif shape == "box":
+        scale = radius * rng.uniform((0.5, 0.5, 0.5), (1.0, 1.0, 1.4))
+    else:
+        base = rng.uniform(0.6, 0.9)
+        scale = radius * np.array([base, base, rng.uniform(0.7, 1.4)])
+    turn = rng.uniform(0, 2 * np.pi)
+    rotation = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1.0]])
+    return Solid(shape, np.array([*place, scale[2]]), scale, rotation)
+
+
+def _visible(depth: np.ndarray) -> list[int]:
+    """Indices of the solids of which enough is seen, after those that are not have been taken away.
+
+    The one of which the smallest share is seen goes first, as what it hid may then be seen well enough.
+    """
+    kept = list(range(len(depth)))
+    hit = np.isfinite(depth)
+    while kept:
+        front = np.where(hit[kept].any(axis=0), depth[kept].argmin(axis=0), -1)
+        seen = np.bincount(front[front >= 0], minlength=len(kept))
+        share = seen / np.maximum(hit[kept].sum(axis=(1, 2)), 1)
+        share[seen < _MIN_VISIBLE_PIXELS * depth[0].size] = 0
+        if share.min() >= _MIN_VISIBLE_SHARE:
+            break
+        kept.pop(int(share.argmin()))
+    return kept
+
+
+def _random_surfaces(rng: np.random.Generator, count: int, one_colour: bool) -> tuple[Surface, list[Surface]]:
+    """The floor and one surface per solid; plain solids differ in colour from the floor."""
+    floor = _random_surface(rng, rng.choice(PATTERNS), contrast=0.12, period=rng.uniform(0.35, 1.2))
+    if one_colour:
+        return floor, [_random_surface(rng, "plain", away_from=floor.colours)] * count
+    patterns = rng.choice(PATTERNS, size=count, p=(0.45, 0.15, 0.15, 0.1, 0.15))
+    solids = [
+        _random_surface(rng, pattern, contrast=0.3, period=rng.uniform(0.2, 0.45), away_from=floor.colours)
+        for pattern in patterns
+    ]
+    return floor, solids
+
+
+def _random_surface(
+    rng: np.random.Generator,
+    pattern: str,
+    *,
+    contrast: float = 0.0,
+    period: float = 1.0,
+    away_from: np.ndarray | None = None,
+) -> Surface:
+    """A surface whose second colour is a lighter or darker kin of the first, which is not close to ``away_from``."""
+    for _ in range(50):
+        colour = np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.05, 0.75), rng.uniform(0.35, 0.95)))
+        if away_from is None or np.linalg.norm(away_from - colour, axis=1).min() > 0.3:
+            break
+    sign = -1.0 if colour.mean() > 0.5 else 1.0
+    second = np.clip(colour + sign * contrast * rng.uniform(0.8, 1.6) + rng.normal(0, contrast / 3, 3), 0.05, 0.98)
+    waves = np.concatenate([rng.normal(0, 3.0, (6, 3)), rng.uniform(0, 2 * np.pi, (6, 1))], axis=1)
+    gloss = rng.uniform(0.1, 0.5) if rng.random() < 0.4 else 0.0
+    return Surface(str(pattern), np.float32([colour, second]), period, waves.astype(np.float32), gloss)
+
+
+def _pattern(kind: str, points: np.ndarray, waves: np.ndarray) -> np.ndarray:
+    """Weight ``(N,)`` in [0, 1] of the second colour; points ``(N, 3)`` in periods."""
+    x, y, z = points.T
+    if kind == "checker":
+        return (np.floor(x) + np.floor(y) + np.floor(z)) % 2
+    if kind == "stripes":
+        return np.floor(x + y + 2 * z) % 2
+    if kind == "dots":
+        cell = points - np.floor(points) - 0.5
+        return (_dot(cell, cell) < 0.15).astype(points.dtype)
+    phase = points @ waves[:, :3].T + waves[:, 3]
+    return 0.5 + 0.5 * np.tanh(np.sin(phase).mean(axis=1) * 2)
+
+
+def _render(
+    rng: np.random.Generator,
+    camera: Camera,
+    solids: list[Solid],
+    solid_depth: np.ndarray,
+    floor: Surface,
+    surfaces: list[Surface],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image ``(H, W, 3)`` uint8, instance map ``(H, W)`` and depth ``(H, W)`` of a scene."""
+    nearest = solid_depth.min(axis=0)
+    instances = np.where(np.isfinite(nearest), solid_depth.argmin(axis=0) + 1, 0)
+    depth = np.minimum(nearest, cast_floor(camera))
+    rays = camera.rays(slice(None), slice(None)).astype(np.float32).reshape(-1, 3)
+    z = depth.astype(np.float32).ravel()
+    owner = np.where(np.isfinite(z), instances.ravel(), -1).astype(np.int8)
+    origin = camera.origin.astype(np.float32)
+    light = _random_light(rng)
+    sky = _sky(rng, camera)
+    image = sky.reshape(-1, 3).copy()
+    for index, surface in enumerate([floor, *surfaces]):
+        pixels = np.flatnonzero(owner == index)
+        seen = rays[pixels]
+        points = origin + z[pixels, None] * seen
+        solid = solids[index - 1] if index else None
+        normals = solid.normals(points) if solid else np.broadcast_to(np.float32((0, 0, 1)), points.shape)
+        local = (points - solid.centre) @ solid.rotation if solid else points
+        slope = np.abs(_dot(normals, seen)) / np.sqrt(_dot(seen, seen))
+        albedo = surface.albedo(local.astype(np.float32), z[pixels] / camera.focal / np.maximum(slope, 0.05))
+        others = [other for i, other in enumerate(solids, start=1) if i != index]
+        image[pixels] = _shade(albedo, surface.gloss, points, normals, seen, light, others)
+    haze = np.where(np.isfinite(z), np.exp(-np.maximum(z - 8, 0) / 14), 0).astype(np.float32)
+    image = sky + (image * haze[:, None] - sky.reshape(-1, 3) * haze[:, None]).reshape(sky.shape)
+    image = cv2.GaussianBlur(image, (0, 0), 0.55)
+    image += np.float32(rng.uniform(0.004, 0.016)) * rng.standard_normal(image.shape, dtype=np.float32)
+    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8), instances, depth
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.einsum("ij,ij->i", a, b)
+
+
+def _random_light(rng: np.random.Generator) -> Light:
+    azimuth, elevation = rng.uniform(0, 2 * np.pi), np.deg2rad(rng.uniform(32, 75))
+    direction = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
+    shadow = 0.0 if rng.random() < 0.15 else rng.uniform(0.4, 0.95)
+    return Light(direction, rng.uniform(0.6, 0.85), rng.uniform(0.4, 0.55), shadow)
+
+
+def _sky(rng: np.random.Generator, camera: Camera) -> np.ndarray:
+    """A vertical gradient ``(H, W, 3)`` between two pale colours."""
+    ends = [colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.05, 0.35), rng.uniform(0.6, 0.95)) for _ in range(2)]
+    height, width = camera.size
+    weight = np.linspace(0, 1, height)[:, None, None]
+    column = np.array(ends[0]) * (1 - weight) + np.array(ends[1]) * weight
+    return np.broadcast_to(column, (height, width, 3)).astype(np.float32)
+
+
+def _shade(
+    albedo: np.ndarray,
+    gloss: float,
+    points: np.ndarray,
+    normals: np.ndarray,
+    rays: np.ndarray,
+    light: Light,
+    others: list[Solid],
+) -> np.ndarray:
+    """Lambert and Blinn-Phong shading of points ``(N, 3)``: the sky's light from above, the lamp's where it is seen."""
+    shadow = np.zeros(len(points), dtype=bool)
+    for solid in others:
+        shadow |= occluded(points, light.direction, solid)
+    seen = np.where(shadow, np.float32(1 - light.shadow), np.float32(1))
+    diffuse = np.maximum(normals @ light.direction, 0) * seen
+    ambient = light.ambient * (0.75 + 0.25 * normals[:, 2])
+    colour = albedo * (ambient + light.strength * diffuse)[:, None]
+    if gloss:
+        half = light.direction - rays / np.linalg.norm(rays, axis=1, keepdims=True)
+        half /= np.linalg.norm(half, axis=1, keepdims=True)
+        highlight = gloss * seen * np.maximum(_dot(normals, half), 0) ** 40
+        colour = colour + highlight[:, None]
+    return colour

@@ -1,0 +1,188 @@
+"""Synthetic scenes as a data set on disk: pictures, exact instance masks and depth, made on first use.
+
+Scene i of a split is drawn from the seed ``SYNTHETIC.SEED + i`` and the split alone, so a larger set begins with the
+scenes of a smaller one. Layout of a set:
+
+    <SYNTHETIC.ROOT>/<split>-<number of scenes>-<fingerprint of the settings>/
+        images/000001.png   RGB
+        depth/000001.png    16 bit, z-depth in mm, 0 = nothing nearer than 65.5 m
+        instances.json      COCO, masks as RLE; images also hold K = [fx, fy, cx, cy] and one_colour
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from fvcore.common.config import CfgNode
+from tqdm import tqdm
+
+from unseg_d2.data.coco import encode_mask
+from unseg_d2.data.raycast import SHAPES
+from unseg_d2.data.scenes import MIN_OBJECTS, Scene, random_scene
+from unseg_d2.errors import UnsegError
+from unseg_d2.files import write_json
+
+Split = Literal["train", "val"]
+SPLITS: tuple[Split, ...] = ("train", "val")
+_REVISION = 1  # raised whenever the same settings give other scenes
+_MAX_DEPTH = np.iinfo(np.uint16).max
+
+
+def ensure_synthetic(cfg: CfgNode, split: Split) -> tuple[Path, Path]:
+    """Return a set of scenes, generating it on first use.
+
+    A set is generated in a temporary folder and renamed into place, so one that exists is complete; several processes
+    may ask at once.
+
+    Args:
+        cfg: configuration; its ``SYNTHETIC`` block says what to generate and where.
+        split: ``train`` or ``val``.
+
+    Returns:
+        The folder of the images and the path of the COCO json.
+
+    Raises:
+        UnsegError: settings that no scene can satisfy, or the folder cannot be written.
+    """
+    settings = _settings(cfg, split)
+    fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    folder = Path(cfg.SYNTHETIC.ROOT) / f"{split}-{settings['num_scenes']}-{fingerprint}"
+    if not (folder / "instances.json").is_file():
+        temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
+        try:
+            _generate(temporary, settings)
+            _rename(temporary, folder)
+        except OSError as error:
+            raise UnsegError(
+                f"The synthetic scenes cannot be written to {folder}: {error.strerror}; set SYNTHETIC.ROOT elsewhere."
+            ) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return folder / "images", folder / "instances.json"
+
+
+def synthetic_scene(cfg: CfgNode, split: Split, index: int) -> Scene:
+    """Render scene ``index`` (from 0) of a split; the same as the one on disk."""
+    return _scene(_settings(cfg, split), index)
+
+
+def _settings(cfg: CfgNode, split: Split) -> dict[str, Any]:
+    """Everything that the scenes of a split depend on."""
+    block = cfg.SYNTHETIC
+    if split not in SPLITS:
+        raise UnsegError(f"There is no synthetic split '{split}'; there are {' and '.join(SPLITS)}.")
+    height, width = block.SIZE
+    if min(height, width) < 64:
+        raise UnsegError(f"SYNTHETIC.SIZE is {height} x {width}; give a height and a width of at least 64 px.")
+    if block.MAX_OBJECTS < MIN_OBJECTS:
+        raise UnsegError(f"SYNTHETIC.MAX_OBJECTS is {block.MAX_OBJECTS}; give at least {MIN_OBJECTS}.")
+    if not 0 <= block.ONE_COLOUR <= 1:
+        raise UnsegError(f"SYNTHETIC.ONE_COLOUR is {block.ONE_COLOUR}; give a share between 0 and 1.")
+    number = block.NUM_TRAIN if split == "train" else block.NUM_VAL
+    if number < 1:
+        raise UnsegError(f"SYNTHETIC.NUM_{split.upper()} is {number}; give at least 1.")
+    return {
+        "revision": _REVISION,
+        "split": split,
+        "num_scenes": number,
+        "size": [height, width],
+        "max_objects": block.MAX_OBJECTS,
+        "one_colour": float(block.ONE_COLOUR),
+        "seed": block.SEED,
+    }
+
+
+def _scene(settings: dict[str, Any], index: int) -> Scene:
+    seed = (settings["seed"] + index) % 2**63
+    return random_scene(
+        np.random.default_rng([seed, SPLITS.index(settings["split"])]),
+        size=tuple(settings["size"]),
+        max_objects=settings["max_objects"],
+        one_colour_share=settings["one_colour"],
+    )
+
+
+def _generate(folder: Path, settings: dict[str, Any]) -> None:
+    """Render all scenes into a new folder."""
+    for kind in ("images", "depth"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    number = settings["num_scenes"]
+    for index in tqdm(range(number), desc=f"rendering synthetic_{settings['split']}", unit="scene", leave=False):
+        scene = _scene(settings, index)
+        name = f"{index + 1:06d}.png"
+        _write_png(folder / "images" / name, scene.image[..., ::-1])
+        _write_png(folder / "depth" / name, _depth_mm(scene.depth))
+        images.append(_image_entry(scene, index + 1, name))
+        annotations += _annotations(scene, index + 1, first_id=len(annotations) + 1)
+    categories = [{"id": i, "name": shape, "supercategory": "solid"} for i, shape in enumerate(SHAPES, start=1)]
+    info = {
+        "description": f"synthetic_{settings['split']}: shaded solids on a floor; depth = z in mm, 0 = nothing",
+        "image_root": "images",
+        "settings": settings,
+    }
+    write_json(
+        folder / "instances.json",
+        {"info": info, "licenses": [], "images": images, "annotations": annotations, "categories": categories},
+    )
+
+
+def _image_entry(scene: Scene, image_id: int, name: str) -> dict[str, Any]:
+    height, width = scene.instances.shape
+    return {
+        "id": image_id,
+        "file_name": name,
+        "width": width,
+        "height": height,
+        "K": scene.camera.intrinsics,
+        "one_colour": scene.one_colour,
+    }
+
+
+def _annotations(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:
+    """One COCO annotation per solid; all of them are seen."""
+    annotations = []
+    for index, shape in enumerate(scene.shapes):
+        mask = scene.instances == index + 1
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        left, top = int(columns[0]), int(rows[0])
+        annotations.append(
+            {
+                "id": first_id + index,
+                "image_id": image_id,
+                "category_id": SHAPES.index(shape) + 1,
+                "segmentation": encode_mask(mask),
+                "area": int(mask.sum()),
+                "bbox": [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
+                "iscrowd": 0,
+            }
+        )
+    return annotations
+
+
+def _depth_mm(depth: np.ndarray) -> np.ndarray:
+    """Depth in m as uint16 mm; what is farther than the type can say is 0."""
+    millimetres = np.where(np.isfinite(depth), depth, 0) * 1000
+    return np.where(millimetres <= _MAX_DEPTH, np.rint(millimetres), 0).astype(np.uint16)
+
+
+def _write_png(path: Path, image: np.ndarray) -> None:
+    """Write an image in OpenCV's channel order; unlike ``cv2.imwrite`` this raises when the disk is full."""
+    path.write_bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes())
+
+
+def _rename(temporary: Path, folder: Path) -> None:
+    """Move a finished set into place; if another process was faster, its set is the same."""
+    try:
+        os.rename(temporary, folder)
+    except OSError:
+        if not (folder / "instances.json").is_file():
+            raise
