@@ -104,7 +104,7 @@ def test_truncated_files_are_refused(tmp_path: Path, suffix: str) -> None:
     Image.fromarray(noise).save(tmp_path / f"whole{suffix}")
     content = (tmp_path / f"whole{suffix}").read_bytes()
     (tmp_path / f"half{suffix}").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ImageProblem, match="truncated|damaged|not an image"):
+    with pytest.raises(ImageProblem, match=r"truncated|damaged|not an image"):
         read_image(tmp_path / f"half{suffix}")
 
 

@@ -24,9 +24,10 @@ MAX_PIXELS = 178956970
 MIN_SIDE = 2
 """Images with a shorter side have no content to segment."""
 
-EXTENSIONS = frozenset(
-    ".apng .avif .bmp .dib .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif .tiff .webp".split()
-)
+EXTENSIONS = {
+    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+    *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+}
 """Files with these endings count as images without being opened; others are looked into."""
 
 SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"BM")
@@ -170,7 +171,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def _to_8_bit(values: np.ndarray, *, sixteen_bit: bool) -> np.ndarray:
-    """Scale grey values to uint8 by the smallest range that holds them: [0, 1] (floats), 8 bit, 16 bit, their maximum."""
+    """Scale grey values to uint8 by the smallest range that holds them: [0, 1], 8 bit, 16 bit, their maximum."""
     values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0).clip(min=0)
     largest = float(values.max())
     if sixteen_bit or 255 < largest <= 65535:

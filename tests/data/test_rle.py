@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from unseg_d2.data.rle import decode_confidence, decode_mask, encode_confidence, encode_mask, to_rle
+from unseg_d2.errors import UnsegError
+
+HEIGHT, WIDTH = 40, 50
+
+
+def rectangle(top: int, left: int, bottom: int, right: int) -> np.ndarray:
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+@pytest.mark.parametrize("density", [0.0, 0.03, 0.5, 1.0])
+@pytest.mark.parametrize("block", [1, 7, 40])
+def test_masks_survive(density: float, block: int) -> None:
+    coarse = np.random.default_rng(0).random((HEIGHT // block + 1, WIDTH // block + 1)) < density
+    mask = np.kron(coarse, np.ones((block, block), bool))[:HEIGHT, :WIDTH]
+    encoded = encode_mask(mask)
+    assert encoded["size"] == [HEIGHT, WIDTH] and isinstance(encoded["counts"], str)
+    assert (decode_mask(encoded, HEIGHT, WIDTH) == mask).all()
+
+
+def test_uncompressed_counts_and_polygons() -> None:
+    columns = {"size": [HEIGHT, WIDTH], "counts": [0, 2 * HEIGHT, 48 * HEIGHT]}
+    assert (decode_mask(columns, HEIGHT, WIDTH) == rectangle(0, 0, HEIGHT, 2)).all()
+    polygons = [[10, 5, 20, 5, 20, 15, 10, 15], [30, 5, 35, 5, 35, 15, 30, 15]]
+    assert (decode_mask(polygons, HEIGHT, WIDTH) == rectangle(5, 10, 15, 20) | rectangle(5, 30, 15, 35)).all()
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        ({"size": [WIDTH, HEIGHT], "counts": "`n1"}, "size 50x40 does not fit an image of 40x50"),
+        ({"size": [HEIGHT, WIDTH], "counts": ""}, "run lengths do not sum"),
+        ({"size": [HEIGHT, WIDTH], "counts": "zzzz"}, "run lengths do not sum"),
+        ({"size": [HEIGHT, WIDTH], "counts": [10, 20]}, "run lengths do not sum"),
+        ({"size": [HEIGHT, WIDTH], "counts": [-5, 2005]}, "damaged"),
+        ({"size": [HEIGHT, WIDTH]}, "damaged"),
+        ({"counts": "`n1"}, "damaged"),
+        ([[1, 2, 3]], "damaged"),
+        ([], "damaged"),
+    ],
+)
+def test_damaged_masks_are_refused(segmentation: object, message: str) -> None:
+    with pytest.raises(UnsegError, match=message):
+        to_rle(segmentation, HEIGHT, WIDTH)
+
+
+def test_confidence_survives_to_8_bit() -> None:
+    confidence = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+    assert (decode_confidence(encode_confidence(confidence)) == np.rint(confidence * 255)).all()
+
+
+def test_damaged_confidence_is_refused() -> None:
+    encoded = encode_confidence(np.ones((3, 4)))
+    for change in ({"data": "????"}, {"size": [5, 5]}):
+        with pytest.raises(UnsegError, match="confidence is damaged"):
+            decode_confidence(encoded | change)

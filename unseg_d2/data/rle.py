@@ -1,0 +1,143 @@
+"""Masks as text: COCO run lengths, and spatial confidence as one byte per patch.
+
+Shape legend
+    H, W   height and width of an image in pixels
+    h, w   rows and columns of the patch grid
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as mask_utils
+
+from unseg_d2.errors import UnsegError
+
+Segmentation = dict[str, Any] | list[list[float]]  # RLE (counts as text or as a list of lengths) or polygons
+
+_COUNTS = re.compile("(?:[P-o]{0,6}[0-O])+")  # numbers of up to seven digits, each ending with one below 32
+
+
+def encode_mask(mask: np.ndarray) -> dict[str, Any]:
+    """Compress a mask.
+
+    Args:
+        mask: ``(H, W)`` bool.
+
+    Returns:
+        COCO RLE ``{"size": [H, W], "counts": text}``.
+    """
+    rle = mask_utils.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
+def decode_mask(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
+    """Expand polygons or an RLE.
+
+    Args:
+        segmentation: list of polygons ``[x1, y1, x2, y2, ...]`` in px, or RLE with text or list counts.
+        height: H of the image.
+        width: W of the image.
+
+    Returns:
+        ``(H, W)`` bool.
+
+    Raises:
+        UnsegError: the mask has another size, or is damaged.
+    """
+    return mask_utils.decode(to_rle(segmentation, height, width)).astype(bool)
+
+
+def to_rle(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:
+    """Bring polygons, or an RLE of either kind, into compressed form.
+
+    Args:
+        segmentation: as in `decode_mask`.
+        height: H of the image.
+        width: W of the image.
+
+    Raises:
+        UnsegError: the mask has another size, or is damaged.
+    """
+    try:
+        if isinstance(segmentation, list):
+            rle = mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
+        elif tuple(segmentation["size"]) != (height, width):
+            raise UnsegError(f"a mask of size {_by(segmentation['size'])} does not fit an image of {height}x{width}.")
+        elif isinstance(segmentation["counts"], list):
+            rle = mask_utils.frPyObjects(segmentation, height, width)
+        else:
+            rle = segmentation
+    except UnsegError:
+        raise
+    except Exception as error:  # pycocotools raises the bare class too
+        raise UnsegError(f"a mask is damaged: {error}.") from None
+    counts = rle["counts"].decode("ascii") if isinstance(rle["counts"], bytes) else rle["counts"]
+    if run_totals([counts])[0] != height * width:
+        raise UnsegError(f"a mask is damaged: its run lengths do not sum to {height}x{width} pixels.")
+    return {"size": [height, width], "counts": counts}
+
+
+def encode_confidence(confidence: np.ndarray) -> dict[str, Any]:
+    """Compress a spatial confidence to 8 bit per patch.
+
+    Args:
+        confidence: ``(h, w)`` float in [0, 1].
+
+    Returns:
+        ``{"size": [h, w], "data": text}``, base64 of zlib.
+    """
+    values = np.rint(np.clip(confidence, 0, 1) * 255).astype(np.uint8)
+    return {"size": list(values.shape), "data": base64.b64encode(zlib.compress(values.tobytes(), 9)).decode("ascii")}
+
+
+def decode_confidence(encoded: dict[str, Any]) -> np.ndarray:
+    """Expand what `encode_confidence` returned to ``(h, w)`` uint8, 255 meaning 1.
+
+    Raises:
+        UnsegError: the data is damaged.
+    """
+    try:
+        values = np.frombuffer(zlib.decompress(base64.b64decode(encoded["data"])), np.uint8)
+        return values.reshape(encoded["size"])
+    except (ValueError, KeyError, TypeError, zlib.error) as error:
+        raise UnsegError(f"a spatial confidence is damaged: {error}.") from None
+
+
+def run_totals(counts: Sequence[str]) -> np.ndarray:
+    """Sum the run lengths of compressed masks; pycocotools itself reads beyond the end where they are too short.
+
+    Each number is base 32 in characters from '0' on, lowest digit first; bit 5 means "more follows" and bit 4 of the
+    last digit is the sign. From the fourth on, a number is the difference to the one two before.
+
+    Args:
+        counts: texts of ``n`` masks.
+
+    Returns:
+        ``(n,)`` int64 pixels; -1 where the text is no run lengths.
+    """
+    totals = np.full(len(counts), -1, np.int64)
+    valid = [index for index, text in enumerate(counts) if _COUNTS.fullmatch(text)]
+    if not valid:
+        return totals
+    sizes = np.array([len(counts[index]) for index in valid])
+    digits = np.frombuffer("".join(counts[index] for index in valid).encode(), np.uint8).astype(np.int64) - 48
+    first = np.flatnonzero(np.r_[True, (digits[:-1] & 32) == 0])  # first digit of every number
+    place = np.arange(digits.size) - np.repeat(first, np.diff(np.r_[first, digits.size]))
+    sign = np.where(digits & 48 == 16, -(32 << (5 * place)), 0)
+    numbers = np.add.reduceat(((digits & 31) << (5 * place)) + sign, first)
+    start = np.searchsorted(first, np.r_[0, np.cumsum(sizes)[:-1]])  # first number of every mask
+    length = np.diff(np.r_[start, numbers.size])
+    rank = np.arange(numbers.size) - np.repeat(start, length)
+    occurrences = (np.repeat(length, length) - 1 - rank) // 2 + 1  # a difference counts in every second run after it
+    totals[valid] = np.add.reduceat(numbers * np.where(rank == 0, 1, occurrences), start)
+    return totals
+
+
+def _by(size: Any) -> str:
+    return "x".join(map(str, size))
