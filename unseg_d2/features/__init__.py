@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unseg_d2.features import descriptors  # noqa: F401 (registers itself)
+from unseg_d2.features import descriptors, vit  # noqa: F401 (register themselves)
 from unseg_d2.features.registry import FEATURE_BACKENDS, FeatureBackend, build_features
 
 __all__ = ["FEATURE_BACKENDS", "FeatureBackend", "build_features"]

@@ -1,0 +1,224 @@
+"""Patch tokens of pretrained vision transformers: DINO, DINOv2 and DINOv3 through timm.
+
+Shape legend
+    B      images in a batch
+    S      side of the square image in pixels
+    h, w   rows and columns of the patch grid
+    N      tokens of an image: one [CLS], R registers, then h * w patches in row-major order
+    C      channels of the transformer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from fvcore.common.config import CfgNode
+from PIL import Image
+from torch import Tensor, nn
+
+from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.features.registry import FEATURE_BACKENDS
+from unseg_d2.features.weights import load_vit, weights_checksum
+from unseg_d2.structures import PatchFeatures
+
+FACETS = ("key", "query", "value", "kqv", "token")
+POS_EMBED_RULES = ("offset", "exact")
+PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def resize_position_embedding(pos_embed: Tensor, grid: tuple[int, int], rule: str = "offset") -> Tensor:
+    """Resample learned position embeddings bicubically to another patch grid.
+
+    Args:
+        pos_embed: ``(1, 1 + n * n, C)``, [CLS] first.
+        grid: wanted ``(h, w)``.
+        rule: ``offset`` adds .1 to h and w before the scale factor is formed and samples with that factor
+            (ratio n / (h + .1)): DINO, CutLER's MaskCut. ``exact`` samples with ratio n / h: CuVLER.
+
+    Returns:
+        ``(1, 1 + h * w, C)`` in the type of ``pos_embed``; unchanged where the grid already is n by n.
+
+    Raises:
+        ValueError: for an unknown rule, or position embeddings that are not a square plus one.
+    """
+    if rule not in POS_EMBED_RULES:
+        raise ValueError(f"the rule must be one of {', '.join(POS_EMBED_RULES)}, got '{rule}'")
+    n = round((pos_embed.shape[1] - 1) ** 0.5)
+    if n * n + 1 != pos_embed.shape[1]:
+        raise ValueError(f"expected (1, 1 + n * n, C) position embeddings, got {tuple(pos_embed.shape)}")
+    if tuple(grid) == (n, n):
+        return pos_embed
+    patches = pos_embed[:, 1:].float().reshape(1, n, n, -1).permute(0, 3, 1, 2)
+    if rule == "offset":
+        factor = ((grid[0] + 0.1) / n, (grid[1] + 0.1) / n)
+        patches = F.interpolate(patches, scale_factor=factor, mode="bicubic", recompute_scale_factor=False)
+    else:
+        patches = F.interpolate(patches, size=grid, mode="bicubic")
+    patches = patches.permute(0, 2, 3, 1).reshape(1, grid[0] * grid[1], -1).to(pos_embed.dtype)
+    return torch.cat([pos_embed[:, :1], patches], dim=1)
+
+
+def cls_attention(query: Tensor, key: Tensor, num_heads: int) -> Tensor:
+    """Attention of the first token to all tokens, averaged over heads.
+
+    Args:
+        query: ``(B, N, C)``; only the first token is used.
+        key: ``(B, N, C)``.
+        num_heads: heads of ``C / num_heads`` channels.
+
+    Returns:
+        ``(B, N)``, rows sum to 1.
+    """
+    size, _, channels = key.shape
+    head = channels // num_heads
+    query = query[:, 0].reshape(size, num_heads, 1, head)
+    key = key.reshape(size, -1, num_heads, head).permute(0, 2, 3, 1)
+    return (query @ key * head**-0.5).softmax(dim=-1).mean(dim=1).squeeze(1)
+
+
+class ViT:
+    """Feature backend around one of timm's vision transformers.
+
+    Args:
+        model: network of :func:`unseg_d2.features.weights.load_vit`.
+        name: goes into the ``info`` of label sets.
+        facet: ``key``, ``query``, ``value`` (raw output of the last block's qkv layer, before rotary embedding and
+            scaling), ``kqv`` (key, query, value concatenated over channels) or ``token`` (output of the last block
+            after the final normalisation).
+        pos_embed: rule of :func:`resize_position_embedding`; without effect on DINOv3, whose embedding is rotary.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        precision: a key of :data:`PRECISIONS`, of the forward pass; tokens are float32 always.
+
+    Raises:
+        UnsegError: for an unknown facet, rule or precision, or a device that is not there.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        name: str = "vit",
+        facet: str = "key",
+        pos_embed: str = "offset",
+        device: str = "auto",
+        precision: str = "float32",
+    ) -> None:
+        _choose("FEATURES.VIT.FACET", facet, FACETS)
+        _choose("FEATURES.VIT.POS_EMBED", pos_embed, POS_EMBED_RULES)
+        _choose("FEATURES.PRECISION", precision, PRECISIONS)
+        self.name = f"{name}/{facet}/{pos_embed}"
+        self.checksum = weights_checksum(model)
+        self.facet = facet
+        self.pos_embed = pos_embed
+        self.device = _device(device)
+        self.dtype = PRECISIONS[precision]
+        self.model = model.to(self.device, self.dtype).eval()
+        self.patch_size = int(model.patch_embed.patch_size[0])
+        self._resized: dict[tuple[int, int], Tensor] = {}  # position embeddings per grid
+
+    @torch.no_grad()
+    def __call__(self, images: Sequence[np.ndarray]) -> list[PatchFeatures]:
+        """Describe a batch; a size that is no multiple of the patch is rounded to one (480 to 476 for patch 14).
+
+        See :class:`unseg_d2.features.FeatureBackend`. Tokens stay on the backend's device.
+        """
+        if not images:
+            return []
+        embedded = self.model.patch_embed(self._normalise(images))  # (B, h, w, C)
+        grid = embedded.shape[1], embedded.shape[2]
+        stream, rope = self._prepend(embedded, grid)
+        extra = {} if rope is None else {"rope": rope}
+        for block in self.model.blocks[:-1]:
+            stream = block(stream, **extra)
+        query, key, value = self._last_qkv(stream)
+        # The attention and MLP of the last block change neither its qkv nor, beyond this one row, what we need.
+        attention = cls_attention(query, self._rotate(key, rope), self.model.blocks[-1].attn.num_heads)
+        if self.facet == "token":
+            tokens = self.model.norm(self.model.blocks[-1](stream, **extra))
+        elif self.facet == "kqv":
+            tokens = torch.cat([key, query, value], dim=-1)
+        else:
+            tokens = {"key": key, "query": query, "value": value}[self.facet]
+        skip = self.model.num_prefix_tokens
+        tokens = tokens[:, skip:].float().transpose(1, 2).unflatten(2, grid).contiguous()
+        attention = attention[:, skip:].float().unflatten(1, grid)
+        return [PatchFeatures(*pair) for pair in zip(tokens, [self.patch_size] * len(images), attention)]
+
+    def _normalise(self, images: Sequence[np.ndarray]) -> Tensor:
+        """``(B, 3, S, S)`` in the network's normalisation, S rounded to a multiple of the patch."""
+        height, width = (max(1, round(side / self.patch_size)) * self.patch_size for side in images[0].shape[:2])
+        if (height, width) != images[0].shape[:2]:
+            resize = Image.Resampling.LANCZOS
+            images = [np.asarray(Image.fromarray(image).resize((width, height), resize)) for image in images]
+        batch = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float() / 255
+        mean = batch.new_tensor(IMAGENET_MEAN).view(3, 1, 1)
+        std = batch.new_tensor(IMAGENET_STD).view(3, 1, 1)
+        return ((batch - mean) / std).to(self.dtype)
+
+    def _prepend(self, embedded: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
+        """Patches ``(B, h, w, C)`` to the input ``(B, N, C)`` of the first block, and the rotary embedding if any."""
+        model = self.model
+        prefix = [model.cls_token] if model.reg_token is None else [model.cls_token, model.reg_token]
+        prefix = [token.expand(len(embedded), -1, -1) for token in prefix]
+        stream = torch.cat([*prefix, embedded.flatten(1, 2)], dim=1)
+        if model.pos_embed is None:  # DINOv3
+            return stream, model.rope.get_embed(shape=grid)
+        if grid not in self._resized:
+            self._resized[grid] = resize_position_embedding(model.pos_embed, grid, self.pos_embed)
+        return stream + self._resized[grid], None
+
+    def _last_qkv(self, stream: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value ``(B, N, C)`` of the last block, bias included."""
+        last = self.model.blocks[-1]
+        qkv = last.attn.qkv(last.norm1(stream))
+        if getattr(last.attn, "q_bias", None) is not None:  # DINOv3 keeps the bias next to the layer
+            qkv = qkv + torch.cat([last.attn.q_bias, last.attn.k_bias, last.attn.v_bias])
+        query, key, value = qkv.chunk(3, dim=-1)
+        return query, key, value
+
+    def _rotate(self, key: Tensor, rope: Tensor | None) -> Tensor:
+        """Apply the rotary embedding to the patches of ``(B, N, C)``; [CLS] and registers are not rotated."""
+        if rope is None:
+            return key
+        from timm.layers import apply_rot_embed_cat
+
+        attention, skip = self.model.blocks[-1].attn, self.model.num_prefix_tokens
+        patches = key[:, skip:].unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
+        patches = apply_rot_embed_cat(patches, rope, half=attention.rotate_half).transpose(1, 2).flatten(2)
+        return torch.cat([key[:, :skip], patches.to(key.dtype)], dim=1)
+
+
+def _choose(key: str, value: str, known: Sequence[str] | dict[str, object]) -> None:
+    if value not in known:
+        raise UnsegError(f"{key} is '{value}', but must be one of {', '.join(known)}.{nearest(value, known)}")
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UnsegError(f"FEATURES.DEVICE is '{name}', but must be auto, cpu, cuda or cuda:<number>.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UnsegError(f"FEATURES.DEVICE is '{name}', but {torch.cuda.device_count()} CUDA devices are visible.")
+    return device
+
+
+@FEATURE_BACKENDS.register()
+def vit(cfg: CfgNode) -> ViT:
+    """Make :class:`ViT` from ``cfg.FEATURES``."""
+    options = cfg.FEATURES.VIT
+    return ViT(
+        load_vit(options.ARCH, cfg.FEATURES.WEIGHTS),
+        name=f"vit/{options.ARCH}",
+        facet=options.FACET,
+        pos_embed=options.POS_EMBED,
+        device=cfg.FEATURES.DEVICE,
+        precision=cfg.FEATURES.PRECISION,
+    )

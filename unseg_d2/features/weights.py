@@ -1,0 +1,188 @@
+"""Weights of vision transformers: which network an architecture name means, and files of any layout into it.
+
+Files come under timm's key names or under those of the original DINO, DINOv2, DINOv3 and DiffNCuts code, bare or
+wrapped in a training checkpoint. Nothing is guessed: every parameter of the network must be found, with its shape.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import pickle
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from unseg_d2.errors import UnsegError, nearest
+
+logger = logging.getLogger(__name__)
+
+# CutLER's S/8 is DINO's 300-epoch network (dino_deitsmall8_300ep_pretrain.pth), which is not on the hub:
+# set FEATURES.WEIGHTS to that file to compare with it.
+ARCHITECTURES = {
+    "dino_vits8": "vit_small_patch8_224.dino",
+    "dino_vits16": "vit_small_patch16_224.dino",
+    "dino_vitb8": "vit_base_patch8_224.dino",
+    "dino_vitb16": "vit_base_patch16_224.dino",
+    "dinov2_vits14": "vit_small_patch14_dinov2.lvd142m",
+    "dinov2_vitb14": "vit_base_patch14_dinov2.lvd142m",
+    "dinov2_vitl14": "vit_large_patch14_dinov2.lvd142m",
+    "dinov3_vits16": "vit_small_patch16_dinov3.lvd1689m",
+    "dinov3_vitb16": "vit_base_patch16_dinov3.lvd1689m",
+    "dinov3_vitl16": "vit_large_patch16_dinov3.lvd1689m",
+}
+"""``FEATURES.VIT.ARCH`` to the name of timm's model and weights."""
+
+# Where training checkpoints keep the network: the first one present is entered or stripped, and what does not lie
+# below it (projection heads, the student next to its teacher, optimisers) is left out.
+_WRAPPERS = ("teacher", "student", "state_dict", "model")
+_PREFIXES = ("module.", "teacher.", "student.", "model.", "backbone.", "net.")  # DiffNCuts: module.net.
+# Used in pretraining only, or recomputed (the frequencies of DINOv3's rotary embedding).
+_UNUSED = re.compile(r"^(head\.|mask_token$|rope_embed\.|local_cls_norm\.)|\.attn\.qkv\.bias_mask$")
+
+
+def load_vit(arch: str, weights: str = "") -> nn.Module:
+    """Return a pretrained vision transformer in evaluation mode, in float32 on the CPU.
+
+    Args:
+        arch: a key of :data:`ARCHITECTURES`.
+        weights: ``.pth``, ``.pt`` or ``.safetensors`` file; empty takes timm's weights from the hub.
+
+    Raises:
+        UnsegError: for an unknown architecture, an unreadable file, an unreachable hub, or when file and network
+            differ in any parameter.
+    """
+    if arch not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise UnsegError(f"FEATURES.VIT.ARCH is '{arch}', but must be one of {known}.{nearest(arch, ARCHITECTURES)}")
+    if not weights:
+        return _from_hub(arch)
+    state = rename_keys(read_tensors(weights))
+    model = create_vit(arch, qkv_bias=any(key.endswith(("attn.qkv.bias", "attn.q_bias")) for key in state))
+    _load_all(model, state, arch, weights)
+    return model.eval()
+
+
+def create_vit(arch: str, *, pretrained: bool = False, qkv_bias: bool = True) -> nn.Module:
+    """Return timm's network for a key of :data:`ARCHITECTURES`, by default with random weights.
+
+    Args:
+        arch: a key of :data:`ARCHITECTURES`.
+        pretrained: fetch the weights from the hub.
+        qkv_bias: whether the attention has a bias; only DINOv3 exists both ways (its published bias is zero).
+    """
+    import timm  # takes seconds, and descriptors do without it
+
+    name = ARCHITECTURES[arch]
+    if "dinov3" in arch and qkv_bias and not pretrained:
+        name = name.replace("_dinov3.", "_dinov3_qkvb.")
+    return timm.create_model(name, pretrained=pretrained, num_classes=0, dynamic_img_size=True).eval()
+
+
+def _from_hub(arch: str) -> nn.Module:
+    try:
+        return create_vit(arch, pretrained=True)
+    except Exception as error:  # whatever the hub's client and the network raise: there is no common base class
+        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+        raise UnsegError(
+            f"The weights of '{arch}' ({ARCHITECTURES[arch]}) could not be fetched from the hub ({reason[:200]}); "
+            "set FEATURES.WEIGHTS to a local .pth or .safetensors file, or FEATURES.NAME to descriptors."
+        ) from error
+
+
+def read_tensors(path: str) -> dict[str, Tensor]:
+    """Read the tensors of a ``.pth``, ``.pt`` or ``.safetensors`` file without running code from it.
+
+    Returns:
+        Flat name to tensor; wrapping dictionaries such as ``{"teacher": ..., "optimizer": ...}`` are entered.
+
+    Raises:
+        UnsegError: if the file is missing, damaged, or holds other things than tensors.
+    """
+    if not Path(path).is_file():
+        raise UnsegError(f"FEATURES.WEIGHTS names '{path}', but there is no such file.")
+    try:
+        if Path(path).suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # DINO's training options; holds no code
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UnsegError(
+            f"'{path}' is damaged or holds Python objects besides tensors, which are not loaded for safety; "
+            "save its state dict alone (torch.save(model.state_dict(), path)) or as .safetensors."
+        ) from error
+    except Exception as error:  # zip, pickle and safetensors readers raise almost anything on damaged files
+        raise UnsegError(f"'{path}' cannot be read as weights ({type(error).__name__}); is it complete?") from error
+    while isinstance(state, dict) and (wrapper := next((w for w in _WRAPPERS if isinstance(state.get(w), dict)), "")):
+        state = state[wrapper]
+    if not isinstance(state, dict):
+        raise UnsegError(f"'{path}' holds a {type(state).__name__} where a state dict was expected.")
+    return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+
+
+def rename_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Map the key names of DINO, DINOv2, DINOv3 and DiffNCuts files to timm's; timm's own pass unchanged.
+
+    Prefixes of wrappers (``module.``, ``teacher.``, ``backbone.``, ``net.`` ...) are stripped, pretraining leftovers
+    (heads, mask token) left out.
+    """
+    while prefix := next((p for p in _PREFIXES if any(key.startswith(p) for key in state)), ""):
+        state = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+    dinov3 = "storage_tokens" in state
+    renamed: dict[str, Tensor] = {}
+    for key, value in state.items():
+        if _UNUSED.search(key):
+            continue
+        key = re.sub(r"^blocks\.\d+\.(\d+)\.", r"blocks.\1.", key)  # DINOv2 trains in chunks of blocks
+        if not dinov3:
+            renamed[key] = value
+        elif key.endswith("attn.qkv.bias"):  # the key's part is masked to zero, and timm has none
+            stem = key.removesuffix("qkv.bias")
+            renamed[f"{stem}q_bias"], _, renamed[f"{stem}v_bias"] = value.chunk(3)
+        else:
+            key = "reg_token" if key == "storage_tokens" else key
+            renamed[re.sub(r"\.ls([12])\.gamma$", r".gamma_\1", key)] = value
+    return renamed
+
+
+def _load_all(model: nn.Module, state: dict[str, Tensor], arch: str, path: str) -> None:
+    """Copy ``state`` into ``model``, or raise :class:`UnsegError` that lists what does not match."""
+    wanted = model.state_dict()
+    shapes = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
+        for key in wanted
+        if key in state and state[key].shape != wanted[key].shape
+    ]
+    problems = {
+        "missing": [key for key in wanted if key not in state],
+        "unexpected": [key for key in state if key not in wanted],
+        "of another shape": shapes,
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{len(keys)} {what}: {_some(keys)}" for what, keys in problems.items() if keys)
+        raise UnsegError(f"'{path}' does not fit FEATURES.VIT.ARCH '{arch}': {listed}.")
+    model.load_state_dict(state)
+
+
+def _some(keys: Iterable[str], limit: int = 12) -> str:
+    """The keys as one line, cut after ``limit``; the rest goes to the log."""
+    keys = sorted(keys)
+    if len(keys) > limit:
+        logger.warning("All %d keys: %s", len(keys), ", ".join(keys))
+        return ", ".join(keys[:limit]) + f" and {len(keys) - limit} more (see the log)"
+    return ", ".join(keys)
+
+
+def weights_checksum(model: nn.Module) -> str:
+    """Return the sha256 over names, types, shapes and values of all weights, whatever file they came from."""
+    digest = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
