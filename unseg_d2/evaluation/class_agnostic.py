@@ -1,0 +1,180 @@
+"""Class-agnostic average precision and recall, as COCO defines them, for boxes and masks.
+
+Every annotation and every result counts as the same class; that equals COCO's ``useCats = 0``. The matching is done by the fastest of
+three libraries that is installed; they agree to six digits, and pycocotools is the reference.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as mask_utils
+
+from unseg_d2.errors import UnsegError, missing_extra, nearest
+
+BACKENDS = ("hotcoco", "faster_coco_eval", "pycocotools")
+"""Libraries that do the matching, fastest first."""
+
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl", "Recall50")
+"""Names of the figures, all in percent; ``Recall50`` is the recall of 100 results per image at IoU 0.5."""
+
+_CATEGORY = {"id": 1, "name": "object"}
+
+
+def select_backend(name: str = "auto") -> str:
+    """Return the library that will do the matching.
+
+    Args:
+        name: ``auto`` for the first of `BACKENDS` that is installed, or one of them.
+
+    Raises:
+        UnsegError: unknown name, or not installed.
+    """
+    if name == "auto":
+        return next(backend for backend in BACKENDS if importlib.util.find_spec(backend))
+    if name not in BACKENDS:
+        known = ", ".join(BACKENDS)
+        raise UnsegError(f"Unknown evaluation backend '{name}'; there are {known}.{nearest(name, BACKENDS)}")
+    if importlib.util.find_spec(name) is None:
+        raise missing_extra(name, "fast-eval")
+    return name
+
+
+def evaluate(
+    ground_truth: dict[str, Any],
+    results: Iterable[dict[str, Any]],
+    iou_types: Sequence[str] = ("bbox", "segm"),
+    backend: str = "auto",
+) -> dict[str, dict[str, float]]:
+    """Compare results with ground truth, all of one class.
+
+    Args:
+        ground_truth: COCO dictionary with ``images`` and ``annotations``. Crowd regions neither count as missed nor
+            make the results on them false.
+        results: ``{image_id, bbox (XYWH, px), segmentation (RLE), score}`` each; a missing score is 1, a missing box
+            follows from the mask. Annotations of a label set are such results.
+        iou_types: ``bbox``, ``segm`` or both.
+        backend: see `select_backend`.
+
+    Returns:
+        Per kind of overlap the figures of `METRICS` in percent; NaN where no object of that size exists.
+
+    Raises:
+        UnsegError: a result is of an unknown image, or masks are wanted where there are none.
+    """
+    backend = select_backend(backend)
+    results = list(results)
+    sizes = {image["id"]: (image.get("height"), image.get("width")) for image in ground_truth["images"]}
+    _check(results, sizes)
+    figures = {}
+    for iou_type in iou_types:
+        truth = [_truth(annotation, iou_type, sizes) for annotation in ground_truth["annotations"]]
+        found = [_result(result, iou_type) for result in results]
+        figures[iou_type] = _figures(_Images(list(sizes), _numbered(truth), _numbered(found)), iou_type, backend)
+    return figures
+
+
+class _Images:
+    """Ground truth and results of a set of images, brought into the form that all libraries take."""
+
+    def __init__(self, ids: list[Any], truth: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
+        # Ids may be texts or huge numbers; some of the libraries take small ones only.
+        position = {key: index + 1 for index, key in enumerate(ids)}
+        for item in truth + found:
+            item["image_id"] = position[item["image_id"]]
+        images = [{"id": index, "height": 1, "width": 1} for index in position.values()]
+        self.truth = {"images": images, "annotations": truth, "categories": [_CATEGORY]}
+        self.found = {"images": images, "annotations": found, "categories": [_CATEGORY]}
+
+
+def _figures(images: _Images, iou_type: str, backend: str) -> dict[str, float]:
+    """Match with a library and read its twelve numbers and the recall at IoU 0.5."""
+    with contextlib.redirect_stdout(io.StringIO()):  # all three print a progress report
+        evaluation = _evaluation(images, iou_type, backend)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    recall = np.asarray(evaluation.eval["recall"])[0, 0, 0, -1]  # IoU 0.5, the class, every size, 100 results
+    values = [*np.asarray(evaluation.stats, dtype=float)[:12], float(recall)]
+    return {name: 100 * value if value >= 0 else float("nan") for name, value in zip(METRICS, map(float, values))}
+
+
+def _evaluation(images: _Images, iou_type: str, backend: str) -> Any:
+    if backend == "hotcoco":
+        library = importlib.import_module("hotcoco")
+        return library.COCOeval(library.COCO(images.truth), library.COCO(images.found), iou_type)
+    if backend == "faster_coco_eval":
+        library = importlib.import_module("faster_coco_eval")
+        dataset, evaluation = library.COCO, library.COCOeval_faster
+    else:
+        dataset = importlib.import_module("pycocotools.coco").COCO
+        evaluation = importlib.import_module("pycocotools.cocoeval").COCOeval
+    return evaluation(_dataset(dataset, images.truth), _dataset(dataset, images.found), iou_type)
+
+
+def _dataset(kind: Any, content: dict[str, Any]) -> Any:
+    """Fill a data set without ``loadRes``, which fails when there are no results."""
+    dataset = kind()
+    dataset.dataset = content
+    dataset.createIndex()
+    return dataset
+
+
+def _check(results: list[dict[str, Any]], sizes: dict[Any, tuple[int, int]]) -> None:
+    """Refuse what the libraries would take for a result without overlap."""
+    for result in results:
+        if result["image_id"] not in sizes:
+            raise UnsegError(f"There is a result of image {result['image_id']}, which the ground truth does not have.")
+        segmentation, size = result.get("segmentation"), sizes[result["image_id"]]
+        if isinstance(segmentation, dict) and None not in size and tuple(segmentation["size"]) != size:
+            raise UnsegError(
+                f"A mask of image {result['image_id']} has the size {'x'.join(map(str, segmentation['size']))}, "
+                f"but the ground truth has {size[0]}x{size[1]}."
+            )
+
+
+def _truth(annotation: dict[str, Any], iou_type: str, sizes: dict[Any, tuple[int, int]]) -> dict[str, Any]:
+    """Return what the matching needs of an annotation; its area decides on small, medium or large."""
+    segmentation = annotation.get("segmentation")
+    item = {"image_id": annotation["image_id"], "category_id": 1, "iscrowd": int(annotation.get("iscrowd", 0))}
+    rle = _rle(segmentation, *sizes[annotation["image_id"]]) if segmentation else None
+    if iou_type == "segm":
+        if rle is None:
+            raise UnsegError("The ground truth has annotations without masks; evaluate boxes only.")
+        item["segmentation"] = rle
+    item["bbox"] = annotation["bbox"] if "bbox" in annotation else mask_utils.toBbox(rle).tolist()
+    area = annotation.get("area")
+    if area is None:
+        area = mask_utils.area(rle) if rle else item["bbox"][2] * item["bbox"][3]
+    return item | {"area": float(area)}
+
+
+def _result(result: dict[str, Any], iou_type: str) -> dict[str, Any]:
+    """Return what the matching needs of a result; its area is that of what is compared, box or mask."""
+    item = {"image_id": result["image_id"], "category_id": 1, "iscrowd": 0, "score": float(result.get("score", 1.0))}
+    segmentation = result.get("segmentation")
+    if iou_type == "segm":
+        if not isinstance(segmentation, dict):
+            raise UnsegError("There are results without an RLE mask; evaluate boxes only.")
+        return item | {"segmentation": segmentation, "area": float(mask_utils.area(segmentation)), "bbox": [0, 0, 1, 1]}
+    bbox = result["bbox"] if "bbox" in result else mask_utils.toBbox(segmentation).tolist()
+    return item | {"bbox": bbox, "area": float(bbox[2] * bbox[3])}
+
+
+def _rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
+    if isinstance(segmentation, dict) and not isinstance(segmentation["counts"], list):
+        return segmentation
+    rle = mask_utils.frPyObjects(segmentation, height, width)
+    rle = mask_utils.merge(rle) if isinstance(rle, list) else rle
+    return {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
+
+
+def _numbered(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give ids from 1 on: the libraries take a match with id 0 for no match."""
+    return [item | {"id": index + 1} for index, item in enumerate(items)]
