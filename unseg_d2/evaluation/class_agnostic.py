@@ -1,7 +1,7 @@
 """Class-agnostic average precision and recall, as COCO defines them, for boxes and masks.
 
-Every annotation and every result counts as the same class; that equals COCO's ``useCats = 0``. The matching is done by the fastest of
-three libraries that is installed; they agree to six digits, and pycocotools is the reference.
+Every annotation and every result counts as the same class; that equals COCO's ``useCats = 0``. The matching is done
+by the fastest of three libraries that is installed; they agree to six digits, and pycocotools is the reference.
 """
 
 from __future__ import annotations
