@@ -1,0 +1,290 @@
+"""A training or test sample: read the image, resize its shortest edge, flip, and carry boxes and masks along.
+
+The numbers are those of Detectron2's default mapper with ``MASK_FORMAT: bitmask``: Pillow's bilinear filter on the
+8-bit image, nearest neighbour on run-length masks, polygons moved before they are drawn, boxes scaled and not
+recomputed from the masks.
+
+Shape legend
+    H, W   height and width of the resized image in pixels
+    N      number of instances
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+from PIL import Image
+from pycocotools import mask as mask_utils
+from torch import Tensor
+
+from unseg_d2.data.images import ImageProblem, read_image
+from unseg_d2.data.rle import decode_confidence, to_rle
+from unseg_d2.errors import UnsegError
+
+
+@dataclass
+class Sample:
+    """One image with its instances, as the detectors see it.
+
+    Attributes:
+        image: ``(3, H, W)`` uint8 RGB.
+        boxes: ``(N, 4)`` float32 x1, y1, x2, y2 in px.
+        masks: ``(N, H, W)`` bool.
+        scores: ``(N,)`` float32 in [0, 1].
+        confidence: ``(N, H, W)`` uint8 spatial confidence, 255 meaning 1, or ``None`` where no annotation has one.
+        file_name: absolute path of the image.
+        image_id: id of the image in its data set.
+        height: height of the original image, px.
+        width: width of the original image, px.
+    """
+
+    image: Tensor
+    boxes: Tensor
+    masks: Tensor
+    scores: Tensor
+    confidence: Tensor | None
+    file_name: str
+    image_id: int | str
+    height: int
+    width: int
+
+    def __len__(self) -> int:
+        return self.boxes.shape[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(H, W)`` of the resized image, px."""
+        return self.image.shape[1], self.image.shape[2]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is drawn per image.
+
+    Attributes:
+        min_sizes: lengths of the shortest edge to choose from, or the two ends of a range, px; 0 keeps the size.
+        max_size: upper limit of the longest edge, px.
+        sampling: ``choice`` of the listed lengths or ``range`` between two.
+        flip: ``horizontal``, ``vertical`` or ``none``; with probability 1/2.
+    """
+
+    min_sizes: tuple[int, ...] = (800,)
+    max_size: int = 1333
+    sampling: Literal["choice", "range"] = "choice"
+    flip: Literal["horizontal", "vertical", "none"] = "horizontal"
+
+    @classmethod
+    def from_cfg(cls, cfg: CfgNode) -> Augmentation:
+        """Read the ``INPUT`` block of a configuration.
+
+        Raises:
+            UnsegError: a value is none of the accepted ones.
+        """
+        sizes = cfg.INPUT.MIN_SIZE_TRAIN
+        sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
+        sampling, flip = cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING, cfg.INPUT.RANDOM_FLIP
+        if sampling not in ("choice", "range"):
+            raise UnsegError(f"INPUT.MIN_SIZE_TRAIN_SAMPLING is '{sampling}'; it is either choice or range.")
+        if flip not in ("horizontal", "vertical", "none"):
+            raise UnsegError(f"INPUT.RANDOM_FLIP is '{flip}'; it is horizontal, vertical or none.")
+        if not sizes or (sampling == "range" and len(sizes) != 2):
+            raise UnsegError("INPUT.MIN_SIZE_TRAIN needs at least one length, and exactly two for a range.")
+        return cls(sizes, cfg.INPUT.MAX_SIZE_TRAIN, sampling, flip)
+
+    def draw(self, rng: np.random.Generator, height: int, width: int) -> Geometry:
+        """Draw size and flip for an image of ``height`` x ``width`` px."""
+        if self.sampling == "range":
+            short = int(rng.integers(self.min_sizes[0], self.min_sizes[-1] + 1))
+        else:
+            short = int(rng.choice(self.min_sizes))
+        new_height, new_width = resized_shape(height, width, short, self.max_size)
+        flipped = self.flip != "none" and rng.random() < 0.5
+        return Geometry(height, width, new_height, new_width, self.flip if flipped else "none")
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A resize from ``height`` x ``width`` to ``new_height`` x ``new_width`` px, followed by a flip."""
+
+    height: int
+    width: int
+    new_height: int
+    new_width: int
+    flip: Literal["horizontal", "vertical", "none"] = "none"
+
+    def image(self, image: np.ndarray) -> Tensor:
+        """Resize and flip an image ``(height, width, 3)`` uint8; returns ``(3, H, W)``."""
+        if (self.new_height, self.new_width) != image.shape[:2]:
+            resized = Image.fromarray(image).resize((self.new_width, self.new_height), Image.Resampling.BILINEAR)
+            image = np.asarray(resized)
+        return torch.from_numpy(np.ascontiguousarray(self._flip(image).transpose(2, 0, 1)))
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """Scale and flip coordinates ``(..., 2)`` x, y in px of the original image."""
+        scaled = points * (self.new_width / self.width, self.new_height / self.height)
+        if self.flip == "horizontal":
+            scaled[..., 0] = self.new_width - scaled[..., 0]
+        elif self.flip == "vertical":
+            scaled[..., 1] = self.new_height - scaled[..., 1]
+        return scaled
+
+    def boxes(self, boxes: np.ndarray) -> np.ndarray:
+        """Scale, flip and clip boxes ``(N, 4)`` x1, y1, x2, y2."""
+        corners = self.points(boxes.reshape(-1, 2, 2))
+        low, high = corners.min(axis=1).clip(min=0), corners.max(axis=1).clip(min=0)
+        return np.minimum(np.concatenate([low, high], axis=1), [self.new_width, self.new_height] * 2)
+
+    def masks(self, segmentations: list[Any]) -> np.ndarray:
+        """Decode, resize and flip run-length masks or polygons; returns ``(N, H, W)`` bool."""
+        result = np.zeros((len(segmentations), self.new_height, self.new_width), dtype=bool)
+        rows = _nearest(self.height, self.new_height)
+        columns = _nearest(self.width, self.new_width)
+        rows = rows[::-1] if self.flip == "vertical" else rows
+        columns = columns[::-1] if self.flip == "horizontal" else columns
+        for mask, segmentation in zip(result, segmentations):
+            if isinstance(segmentation, list):
+                polygons = [self.points(np.reshape(p, (-1, 2)).astype(float)).ravel().tolist() for p in segmentation]
+                mask[:] = mask_utils.decode(to_rle(polygons, self.new_height, self.new_width))
+            else:
+                decoded = mask_utils.decode(to_rle(segmentation, self.height, self.width))
+                mask[:] = decoded.T[columns].T[rows]  # RLEs are decoded column by column
+        return result
+
+    def confidence(self, grid: np.ndarray) -> np.ndarray:
+        """Enlarge a patch grid ``(h, w)`` that covers the image to ``(H, W)``, bilinearly, and flip it."""
+        return self._flip(cv2.resize(grid, (self.new_width, self.new_height), interpolation=cv2.INTER_LINEAR))
+
+    def _flip(self, array: np.ndarray) -> np.ndarray:
+        if self.flip == "none":
+            return array
+        return array[:, ::-1] if self.flip == "horizontal" else array[::-1]
+
+
+def resized_shape(height: int, width: int, short: int, longest: int) -> tuple[int, int]:
+    """Height and width after the shortest edge became ``short``, or the longest edge ``longest`` if that is less.
+
+    >>> resized_shape(480, 640, 800, 1333)
+    (800, 1067)
+    >>> resized_shape(200, 1000, 800, 1333)
+    (267, 1333)
+    """
+    if short == 0:
+        return height, width
+    scale = short * 1.0 / min(height, width)
+    new_height, new_width = (short, scale * width) if height < width else (scale * height, short)
+    if max(new_height, new_width) > longest:
+        scale = longest * 1.0 / max(new_height, new_width)
+        new_height, new_width = new_height * scale, new_width * scale
+    return int(new_height + 0.5), int(new_width + 0.5)
+
+
+def load_sample(record: dict[str, Any], *, rng: np.random.Generator, augmentation: Augmentation) -> Sample:
+    """Make a training sample; crowd annotations and instances that vanish are left out.
+
+    Args:
+        record: Detectron2's standard dataset dict.
+        rng: what size and flip are drawn from.
+        augmentation: what may be drawn.
+
+    Returns:
+        The sample; an annotation without ``segmentation`` has its box as its mask.
+
+    Raises:
+        UnsegError: the image cannot be read or has another size than the record says, or a mask is damaged.
+    """
+    image = _read(record)
+    height, width = image.shape[:2]
+    geometry = augmentation.draw(rng, height, width)
+    annotations = [a for a in record.get("annotations", ()) if not a.get("iscrowd", 0)]
+    boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    try:
+        masks = geometry.masks([a.get("segmentation") or _rectangle(box) for a, box in zip(annotations, boxes)])
+        confidence = _confidence(annotations, geometry)
+    except UnsegError as error:
+        raise UnsegError(f"An annotation of {record['file_name']} cannot be used: {error}") from None
+    boxes = torch.from_numpy(geometry.boxes(boxes).astype(np.float32))
+    masks = torch.from_numpy(masks)
+    kept = (boxes[:, 2:] - boxes[:, :2] > 1e-5).all(dim=1) & masks.flatten(1).any(dim=1)
+    scores = torch.tensor([a.get("score", 1.0) for a in annotations], dtype=torch.float32)
+    if not kept.all():
+        boxes, masks, scores = boxes[kept], masks[kept], scores[kept]
+        confidence = None if confidence is None else confidence[kept]
+    return Sample(
+        geometry.image(image), boxes, masks, scores, confidence, record["file_name"], record["image_id"], height, width
+    )
+
+
+def load_test_image(record: dict[str, Any], *, min_size: int, max_size: int) -> Sample:
+    """Make a sample without instances.
+
+    Args:
+        record: Detectron2's standard dataset dict; annotations are not looked at.
+        min_size: shortest edge, px; 0 keeps the size.
+        max_size: upper limit of the longest edge, px.
+
+    Raises:
+        UnsegError: the image cannot be read or has another size than the record says.
+    """
+    image = _read(record)
+    height, width = image.shape[:2]
+    geometry = Geometry(height, width, *resized_shape(height, width, min_size, max_size))
+    pixels = geometry.image(image)
+    masks = torch.zeros(0, *pixels.shape[1:], dtype=torch.bool)
+    name, image_id = record["file_name"], record["image_id"]
+    return Sample(pixels, torch.zeros(0, 4), masks, torch.zeros(0), None, name, image_id, height, width)
+
+
+def _read(record: dict[str, Any]) -> np.ndarray:
+    """The image of a record, as high and wide as the record says.
+
+    Published label sets were made without a look at the camera's orientation: where the size fits only without
+    turning the image upright, it is not turned.
+    """
+    path = record["file_name"]
+    try:
+        image = read_image(path)
+    except ImageProblem as problem:
+        raise UnsegError(f"The image {path} cannot be used: {problem}. Repair it or take it out of the data.") from None
+    expected = (record.get("height", image.shape[0]), record.get("width", image.shape[1]))
+    if image.shape[:2] != expected and image.shape[1::-1] == expected:
+        with Image.open(path) as stored:
+            if stored.size[::-1] == expected:
+                image = np.asarray(stored.convert("RGB"))
+    if image.shape[:2] != expected:
+        raise UnsegError(
+            f"The image {path} has {image.shape[0]}x{image.shape[1]} pixels (height x width), but the annotations are "
+            f"for {expected[0]}x{expected[1]}; is it the image that was annotated?"
+        )
+    return image
+
+
+def _rectangle(box: np.ndarray) -> list[list[float]]:
+    left, top, right, bottom = box.tolist()
+    return [[left, top, right, top, right, bottom, left, bottom]]
+
+
+def _confidence(annotations: list[dict[str, Any]], geometry: Geometry) -> Tensor | None:
+    """Spatial confidence ``(N, H, W)`` uint8; an annotation without one is sure everywhere."""
+    if not any(a.get("confidence") for a in annotations):
+        return None
+    result = np.full((len(annotations), geometry.new_height, geometry.new_width), 255, dtype=np.uint8)
+    for plane, annotation in zip(result, annotations):
+        if annotation.get("confidence"):
+            plane[:] = geometry.confidence(decode_confidence(annotation["confidence"]))
+    return torch.from_numpy(result)
+
+
+@lru_cache(maxsize=256)
+def _nearest(old: int, new: int) -> np.ndarray:
+    """Which of ``old`` pixels each of ``new`` ones takes; adds up the step as Pillow does, so that ties fall alike."""
+    if old == new:
+        return np.arange(old)
+    step = old / new
+    return np.minimum(np.cumsum(np.r_[0.5 * step, np.full(new - 1, step)]).astype(int), old - 1)
