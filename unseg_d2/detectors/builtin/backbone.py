@@ -9,13 +9,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 
-import torch
 import torchvision
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from unseg_d2.detectors.builtin.distributed import resolve_device
 from unseg_d2.errors import UnsegError
 
 STAGES = ("res2", "res3", "res4", "res5")
@@ -40,7 +40,7 @@ def get_norm(name: str) -> Callable[[int], nn.Module] | None:
     """Return the normalisation layer of that name, ``None`` for the empty name.
 
     Args:
-        name: "" | FrozenBN | BN | SyncBN | GN. SyncBN becomes BN on a machine without CUDA, where it does not exist.
+        name: "" | FrozenBN | BN | SyncBN | GN.
 
     Raises:
         UnsegError: for an unknown name.
@@ -49,7 +49,7 @@ def get_norm(name: str) -> Callable[[int], nn.Module] | None:
         "": None,
         "FrozenBN": FrozenBatchNorm,
         "BN": nn.BatchNorm2d,
-        "SyncBN": nn.SyncBatchNorm if torch.cuda.is_available() else nn.BatchNorm2d,
+        "SyncBN": nn.SyncBatchNorm,
         "GN": partial(nn.GroupNorm, 32),
     }
     if name not in layers:
@@ -132,20 +132,26 @@ def build_backbone(cfg: CfgNode) -> ResNetFPN:
     """Build the backbone that ``MODEL.BACKBONE``, ``MODEL.RESNETS`` and ``MODEL.FPN`` describe."""
     if cfg.MODEL.BACKBONE.NAME != "build_resnet_fpn_backbone":
         raise UnsegError(
-            f"MODEL.BACKBONE.NAME is '{cfg.MODEL.BACKBONE.NAME}'; the built-in engine has only build_resnet_fpn_backbone."
+            f"MODEL.BACKBONE.NAME is '{cfg.MODEL.BACKBONE.NAME}'; "
+            "the built-in engine has only build_resnet_fpn_backbone."
         )
     if tuple(cfg.MODEL.FPN.IN_FEATURES) != STAGES:
         raise UnsegError(f"MODEL.FPN.IN_FEATURES must be {list(STAGES)} for the built-in engine.")
     resnets = cfg.MODEL.RESNETS
+    on_cpu = resolve_device(cfg.MODEL.DEVICE).type == "cpu"
+    bottom_up_norm, fpn_norm = (
+        "BN" if on_cpu and norm == "SyncBN" else norm  # synchronised statistics exist on CUDA only
+        for norm in (resnets.NORM, cfg.MODEL.FPN.NORM)
+    )
     bottom_up = ResNet(
         resnets.DEPTH,
-        resnets.NORM,
+        bottom_up_norm,
         stride_in_1x1=resnets.STRIDE_IN_1X1,
         freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
         groups=resnets.NUM_GROUPS,
         width_per_group=resnets.WIDTH_PER_GROUP,
     )
-    return ResNetFPN(bottom_up, cfg.MODEL.FPN.OUT_CHANNELS, cfg.MODEL.FPN.NORM)
+    return ResNetFPN(bottom_up, cfg.MODEL.FPN.OUT_CHANNELS, fpn_norm)
 
 
 def freeze(module: nn.Module) -> nn.Module:

@@ -134,7 +134,9 @@ def _stages(cfg: CfgNode) -> tuple[Sequence[float], Sequence[Sequence[float]]]:
         return cfg.MODEL.ROI_HEADS.IOU_THRESHOLDS, [cfg.MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS]
     if name not in CASCADE_HEADS:
         known = (*CASCADE_HEADS, *STANDARD_HEADS)
-        raise UnsegError(f"The built-in engine has no RoI heads '{name}'; it has {', '.join(known)}.{nearest(name, known)}")
+        raise UnsegError(
+            f"The built-in engine has no RoI heads '{name}'; it has {', '.join(known)}.{nearest(name, known)}"
+        )
     cascade = cfg.MODEL.ROI_BOX_CASCADE_HEAD
     if not cfg.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG:
         raise UnsegError(f"{name} needs MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG True.")

@@ -19,9 +19,7 @@ from unseg_d2.detectors.builtin.roi_heads import Detections
 CHUNK_PIXELS = 64 * 1024**2  # pixels pasted at once on an accelerator
 
 
-def rescale_detections(
-    detections: Detections, input_size: tuple[int, int], output_size: tuple[int, int]
-) -> Detections:
+def rescale_detections(detections: Detections, input_size: tuple[int, int], output_size: tuple[int, int]) -> Detections:
     """Scale boxes from the network's input to the original image, and drop those without area there.
 
     Args:

@@ -57,9 +57,7 @@ class PyramidRoIAlign(nn.Module):
         return torch.cat(pooled)[torch.argsort(torch.cat(order))]
 
     def _pool(self, feature: Tensor, rois: Tensor, stride: int) -> Tensor:
-        return roi_align(
-            feature, rois.to(feature.dtype), self.output_size, 1.0 / stride, self.sampling_ratio, aligned=True
-        )
+        return roi_align(feature, rois, self.output_size, 1.0 / stride, self.sampling_ratio, aligned=True)
 
 
 def assign_levels(boxes: Tensor, strides: Sequence[int]) -> Tensor:

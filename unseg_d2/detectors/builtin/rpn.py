@@ -124,9 +124,7 @@ class RegionProposalNetwork(nn.Module):
             levels.append(torch.full_like(index, level))
         return torch.cat(boxes, dim=1), torch.cat(scores, dim=1), torch.cat(levels, dim=1)
 
-    def _losses(
-        self, anchors: Tensor, logits: Tensor, deltas: Tensor, targets: Sequence[Targets]
-    ) -> dict[str, Tensor]:
+    def _losses(self, anchors: Tensor, logits: Tensor, deltas: Tensor, targets: Sequence[Targets]) -> dict[str, Tensor]:
         """Objectness over the sampled anchors and L1 over the foreground ones, both per sampled anchor."""
         objectness, wanted, sampled_logits, sampled_deltas = [], [], [], []
         for image, target in enumerate(targets):
@@ -184,9 +182,7 @@ def build_rpn(cfg: CfgNode, in_channels: int) -> RegionProposalNetwork:
         RPNHead(in_channels, anchors.num_anchors),
         anchors,
         BoxCoder(rpn.BBOX_REG_WEIGHTS),
-        train_selection=ProposalSelection(
-            rpn.PRE_NMS_TOPK_TRAIN, rpn.POST_NMS_TOPK_TRAIN, rpn.NMS_THRESH, min_size
-        ),
+        train_selection=ProposalSelection(rpn.PRE_NMS_TOPK_TRAIN, rpn.POST_NMS_TOPK_TRAIN, rpn.NMS_THRESH, min_size),
         test_selection=ProposalSelection(rpn.PRE_NMS_TOPK_TEST, rpn.POST_NMS_TOPK_TEST, rpn.NMS_THRESH, min_size),
         iou_thresholds=rpn.IOU_THRESHOLDS,
         iou_labels=rpn.IOU_LABELS,

@@ -1,0 +1,132 @@
+"""Processes: start them, or join those that torchrun started, and let them agree."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from unseg_d2.errors import UnsegError
+
+
+def rank_and_world_size() -> tuple[int, int]:
+    """Return this process's number and how many there are; ``(0, 1)`` outside a group."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device of this process.
+
+    Args:
+        name: ``MODEL.DEVICE``: auto | cpu | cuda | cuda:1.
+
+    Raises:
+        UnsegError: CUDA is asked for where there is none.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UnsegError(f"MODEL.DEVICE is {name}, but torch sees no CUDA device; set MODEL.DEVICE cpu.")
+    if name == "cuda":
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device(name)
+
+
+def launch(main: Callable[..., None], num_processes: int, args: Sequence[Any], *, device: str = "auto") -> None:
+    """Call ``main(*args)`` in connected processes.
+
+    Args:
+        main: importable function.
+        num_processes: processes to start on this machine; under torchrun the group that exists is joined instead.
+        args: its arguments; they must be picklable when processes are started.
+        device: "cuda" connects them by NCCL and gives each its GPU, "cpu" by Gloo, "auto" looks.
+
+    Raises:
+        UnsegError: there are fewer GPUs than processes, or a process raised it.
+    """
+    use_cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        _join_torchrun(main, args, use_cuda)
+    elif num_processes == 1:
+        main(*args)
+    else:
+        if use_cuda and num_processes > torch.cuda.device_count():
+            raise UnsegError(
+                f"{num_processes} processes need as many GPUs, but torch sees {torch.cuda.device_count()}; "
+                "choose a smaller --num-gpus, or MODEL.DEVICE cpu."
+            )
+        _spawn(main, num_processes, args, use_cuda)
+
+
+def all_reduce_sum(values: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes; the tensor itself when there is one."""
+    if rank_and_world_size()[1] > 1:
+        values = values.clone()
+        dist.all_reduce(values)
+    return values
+
+
+def seed_iteration(seed: int, iteration: int, rank: int) -> None:
+    """Seed torch for one training step, so that a step does not depend on those before it."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, iteration, rank]).generate_state(1, np.uint64)[0] >> 1))
+
+
+def _join_torchrun(main: Callable[..., None], args: Sequence[Any], use_cuda: bool) -> None:
+    if not dist.is_initialized():
+        if use_cuda:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        dist.init_process_group("nccl" if use_cuda else "gloo")
+    main(*args)
+    dist.barrier()
+
+
+def _spawn(main: Callable[..., None], num_processes: int, args: Sequence[Any], use_cuda: bool) -> None:
+    messages = mp.get_context("spawn").SimpleQueue()
+    with tempfile.TemporaryDirectory() as folder:
+        level = logging.getLogger().getEffectiveLevel()
+        arguments = (main, num_processes, args, use_cuda, Path(folder) / "store", level, messages)
+        try:
+            mp.start_processes(_worker, arguments, nprocs=num_processes, start_method="spawn")
+        except mp.ProcessExitedException:
+            if messages.empty():
+                raise
+            raise UnsegError(messages.get()) from None
+
+
+def _worker(
+    rank: int,
+    main: Callable[..., None],
+    world_size: int,
+    args: Sequence[Any],
+    use_cuda: bool,
+    store: Path,
+    log_level: int,
+    messages: Any,
+) -> None:
+    logging.basicConfig(level=log_level if rank == 0 else logging.ERROR, format="%(message)s")
+    if use_cuda:
+        torch.cuda.set_device(rank)
+    else:
+        torch.set_num_threads(max(1, torch.get_num_threads() // world_size))
+    dist.init_process_group(
+        "nccl" if use_cuda else "gloo", init_method=store.as_uri(), rank=rank, world_size=world_size
+    )
+    try:
+        main(*args)
+        dist.barrier()
+    except UnsegError as error:
+        messages.put(str(error))
+        os._exit(2)  # the others wait for this process in a collective call; the parent ends them
+    finally:
+        dist.destroy_process_group()

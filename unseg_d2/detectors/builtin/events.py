@@ -1,0 +1,100 @@
+"""What a training run reports: console lines, ``metrics.json`` (one JSON object per line) and TensorBoard."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import resource
+import statistics
+import sys
+import time
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
+
+if TYPE_CHECKING:
+    from unseg_d2.data.sample import Sample
+
+PERIOD = 20  # iterations between reports
+MEGABYTE = 1024**2
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingLog:
+    """Collects the numbers of each iteration and reports their medians every twenty iterations.
+
+    Args:
+        folder: where ``metrics.json`` and the TensorBoard file go.
+        start_iter: first iteration of this process.
+        max_iter: iterations in all.
+    """
+
+    def __init__(self, folder: Path, start_iter: int, max_iter: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.metrics_file = folder / "metrics.json"
+        self.writer = SummaryWriter(str(folder), purge_step=start_iter)
+        self.max_iter = max_iter
+        self.windows: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=PERIOD))
+        self.last = time.perf_counter()
+
+    def step(self, iteration: int, losses: Mapping[str, float], lr: float, data_time: float) -> None:
+        """Record an iteration, and report when it is time.
+
+        Args:
+            iteration: from 0.
+            losses: each loss.
+            lr: learning rate.
+            data_time: seconds spent waiting for the batch.
+        """
+        now = time.perf_counter()
+        values = {"total_loss": sum(losses.values()), **losses, "time": now - self.last, "data_time": data_time}
+        self.last = now
+        for name, value in values.items():
+            self.windows[name].append(value)
+        if (iteration + 1) % PERIOD == 0 or iteration + 1 == self.max_iter:
+            medians = {name: statistics.median(self.windows[name]) for name in values}
+            self._report(iteration, {**medians, "lr": lr})
+
+    def scalars(self, iteration: int, values: Mapping[str, float]) -> None:
+        """Write numbers that are not measured at every iteration."""
+        with open(self.metrics_file, "a") as file:
+            file.write(json.dumps({"iteration": iteration, **values}, sort_keys=True) + "\n")
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, iteration)
+
+    def sample(self, iteration: int, sample: Sample) -> None:
+        """Draw a training sample with its boxes and masks into TensorBoard."""
+        picture = sample.image.cpu()
+        if len(sample.boxes):
+            picture = draw_segmentation_masks(picture, sample.masks.cpu(), alpha=0.5)
+            picture = draw_bounding_boxes(picture, sample.boxes.cpu())
+        self.writer.add_image("training sample", picture, iteration)
+
+    def close(self) -> None:
+        """Finish writing."""
+        self.writer.close()
+
+    def _report(self, iteration: int, values: dict[str, Any]) -> None:
+        memory = memory_megabytes()
+        self.scalars(iteration, {**values, "max_memory_mb": memory})
+        remaining = datetime.timedelta(seconds=int(values["time"] * (self.max_iter - iteration - 1)))
+        losses = "  ".join(f"{name}: {value:.4g}" for name, value in values.items() if "loss" in name)
+        logger.info(
+            f"iter: {iteration}/{self.max_iter}  {losses}  lr: {values['lr']:.5g}  time: {values['time']:.4g} s/it  "
+            f"data_time: {values['data_time']:.3g} s/it  eta: {remaining}  max_mem: {memory:.0f} MB"
+        )
+
+
+def memory_megabytes() -> float:
+    """Return the most memory used so far: of the GPU where there is one in use, else of this process."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / MEGABYTE
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / MEGABYTE if sys.platform == "darwin" else peak / 1024

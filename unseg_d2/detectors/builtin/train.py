@@ -1,0 +1,198 @@
+"""The training loop. Step ``t`` depends on the recipe, ``t`` and the state before it only, so it can be resumed."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from fvcore.common.config import CfgNode
+from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from unseg_d2.detectors.builtin.distributed import (
+    all_reduce_sum,
+    rank_and_world_size,
+    resolve_device,
+    seed_iteration,
+)
+from unseg_d2.detectors.builtin.events import TrainingLog
+from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
+from unseg_d2.detectors.builtin.solver import build_optimizer, clip_gradients, set_learning_rate
+from unseg_d2.detectors.checkpoints import last_checkpoint, load_weights, save_checkpoint
+from unseg_d2.errors import UnsegError
+
+if TYPE_CHECKING:
+    from unseg_d2.data.sample import Sample
+
+# (recipe, first iteration) -> endless batches of this process
+LoaderFactory = Callable[[CfgNode, int], Iterable[list["Sample"]]]
+FINAL = "model_final.pth"
+
+logger = logging.getLogger(__name__)
+
+
+def train(cfg: CfgNode, make_loader: LoaderFactory, *, resume: bool) -> Path:
+    """Train from ``MODEL.WEIGHTS``, or go on from the last checkpoint.
+
+    Args:
+        cfg: frozen recipe.
+        make_loader: gives the batches of this process from an iteration on.
+        resume: go on from the last checkpoint in ``OUTPUT_DIR`` where there is one.
+
+    Returns:
+        ``OUTPUT_DIR/model_final.pth``.
+
+    Raises:
+        UnsegError: a loss is not finite, a checkpoint does not fit, or the disk is full.
+    """
+    trainer = Trainer(cfg, resume=resume)
+    final = trainer.output / FINAL
+    if trainer.finished:
+        logger.info("The training in %s is finished; nothing to do.", trainer.output)
+        return final
+    trainer.run(make_loader)
+    return final
+
+
+class Trainer:
+    """Network, optimiser and where they stand.
+
+    Args:
+        cfg: frozen recipe.
+        resume: restore the last checkpoint in ``OUTPUT_DIR`` where there is one.
+    """
+
+    def __init__(self, cfg: CfgNode, *, resume: bool) -> None:
+        self.cfg = cfg
+        self.output = Path(cfg.OUTPUT_DIR)
+        self.rank, self.world_size = rank_and_world_size()
+        self.device = resolve_device(cfg.MODEL.DEVICE)
+        self.amp = cfg.SOLVER.AMP.ENABLED and self.device.type == "cuda"
+        if cfg.SOLVER.AMP.ENABLED and not self.amp:
+            logger.info("Mixed precision needs CUDA; training in float32.")
+        if cfg.FLOAT32_PRECISION:
+            torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
+        torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+        self.seed = cfg.SEED if cfg.SEED >= 0 else int.from_bytes(os.urandom(4), "little")
+        torch.manual_seed(self.seed if cfg.SEED >= 0 else 0)
+        self.model: GeneralizedRCNN = build_model(cfg).to(self.device)
+        self.optimizer = build_optimizer(cfg, self.model)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp)
+        self.start_iter = 0
+        self.finished = False
+        self._restore(resume)
+
+    def run(self, make_loader: LoaderFactory) -> None:
+        """Train to the end and write the final checkpoint."""
+        cfg, max_iter = self.cfg, self.cfg.SOLVER.MAX_ITER
+        model = self._distribute()
+        model.train()
+        log = TrainingLog(self.output, self.start_iter, max_iter) if self.rank == 0 else None
+        if self.start_iter < max_iter:
+            batches = iter(make_loader(cfg, self.start_iter))
+        for iteration in range(self.start_iter, max_iter):
+            started = time.perf_counter()
+            samples = next(batches)
+            data_time = time.perf_counter() - started
+            lr = set_learning_rate(self.optimizer, cfg, iteration)
+            losses = self._step(model, samples, iteration)
+            if log is not None:
+                log.step(iteration, losses, lr, data_time)
+                if cfg.VIS_PERIOD > 0 and iteration % cfg.VIS_PERIOD == 0:
+                    log.sample(iteration, samples[0])
+            if (iteration + 1) % cfg.SOLVER.CHECKPOINT_PERIOD == 0:
+                self._save(f"model_{iteration:07d}.pth", iteration)
+        self._precise_bn(make_loader)
+        self._save(FINAL, max_iter - 1)
+        if log is not None:
+            log.close()
+
+    def _step(self, model: nn.Module, samples: Sequence[Sample], iteration: int) -> dict[str, float]:
+        """Forward, backward and update; returns each loss, averaged over the processes."""
+        seed_iteration(self.seed, iteration, self.rank)
+        with torch.autocast(self.device.type, enabled=self.amp, dtype=torch.float16):
+            losses: dict[str, Tensor] = model(samples)
+        values = torch.stack([loss.detach().float() for loss in losses.values()])
+        mean = (all_reduce_sum(values) / self.world_size).tolist()
+        if not all(math.isfinite(value) for value in mean):  # the same on every process, so all of them stop
+            raise _diverged(dict(zip(losses, values.tolist())), samples, iteration)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(sum(losses.values())).backward()
+        if self.cfg.SOLVER.CLIP_GRADIENTS.ENABLED:
+            self.scaler.unscale_(self.optimizer)
+            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            clip_gradients(parameters, self.cfg.SOLVER.CLIP_GRADIENTS)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return dict(zip(losses, mean))
+
+    def _distribute(self) -> nn.Module:
+        if self.world_size == 1:
+            return self.model
+        device_ids = [self.device.index] if self.device.type == "cuda" else None
+        return DistributedDataParallel(self.model, device_ids=device_ids, broadcast_buffers=False)
+
+    def _restore(self, resume: bool) -> None:
+        """Load the last checkpoint, or the weights to start from."""
+        path = last_checkpoint(self.output) if resume else None
+        if path is None:
+            if self.cfg.MODEL.WEIGHTS:
+                trust = self.cfg.MODEL.TRUST_CHECKPOINT
+                load_weights(self.model, self.cfg.MODEL.WEIGHTS, trust=trust, allow_backbone=True)
+            return
+        checkpoint = load_weights(self.model, path)
+        if checkpoint.get("engine") != "builtin":
+            raise UnsegError(
+                f"{path} was written by another engine and cannot be resumed by the built-in one; "
+                "use ENGINE detectron2, or start anew with MODEL.WEIGHTS and another OUTPUT_DIR."
+            )
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.scaler.load_state_dict(checkpoint["grad_scaler"])
+        self.start_iter = checkpoint["iteration"] + 1
+        self.finished = path.name == FINAL and self.start_iter >= self.cfg.SOLVER.MAX_ITER
+        logger.info("Going on from %s at iteration %d.", path, self.start_iter)
+
+    def _save(self, name: str, iteration: int) -> None:
+        if self.rank != 0:
+            return
+        base_lrs = [group["initial_lr"] for group in self.optimizer.param_groups]
+        more: dict[str, Any] = {
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": {"base_lrs": base_lrs, "last_epoch": iteration + 1},
+            "grad_scaler": self.scaler.state_dict(),
+            "iteration": iteration,
+            "engine": "builtin",
+        }
+        save_checkpoint(self.output / name, self.model, **more)
+        logger.info("Saved %s.", self.output / name)
+
+    def _precise_bn(self, make_loader: LoaderFactory) -> None:
+        """Replace the running averages of BatchNorm by averages with the final weights (``TEST.PRECISE_BN``)."""
+        precise = self.cfg.TEST.PRECISE_BN
+        if not precise.ENABLED or not get_bn_modules(self.model):
+            return
+        logger.info("Recomputing the BatchNorm statistics over %d batches.", precise.NUM_ITER)
+        cfg = self.cfg.clone()
+        cfg.defrost()
+        cfg.DATALOADER.COPY_PASTE = False
+        cfg.freeze()
+        seed_iteration(self.seed, self.cfg.SOLVER.MAX_ITER, self.rank)
+        update_bn_stats(self.model, make_loader(cfg, 0), precise.NUM_ITER)
+
+
+def _diverged(losses: dict[str, float], samples: Sequence[Sample], iteration: int) -> UnsegError:
+    broken = [name for name, value in losses.items() if not math.isfinite(value)]
+    if not broken:
+        return UnsegError(f"Stopped at iteration {iteration}: another process has a loss that is not finite.")
+    files = ", ".join(str(sample.file_name) for sample in samples)
+    return UnsegError(
+        f"Stopped at iteration {iteration}: {', '.join(broken)} is not finite for the images {files}. "
+        "Lower SOLVER.BASE_LR, switch on SOLVER.CLIP_GRADIENTS or look at these images."
+    )
