@@ -1,0 +1,19 @@
+"""Patch features to object proposals: one file per generator."""
+
+from __future__ import annotations
+
+from unseg_d2.masks.maskcut import MaskCut, maskcut
+from unseg_d2.masks.protocol import MaskGenerator
+from unseg_d2.masks.registry import MASK_GENERATORS, build_generator, generator_names
+from unseg_d2.masks.tokencut import TokenCut, tokencut
+
+__all__ = [
+    "MASK_GENERATORS",
+    "MaskCut",
+    "MaskGenerator",
+    "TokenCut",
+    "build_generator",
+    "generator_names",
+    "maskcut",
+    "tokencut",
+]

@@ -1,0 +1,44 @@
+"""From lists of images to batches and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unseg_d2.structures import PatchFeatures, Proposals
+
+
+def map_batches(function: Callable[[Tensor], list[Proposals]], features: Sequence[PatchFeatures]) -> list[Proposals]:
+    """Apply a function of ``(b, C, h, w)`` tokens to images, those of one shape on a GPU together.
+
+    On the CPU each image goes alone: batching gains nothing there and costs memory.
+    """
+    groups: dict[tuple, list[int]] = {}
+    for i, image in enumerate(features):
+        alone = i if image.tokens.device.type == "cpu" else None
+        groups.setdefault((image.tokens.shape, image.tokens.device, alone), []).append(i)
+    results: list[Proposals | None] = [None] * len(features)
+    for members in groups.values():
+        for i, proposals in zip(members, function(torch.stack([features[i].tokens for i in members]))):
+            results[i] = proposals
+    return results
+
+
+def check_tokens(tokens: Tensor) -> None:
+    """Raise ValueError unless the tokens are ``(b, C, h, w)``, floating, finite and not without patches."""
+    if tokens.dim() != 4 or tokens.numel() == 0 or not tokens.is_floating_point():
+        raise ValueError(f"expected floating (b, C, h, w) tokens, got {tuple(tokens.shape)} {tokens.dtype}")
+    if not torch.isfinite(tokens).all():
+        raise ValueError("the patch features contain NaN or infinite values; check the feature backend")
+
+
+def to_proposals(found: Sequence[tuple[np.ndarray, float]], grid: tuple[int, int]) -> Proposals:
+    """Return the proposals of one image from ``(h, w)`` bool masks and scores, in order, without empty masks."""
+    found = [(mask, score) for mask, score in found if mask.any()]
+    if not found:
+        return Proposals.empty(grid)
+    masks, scores = zip(*found)
+    return Proposals(torch.from_numpy(np.stack(masks)), torch.tensor(scores, dtype=torch.float32))

@@ -1,0 +1,80 @@
+"""From an eigenvector to the mask of one object: foreground side, seed, connected component.
+
+Shape legend
+    h, w   rows and columns of the patch grid
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from unseg_d2.graph.ncut import TIE
+
+MIN_FOREGROUND_CORNERS = 3  # a side that touches this many corners of the image is the background
+
+
+def seed_mask(eigenvector: np.ndarray, live: np.ndarray | None = None, *, corner_rule: bool = True) -> np.ndarray:
+    """Return the mask of the object that an eigenvector shows.
+
+    The eigenvector is split at its mean; the foreground is the side with the entry of largest magnitude, unless it
+    touches three corners or more (CutLER, section 3.2); of the foreground, the connected component (4-neighbours) that
+    holds the seed, its largest entry, is the object.
+
+    Args:
+        eigenvector: ``(h, w)`` float64.
+        live: ``(h, w)`` bool, patches that take part; ``None`` is all.
+        corner_rule: ``False`` leaves the corners out of it, as in TokenCut.
+
+    Returns:
+        ``(h, w)`` bool, all false if the eigenvector is constant.
+    """
+    side, seed = foreground_side(eigenvector, live, corner_rule=corner_rule)
+    return connected_component(side, seed)
+
+
+def foreground_side(
+    eigenvector: np.ndarray, live: np.ndarray | None = None, *, corner_rule: bool = True
+) -> tuple[np.ndarray, int]:
+    """Split an eigenvector at its mean and choose the foreground side, as published.
+
+    With the corner rule the choice depends on the sign of the eigenvector where the side of its peak touches three
+    corners or more: a positive peak gives the complement, a negative one the side of the peak itself.
+
+    Args:
+        eigenvector: ``(h, w)`` float64.
+        live: ``(h, w)`` bool, patches that take part, at least one; ``None`` is all.
+        corner_rule: whether a side that touches three corners or more is the background.
+
+    Returns:
+        The side ``(h, w)`` bool, all false if the eigenvector is constant, and the seed: the row-major index of the
+        first of the side's largest entries.
+    """
+    live = np.ones(eigenvector.shape, dtype=bool) if live is None else live
+    side = live & (eigenvector > eigenvector[live].mean())
+    if not side.any():
+        return side, 0
+    peak = _first_largest(np.abs(eigenvector), live)
+    corners = int(side[[0, 0, -1, -1], [0, -1, 0, -1]].sum())
+    if (corner_rule and corners >= MIN_FOREGROUND_CORNERS) or not side.flat[peak]:
+        eigenvector, side = -eigenvector, live & ~side
+    return side, _first_largest(eigenvector, live)
+
+
+def connected_component(side: np.ndarray, seed: int) -> np.ndarray:
+    """Return the 4-connected component of an ``(h, w)`` bool map that holds a cell; or nothing if the cell is not set."""
+    labels, _ = ndimage.label(side)
+    label = labels.flat[seed]
+    return (labels == label) & (label > 0)
+
+
+def intersection_over_union(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the IoU of two bool masks; NaN if both are empty, which no threshold accepts or rejects."""
+    union = np.count_nonzero(first | second)
+    return np.count_nonzero(first & second) / union if union else float("nan")
+
+
+def _first_largest(values: np.ndarray, live: np.ndarray) -> int:
+    """Row-major index of the first live entry that equals the largest one up to rounding."""
+    largest = values[live].max()
+    return int(np.argmax(live & (values >= largest - TIE * abs(largest))))
