@@ -35,7 +35,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise _explained(error, path) from error
+        raise explained(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -52,8 +52,8 @@ def write_json(path: str | Path, value: Any, *, indent: int | None = None) -> No
         file.write(json.dumps(value, indent=indent).encode())
 
 
-def _explained(error: OSError, path: Path) -> OSError | UnsegError:
-    """Turn the failures a user can put right into a sentence."""
+def explained(error: OSError, path: Path) -> OSError | UnsegError:
+    """Turn the failures of writing that a user can put right into a sentence; others are returned as they are."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UnsegError(f"The disk is full: {path} was not written. Free some space and run the same command again.")
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
