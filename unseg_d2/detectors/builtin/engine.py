@@ -14,8 +14,7 @@ from unseg_d2.data.loader import build_test_loader, build_train_loader
 from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.builtin.distributed import launch, rank_and_world_size, resolve_device
 from unseg_d2.detectors.builtin.model import build_model
-from unseg_d2.detectors.builtin.postprocess import encode_masks, paste_masks, rescale_detections
-from unseg_d2.detectors.builtin.roi_heads import Detections
+from unseg_d2.detectors.builtin.postprocess import to_prediction
 from unseg_d2.detectors.builtin.train import train
 from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.protocol import Prediction
@@ -55,19 +54,3 @@ class BuiltinEngine:
             with torch.inference_mode(), torch.autocast(device.type, enabled=amp, dtype=torch.float16):
                 (detections,) = model([sample])
             yield to_prediction(record, sample, detections)
-
-
-def to_prediction(record: dict[str, Any], sample: Sample, detections: Detections) -> Prediction:
-    """Bring detections to the size of the original image and encode their masks.
-
-    Args:
-        record: the data set's record of the image.
-        sample: what the network saw; ``height`` and ``width`` are those of the original image.
-        detections: in pixels of the network's input.
-    """
-    size = (sample.height, sample.width)
-    detections = rescale_detections(detections, tuple(sample.image.shape[-2:]), size)
-    rles = []
-    if detections.masks is not None:
-        rles = encode_masks(paste_masks(detections.masks, detections.boxes, *size))
-    return Prediction(record, detections.boxes.cpu().numpy(), detections.scores.cpu().numpy(), rles)

@@ -8,6 +8,8 @@ Shape legend
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 import torch.nn.functional as F
 from pycocotools import mask as mask_codec
@@ -15,8 +17,28 @@ from torch import Tensor
 
 from unseg_d2.detectors.builtin.box_coder import clip_boxes, is_nonempty
 from unseg_d2.detectors.builtin.roi_heads import Detections
+from unseg_d2.detectors.protocol import Prediction
+
+if TYPE_CHECKING:
+    from unseg_d2.data.sample import Sample
 
 CHUNK_PIXELS = 64 * 1024**2  # pixels pasted at once on an accelerator
+
+
+def to_prediction(record: dict[str, Any], sample: Sample, detections: Detections) -> Prediction:
+    """Bring detections to the size of the original image and encode their masks.
+
+    Args:
+        record: the data set's record of the image.
+        sample: what the network saw; ``height`` and ``width`` are those of the original image.
+        detections: in pixels of the network's input.
+    """
+    size = (sample.height, sample.width)
+    detections = rescale_detections(detections, tuple(sample.image.shape[-2:]), size)
+    rles = []
+    if detections.masks is not None:
+        rles = encode_masks(paste_masks(detections.masks, detections.boxes, *size))
+    return Prediction(record, detections.boxes.cpu().numpy(), detections.scores.cpu().numpy(), rles)
 
 
 def rescale_detections(detections: Detections, input_size: tuple[int, int], output_size: tuple[int, int]) -> Detections:

@@ -1,0 +1,75 @@
+"""Small networks and samples with which both engines are tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fvcore.common.config import CfgNode
+
+from unseg_d2.config import load_cfg
+from unseg_d2.data.sample import Sample
+
+RECIPE = Path(__file__).resolve().parents[2] / "configs" / "base_cascade_mask_rcnn_R_50_FPN.yaml"
+TINY = {
+    "MODEL.DEVICE": "cpu",
+    "MODEL.BACKBONE.FREEZE_AT": 0,
+    "MODEL.RESNETS.DEPTH": 18,
+    "MODEL.RESNETS.RES2_OUT_CHANNELS": 64,
+    "MODEL.RESNETS.NORM": "BN",
+    "MODEL.FPN.NORM": "''",
+    "MODEL.FPN.OUT_CHANNELS": 32,
+    "MODEL.RPN.PRE_NMS_TOPK_TRAIN": 200,
+    "MODEL.RPN.PRE_NMS_TOPK_TEST": 100,
+    "MODEL.RPN.POST_NMS_TOPK_TRAIN": 100,
+    "MODEL.RPN.POST_NMS_TOPK_TEST": 50,
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 32,
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
+    "MODEL.ROI_BOX_HEAD.FC_DIM": 64,
+    "MODEL.ROI_MASK_HEAD.CONV_DIM": 32,
+    "DATALOADER.NUM_WORKERS": 0,
+    "SOLVER.IMS_PER_BATCH": 2,
+    "SOLVER.BASE_LR": 0.01,
+    "SOLVER.WARMUP_ITERS": 2,
+    "SOLVER.STEPS": (),
+    "SEED": 7,
+}
+
+
+@pytest.fixture
+def tiny_cfg() -> Callable[..., CfgNode]:
+    """Return ``make(**overrides)``: a recipe of a tiny cascade; dots in keys are written as double underscores."""
+
+    def make(**overrides: Any) -> CfgNode:
+        values = {**TINY, **{key.replace("__", "."): value for key, value in overrides.items()}}
+        cfg = load_cfg(RECIPE, [text for key, value in values.items() for text in (key, str(value))])
+        cfg.defrost()
+        return cfg
+
+    return make
+
+
+@pytest.fixture
+def make_sample() -> Callable[..., Sample]:
+    """Return ``make(height, width, instances, seed)``: noise with brighter rectangles as instances."""
+
+    def make(height: int = 96, width: int = 128, instances: int = 3, seed: int = 0) -> Sample:
+        generator = torch.Generator().manual_seed(seed)
+
+        def draw(low: int, high: int) -> int:
+            return int(torch.randint(low, high, (1,), generator=generator))
+
+        image = torch.randint(0, 128, (3, height, width), generator=generator).to(torch.uint8)
+        boxes, masks = torch.zeros(instances, 4), torch.zeros(instances, height, width, dtype=torch.bool)
+        for box, mask in zip(boxes, masks):
+            x, y = draw(0, width // 2), draw(0, height // 2)
+            right, bottom = x + draw(16, width // 2), y + draw(16, height // 2)
+            mask[y:bottom, x:right] = True
+            box[:] = torch.tensor([x, y, right, bottom])
+            image[:, mask] += 100
+        return Sample(image, boxes, masks, torch.ones(instances), None, f"{seed}.jpg", seed, height, width)
+
+    return make
