@@ -1,48 +1,39 @@
-"""A recipe whose network is small enough to train in a test."""
+"""A data set on disk that a tiny network can be trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
-from fvcore.common.config import CfgNode
+from PIL import Image
 
-from unseg_d2.config import load_cfg
+from unseg_d2.data.rle import encode_mask
 
-RECIPE = Path(__file__).resolve().parents[3] / "configs" / "base_cascade_mask_rcnn_R_50_FPN.yaml"
-SMALL = {
-    "MODEL.DEVICE": "cpu",
-    "MODEL.RESNETS.DEPTH": 18,
-    "MODEL.RESNETS.RES2_OUT_CHANNELS": 64,
-    "MODEL.FPN.OUT_CHANNELS": 32,
-    "MODEL.RPN.PRE_NMS_TOPK_TRAIN": 200,
-    "MODEL.RPN.PRE_NMS_TOPK_TEST": 100,
-    "MODEL.RPN.POST_NMS_TOPK_TRAIN": 100,
-    "MODEL.RPN.POST_NMS_TOPK_TEST": 50,
-    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 32,
-    "MODEL.ROI_BOX_HEAD.FC_DIM": 64,
-    "MODEL.ROI_MASK_HEAD.CONV_DIM": 32,
-    "INPUT.MIN_SIZE_TRAIN": (96,),
-    "INPUT.MAX_SIZE_TRAIN": 160,
-    "INPUT.MIN_SIZE_TEST": 96,
-    "INPUT.MAX_SIZE_TEST": 160,
-    "DATALOADER.NUM_WORKERS": 0,
-    "SOLVER.IMS_PER_BATCH": 2,
-    "SOLVER.BASE_LR": 0.01,
-    "SOLVER.WARMUP_ITERS": 2,
-    "SOLVER.STEPS": (),
-    "SEED": 7,
-}
+HEIGHT, WIDTH = 72, 96
 
 
-@pytest.fixture
-def small_recipe() -> Callable[..., CfgNode]:
-    """Return ``make(**overrides)``: a frozen recipe; dots in keys are written as double underscores."""
-
-    def make(**overrides: Any) -> CfgNode:
-        values = {**SMALL, **{key.replace("__", "."): value for key, value in overrides.items()}}
-        return load_cfg(RECIPE, [text for key, value in values.items() for text in (key, str(value))])
-
-    return make
+@pytest.fixture(scope="session")
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Path of the labels of six images of bright rectangles on dark noise."""
+    folder = tmp_path_factory.mktemp("rectangles")
+    (folder / "images").mkdir()
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    for number in range(1, 7):
+        pixels = rng.integers(0, 60, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+        for _ in range(rng.integers(1, 4)):
+            left, top, side = (int(rng.integers(*limits)) for limits in ((0, 60), (0, 40), (16, 32)))
+            mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
+            mask[top : top + side, left : left + side] = True
+            pixels[mask] = rng.integers(100, 255, 3)
+            box = [left, top, min(side, WIDTH - left), min(side, HEIGHT - top)]
+            annotation = {"id": len(annotations) + 1, "image_id": number, "category_id": 1, "iscrowd": 0, "bbox": box}
+            annotations.append(annotation | {"area": int(mask.sum()), "segmentation": encode_mask(mask)})
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png", "height": HEIGHT, "width": WIDTH})
+    categories = [{"id": 1, "name": "object"}]
+    path = folder / "labels.json"
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    return path

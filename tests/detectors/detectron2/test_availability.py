@@ -1,7 +1,8 @@
-"""What is said about each kind of broken installation; the broken ones are imitated in a fresh process."""
+"""What is said about each kind of broken installation; they are imitated in one fresh process."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,67 +12,80 @@ import pytest
 import torch
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-ASK = "from unseg_d2.detectors.detectron2 import availability; print(*availability(), sep='|')"
+CASES = {
+    "a folder of that name": {},
+    "not compiled": {"__init__.py": "__version__ = '0.6'"},
+    "for another torch": {"__init__.py": "", "_C.so": "this is no library"},
+    "too old": {"__init__.py": "__version__ = '0.1'", "_C.py": "", "engine.py": "import pkg_resource"},
+}
+ASK = """
+import importlib, json, sys
+answers = {}
+here = sys.path[:]
+for case in sys.argv[1:]:
+    # Only the imitation is on the path besides what was loaded before.
+    sys.path[:] = [case] if case.endswith("name") else [case, *here]
+    sys.path_importer_cache.clear()
+    for name in [name for name in sys.modules if name.startswith(("detectron2", "unseg_d2.detectors"))]:
+        del sys.modules[name]
+    sys.path.append(REPOSITORY)
+    package = importlib.import_module("unseg_d2.detectors.detectron2")
+    try:
+        package.Detectron2Engine
+        error = ""
+    except Exception as problem:
+        error = f"{type(problem).__name__}: {problem}"
+    answers[case] = [*package.availability(), error]
+print(json.dumps(answers))
+"""
 
 
-def ask(path: Path, code: str = ASK) -> str:
-    """Run code with a folder of fake packages first on the path."""
-    environment = {**os.environ, "PYTHONPATH": f"{path}{os.pathsep}{REPOSITORY}"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=path, env=environment, capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bool, str, str]]:
+    """Per case: usable, reason, and the error for a name that needs Detectron2."""
+    root = tmp_path_factory.mktemp("installations")
+    for case, files in CASES.items():
+        (root / case / "detectron2").mkdir(parents=True)
+        for name, text in files.items():
+            (root / case / "detectron2" / name).write_text(text)
+    code = f"import fvcore.common.config, torch, torchvision\nREPOSITORY = {str(REPOSITORY)!r}\n{ASK}"
+    command = [sys.executable, "-c", code, *(str(root / case) for case in CASES)]
+    done = subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": ""}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return {Path(case).name: tuple(answer) for case, answer in json.loads(done.stdout).items()}
 
 
-def fake(path: Path, **files: str) -> Path:
-    (path / "detectron2").mkdir()
-    for name, text in files.items():
-        (path / "detectron2" / name.replace("__dot__", ".")).write_text(text)
-    return path
+def test_a_folder_of_that_name_is_no_installation(answers: dict) -> None:
+    usable, reason, _ = answers["a folder of that name"]
+    assert not usable
+    assert reason.startswith("Detectron2 is not installed (tested: commit 02b5c4e2)")
 
 
-def test_a_folder_of_that_name_is_not_an_installation(tmp_path: Path) -> None:
-    code = (
-        "import importlib.machinery, sys\n"
-        "find = importlib.machinery.PathFinder.find_spec\n"
-        f"here = [{str(tmp_path)!r}]\n"
-        "only = lambda name, path=None, target=None: find(name, here if name == 'detectron2' else path)\n"
-        "importlib.machinery.PathFinder.find_spec = only\n"
-    )
-    answer = ask(fake(tmp_path), code + ASK)
-    assert answer.startswith("False|Detectron2 is not installed (tested: commit 02b5c4e2)")
+def test_source_folder_without_compiled_part(answers: dict) -> None:
+    usable, reason, _ = answers["not compiled"]
+    assert not usable
+    assert "has no compiled part (detectron2._C)" in reason
+    assert "pip install --no-build-isolation" in reason
+    assert "https://detectron2.readthedocs.io/en/latest/tutorials/install.html" in reason
 
 
-def test_source_folder_without_compiled_part(tmp_path: Path) -> None:
-    answer = ask(fake(tmp_path, __init____dot__py="__version__ = '0.6'"))
-    assert answer.startswith("False|")
-    assert "has no compiled part (detectron2._C)" in answer
-    assert "pip install --no-build-isolation" in answer
-    assert "https://detectron2.readthedocs.io/en/latest/tutorials/install.html" in answer
+def test_compiled_for_another_torch(answers: dict) -> None:
+    usable, reason, _ = answers["for another torch"]
+    assert not usable
+    assert f"compiled for another torch or Python than the installed torch {torch.__version__}" in reason
+    assert "_C.so" in reason
 
 
-def test_compiled_for_another_torch(tmp_path: Path) -> None:
-    answer = ask(fake(tmp_path, __init____dot__py="", _C__dot__so="not a library"))
-    assert answer.startswith("False|")
-    assert f"compiled for another torch or Python than the installed torch {torch.__version__}" in answer
-    assert "_C.so" in answer
+def test_incompatible_version_says_what_failed(answers: dict) -> None:
+    usable, reason, _ = answers["too old"]
+    assert not usable
+    assert "does not import (ModuleNotFoundError: No module named 'pkg_resource')" in reason
+    assert "02b5c4e2" in reason
 
 
-def test_incompatible_version_says_what_failed(tmp_path: Path) -> None:
-    fake(tmp_path, __init____dot__py="__version__ = '0.1'", _C__dot__py="", engine__dot__py="import pkg_resource")
-    answer = ask(tmp_path)
-    assert answer.startswith("False|")
-    assert "does not import (ModuleNotFoundError: No module named 'pkg_resource')" in answer
-    assert "02b5c4e2" in answer
-
-
-def test_importing_the_package_never_fails_and_names_the_reason(tmp_path: Path) -> None:
-    code = (
-        "import unseg_d2.detectors.detectron2 as extension\n"
-        "try: extension.Detectron2Engine\n"
-        "except Exception as error: print(type(error).__name__, error)"
-    )
-    answer = ask(fake(tmp_path, __init____dot__py=""), code)
-    assert answer.startswith("UnsegError Detectron2 in ")
+def test_names_that_need_detectron2_raise_the_reason(answers: dict) -> None:
+    for _, reason, error in answers.values():
+        assert error == f"UnsegError: {reason}"
 
 
 @pytest.mark.detectron2

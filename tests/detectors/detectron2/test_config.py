@@ -32,29 +32,30 @@ def test_our_defaults_are_those_of_detectron2() -> None:
     assert different == {"SEED", "MODEL.DEVICE"}  # a fixed seed, and auto instead of cuda
 
 
-def test_every_value_of_a_recipe_arrives(small_recipe: Callable[..., CfgNode]) -> None:
-    recipe = small_recipe(MODEL__ROI_HEADS__USE_DROPLOSS=True, SOLVER__WEIGHT_DECAY_BIAS=0.0, ROUNDS__MATCH_IOU=0.4)
+def test_every_value_of_a_recipe_arrives(tiny_cfg: Callable[..., CfgNode]) -> None:
+    recipe = tiny_cfg(MODEL__RESNETS__NORM="SyncBN", SOLVER__WEIGHT_DECAY_BIAS=0.0, ROUNDS__MATCH_IOU=0.4)
     translated = dict(leaves(to_detectron2(recipe)))
     changed = {key for key, value in leaves(recipe) if translated[key] != value}
-    assert changed == {"MODEL.ROI_HEADS.NAME", "MODEL.RESNETS.NORM", "MODEL.FPN.NORM"}
+    assert changed == {"MODEL.ROI_HEADS.NAME", "MODEL.RESNETS.NORM"}
     assert translated["MODEL.ROI_HEADS.NAME"] == "DropLossCascadeROIHeads"
-    assert translated["MODEL.RESNETS.NORM"] == translated["MODEL.FPN.NORM"] == "BN"
+    assert translated["MODEL.RESNETS.NORM"] == "BN"
 
 
 @pytest.mark.parametrize("name", ["StandardROIHeads", "CustomStandardROIHeads"])
-def test_published_names_of_heads(name: str, small_recipe: Callable[..., CfgNode]) -> None:
-    translated = to_detectron2(small_recipe(MODEL__ROI_HEADS__NAME=name))
+def test_published_names_of_heads(name: str, tiny_cfg: Callable[..., CfgNode]) -> None:
+    translated = to_detectron2(tiny_cfg(MODEL__ROI_HEADS__NAME=name))
     assert translated.MODEL.ROI_HEADS.NAME == "DropLossStandardROIHeads"
 
 
-def test_what_needs_cuda_is_replaced_on_a_cpu_only(small_recipe: Callable[..., CfgNode]) -> None:
-    options = {"SOLVER__AMP__ENABLED": True, "SOLVER__REFERENCE_WORLD_SIZE": 8}
-    on_cpu = to_detectron2(small_recipe(**options))
+def test_what_needs_cuda_is_replaced_on_a_cpu_only(tiny_cfg: Callable[..., CfgNode]) -> None:
+    options = {"MODEL__FPN__NORM": "SyncBN", "SOLVER__AMP__ENABLED": True, "SOLVER__REFERENCE_WORLD_SIZE": 8}
+    on_cpu = to_detectron2(tiny_cfg(**options))
     assert not on_cpu.SOLVER.AMP.ENABLED
+    assert on_cpu.MODEL.FPN.NORM == "BN"
     assert on_cpu.SOLVER.REFERENCE_WORLD_SIZE == 0
-    on_cuda = to_detectron2(small_recipe(**options, MODEL__DEVICE="cuda"))
+    on_cuda = to_detectron2(tiny_cfg(**options, MODEL__DEVICE="cuda"))
     assert on_cuda.SOLVER.AMP.ENABLED
-    assert on_cuda.MODEL.RESNETS.NORM == "SyncBN"
+    assert on_cuda.MODEL.FPN.NORM == "SyncBN"
 
 
 def test_extends_the_configuration_of_a_user_of_detectron2(tmp_path: Path) -> None:

@@ -62,11 +62,9 @@ def changed(cfg: CfgNode, name: str) -> CfgNode:
 
 @pytest.mark.parametrize("stock", ["CascadeROIHeads", "StandardROIHeads"])
 @pytest.mark.parametrize("droploss", [False, True], ids=["off", "everything kept"])
-def test_without_dropping_the_losses_are_those_of_the_stock_heads(
-    stock: str, droploss: bool, small_recipe: Recipe
-) -> None:
+def test_without_dropping_the_losses_are_those_of_the_stock_heads(stock: str, droploss: bool, tiny_cfg: Recipe) -> None:
     cfg = to_detectron2(
-        small_recipe(
+        tiny_cfg(
             MODEL__ROI_HEADS__NAME=stock,
             MODEL__ROI_HEADS__USE_DROPLOSS=droploss,
             MODEL__ROI_HEADS__DROPLOSS_IOU_THRESH=-1.0,
@@ -81,10 +79,10 @@ def test_without_dropping_the_losses_are_those_of_the_stock_heads(
         assert torch.allclose(actual[name], value, rtol=1e-5), name
 
 
-def test_dropping_everything_leaves_the_other_losses(small_recipe: Recipe) -> None:
+def test_dropping_everything_leaves_the_other_losses(tiny_cfg: Recipe) -> None:
     samples = batch(2, 3)
-    plain, state = losses(to_detectron2(small_recipe()), samples)
-    dropping = small_recipe(MODEL__ROI_HEADS__USE_DROPLOSS=True, MODEL__ROI_HEADS__DROPLOSS_IOU_THRESH=1.0)
+    plain, state = losses(to_detectron2(tiny_cfg()), samples)
+    dropping = tiny_cfg(MODEL__ROI_HEADS__USE_DROPLOSS=True, MODEL__ROI_HEADS__DROPLOSS_IOU_THRESH=1.0)
     dropped, _ = losses(to_detectron2(dropping), samples, state)
     for name, value in plain.items():
         expected = torch.zeros(()) if "loss_cls_stage" in name else value
@@ -93,8 +91,8 @@ def test_dropping_everything_leaves_the_other_losses(small_recipe: Recipe) -> No
 
 @pytest.mark.parametrize("reference", ["all", "published"])
 @pytest.mark.parametrize("counts", [(0, 2), (0, 0)], ids=["one empty image", "two empty images"])
-def test_images_without_objects(reference: str, counts: tuple[int, int], small_recipe: Recipe) -> None:
-    recipe = small_recipe(
+def test_images_without_objects(reference: str, counts: tuple[int, int], tiny_cfg: Recipe) -> None:
+    recipe = tiny_cfg(
         MODEL__ROI_HEADS__USE_DROPLOSS=True,
         MODEL__ROI_HEADS__DROPLOSS_IOU_THRESH=0.01,
         MODEL__ROI_HEADS__DROPLOSS_REFERENCE=reference,

@@ -1,25 +1,41 @@
-"""The Detectron2 extension: ``import unseg_d2.detectors.detectron2`` registers the RoI heads and adds nothing else.
+"""The Detectron2 extension: importing it registers the RoI heads.
 
-Where Detectron2 cannot be used the import still succeeds: :func:`availability` says why, and every other name raises
-that reason.
+Where Detectron2 cannot be used the import succeeds all the same: :func:`availability` says why, and every other name
+of the package raises that reason when it is asked for.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from unseg_d2.detectors.detectron2.availability import availability
 from unseg_d2.errors import UnsegError
 
-__all__ = ["Detectron2Engine", "add_unseg_config", "availability", "register_datasets"]
+if TYPE_CHECKING:
+    from unseg_d2.detectors.detectron2.config import add_unseg_config
+    from unseg_d2.detectors.detectron2.datasets import register_datasets
+    from unseg_d2.detectors.detectron2.engine import Detectron2Engine
+    from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
+
+__all__ = ["ClassAgnosticEvaluator", "Detectron2Engine", "add_unseg_config", "availability", "register_datasets"]
+
+_MODULES = {
+    "ClassAgnosticEvaluator": "evaluator",
+    "Detectron2Engine": "engine",
+    "add_unseg_config": "config",
+    "register_datasets": "datasets",
+}
 
 if availability()[0]:
-    from unseg_d2.detectors.detectron2 import roi_heads as _registers_the_heads  # noqa: F401
-    from unseg_d2.detectors.detectron2.config import add_unseg_config
-else:
+    importlib.import_module(f"{__name__}.roi_heads")
 
-    def __getattr__(name: str) -> Any:
-        """Explain why a name of this package is missing."""
-        if name in __all__:
-            raise UnsegError(availability()[1])
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, or explain why it cannot be had."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    usable, reason = availability()
+    if not usable:
+        raise UnsegError(reason)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -70,7 +70,9 @@ def _without_cuda(cfg: Detectron2CfgNode) -> None:
     if cfg.SOLVER.AMP.ENABLED:
         logger.info("Mixed precision needs CUDA: SOLVER.AMP.ENABLED is switched off on this device.")
         cfg.SOLVER.AMP.ENABLED = False
-    for node in (cfg.MODEL.RESNETS, cfg.MODEL.FPN, cfg.MODEL.ROI_MASK_HEAD, cfg.MODEL.ROI_BOX_HEAD):
-        if node.NORM == "SyncBN":
-            logger.info("Synchronised BatchNorm needs CUDA: BN takes its place on this device.")
-            node.NORM = "BN"
+    nodes = (cfg.MODEL.RESNETS, cfg.MODEL.FPN, cfg.MODEL.ROI_MASK_HEAD, cfg.MODEL.ROI_BOX_HEAD)
+    synchronised = [node for node in nodes if node.NORM == "SyncBN"]
+    if synchronised:
+        logger.info("Synchronised BatchNorm needs CUDA: BN takes its place on this device.")
+    for node in synchronised:
+        node.NORM = "BN"

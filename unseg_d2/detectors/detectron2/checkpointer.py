@@ -1,0 +1,71 @@
+"""Detectron2's checkpointer, made safe: complete files only, no pickled code, no silent partial load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from detectron2.checkpoint import DetectionCheckpointer
+from torch import nn
+
+from unseg_d2.detectors.checkpoints import load_weights, save_checkpoint
+from unseg_d2.errors import UnsegError
+
+ENGINE = "detectron2"  # recorded in the file, because an optimiser's state fits one engine only
+
+
+class SafeCheckpointer(DetectionCheckpointer):
+    """Write and read checkpoints in Detectron2's format.
+
+    Args:
+        model: network, wrapped for distributed training or not.
+        save_dir: folder of the checkpoints.
+        trust: allow files that unpickle arbitrary objects.
+        **parts: optimiser, schedule and whatever else has a ``state_dict``.
+    """
+
+    def __init__(self, model: nn.Module, save_dir: str = "", *, trust: bool = False, **parts: Any) -> None:
+        super().__init__(model, save_dir, **parts)
+        self.trust = trust
+
+    def save(self, name: str, **extra: Any) -> None:
+        """Write ``<save_dir>/<name>.pth`` and point ``last_checkpoint`` to it, each completely or not at all.
+
+        Args:
+            name: of the file, without suffix.
+            **extra: what else goes into it, such as ``iteration``.
+
+        Raises:
+            UnsegError: the disk is full or the folder cannot be written to.
+        """
+        if self.save_dir and self.save_to_disk:
+            states = {key: part.state_dict() for key, part in self.checkpointables.items()}
+            save_checkpoint(Path(self.save_dir) / f"{name}.pth", self.model, engine=ENGINE, **states, **extra)
+
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
+        """Read weights and, to go on with a training, the other parts.
+
+        Args:
+            path: file or URL; empty loads nothing.
+            checkpointables: names of the parts to load, ``None`` for all of them. Where none is wanted the file may
+                hold the backbone alone.
+
+        Returns:
+            What else is in the file.
+
+        Raises:
+            UnsegError: the file does not fit the network, needs trust, or has no parts of this engine.
+        """
+        if not path:
+            return {}
+        wanted = list(self.checkpointables) if checkpointables is None else checkpointables
+        file = self.path_manager.get_local_path(path)
+        checkpoint = load_weights(self.model, file, trust=self.trust, allow_backbone=not wanted)
+        if wanted and (checkpoint.get("engine") != ENGINE or not set(wanted) <= set(checkpoint)):
+            raise UnsegError(
+                f"{path} is no checkpoint that this training can go on from, it was written by another engine or with "
+                "other settings; train in a new OUTPUT_DIR with MODEL.WEIGHTS set to it."
+            )
+        for key in wanted:
+            self.checkpointables[key].load_state_dict(checkpoint.pop(key))
+        return checkpoint

@@ -1,0 +1,101 @@
+"""The Detectron2 engine: launch, train and predict as the commands of this project ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.evaluation import inference_on_dataset
+from detectron2.modeling import build_model
+from detectron2.utils import comm
+from fvcore.common.config import CfgNode
+from torch import nn
+
+from unseg_d2.data.catalog import load_dataset
+from unseg_d2.data.sample import load_test_image
+from unseg_d2.detectors.builtin.distributed import launch, resolve_device
+from unseg_d2.detectors.checkpoints import load_weights
+from unseg_d2.detectors.detectron2.config import to_detectron2
+from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator, to_prediction
+from unseg_d2.detectors.detectron2.inputs import to_input
+from unseg_d2.detectors.detectron2.trainer import train
+from unseg_d2.detectors.protocol import Prediction
+
+
+class Detectron2Engine:
+    """`unseg_d2.detectors.protocol.Engine` on Detectron2."""
+
+    name = "detectron2"
+
+    def launch(self, main: Callable[..., None], num_processes: int, args: Sequence[Any]) -> None:
+        """Call ``main(*args)`` in connected processes that Detectron2 knows of; see `Engine.launch`."""
+        configurations = [argument for argument in args if isinstance(argument, CfgNode)]
+        device = configurations[0].MODEL.DEVICE if configurations else "auto"
+        launch(_in_local_group, num_processes, (main, num_processes, args), device=device)
+
+    def train(self, cfg: CfgNode, *, resume: bool) -> Path:
+        """Train what ``cfg`` describes and return ``OUTPUT_DIR/model_final.pth``; see `Engine.train`."""
+        return train(cfg, resume=resume, evaluate=lambda model: evaluate_datasets(cfg, model))
+
+    def predict(self, cfg: CfgNode, records: Sequence[dict[str, Any]], *, weights: str) -> Iterator[Prediction]:
+        """Yield the predictions of the records, in their order; see `Engine.predict`."""
+        resolve_device(cfg.MODEL.DEVICE)  # says so where there is no such device
+        model = build_model(to_detectron2(cfg))
+        load_weights(model, weights, trust=cfg.MODEL.TRUST_CHECKPOINT)
+        model.eval()
+        for record, data in zip(records, TestInputs(records, cfg)):
+            with torch.inference_mode():
+                output = model(data)[0]
+            yield to_prediction(record, output["instances"])
+
+
+class TestInputs:
+    """Images of a data set in batches of one, as ``inference_on_dataset`` wants them.
+
+    Args:
+        records: Detectron2's standard dataset dicts.
+        cfg: recipe; ``INPUT`` says how images are resized and in which order the channels are.
+    """
+
+    def __init__(self, records: Sequence[dict[str, Any]], cfg: CfgNode) -> None:
+        self.records = records
+        self.cfg = cfg.INPUT
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        for record in self.records:
+            sample = load_test_image(record, min_size=self.cfg.MIN_SIZE_TEST, max_size=self.cfg.MAX_SIZE_TEST)
+            yield [to_input(sample, channel_order=self.cfg.FORMAT, with_instances=False)]
+
+
+def evaluate_datasets(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
+    """Evaluate a network on ``DATASETS.TEST``; every process takes its share of the images.
+
+    Args:
+        cfg: recipe.
+        model: the network on its device; its mode is restored.
+
+    Returns:
+        In the main process what the evaluator found, per data set where there are several; elsewhere nothing.
+    """
+    figures = {}
+    for index, name in enumerate(cfg.DATASETS.TEST):
+        records = load_dataset(name, cfg)
+        share = TestInputs(records[comm.get_rank() :: comm.get_world_size()], cfg)
+        evaluator = ClassAgnosticEvaluator(records, with_masks=cfg.MODEL.MASK_ON and not cfg.TEST.NO_SEGM)
+        figures[f"test{index}"] = inference_on_dataset(model, share, evaluator)
+    if not comm.is_main_process():
+        return {}
+    return figures["test0"] if len(figures) == 1 else figures
+
+
+def _in_local_group(main: Callable[..., None], num_processes: int, args: Sequence[Any]) -> None:
+    """Tell Detectron2 which processes run on this machine, and go on."""
+    if comm.get_world_size() > 1 and comm._LOCAL_PROCESS_GROUP is None:
+        comm.create_local_process_group(int(os.environ.get("LOCAL_WORLD_SIZE", num_processes)))
+    main(*args)

@@ -1,0 +1,156 @@
+"""Train with the parts of Detectron2's engine: its optimiser, schedule, hooks and loop, our loader and checkpoints.
+
+``DefaultTrainer`` builds its loader before it knows where a run resumes, and its distributed model on a GPU only, so
+the parts are put together here, as Detectron2's own tools for LazyConfig do.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode as Detectron2CfgNode
+from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, create_ddp_model, default_writers, hooks
+from detectron2.modeling import build_model
+from detectron2.solver import build_lr_scheduler, get_default_optimizer_params
+from detectron2.solver.build import maybe_add_gradient_clipping
+from detectron2.utils import comm
+from fvcore.common.config import CfgNode
+from torch import nn
+
+from unseg_d2.data.catalog import load_dataset
+from unseg_d2.data.loader import build_train_loader
+from unseg_d2.detectors.builtin.distributed import resolve_device
+from unseg_d2.detectors.detectron2.checkpointer import SafeCheckpointer
+from unseg_d2.detectors.detectron2.config import to_detectron2
+from unseg_d2.detectors.detectron2.hooks import NoTracebackOfUserErrors, SeedIteration, stop_on_non_finite_loss
+from unseg_d2.detectors.detectron2.inputs import TrainingInputs
+
+PRINT_PERIOD = 20  # iterations between lines on the console and points in TensorBoard
+
+FINAL = "model_final.pth"
+
+logger = logging.getLogger(__name__)
+_NO_TRACEBACK = NoTracebackOfUserErrors()
+
+
+def train(cfg: CfgNode, *, resume: bool, evaluate: Callable[[nn.Module], dict[str, Any]] | None = None) -> Path:
+    """Train in this process, which may be one of several.
+
+    Args:
+        cfg: frozen recipe, already rescaled to the number of processes.
+        resume: go on from the last checkpoint in ``OUTPUT_DIR``, if there is one.
+        evaluate: called every ``TEST.EVAL_PERIOD`` iterations in all processes; the main one returns figures.
+
+    Returns:
+        ``OUTPUT_DIR/model_final.pth``.
+    """
+    device = resolve_device(cfg.MODEL.DEVICE)
+    translated = to_detectron2(cfg)
+    seed = cfg.SEED if cfg.SEED >= 0 else int.from_bytes(os.urandom(4), "little")
+    _set_up_torch(cfg, seed)
+    model = build_model(translated)
+    optimizer = build_optimizer(translated, model)
+    scheduler = build_lr_scheduler(translated, optimizer)
+    scaler = torch.amp.GradScaler("cuda") if translated.SOLVER.AMP.ENABLED else None
+    parts = {"optimizer": optimizer, "scheduler": scheduler} | ({"grad_scaler": scaler} if scaler else {})
+    checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR, trust=cfg.MODEL.TRUST_CHECKPOINT, **parts)
+    state = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    start = state["iteration"] + 1 if resume and checkpointer.has_checkpoint() else 0
+    if start >= cfg.SOLVER.MAX_ITER:
+        return _finish(cfg, checkpointer, start)
+    device_ids = [device.index] if device.type == "cuda" else None
+    parallel = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
+    stop_on_non_finite_loss(parallel)
+    arguments = (parallel, training_inputs(cfg, start_iter=start), optimizer)
+    trainer = AMPTrainer(*arguments, grad_scaler=scaler) if scaler else SimpleTrainer(*arguments)
+    trainer.register_hooks([SeedIteration(seed), *build_hooks(cfg, model, checkpointer, scheduler, evaluate)])
+    trainer.train(start, cfg.SOLVER.MAX_ITER)
+    return Path(cfg.OUTPUT_DIR) / FINAL
+
+
+def build_optimizer(cfg: Detectron2CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+    """Return Detectron2's SGD with gradient clipping and CutLER's learning-rate factor.
+
+    Args:
+        cfg: Detectron2 configuration with the keys of this project.
+        model: network; the modules ``SOLVER.BASE_LR_MULTIPLIER_NAMES`` (``roi_heads.mask_head.predictor`` ...) learn
+            ``SOLVER.BASE_LR_MULTIPLIER`` times as fast.
+    """
+    names = cfg.SOLVER.BASE_LR_MULTIPLIER_NAMES
+
+    def factor(parameter: str) -> float:
+        return float(cfg.SOLVER.BASE_LR_MULTIPLIER) if parameter.rpartition(".")[0] in names else 1.0
+
+    parameters = get_default_optimizer_params(
+        model,
+        base_lr=cfg.SOLVER.BASE_LR,
+        weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
+        bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
+        weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
+        lr_factor_func=factor if names else None,
+    )
+    optimizer = torch.optim.SGD(
+        parameters,
+        lr=cfg.SOLVER.BASE_LR,
+        momentum=cfg.SOLVER.MOMENTUM,
+        nesterov=cfg.SOLVER.NESTEROV,
+        weight_decay=cfg.SOLVER.WEIGHT_DECAY,
+        foreach=True,
+    )
+    return maybe_add_gradient_clipping(cfg, optimizer)
+
+
+def training_inputs(cfg: CfgNode, *, start_iter: int = 0) -> TrainingInputs:
+    """Return this process's share of the training batches, from an iteration on."""
+    records = [record for name in cfg.DATASETS.TRAIN for record in load_dataset(name, cfg)]
+    rank, world_size = comm.get_rank(), comm.get_world_size()
+    batches = build_train_loader(records, cfg, start_iter=start_iter, rank=rank, world_size=world_size)
+    return TrainingInputs(batches, channel_order=cfg.INPUT.FORMAT, with_masks=cfg.MODEL.MASK_ON)
+
+
+def build_hooks(
+    cfg: CfgNode,
+    model: nn.Module,
+    checkpointer: SafeCheckpointer,
+    scheduler: Any,
+    evaluate: Callable[[nn.Module], dict[str, Any]] | None = None,
+) -> list[HookBase]:
+    """Return the hooks of a training, in the order in which Detectron2's ``DefaultTrainer`` runs them."""
+    result: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler(scheduler=scheduler)]
+    if cfg.TEST.PRECISE_BN.ENABLED:
+        plain = cfg.clone()
+        plain.defrost()
+        plain.DATALOADER.COPY_PASTE, plain.DATALOADER.NUM_WORKERS = False, 0
+        # At the end only: statistics that depend on when the training was interrupted could not be resumed.
+        result.append(hooks.PreciseBN(0, model, training_inputs(plain), cfg.TEST.PRECISE_BN.NUM_ITER))
+    if comm.is_main_process():
+        result.append(hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD))
+    if evaluate and cfg.TEST.EVAL_PERIOD:
+        result.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, lambda: evaluate(model), eval_after_train=False))
+    if comm.is_main_process():
+        writers = default_writers(cfg.OUTPUT_DIR, cfg.SOLVER.MAX_ITER)
+        result.append(hooks.PeriodicWriter(writers, period=PRINT_PERIOD))
+    return result
+
+
+def _set_up_torch(cfg: CfgNode, seed: int) -> None:
+    torch.manual_seed(seed)
+    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+    if cfg.FLOAT32_PRECISION:
+        torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
+    logging.getLogger("detectron2.engine.train_loop").addFilter(_NO_TRACEBACK)
+
+
+def _finish(cfg: CfgNode, checkpointer: SafeCheckpointer, start: int) -> Path:
+    """Return the final checkpoint of a training that has run; write it if the process was killed just before."""
+    logger.info("The training in %s is finished; nothing to do.", cfg.OUTPUT_DIR)
+    final = Path(cfg.OUTPUT_DIR) / FINAL
+    if not final.is_file():
+        checkpointer.save(final.stem, iteration=start - 1)
+    comm.synchronize()
+    return final
