@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from unseg_d2.graph import binary_affinity, second_eigenvector
-from unseg_d2.masks.bipartition import connected_component, foreground_side, intersection_over_union
+from unseg_d2.graph import binary_affinity
 from unseg_d2.masks.maskcut_parity import ParityStep, parity_steps
 
 NUM_IMAGES = 8

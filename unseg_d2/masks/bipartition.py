@@ -62,7 +62,7 @@ def foreground_side(
 
 
 def connected_component(side: np.ndarray, seed: int) -> np.ndarray:
-    """Return the 4-connected component of an ``(h, w)`` bool map that holds a cell; or nothing if the cell is not set."""
+    """Return the 4-connected component of ``(h, w)`` bool that holds a cell, or nothing if the cell is not set."""
     labels, _ = ndimage.label(side)
     label = labels.flat[seed]
     return (labels == label) & (label > 0)

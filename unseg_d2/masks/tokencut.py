@@ -41,7 +41,7 @@ class TokenCut:
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> TokenCut:
-        """Return the generator of ``cfg.MASKS.TOKENCUT``; both modes are the same, the published code has no bug here."""
+        """Return the generator of ``cfg.MASKS.TOKENCUT``; both values of ``MASKS.MODE`` mean the same here."""
         return cls(**{key.lower(): value for key, value in cfg.MASKS.TOKENCUT.items()})
 
     def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:

@@ -1,0 +1,10 @@
+"""(image, masks) to masks that follow the edges of the image."""
+
+from __future__ import annotations
+
+from unseg_d2.refine import crf, guided  # noqa: F401 (register themselves)
+from unseg_d2.refine.guided import guided_filter
+from unseg_d2.refine.holes import fill_holes
+from unseg_d2.refine.registry import REFINERS, Refiner, build_refiner
+
+__all__ = ["REFINERS", "Refiner", "build_refiner", "fill_holes", "guided_filter"]
