@@ -196,34 +196,35 @@ def _merge(target: Sample, paste: _Paste) -> Sample:
     height, width = paste.masks.shape[1:]
     window = (..., slice(paste.y, paste.y + height), slice(paste.x, paste.x + width))
     union = paste.masks.any(axis=0)
-    n, k = len(target), len(paste.masks)
+    old = target.masks.numpy()
+    seen = [i for i, mask in enumerate(old) if np.count_nonzero(mask) > np.count_nonzero(mask[window] & union)]
+    n, k = len(seen), len(paste.masks)
     masks = np.zeros((n + k, *target.size), dtype=bool)
-    masks[:n] = target.masks.numpy()
+    for mask, i in zip(masks, seen):
+        mask[:] = old[i]
     masks[:n][window] &= ~union
     masks[n:][window] = paste.masks
     image = target.image.clone()
     np.copyto(image.numpy()[window], paste.image, where=union)
-    kept = torch.tensor([bool(mask.any()) for mask in masks[:n]] + [True] * k)
-    merged = torch.from_numpy(masks)[kept]
-    confidence = _merge_confidence(target, paste, window)
+    merged = torch.from_numpy(masks)
     return replace(
         target,
         image=image,
         masks=merged,
         boxes=boxes_from_masks(merged),
-        scores=torch.cat([target.scores, paste.scores])[kept],
-        confidence=None if confidence is None else confidence[kept],
+        scores=torch.cat([target.scores[seen], paste.scores]),
+        confidence=_merge_confidence(target, seen, paste, window),
     )
 
 
-def _merge_confidence(target: Sample, paste: _Paste, window: tuple) -> Tensor | None:
+def _merge_confidence(target: Sample, seen: list[int], paste: _Paste, window: tuple) -> Tensor | None:
     """Spatial confidence of the merged instances; who has none is sure everywhere."""
     if target.confidence is None and paste.confidence is None:
         return None
-    n, k = len(target), len(paste.masks)
+    n, k = len(seen), len(paste.masks)
     result = np.full((n + k, *target.size), 255, dtype=np.uint8)
     if target.confidence is not None:
-        result[:n] = target.confidence.numpy()
+        result[:n] = target.confidence[seen].numpy()
     if paste.confidence is not None:
         result[n:][window] = paste.confidence
     return torch.from_numpy(result)
