@@ -84,9 +84,10 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     try:
         if path.stat().st_size == 0:
             raise ImageProblem("zero bytes")
-        with _pixel_limit(max_pixels), Image.open(path) as image:
+        with _pixel_limit(None), Image.open(path) as image:
             _check_size(image.size, max_pixels)
-            image.load()
+            with _pixel_limit(max_pixels):
+                image.load()
             return _to_rgb(_upright(image))
     except ImageProblem:
         raise
@@ -130,8 +131,8 @@ def list_images(root: str | Path) -> list[ImageFile]:
 
 
 @contextmanager
-def _pixel_limit(max_pixels: int) -> Iterator[None]:
-    """Make Pillow refuse larger images, among them tiles and frames that are larger than the header says."""
+def _pixel_limit(max_pixels: int | None) -> Iterator[None]:
+    """Make Pillow refuse larger images, also tiles that are larger than the header says; ``None`` is no limit."""
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = max_pixels
     try:

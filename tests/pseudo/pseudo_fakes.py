@@ -1,0 +1,91 @@
+"""A feature backend, a generator and a refiner of a few lines, which worker processes can import."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from unseg_d2.pseudo.pipeline import MaskPipeline
+from unseg_d2.structures import PatchFeatures, Proposals
+
+PATCH = 8
+
+
+class MeanColour:
+    """Tokens are the mean colours of the patches."""
+
+    name = "mean_colour"
+    patch_size = PATCH
+    checksum = "0" * 64
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[PatchFeatures]:
+        return [self.describe(image) for image in images]
+
+    def describe(self, image: np.ndarray) -> PatchFeatures:
+        side = len(image) // PATCH
+        patches = image.reshape(side, PATCH, side, PATCH, 3).mean((1, 3))
+        return PatchFeatures(torch.from_numpy(patches).permute(2, 0, 1).float(), PATCH)
+
+
+class BrightRed:
+    """One proposal: the patches whose red is above 128, with a spatial confidence."""
+
+    def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:
+        return [self.propose(one) for one in features]
+
+    def propose(self, features: PatchFeatures) -> Proposals:
+        red, _, blue = features.tokens
+        if (blue > 250).all():
+            raise ValueError("too blue to segment")
+        mask = red > 128
+        if not mask.any():
+            return Proposals.empty(features.grid)
+        return Proposals(mask[None], torch.tensor([0.75]), (red / 255)[None])
+
+
+def keep(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Refine nothing."""
+    return masks
+
+
+def fake_pipeline(cfg) -> MaskPipeline:
+    return MaskPipeline(MeanColour(), BrightRed(), keep, image_size=cfg.FEATURES.IMAGE_SIZE, mode=cfg.MASKS.MODE)
+
+
+def slow(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Refine nothing, slowly."""
+    time.sleep(0.05)
+    return masks
+
+
+def slow_pipeline(cfg) -> MaskPipeline:
+    return MaskPipeline(MeanColour(), BrightRed(), slow, image_size=cfg.FEATURES.IMAGE_SIZE)
+
+
+def killed_pipeline(cfg) -> MaskPipeline:
+    """The process that uses it is killed at its first image, as by lack of memory."""
+    return MaskPipeline(MeanColour(), BrightRed(), lambda *_: os.kill(os.getpid(), 9), cfg.FEATURES.IMAGE_SIZE)
+
+
+def picture(seed: int, height: int = 40, width: int = 60) -> Image.Image:
+    """A red rectangle on a dark ground."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 60, (height, width, 3), np.uint8)
+    top, left = rng.integers(0, height // 2), rng.integers(0, width // 2)
+    pixels[top : top + height // 2, left : left + width // 2] = (230, 20, 20)
+    return Image.fromarray(pixels)
+
+
+def save_pictures(folder: Path, count: int) -> Path:
+    """Fill a folder, and a sub-folder with the same names."""
+    for index in range(count):
+        path = folder / ("more" if index % 2 else "") / f"{index // 2:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(index).save(path)
+    return folder

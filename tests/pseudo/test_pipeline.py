@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pseudo_fakes import BrightRed, MeanColour, keep
+
+from unseg_d2.pseudo.pipeline import MaskPipeline, mask_iou, resize_mask, square, upsample
+from unseg_d2.structures import PatchFeatures, Proposals
+
+
+def half_red(height: int, width: int) -> np.ndarray:
+    """Black, with a red left half."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, : width // 2, 0] = 255
+    return image
+
+
+@pytest.mark.parametrize("mode", ["default", "parity"])
+def test_masks_come_back_at_the_size_of_each_image(mode: str) -> None:
+    pipeline = MaskPipeline(MeanColour(), BrightRed(), keep, image_size=64, mode=mode)
+    images = [half_red(30, 40), half_red(200, 100)]
+    for image, (found,) in zip(images, pipeline(images), strict=True):
+        expected = image[..., 0] > 0
+        assert found.mask.dtype == bool and found.mask.shape == expected.shape
+        assert (found.mask & expected).sum() / (found.mask | expected).sum() > 0.9
+        assert found.score == 0.75 and found.confidence.shape == (8, 8)
+
+
+def test_side_is_a_multiple_of_the_patch() -> None:
+    seen = []
+
+    class Spy(MeanColour):
+        def __call__(self, images):
+            seen.extend(image.shape for image in images)
+            return super().__call__(images)
+
+    MaskPipeline(Spy(), BrightRed(), keep, image_size=67)([half_red(30, 40)])
+    assert seen == [(64, 64, 3)]
+
+
+def test_images_without_proposals_are_not_refined() -> None:
+    def refuse(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        raise AssertionError("nothing to refine")
+
+    assert MaskPipeline(MeanColour(), BrightRed(), refuse, 64)([np.zeros((30, 40, 3), np.uint8)]) == [[]]
+
+
+@pytest.mark.parametrize(("shift", "survives"), [(0, True), (21, True), (22, False), (64, False)])
+def test_masks_that_refinement_changes_too_much_are_dropped(shift: int, survives: bool) -> None:
+    """A mask of 64x64 shifted by 21 px keeps IoU 43 / 85 > 0.5; by 22 px it is 42 / 86 < 0.5."""
+
+    def move(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        assert masks.sum() == 64 * 64
+        return np.roll(masks, shift, axis=1)
+
+    pipeline = MaskPipeline(MeanColour(), BrightRed(), move, image_size=128)
+    image = np.zeros((128, 128, 3), np.uint8)
+    image[:64, :64, 0] = 255
+    assert len(pipeline([image])[0]) == survives
+
+
+def test_each_survivor_keeps_its_own_score_and_confidence() -> None:
+    masks = torch.zeros(3, 4, 4, dtype=torch.bool)
+    masks[0, 0], masks[1, 1], masks[2, 2] = True, True, True
+    confidence = torch.arange(3).view(3, 1, 1).expand(3, 4, 4) / 3
+
+    def propose(features: list[PatchFeatures]) -> list[Proposals]:
+        return [Proposals(masks, torch.tensor([0.9, 0.8, 0.7]), confidence)]
+
+    def lose_the_second(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        return masks & np.array([True, False, True])[:, None, None]
+
+    (found,) = MaskPipeline(MeanColour(), propose, lose_the_second, 32)([half_red(32, 32)])
+    assert [round(one.score, 6) for one in found] == [0.9, 0.7]
+    assert [float(one.confidence[0, 0]) for one in found] == pytest.approx([0, 2 / 3])
+
+
+def test_masks_that_vanish_at_image_size_are_dropped() -> None:
+    image = np.zeros((512, 512, 3), np.uint8)
+    image[:64, :64, 0] = 255
+    pipeline = MaskPipeline(MeanColour(), BrightRed(), keep, image_size=512)
+    assert len(pipeline([image])[0]) == 1
+    assert pipeline([np.array(Image.fromarray(image).resize((2, 2), Image.Resampling.BOX))]) == [[]]
+
+
+def test_square_is_pillows_lanczos() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8)
+    expected = Image.fromarray(image).resize((48, 48), Image.LANCZOS)
+    assert (square(image, 48) == np.asarray(expected)).all()
+
+
+def test_upsample_repeats_patches() -> None:
+    masks = np.random.default_rng(0).random((2, 3, 5)) < 0.5
+    assert (upsample(masks[:, :, :3], 12) == masks[:, :, :3].repeat(4, 1).repeat(4, 2)).all()
+    nearest = torch.nn.functional.interpolate(torch.from_numpy(masks)[None].float(), size=(16, 16))[0] > 0.5
+    assert (upsample(masks, 16) == nearest.numpy()).all()
+
+
+def test_iou_of_partners() -> None:
+    masks = np.zeros((3, 4, 4), bool)
+    masks[0, :2], masks[1, 0] = True, True
+    others = np.zeros((3, 4, 4), bool)
+    others[0, 1:3], others[1, 0] = True, True
+    assert mask_iou(masks, others).tolist() == [1 / 3, 1.0, 0.0]
+
+
+def test_parity_resizes_as_the_published_script() -> None:
+    """Bicubic on 0 and 255, then above half of the largest value."""
+    mask = np.random.default_rng(0).random((48, 48)) < 0.5
+    pixels = np.asarray(Image.fromarray(np.uint8(mask) * 255).resize((31, 17)))  # Pillow's default filter is bicubic
+    assert (resize_mask(mask, 17, 31, "parity") == (pixels > pixels.max() / 2)).all()
+    assert not resize_mask(np.zeros((48, 48), bool), 17, 31, "parity").any()

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from unseg_d2.errors import UnsegError
+from unseg_d2.pseudo import shards as module
+from unseg_d2.pseudo.shards import ShardFolder, ShardWriter
+
+MANIFEST = {"num_images": 7, "shard_size": 3, "settings": {"MASKS": {"TAU": 0.15, "N": 3}}}
+
+
+def line(index: int) -> dict[str, object]:
+    return {"id": index, "file_name": f"{index}.png", "annotations": []}
+
+
+@pytest.fixture()
+def shards(tmp_path: Path) -> ShardFolder:
+    folder = ShardFolder(tmp_path / "labels")
+    folder.open(MANIFEST)
+    return folder
+
+
+def write(shards: ShardFolder, shard: int, *, upto: int | None = None) -> None:
+    with ShardWriter(shards, shard) as writer:
+        writer.truncate(1)
+        for index in shards.positions(shard)[writer.done : upto]:
+            writer.append([line(index)])
+        if upto is None:
+            writer.finish()
+
+
+def test_shards_cover_the_images_in_order(shards: ShardFolder) -> None:
+    assert [list(shards.positions(shard)) for shard in range(shards.num_shards)] == [[0, 1, 2], [3, 4, 5], [6]]
+    for shard in (2, 0, 1):
+        write(shards, shard)
+    assert [item["id"] for item in shards.lines()] == list(range(7)) and not shards.unfinished()
+
+
+def test_begun_shards_are_gone_on_with(shards: ShardFolder) -> None:
+    write(shards, 0, upto=2)
+    assert shards.unfinished() == [0, 1, 2] and list(shards.lines()) == []
+    part = shards.path(0).with_name("000000.jsonl.part")
+    with part.open("ab") as file:
+        file.write(b'{"id":2,"file_na')  # the process was killed here
+    with ShardWriter(shards, 0) as writer:
+        writer.truncate(1)
+        assert writer.done == 2
+    write(shards, 0)
+    assert [item["id"] for item in shards.lines()] == [0, 1, 2] and not part.exists()
+
+
+@pytest.mark.parametrize(("batch", "kept"), [(1, 2), (2, 2), (3, 0)])
+def test_batches_that_were_cut_short_are_made_again(shards: ShardFolder, batch: int, kept: int) -> None:
+    write(shards, 0, upto=2)
+    with ShardWriter(shards, 0) as writer:
+        writer.truncate(batch)
+        assert writer.done == kept
+
+
+def test_the_same_settings_go_on_and_others_do_not(shards: ShardFolder) -> None:
+    ShardFolder(shards.folder).open(MANIFEST)
+    other = json.loads(json.dumps(MANIFEST))
+    other["settings"]["MASKS"]["TAU"] = 0.2
+    with pytest.raises(UnsegError, match=r"made otherwise: settings.MASKS.TAU was 0.15, now 0.2\. Choose another"):
+        ShardFolder(shards.folder).open(other)
+
+
+def test_folders_of_other_origin(tmp_path: Path) -> None:
+    with pytest.raises(UnsegError, match="holds no label set"):
+        ShardFolder(tmp_path).load()
+    (tmp_path / "labels.json").write_text("{}")
+    with pytest.raises(UnsegError, match="not made here"):
+        ShardFolder(tmp_path).open(MANIFEST)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(UnsegError, match="is damaged"):
+        ShardFolder(tmp_path).open(MANIFEST)
+
+
+def test_only_one_process_writes_a_shard(shards: ShardFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
+    with ShardWriter(shards, 0), pytest.raises(UnsegError, match="Another process is writing"), ShardWriter(shards, 0):
+        pass
+    write(shards, 0)  # the lock is free again
+
+
+def test_a_shard_finished_by_another_process_is_left_alone(shards: ShardFolder) -> None:
+    write(shards, 0)
+    before = shards.path(0).read_bytes()
+    with ShardWriter(shards, 0) as writer:
+        writer.truncate(1)
+        assert writer.done == writer.length == 3
+        writer.finish()
+    assert shards.path(0).read_bytes() == before
+
+
+def test_full_disk_is_one_sentence_and_loses_nothing(shards: ShardFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write(shards, 0, upto=2)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(UnsegError, match="The disk is full"):
+            write(shards, 0)
+    assert not shards.is_finished(0)
+    write(shards, 0)
+    assert [item["id"] for item in shards.lines()] == [0, 1, 2]

@@ -1,0 +1,93 @@
+"""Which images a label set is made of: those of a folder, or those that a COCO file or a data set lists."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fvcore.common.config import CfgNode
+
+from unseg_d2.data.coco import find_image_root, read_coco, resolve_image
+from unseg_d2.data.images import scan_folder
+from unseg_d2.errors import UnsegError
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The images of a label set, in its order.
+
+    Attributes:
+        root: absolute folder that the file names are relative to.
+        ids: image ids; those of the COCO file, or 1, 2, ... for a folder.
+        file_names: relative to ``root``, with forward slashes.
+        others: files of the folder that are no images.
+    """
+
+    root: Path
+    ids: list[Any]
+    file_names: list[str]
+    others: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def checksum(self) -> str:
+        """Hash of ids and names: another list of images is another label set."""
+        return hashlib.sha256(json.dumps([self.ids, self.file_names]).encode()).hexdigest()
+
+
+def list_inputs(images: str | Path, cfg: CfgNode) -> Inputs:
+    """List the images that somebody names on the command line.
+
+    Args:
+        images: a folder, a COCO file (``labels.json`` or ``labels.json::image/root``), or the name of a data set.
+        cfg: its ``DATASETS`` and ``SYNTHETIC`` settings serve the names of data sets.
+
+    Raises:
+        UnsegError: there is no such folder, file or data set, or no image in it.
+    """
+    path, _, root = str(images).partition("::")
+    if Path(path).is_dir():
+        return _from_folder(Path(path))
+    if path.endswith(".json"):
+        return _from_coco(Path(path), root)
+    return _from_records(str(images), cfg)
+
+
+def _from_folder(root: Path) -> Inputs:
+    folder = scan_folder(root)
+    if not folder.images:
+        found = f"none of its {len(folder.others)} files is one" if folder.others else "it is empty"
+        raise UnsegError(f"There is no image in {root}: {found}.")
+    names = [image.file_name for image in folder.images]
+    return Inputs(root.resolve(), list(range(1, len(names) + 1)), names, folder.others)
+
+
+def _from_coco(path: Path, root: str) -> Inputs:
+    dataset = read_coco(path, need_annotations=False)
+    if not dataset.images:
+        raise UnsegError(f"{path} lists no images.")
+    folder = Path(root) if root else find_image_root(dataset, path)
+    if not folder.is_dir():
+        raise UnsegError(f"There is no folder {folder}.")
+    for image in dataset.images:
+        resolve_image(folder, image["file_name"])
+    ids = [image["id"] for image in dataset.images]
+    return Inputs(folder.resolve(), ids, [image["file_name"] for image in dataset.images], [])
+
+
+def _from_records(name: str, cfg: CfgNode) -> Inputs:
+    from unseg_d2.data.catalog import load_dataset
+
+    records = load_dataset(name, cfg)
+    paths = [os.path.abspath(record["file_name"]) for record in records]
+    if not paths:
+        raise UnsegError(f"The data set {name} has no images.")
+    root = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
+    names = [Path(path).relative_to(root).as_posix() for path in paths]
+    return Inputs(root, [record["image_id"] for record in records], names, [])

@@ -1,0 +1,140 @@
+"""A label set as one COCO file: written as a stream from finished shards, or from memory; and read again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from unseg_d2.data.coco import CocoDataset, check_coco, read_coco
+from unseg_d2.errors import UnsegError
+from unseg_d2.files import atomic_write
+from unseg_d2.pseudo.shards import ShardFolder
+
+CATEGORIES = [{"id": 1, "name": "fg", "supercategory": "fg"}]
+
+_IMAGE_KEYS = ("id", "file_name", "height", "width")
+
+
+def read_label_set(path: str | Path) -> CocoDataset:
+    """Read a label set.
+
+    Args:
+        path: a COCO file, or the folder of a label set; of one that is still being made, the finished shards.
+
+    Raises:
+        UnsegError: there is no label set, or it is damaged.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return read_coco(path)
+    if (path / "labels.json").is_file():
+        return read_coco(path / "labels.json")
+    shards = ShardFolder(path)
+    shards.load()
+    content = {"images": list(_images(shards)), "annotations": list(_annotations(shards))}
+    return check_coco(content | {"info": _info(shards), "categories": CATEGORIES})
+
+
+def export(folder: str | Path, output: str | Path | None = None, *, partial: bool = False) -> Path:
+    """Write the shards of a label set as one COCO file.
+
+    Neither the images nor the annotations are held in memory. ``folder/failures.jsonl`` gets a line ``{"file_name",
+    "reason"}`` per image that could not be used and per file that is no image.
+
+    Args:
+        folder: the label set.
+        output: COCO file to write, ``folder/labels.json`` by default.
+        partial: take what is finished of a label set that is still being made; needs ``output``.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        UnsegError: there is no label set, it is not finished, it has no usable image, or the disk is full.
+    """
+    shards = ShardFolder(folder)
+    shards.load()
+    unfinished = len(shards.unfinished())
+    if unfinished and not (partial and output):
+        raise UnsegError(
+            f"{folder} is not finished: {unfinished} of {shards.num_shards} shards are missing. Run the command that "
+            "made it again, or export what is there with --partial and --output."
+        )
+    failures = shards.folder / "failures.jsonl"
+    failed = _write_failures(shards, failures)
+    if failed == shards.manifest["num_images"]:
+        first = next(shards.lines())
+        raise UnsegError(
+            f"None of the {failed} images could be used; the first is {first['file_name']} ({first['failure']}). "
+            f"All are named in {failures}."
+        )
+    output = Path(output) if output else shards.folder / "labels.json"
+    write_label_set(output, _info(shards), _images(shards), _annotations(shards))
+    return output
+
+
+def write_label_set(
+    path: str | Path,
+    info: dict[str, Any],
+    images: Iterable[dict[str, Any]],
+    annotations: Iterable[dict[str, Any]],
+) -> None:
+    """Write a COCO file with one class, an entry per line, completely or not at all.
+
+    Args:
+        path: the file.
+        info: what made it.
+        images: COCO images.
+        annotations: COCO annotations; ids are given from 1 on.
+
+    Raises:
+        UnsegError: the disk is full.
+    """
+    numbered = ({"id": index + 1} | annotation for index, annotation in enumerate(annotations))
+    with atomic_write(path) as file:
+        file.write(b'{"info":' + _json(info) + b',\n"licenses":[],\n"categories":' + _json(CATEGORIES) + b",\n")
+        _write_list(file, "images", images)
+        file.write(b",\n")
+        _write_list(file, "annotations", numbered)
+        file.write(b"}\n")
+
+
+def _images(shards: ShardFolder) -> Iterator[dict[str, Any]]:
+    return ({key: line[key] for key in _IMAGE_KEYS} for line in shards.lines() if "failure" not in line)
+
+
+def _annotations(shards: ShardFolder) -> Iterator[dict[str, Any]]:
+    for line in shards.lines():
+        for annotation in line.get("annotations", []):
+            yield {"image_id": line["id"], "category_id": 1, "iscrowd": 0} | annotation
+
+
+def _info(shards: ShardFolder) -> dict[str, Any]:
+    info = {"description": "pseudo-masks by unseg_d2"} | shards.manifest
+    return {key: value for key, value in info.items() if key not in ("not_images", "shard_size")}
+
+
+def _write_failures(shards: ShardFolder, path: Path) -> int:
+    """Write the names and reasons of unusable files; returns the number of unusable images."""
+    count = 0
+    with atomic_write(path) as file:
+        for line in shards.lines():
+            if "failure" in line:
+                count += 1
+                file.write(_json({"file_name": line["file_name"], "reason": line["failure"]}) + b"\n")
+        for name in shards.manifest["not_images"]:
+            file.write(_json({"file_name": name, "reason": "not an image"}) + b"\n")
+    return count
+
+
+def _write_list(file: BinaryIO, name: str, items: Iterable[dict[str, Any]]) -> None:
+    file.write(_json(name) + b":[")
+    for index, item in enumerate(items):
+        file.write((b",\n" if index else b"\n") + _json(item))
+    file.write(b"\n]")
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

@@ -1,0 +1,185 @@
+"""Make one shard: read its images, find their masks, write a line for each; and the worker that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+from pycocotools import mask as mask_utils
+
+from unseg_d2.data.coco import resolve_image
+from unseg_d2.data.images import ImageProblem, read_image
+from unseg_d2.data.rle import encode_confidence, encode_mask
+from unseg_d2.errors import UnsegError
+from unseg_d2.pseudo.pipeline import MaskPipeline
+from unseg_d2.pseudo.shards import ShardFolder, ShardWriter
+from unseg_d2.structures import PseudoMask
+
+Line = dict[str, Any]
+Build = Callable[[CfgNode], MaskPipeline]
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """A shard and its images, as ``(id, file_name)`` pairs."""
+
+    shard: int
+    images: list[tuple[Any, str]]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a batch added: images, masks found in them, images that could not be used."""
+
+    images: int
+    masks: int
+    failures: int
+
+
+@dataclass(frozen=True)
+class ShardMaker:
+    """Makes a process ready to make shards; picklable, so that it can be sent to workers.
+
+    Attributes:
+        cfg: settings of the pipeline.
+        root: folder that the file names are relative to.
+        shards: where the shards go.
+        build: makes the pipeline.
+    """
+
+    cfg: CfgNode
+    root: Path
+    shards: ShardFolder
+    build: Build
+
+    def __call__(self, worker: int) -> Callable[[ShardJob], Iterator[Progress]]:
+        """Return the function that makes a shard and reports after every batch.
+
+        Args:
+            worker: index of the process; spreads processes over GPUs.
+        """
+        cfg = _on_gpu(self.cfg, worker)
+        with one_thread():
+            pipeline = self.build(cfg)
+
+        def make(job: ShardJob) -> Iterator[Progress]:
+            with one_thread():
+                yield from make_shard(
+                    pipeline, self.shards, job, self.root, cfg.FEATURES.BATCH_SIZE, cfg.PSEUDO.MAX_PIXELS
+                )
+
+        return make
+
+
+def make_shard(
+    pipeline: MaskPipeline, shards: ShardFolder, job: ShardJob, root: Path, batch_size: int, max_pixels: int
+) -> Iterator[Progress]:
+    """Write the lines of a shard that are missing, batch by batch.
+
+    Args:
+        pipeline: finds the masks.
+        shards: where the shard goes.
+        job: which images.
+        root: folder that the file names are relative to.
+        batch_size: images per call of the pipeline.
+        max_pixels: larger images are recorded as failures.
+
+    Raises:
+        UnsegError: the disk or the memory is full.
+    """
+    with ShardWriter(shards, job.shard) as writer:
+        writer.truncate(batch_size)
+        yield Progress(writer.done, 0, 0)
+        for start in range(writer.done, len(job.images), batch_size):
+            lines = image_lines(pipeline, job.images[start : start + batch_size], root, max_pixels)
+            writer.append(lines)
+            masks = sum(len(line.get("annotations", [])) for line in lines)
+            yield Progress(len(lines), masks, sum("failure" in line for line in lines))
+        writer.finish()
+
+
+def image_lines(pipeline: MaskPipeline, images: Sequence[tuple[Any, str]], root: Path, max_pixels: int) -> list[Line]:
+    """Return the lines of a batch of images; one that cannot be used gives its reason instead of masks.
+
+    Args:
+        pipeline: finds the masks.
+        images: ``(id, file_name)`` pairs.
+        root: folder that the file names are relative to.
+        max_pixels: larger images are refused.
+
+    Raises:
+        UnsegError: the memory is full.
+    """
+    lines: list[Line] = [{"id": key, "file_name": name} for key, name in images]
+    pixels: dict[int, np.ndarray] = {}
+    for index, (_, name) in enumerate(images):
+        try:
+            pixels[index] = read_image(resolve_image(root, name), max_pixels=max_pixels)
+        except ImageProblem as problem:
+            lines[index]["failure"] = str(problem)
+    for index, found in zip(pixels, _masks(pipeline, list(pixels.values()))):
+        if isinstance(found, str):
+            lines[index]["failure"] = found
+        else:
+            height, width = pixels[index].shape[:2]
+            lines[index] |= {"height": height, "width": width, "annotations": [_annotation(mask) for mask in found]}
+    return lines
+
+
+def _masks(pipeline: MaskPipeline, images: list[np.ndarray]) -> list[list[PseudoMask] | str]:
+    """Run the pipeline; when it fails, image by image, so that the fault of one is not laid on the others."""
+    if not images:
+        return []
+    try:
+        return list(pipeline(images))
+    except torch.OutOfMemoryError:
+        raise UnsegError("The GPU's memory is full; lower FEATURES.BATCH_SIZE or --num-workers.") from None
+    except (ValueError, RuntimeError, ArithmeticError) as error:
+        if len(images) == 1:
+            return [f"{type(error).__name__}: {' '.join(str(error).split())}"]
+    return [found for image in images for found in _masks(pipeline, [image])]
+
+
+def _annotation(found: PseudoMask) -> dict[str, Any]:
+    """Return the COCO annotation of a mask, without ids."""
+    rle = encode_mask(found.mask)
+    annotation = {
+        "bbox": [float(value) for value in mask_utils.toBbox(rle)],
+        "area": int(mask_utils.area(rle)),
+        "segmentation": rle,
+        "score": round(found.score, 6),
+    }
+    if found.confidence is not None:
+        annotation["confidence"] = encode_confidence(found.confidence)
+    return annotation
+
+
+def _on_gpu(cfg: CfgNode, worker: int) -> CfgNode:
+    """Give each worker a GPU of its own where there are several and the settings name none."""
+    if cfg.FEATURES.DEVICE not in ("auto", "cuda") or torch.cuda.device_count() < 2:
+        return cfg
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.FEATURES.DEVICE = f"cuda:{worker % torch.cuda.device_count()}"
+    cfg.freeze()
+    return cfg
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: sums, and so results, may depend on the number of threads."""
+    threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(cv2_threads)

@@ -1,0 +1,222 @@
+"""A label set in the making: a manifest and append-only shards, one line per image.
+
+::
+
+    OUTPUT/manifest.json               settings, versions and number of images
+    OUTPUT/shards/000007.jsonl         a finished shard, renamed into place
+    OUTPUT/shards/000008.jsonl.part    a shard being written; its complete lines are used when it is taken up again
+
+A line is ``{"id", "file_name", "height", "width", "annotations"}`` or, for an image that could not be used,
+``{"id", "file_name", "failure"}``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from unseg_d2.errors import UnsegError
+from unseg_d2.files import explained, write_json
+
+LOCK_SECONDS = 30.0
+"""How long a shard that another process holds is waited for; a killed command's workers need some time to end."""
+
+
+class ShardFolder:
+    """The folder of a label set and what is finished in it."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.manifest: dict[str, Any] = {}
+
+    def open(self, manifest: dict[str, Any]) -> None:
+        """Start the label set, or go on with it.
+
+        Args:
+            manifest: ``num_images``, ``shard_size`` and everything else that the result depends on.
+
+        Raises:
+            UnsegError: the folder holds a label set made of other images or with other settings.
+        """
+        self.manifest = json.loads(json.dumps(manifest))
+        path = self.folder / "manifest.json"
+        if path.is_file():
+            self._compare(_read_manifest(path))
+        elif self.folder.is_dir() and any(self.folder.glob("labels.json")):
+            raise UnsegError(f"{self.folder} holds a label set that was not made here; choose another --output.")
+        else:
+            write_json(path, self.manifest, indent=1)
+
+    def load(self) -> None:
+        """Read the manifest of a label set that is there already.
+
+        Raises:
+            UnsegError: there is none.
+        """
+        path = self.folder / "manifest.json"
+        if not path.is_file():
+            raise UnsegError(f"{self.folder} holds no label set: there is no manifest.json in it.")
+        self.manifest = _read_manifest(path)
+
+    @property
+    def num_shards(self) -> int:
+        """Number of shards, the last one possibly shorter."""
+        return -(-self.manifest["num_images"] // self.manifest["shard_size"])
+
+    def positions(self, shard: int) -> range:
+        """Positions, in the list of images, of those of a shard."""
+        size = self.manifest["shard_size"]
+        return range(shard * size, min((shard + 1) * size, self.manifest["num_images"]))
+
+    def path(self, shard: int) -> Path:
+        """File of a finished shard."""
+        return self.folder / "shards" / f"{shard:06d}.jsonl"
+
+    def is_finished(self, shard: int) -> bool:
+        """Whether the shard is complete."""
+        return self.path(shard).is_file()
+
+    def unfinished(self) -> list[int]:
+        """Shards that are still to be made."""
+        return [shard for shard in range(self.num_shards) if not self.is_finished(shard)]
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines of all finished shards, in the order of the images."""
+        for shard in range(self.num_shards):
+            if self.is_finished(shard):
+                with self.path(shard).open("rb") as file:
+                    yield from map(json.loads, file)
+
+    def _compare(self, stored: dict[str, Any]) -> None:
+        different = [
+            f"{key} was {old!r}, now {new!r}" for key, old, new in _differences(stored, self.manifest) if old != new
+        ]
+        if different:
+            more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
+            raise UnsegError(
+                f"{self.folder} holds a label set made otherwise: {'; '.join(different[:3])}{more}. "
+                "Choose another --output, or remove the folder."
+            )
+
+
+class ShardWriter:
+    """Appends the lines of one shard and renames it into place when it is complete.
+
+    Use as a context manager. A shard that was begun is gone on with; ``done`` says how many lines it has.
+
+    Raises:
+        UnsegError: the disk is full, or another process keeps writing the same shard.
+    """
+
+    def __init__(self, shards: ShardFolder, shard: int) -> None:
+        self.path = shards.path(shard)
+        self.part = self.path.with_name(self.path.name + ".part")
+        self.length = len(shards.positions(shard))
+        self.done = 0
+        self._file: BinaryIO
+
+    def __enter__(self) -> ShardWriter:
+        end = time.monotonic() + LOCK_SECONDS
+        while not self._open():
+            if time.monotonic() > end:
+                raise UnsegError(f"Another process is writing {self.part}; wait for it or end it.")
+            time.sleep(0.2)
+        if self.path.is_file():  # another process finished it while we waited
+            self.part.unlink()
+            self.done = self.length
+        return self
+
+    def _open(self) -> bool:
+        """Open and lock the unfinished shard; fails while another process holds it or has just renamed it."""
+        try:
+            self.part.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.part, "a+b")  # noqa: SIM115 (closed in __exit__)
+        except OSError as error:
+            raise explained(error, self.part) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.part)):
+                return True
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        self._file.close()
+        return False
+
+    def truncate(self, multiple: int) -> None:
+        """Keep the complete lines of an earlier run, in whole batches.
+
+        Args:
+            multiple: images per batch; a batch that was cut short is computed again.
+        """
+        if self.path.is_file():
+            return
+        self._file.seek(0)
+        ends, lines = [0], 0
+        for line in self._file:
+            if not _is_complete(line):
+                break
+            ends.append(ends[-1] + len(line))
+            lines += 1
+        self.done = lines if lines == self.length else lines // multiple * multiple
+        self._file.truncate(ends[self.done])
+
+    def append(self, lines: list[dict[str, Any]]) -> None:
+        """Write the lines of a batch of images."""
+        try:
+            for line in lines:
+                self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise explained(error, self.part) from error
+        self.done += len(lines)
+
+    def finish(self) -> None:
+        """Bring the complete shard to the disk and rename it into place."""
+        if self.path.is_file():
+            return
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            os.replace(self.part, self.path)
+        except OSError as error:
+            raise explained(error, self.path) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._file.close()
+        except OSError as failure:  # the rest of a line that did not fit on the disk
+            if error is None:
+                raise explained(failure, self.part) from failure
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UnsegError(f"{path} is damaged ({error}); choose another --output, or remove the folder.") from None
+
+
+def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield ``("A.B", old, new)`` for every leaf that is in either of two nested dictionaries."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        yield key, old, new
+        return
+    for name in sorted({*old, *new}):
+        yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
+
+
+def _is_complete(line: bytes) -> bool:
+    if not line.endswith(b"\n"):
+        return False
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False

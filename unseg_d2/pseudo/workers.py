@@ -1,0 +1,147 @@
+"""Worker processes that take jobs from their parent, report as they go, and end when the parent ends.
+
+Each has one torch, BLAS and OpenCV thread, so that results do not depend on their number. Jobs are handed out one by
+one over a pipe per worker: no queue that a killed process could leave locked.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from unseg_d2.errors import UnsegError
+
+Job = Any
+Report = Any
+Prepare = Callable[[int], Callable[[Job], Iterator[Report]]]
+"""Called once in each worker with its index; what it returns does a job and yields reports. Must be picklable."""
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+    job: Job = None
+
+
+def run_jobs(prepare: Prepare, jobs: list[Job], num_workers: int) -> Iterator[Report]:
+    """Do jobs in worker processes and yield their reports as they come.
+
+    Args:
+        prepare: see `Prepare`.
+        jobs: handed out in this order.
+        num_workers: processes; 0 does everything in this one.
+
+    Raises:
+        UnsegError: a worker raised one, or was killed.
+        RuntimeError: a worker raised something else; the message is its traceback.
+    """
+    if num_workers == 0:
+        do = prepare(0)
+        for job in jobs:
+            yield from do(job)
+        return
+    workers = _start(prepare, min(num_workers, len(jobs)))
+    try:
+        yield from _serve(workers, list(reversed(jobs)))
+    finally:
+        for worker in workers:
+            worker.process.terminate()
+        for worker in workers:
+            worker.process.join()
+
+
+def _start(prepare: Prepare, count: int) -> list[_Worker]:
+    # "spawn", because a forked process inherits broken thread pools of OpenMP, and cannot use CUDA.
+    context = multiprocessing.get_context("spawn")
+    workers = []
+    with _one_thread():
+        for index in range(count):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(theirs, prepare, index), daemon=True)
+            process.start()
+            theirs.close()
+            workers.append(_Worker(process, ours))
+    return workers
+
+
+def _serve(workers: list[_Worker], jobs: list[Job]) -> Iterator[Report]:
+    """Give each idle worker a job until there are none, passing on what they report."""
+    busy = {worker.connection: worker for worker in workers}
+    while busy:
+        for connection in wait(list(busy)):
+            worker = busy[connection]
+            try:
+                kind, value = connection.recv()
+            except (EOFError, ConnectionResetError):
+                raise _killed(worker) from None
+            if kind == "report":
+                yield value
+            elif kind == "problem":
+                raise UnsegError(value)
+            elif kind == "crash":
+                raise RuntimeError(f"A worker process failed:\n{value}")
+            elif jobs:
+                worker.job = jobs.pop()
+                connection.send(worker.job)
+            else:
+                connection.send(None)
+                del busy[connection]
+
+
+def _killed(worker: _Worker) -> UnsegError:
+    worker.process.join()
+    code = worker.process.exitcode or 0
+    how = f"by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"with status {code}"
+    return UnsegError(
+        f"A worker process ended {how}, perhaps for lack of memory; "
+        "run the same command again to go on, with fewer --num-workers if memory is short."
+    )
+
+
+def _work(connection: Connection, prepare: Prepare, index: int) -> None:
+    """Body of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent, interrupted, ends its workers
+    parent = multiprocessing.parent_process()
+    try:
+        do = prepare(index)
+        while True:
+            connection.send(("ready", None))
+            job = connection.recv()
+            if job is None:
+                return
+            for report in do(job):
+                connection.send(("report", report))
+                if parent is not None and not parent.is_alive():
+                    return
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the parent is gone
+    except UnsegError as error:
+        connection.send(("problem", str(error)))
+    except Exception:  # passed on to the parent, whatever it is
+        connection.send(("crash", traceback.format_exc()))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let processes that are started meanwhile have one computing thread each."""
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
