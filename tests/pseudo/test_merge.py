@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from unseg_d2.data.rle import encode_mask
+from unseg_d2.errors import UnsegError
+from unseg_d2.pseudo.label_set import read_label_set, write_label_set
+from unseg_d2.pseudo.merge import merge, merge_files
+
+HEIGHT, WIDTH = 40, 50
+
+
+def annotation(image: int, columns: slice, score: float | None = None, *, height: int = HEIGHT) -> dict[str, Any]:
+    """A mask of whole columns."""
+    mask = np.zeros((height, WIDTH), bool)
+    mask[:, columns] = True
+    item = {"image_id": image, "segmentation": encode_mask(mask)}
+    return item if score is None else item | {"score": score}
+
+
+def columns(annotations: list[dict[str, Any]]) -> list[tuple[int, int, int]]:
+    """Image, first column and number of columns of each annotation."""
+    return [(a["image_id"], int(a["bbox"][0]), int(a["bbox"][2])) for a in annotations]
+
+
+def test_previous_masks_survive_where_no_detection_covers_them() -> None:
+    """IoU of 20 columns with 10 of them is exactly 0.5, which is covered; with 9 it is less."""
+    previous = [annotation(1, slice(0, 20)), annotation(1, slice(30, 50))]
+    predictions = [annotation(1, slice(0, 10), 0.9), annotation(1, slice(30, 39), 0.8)]
+    merged = merge(previous, predictions, score_threshold=0.7)
+    assert columns(merged.annotations) == [(1, 0, 10), (1, 30, 9), (1, 30, 20)]
+    assert (merged.kept_predictions, merged.kept_previous, merged.mismatched) == (2, 1, [])
+
+
+def test_detections_below_the_score_cover_nothing() -> None:
+    previous = [annotation(1, slice(0, 20))]
+    predictions = [annotation(1, slice(0, 20), 0.69), annotation(2, slice(0, 5), 0.7)]
+    merged = merge(previous, predictions, score_threshold=0.7)
+    assert columns(merged.annotations) == [(1, 0, 20), (2, 0, 5)]
+    assert [item["id"] for item in merged.annotations] == [1, 2]
+    assert "score" not in merged.annotations[0] and merged.annotations[1]["score"] == 0.7
+
+
+def test_detections_of_another_size_are_reported_and_previous_masks_kept() -> None:
+    previous = [annotation(1, slice(0, 20)), annotation(2, slice(0, 20))]
+    predictions = [annotation(1, slice(30, 40), 0.9, height=44), annotation(2, slice(30, 40), 0.9)]
+    merged = merge(previous, predictions, score_threshold=0.7)
+    assert merged.mismatched == [1]
+    assert columns(merged.annotations) == [(1, 0, 20), (2, 30, 10), (2, 0, 20)]
+
+
+def test_area_is_that_of_the_mask_unless_the_published_one_is_wanted() -> None:
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[:10, :10] = mask[20:30, 20:30] = True
+    (found,) = merge(
+        [], [{"image_id": 1, "segmentation": encode_mask(mask), "score": 1}], score_threshold=0
+    ).annotations
+    assert found["area"] == 200 and found["bbox"] == [0, 0, 30, 30] and "width" not in found
+    (published,) = merge([found], [], score_threshold=0, parity=True).annotations
+    assert published["area"] == 900 and (published["width"], published["height"]) == (HEIGHT, WIDTH)
+
+
+def test_unfit_annotations() -> None:
+    with pytest.raises(ValueError, match="image 3 has no score"):
+        merge([], [annotation(3, slice(0, 5))], score_threshold=0)
+    with pytest.raises(ValueError, match="image 3 has no RLE"):
+        merge([{"image_id": 3, "bbox": [0, 0, 1, 1]}], [], score_threshold=0)
+
+
+@pytest.mark.parametrize("threshold", [0.7, 0.65])
+def test_published_merges_are_reproduced(shared_data: Path, threshold: float) -> None:
+    golden = shared_data / "golden" / "detector" / "selftrain"
+    read = {path.stem: json.loads(path.read_text()) for path in golden.glob("*.json")}
+    previous = [item | {"origin": f"prev{item['id']}"} for item in read["previous"]["annotations"]]
+    predictions = [item | {"origin": f"pred{item['id']}"} for item in read["predictions"]]
+    merged = merge(previous, predictions, score_threshold=threshold, parity=True)
+    assert merged.annotations == read[f"merged_thr{threshold}"]["annotations"]
+    assert merged.mismatched == [6]
+
+
+@pytest.fixture()
+def label_set(tmp_path: Path) -> Path:
+    images = [{"id": key, "file_name": f"{key}.png", "height": HEIGHT, "width": WIDTH} for key in (1, 2)]
+    write_label_set(tmp_path / "labels.json", {"image_root": "images"}, images, [annotation(1, slice(0, 20))])
+    return tmp_path / "labels.json"
+
+
+def test_merged_files_are_label_sets_that_say_how_they_were_made(label_set: Path, tmp_path: Path) -> None:
+    (tmp_path / "predictions.json").write_text(json.dumps([annotation(2, slice(0, 9), 0.9)]))
+    path = tmp_path / "next" / "labels.json"
+    for threshold in (0.7, 0.65):
+        path = merge_files(label_set, tmp_path / "predictions.json", path, score_threshold=threshold)
+        label_set = path
+    dataset = read_label_set(path)
+    assert len(dataset.images) == 2 and columns(dataset.annotations) == [(1, 0, 20), (2, 0, 9)]
+    assert dataset.info["image_root"] == "images"
+    assert [record["score_threshold"] for record in dataset.info["rounds"]] == [0.7, 0.65]
+    first = {"score_threshold": 0.7, "match_iou": 0.5, "kept_predictions": 1, "kept_previous": 1}
+    assert dataset.info["rounds"][0] == first | {"mismatched_images": []}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[", "is not JSON"),
+        ('{"images": []}', "is no list of COCO results"),
+        (json.dumps([annotation(9, slice(0, 9), 0.9)]), "detections of image 9, which .* does not list"),
+        (json.dumps([annotation(1, slice(0, 9))]), "cannot be merged: a detection of image 1 has no score"),
+    ],
+)
+def test_says_what_is_wrong(label_set: Path, tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "predictions.json").write_text(content)
+    with pytest.raises(UnsegError, match=message):
+        merge_files(label_set, tmp_path / "predictions.json", tmp_path / "out.json", score_threshold=0.7)
+    with pytest.raises(UnsegError, match="There is no file"):
+        merge_files(label_set, tmp_path / "missing.json", tmp_path / "out.json", score_threshold=0.7)
+    assert not (tmp_path / "out.json").exists()

@@ -1,0 +1,185 @@
+"""Merge detections with the pseudo-masks before: the label set of the next self-training round (CutLER, section 3.4).
+
+Detections above a score are kept; a previous mask survives where no kept detection covers it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pycocotools import mask as mask_utils
+
+from unseg_d2.errors import UnsegError
+from unseg_d2.pseudo.label_set import read_label_set, write_label_set
+
+logger = logging.getLogger(__name__)
+
+Annotation = dict[str, Any]
+
+
+@dataclass
+class Merged:
+    """What a merge made.
+
+    Attributes:
+        annotations: of the new label set, ids from 1 on.
+        kept_predictions: how many of them are detections.
+        kept_previous: how many are previous masks.
+        mismatched: ids of images whose detections have another size than their previous masks; these images keep
+            their previous masks.
+    """
+
+    annotations: list[Annotation]
+    kept_predictions: int = 0
+    kept_previous: int = 0
+    mismatched: list[Any] = field(default_factory=list)
+
+
+def merge(
+    previous: Sequence[Annotation],
+    predictions: Sequence[Annotation],
+    *,
+    score_threshold: float,
+    match_iou: float = 0.5,
+    parity: bool = False,
+) -> Merged:
+    """Merge the detections of a set of images with the masks that the detector was trained on.
+
+    Args:
+        previous: COCO annotations with an RLE each.
+        predictions: COCO results with an RLE and a ``score`` each.
+        score_threshold: detections with this score or more are kept.
+        match_iou: a previous mask survives when its IoU with every kept detection of its image is less than this.
+        parity: write what the published script writes: the area is that of the box, and an annotation's ``width`` and
+            ``height`` are exchanged.
+
+    Returns:
+        Per image the kept detections, then the surviving masks; images with previous masks come first.
+
+    Raises:
+        ValueError: a mask is no compressed RLE, or a detection has no score.
+    """
+    kept = _by_image([item for item in predictions if _score(item) >= score_threshold])
+    before = _by_image(previous)
+    merged = Merged([])
+    for image in [*before, *(key for key in kept if key not in before)]:
+        detections, masks = kept.get(image, []), before.get(image, [])
+        if len({_size(item) for item in [*detections, *masks]}) > 1:
+            merged.mismatched.append(image)
+            survivors, detections = masks, []
+        else:
+            survivors = _uncovered(masks, detections, match_iou)
+        merged.kept_predictions += len(detections)
+        merged.kept_previous += len(survivors)
+        merged.annotations += [_complete(item, parity) for item in [*detections, *survivors]]
+    for index, annotation in enumerate(merged.annotations):
+        annotation["id"] = index + 1
+    return merged
+
+
+def merge_files(
+    previous: str | Path,
+    predictions: str | Path,
+    output: str | Path,
+    *,
+    score_threshold: float,
+    match_iou: float = 0.5,
+) -> Path:
+    """Merge a label set with a file of detections into a new label set.
+
+    Args:
+        previous: label set (COCO file or folder).
+        predictions: COCO results of the same images.
+        output: COCO file to write.
+        score_threshold: see `merge`.
+        match_iou: see `merge`.
+
+    Returns:
+        ``output``. Its ``info`` is that of the previous label set and, under ``rounds``, the settings and counts of
+        this merge and the ids of images whose detections had another size.
+
+    Raises:
+        UnsegError: a file is missing or damaged, or the detections are of other images.
+    """
+    labels = read_label_set(previous)
+    results = _read_results(Path(predictions))
+    known = {image["id"] for image in labels.images}
+    unknown = next((item["image_id"] for item in results if item["image_id"] not in known), None)
+    if unknown is not None:
+        raise UnsegError(f"{predictions} has detections of image {unknown}, which {previous} does not list.")
+    try:
+        merged = merge(labels.annotations, results, score_threshold=score_threshold, match_iou=match_iou)
+    except ValueError as error:
+        raise UnsegError(f"{previous} and {predictions} cannot be merged: {error}") from None
+    if merged.mismatched:
+        logger.warning("The detections of %d images have another size than the images.", len(merged.mismatched))
+    record = {
+        "score_threshold": score_threshold,
+        "match_iou": match_iou,
+        "kept_predictions": merged.kept_predictions,
+        "kept_previous": merged.kept_previous,
+        "mismatched_images": merged.mismatched,
+    }
+    info = labels.info | {"rounds": [*labels.info.get("rounds", []), record]}
+    write_label_set(output, info, labels.images, merged.annotations)
+    return Path(output)
+
+
+def _uncovered(masks: list[Annotation], detections: list[Annotation], match_iou: float) -> list[Annotation]:
+    """Return the masks whose best IoU with the detections is less than a limit."""
+    if not masks or not detections:
+        return masks
+    # Overlap of run lengths: no mask is ever expanded to pixels.
+    iou = mask_utils.iou(
+        [m["segmentation"] for m in masks], [d["segmentation"] for d in detections], [0] * len(detections)
+    )
+    return [mask for mask, best in zip(masks, iou.max(axis=1)) if best < match_iou]
+
+
+def _by_image(annotations: Sequence[Annotation]) -> dict[Any, list[Annotation]]:
+    grouped: dict[Any, list[Annotation]] = {}
+    for annotation in annotations:
+        grouped.setdefault(annotation["image_id"], []).append(annotation)
+    return grouped
+
+
+def _score(prediction: Annotation) -> float:
+    if "score" not in prediction:
+        raise ValueError(f"a detection of image {prediction.get('image_id')} has no score.")
+    return prediction["score"]
+
+
+def _size(annotation: Annotation) -> tuple[int, int]:
+    segmentation = annotation.get("segmentation")
+    if not isinstance(segmentation, dict):
+        raise ValueError(f"an annotation of image {annotation['image_id']} has no RLE mask.")
+    height, width = segmentation["size"]
+    return height, width
+
+
+def _complete(annotation: Annotation, parity: bool) -> Annotation:
+    """Return the annotation as the new label set holds it."""
+    segmentation = annotation["segmentation"]
+    bbox = [float(value) for value in annotation.get("bbox") or mask_utils.toBbox(segmentation)]
+    item = annotation | {"category_id": 1, "iscrowd": 0, "bbox": bbox}
+    if parity:
+        height, width = _size(annotation)
+        return item | {"area": bbox[2] * bbox[3], "width": height, "height": width}
+    return item | {"area": int(mask_utils.area(segmentation))}
+
+
+def _read_results(path: Path) -> list[Annotation]:
+    try:
+        results = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UnsegError(f"There is no file {path}.") from None
+    except ValueError as error:
+        raise UnsegError(f"{path} is not JSON: {error}.") from None
+    if not isinstance(results, list) or not all(isinstance(item, dict) and "image_id" in item for item in results):
+        raise UnsegError(f"{path} is no list of COCO results.")
+    return results
