@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fvcore.common.config import CfgNode
+from PIL import Image
+
+from unseg_d2.config import get_cfg
+from unseg_d2.data.loader import build_test_loader, build_train_loader
+from unseg_d2.data.rle import encode_mask
+from unseg_d2.data.sample import Sample
+from unseg_d2.errors import UnsegError
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Nine images of noise with two rectangles each, which lie lower from image to image; every third is portrait."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    result = []
+    for index in range(9):
+        height, width = (40, 30) if index % 3 == 2 else (30, 40)
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+        annotations = []
+        for left in (2, 16):
+            mask = np.zeros((height, width), dtype=bool)
+            mask[2 * index : 2 * index + 7, left : left + 9] = True
+            bbox = [left, 2 * index, 9, 7]
+            annotations.append({"bbox": bbox, "iscrowd": 0, "segmentation": encode_mask(mask)})
+        name = str(folder / f"{index}.png")
+        size = {"height": height, "width": width}
+        result.append({"file_name": name, "image_id": index, "annotations": annotations} | size)
+    return result
+
+
+def config(**loader: Any) -> CfgNode:
+    cfg = get_cfg()
+    cfg.SOLVER.IMS_PER_BATCH = 4
+    cfg.INPUT.MIN_SIZE_TRAIN = (24, 30, 36)
+    cfg.DATALOADER.NUM_WORKERS = 0
+    cfg.DATALOADER.COPY_PASTE = True
+    cfg.DATALOADER.COPY_PASTE_RATE = 1.0
+    cfg.MODEL.MASK_ON = True
+    for key, value in loader.items():
+        cfg.DATALOADER[key] = value
+    return cfg
+
+
+def batches(records: Sequence[dict[str, Any]], cfg: CfgNode, count: int = 5, **place: int) -> list[list[Sample]]:
+    return list(islice(build_train_loader(records, cfg, **place), count))
+
+
+def assert_same(first: list[list[Sample]], second: list[list[Sample]]) -> None:
+    assert [len(batch) for batch in first] == [len(batch) for batch in second]
+    for one, other in zip(chain(*first), chain(*second)):
+        assert one.file_name == other.file_name
+        for name in ("image", "boxes", "masks", "scores"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_batches_do_not_depend_on_the_workers(records: list[dict[str, Any]], workers: int) -> None:
+    assert_same(batches(records, config()), batches(records, config(NUM_WORKERS=workers)))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resuming_gives_the_batches_of_an_uninterrupted_run(records: list[dict[str, Any]], workers: int) -> None:
+    everything = batches(records, config(), count=8)
+    assert_same(everything[5:], batches(records, config(NUM_WORKERS=workers), count=3, start_iter=5))
+
+
+def test_two_processes_see_what_one_does(records: list[dict[str, Any]]) -> None:
+    halves = [batches(records, config(), rank=rank, world_size=2) for rank in range(2)]
+    assert_same(batches(records, config()), [first + second for first, second in zip(*halves)])
+
+
+def test_copy_paste_from_the_reversed_batch(records: list[dict[str, Any]]) -> None:
+    """At full size, pixels that changed are those of the partner, at places where the partner has an object."""
+    cfg = config(COPY_PASTE_SOURCE="batch", COPY_PASTE_MIN_RATIO=1.0, COPY_PASTE_RANDOM_NUM=False)
+    cfg.SOLVER.IMS_PER_BATCH = 2
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.RANDOM_FLIP = (0,), "none"
+    plain = cfg.clone()
+    plain.DATALOADER.COPY_PASTE = False
+    pasted_any = False
+    for pasted, original in zip(batches(records, cfg), batches(records, plain)):
+        for i, target in enumerate(pasted):
+            source = original[1 - i]
+            assert target.file_name == original[i].file_name
+            changed = (target.image != original[i].image).any(dim=0)
+            assert torch.equal(target.image[:, changed], source.image[:, changed])
+            assert not (changed & ~source.masks.any(dim=0)).any()
+            pasted_any |= bool(changed.any())
+    assert pasted_any
+
+
+def test_another_seed_gives_other_batches(records: list[dict[str, Any]]) -> None:
+    cfg = config()
+    cfg.SEED = 1
+    first, second = batches(records, config())[0], batches(records, cfg)[0]
+    assert any(a.file_name != b.file_name or a.size != b.size for a, b in zip(first, second))
+
+
+def test_orientations_are_kept_apart(records: list[dict[str, Any]]) -> None:
+    def mixed(cfg: CfgNode) -> bool:
+        return any(len({s.width > s.height for s in batch}) == 2 for batch in batches(records, cfg, count=9))
+
+    assert not mixed(config())
+    assert mixed(config(ASPECT_RATIO_GROUPING=False))
+
+
+def test_images_without_annotations_are_left_out(records: list[dict[str, Any]]) -> None:
+    empty = [record | {"annotations": []} for record in records[1:]]
+    seen = {s.image_id for batch in batches([records[0], *empty], config(COPY_PASTE=False)) for s in batch}
+    assert seen == {0}
+    cfg = config(COPY_PASTE=False, FILTER_EMPTY_ANNOTATIONS=False)
+    assert len({s.image_id for batch in batches([records[0], *empty], cfg) for s in batch}) > 1
+
+
+def test_nothing_to_train_on(records: list[dict[str, Any]]) -> None:
+    with pytest.raises(UnsegError, match="none of the 2 images has an annotation"):
+        build_train_loader([record | {"annotations": []} for record in records[:2]], config())
+    with pytest.raises(UnsegError, match="no images"):
+        build_train_loader([], config())
+
+
+def test_boxes_without_masks_need_a_detector_without_masks(records: list[dict[str, Any]]) -> None:
+    boxes = [records[0] | {"annotations": [{"bbox": [2, 4, 9, 6], "iscrowd": 0}]}]
+    with pytest.raises(UnsegError, match=r"0\.png has boxes without masks"):
+        build_train_loader(boxes, config())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_image_is_one_sentence(records: list[dict[str, Any]], tmp_path: Path, workers: int) -> None:
+    (tmp_path / "broken.png").write_bytes(b"")
+    broken = records[0] | {"file_name": str(tmp_path / "broken.png")}
+    with pytest.raises(UnsegError, match=r"broken\.png cannot be used: zero bytes") as caught:
+        batches([broken], config(NUM_WORKERS=workers))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unexpected_error_names_the_files(records: list[dict[str, Any]]) -> None:
+    damaged = records[0] | {"annotations": [{"bbox": "wide", "segmentation": {"size": [30, 40], "counts": "1"}}]}
+    with pytest.raises(UnsegError, match=r"0\.png failed: ValueError"):
+        batches([damaged], config(NUM_WORKERS=1))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("COPY_PASTE_SOURCE", "moon", "sample or batch"),
+        ("COPY_PASTE_MODE", "published", "default or parity"),
+        ("COPY_PASTE_MIN_RATIO", 2.0, "min <= max"),
+    ],
+)
+def test_settings_are_checked_at_once(records: list[dict[str, Any]], key: str, value: Any, message: str) -> None:
+    with pytest.raises(UnsegError, match=message):
+        build_train_loader(records, config(**{key: value}))
+
+
+def test_the_batch_has_to_be_shared_evenly(records: list[dict[str, Any]]) -> None:
+    with pytest.raises(UnsegError, match="IMS_PER_BATCH is 4, which 3 processes"):
+        build_train_loader(records, config(), world_size=3)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_test_images_keep_their_order(records: list[dict[str, Any]], workers: int) -> None:
+    cfg = config(NUM_WORKERS=workers)
+    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 60, 100
+    loader = build_test_loader(records, cfg)
+    samples = list(loader)
+    assert [s.image_id for s in samples] == list(range(9)) and len(loader) == 9
+    assert samples[0].size == (60, 80) and samples[2].size == (80, 60) and len(samples[0]) == 0

@@ -1,0 +1,283 @@
+"""Batches of samples for training and test.
+
+Training batch t is a pure function of (seed, t, rank): its images follow from `schedule.batch_order`, and everything
+random about an image from a generator seeded with (seed, t, place of the image in the batch over all processes). So a
+resumed run sees what an uninterrupted one does, whatever the number of loader processes, and two processes together
+see what one would.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from unseg_d2.data.copy_paste import copy_paste
+from unseg_d2.data.sample import Augmentation, Sample, load_sample, load_test_image
+from unseg_d2.data.schedule import batch_order
+from unseg_d2.data.transport import PackedBatch, PackedRecords, pack, unpack
+from unseg_d2.errors import UnsegError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CopyPaste:
+    """Settings of the copy-paste augmentation, see `copy_paste`.
+
+    Attributes:
+        source: ``sample`` (another image drawn for each target) or ``batch`` (the batch of the process in reverse
+            order, as published).
+        options: keyword arguments of `copy_paste`.
+    """
+
+    source: str
+    options: dict[str, Any]
+
+    @classmethod
+    def from_cfg(cls, cfg: CfgNode) -> CopyPaste | None:
+        """Read the ``DATALOADER`` block of a configuration; ``None`` where copy-paste is off.
+
+        Raises:
+            UnsegError: a value is none of the accepted ones.
+        """
+        block = cfg.DATALOADER
+        if not block.COPY_PASTE:
+            return None
+        if block.COPY_PASTE_SOURCE not in ("sample", "batch"):
+            raise UnsegError(f"DATALOADER.COPY_PASTE_SOURCE is '{block.COPY_PASTE_SOURCE}'; it is sample or batch.")
+        if block.COPY_PASTE_MODE not in ("default", "parity"):
+            raise UnsegError(f"DATALOADER.COPY_PASTE_MODE is '{block.COPY_PASTE_MODE}'; it is default or parity.")
+        low, high = block.COPY_PASTE_MIN_RATIO, block.COPY_PASTE_MAX_RATIO
+        if not 0 < low <= high <= 1:
+            raise UnsegError(f"DATALOADER.COPY_PASTE_MIN_RATIO {low} and _MAX_RATIO {high}: need 0 < min <= max <= 1.")
+        options = {
+            "min_ratio": low,
+            "max_ratio": high,
+            "random_num": block.COPY_PASTE_RANDOM_NUM,
+            "rate": block.COPY_PASTE_RATE,
+            "mode": block.COPY_PASTE_MODE,
+        }
+        return cls(block.COPY_PASTE_SOURCE, options)
+
+
+def build_train_loader(
+    records: Sequence[dict[str, Any]], cfg: CfgNode, *, start_iter: int = 0, rank: int = 0, world_size: int = 1
+) -> Iterable[list[Sample]]:
+    """Make the endless stream of training batches of one process.
+
+    Args:
+        records: Detectron2's standard dataset dicts.
+        cfg: configuration; ``DATALOADER``, ``INPUT``, ``SOLVER.IMS_PER_BATCH``, ``MODEL.MASK_ON`` and ``SEED``.
+        start_iter: number of the first batch.
+        rank: which process this is, in [0, world_size).
+        world_size: number of processes; each gets ``IMS_PER_BATCH / world_size`` images.
+
+    Returns:
+        An iterable that starts at ``start_iter`` each time it is iterated.
+
+    Raises:
+        UnsegError: nothing to train on, settings that do not fit, or, while iterating, an image that cannot be used.
+    """
+    batch_size = cfg.SOLVER.IMS_PER_BATCH
+    if batch_size < 1 or batch_size % world_size:
+        raise UnsegError(f"SOLVER.IMS_PER_BATCH is {batch_size}, which {world_size} processes cannot share evenly.")
+    if cfg.SEED < 0:
+        raise UnsegError("SEED is negative; the training run has to draw one before it makes its loader.")
+    records = _usable(records, cfg)
+    groups = np.array([_orientation(record) for record in records])
+    if not cfg.DATALOADER.ASPECT_RATIO_GROUPING:
+        groups[:] = 0
+    dataset = _TrainBatches(PackedRecords(records), Augmentation.from_cfg(cfg), CopyPaste.from_cfg(cfg), cfg.SEED)
+    sampler = _TrainSampler(groups, batch_size, cfg.SEED, start_iter, rank, world_size)
+    return _Batches(_data_loader(dataset, sampler, cfg.DATALOADER.NUM_WORKERS))
+
+
+def build_test_loader(records: Sequence[dict[str, Any]], cfg: CfgNode) -> Iterable[Sample]:
+    """Make the images of a data set in its order, resized for testing, without instances.
+
+    Args:
+        records: Detectron2's standard dataset dicts.
+        cfg: configuration; ``INPUT.MIN_SIZE_TEST``, ``INPUT.MAX_SIZE_TEST`` and ``DATALOADER.NUM_WORKERS``.
+
+    Returns:
+        An iterable with a length; raises `UnsegError` at an image that cannot be used.
+    """
+    dataset = _TestImages(PackedRecords(records), cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+    return _Images(_data_loader(dataset, range(len(records)), min(cfg.DATALOADER.NUM_WORKERS, len(records))))
+
+
+def _usable(records: Sequence[dict[str, Any]], cfg: CfgNode) -> list[dict[str, Any]]:
+    """The records to train on."""
+    kept = [record for record in records if _instances(record)] if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS else records
+    if len(kept) < len(records):
+        logger.info("Left out %d of %d images, which have no annotations.", len(records) - len(kept), len(records))
+    if not kept:
+        reason = f"none of the {len(records)} images has an annotation" if records else "the data set holds no images"
+        raise UnsegError(f"There is nothing to train on: {reason}.")
+    if cfg.MODEL.MASK_ON:
+        for record in kept:
+            if not all(annotation.get("segmentation") for annotation in _instances(record)):
+                raise UnsegError(
+                    f"{record['file_name']} has boxes without masks; give masks or set MODEL.MASK_ON False."
+                )
+    return list(kept)
+
+
+def _instances(record: dict[str, Any]) -> list[dict[str, Any]]:
+    return [annotation for annotation in record.get("annotations", ()) if not annotation.get("iscrowd", 0)]
+
+
+def _orientation(record: dict[str, Any]) -> int:
+    """0 for landscape, 1 for portrait and square; records of plain folders do not know."""
+    return 0 if record.get("width", 1) > record.get("height", 1) else 1
+
+
+class _TrainSampler(Sampler):
+    """Yields (iteration, first place in the batch over all processes, indices of this process)."""
+
+    def __init__(
+        self, groups: np.ndarray, batch_size: int, seed: int, start_iter: int, rank: int, world_size: int
+    ) -> None:
+        self.groups, self.batch_size, self.seed, self.start_iter = groups, batch_size, seed, start_iter
+        self.share = batch_size // world_size
+        self.first = rank * self.share
+
+    def __iter__(self) -> Iterator[tuple[int, int, list[int]]]:
+        order = batch_order(self.groups, self.batch_size, self.seed, start=self.start_iter)
+        for iteration, batch in enumerate(order, start=self.start_iter):
+            yield iteration, self.first, batch[self.first : self.first + self.share].tolist()
+
+
+@dataclass
+class _TrainBatches(Dataset):
+    """Maps what the sampler yields to a whole batch."""
+
+    records: PackedRecords
+    augmentation: Augmentation
+    copy_paste: CopyPaste | None
+    seed: int
+
+    def __getitem__(self, item: tuple[int, int, list[int]]) -> PackedBatch | _Failure:
+        iteration, first, indices = item
+        generators = [np.random.default_rng([self.seed, iteration, first + i]) for i in range(len(indices))]
+        try:
+            samples = [self._load(index, rng) for index, rng in zip(indices, generators)]
+            return pack(self._paste(samples, indices, generators))
+        except Exception as error:
+            return _Failure.of(error, [self.records[index]["file_name"] for index in indices])
+
+    def _load(self, index: int, rng: np.random.Generator) -> Sample:
+        return load_sample(self.records[index], rng=rng, augmentation=self.augmentation)
+
+    def _paste(self, samples: list[Sample], indices: list[int], generators: list[np.random.Generator]) -> list[Sample]:
+        if self.copy_paste is None:
+            return samples
+        if self.copy_paste.source == "batch":
+            sources = samples[::-1]
+        else:
+            sources = [self._load(self._another(index, rng), rng) for index, rng in zip(indices, generators)]
+        return [
+            copy_paste(source, target, rng=rng, **self.copy_paste.options)
+            for source, target, rng in zip(sources, samples, generators)
+        ]
+
+    def _another(self, index: int, rng: np.random.Generator) -> int:
+        """The index of another image; of the same one when it is alone."""
+        number = len(self.records)
+        return (index + int(rng.integers(1, number))) % number if number > 1 else index
+
+
+@dataclass
+class _TestImages(Dataset):
+    """Maps an index to a test image."""
+
+    records: PackedRecords
+    min_size: int
+    max_size: int
+
+    def __getitem__(self, index: int) -> PackedBatch | _Failure:
+        try:
+            return pack([load_test_image(self.records[index], min_size=self.min_size, max_size=self.max_size)])
+        except Exception as error:
+            return _Failure.of(error, [self.records[index]["file_name"]])
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An error on its way out of a loader process, where an exception would come out as a page of text."""
+
+    message: str
+    trace: str | None
+
+    @classmethod
+    def of(cls, error: Exception, file_names: list[str]) -> _Failure:
+        if isinstance(error, UnsegError):
+            return cls(str(error), None)
+        names = ", ".join(file_names)
+        return cls(f"Loading one of {names} failed: {type(error).__name__}: {error}", traceback.format_exc())
+
+    def throw(self) -> None:
+        raise UnsegError(self.message) from (RuntimeError(self.trace) if self.trace else None)
+
+
+class _Batches:
+    """The batches of a data loader, unpacked."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.loader = loader
+
+    def __iter__(self) -> Iterator[list[Sample]]:
+        try:
+            for item in self.loader:
+                if isinstance(item, _Failure):
+                    item.throw()
+                yield unpack(item)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise UnsegError(
+                f"A loader process died ({str(error).splitlines()[0]}); memory may have run out, /dev/shm included: "
+                "lower DATALOADER.NUM_WORKERS, 0 needs no shared memory."
+            ) from error
+
+
+class _Images(_Batches):
+    """The images of a data loader, one by one."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        for batch in super().__iter__():
+            yield from batch
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+
+def _data_loader(dataset: Dataset, sampler: Iterable[Any], num_workers: int) -> DataLoader:
+    """A loader whose items are whole batches, with single-threaded processes."""
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=_identity,
+        worker_init_fn=_one_thread,
+    )
+
+
+def _identity(item: Any) -> Any:
+    return item
+
+
+def _one_thread(_: int) -> None:
+    """Loader processes share the cores already: threads in each of them would only get into each other's way."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
