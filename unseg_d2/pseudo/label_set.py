@@ -75,6 +75,33 @@ def export(folder: str | Path, output: str | Path | None = None, *, partial: boo
     return output
 
 
+def summarise(folder: str | Path, labels: str | Path | None = None) -> str:
+    """Say in a few lines how many masks a label set has, what failed, and where it is.
+
+    Args:
+        folder: the label set.
+        labels: its COCO file, ``folder/labels.json`` by default.
+
+    Raises:
+        UnsegError: there is no label set.
+    """
+    shards = ShardFolder(folder)
+    shards.load()
+    images = masks = failures = 0
+    for line in shards.lines():
+        images += "failure" not in line
+        failures += "failure" in line
+        masks += len(line.get("annotations", []))
+    labels = Path(labels) if labels else shards.folder / "labels.json"
+    text = [f"{masks} masks on {images} images: {labels if labels.is_file() else shards.folder}"]
+    skipped = failures + len(shards.manifest["not_images"])
+    if skipped and (shards.folder / "failures.jsonl").is_file():
+        text.append(f"{skipped} files could not be used: {shards.folder / 'failures.jsonl'}")
+    if shards.unfinished():
+        text.append(f"{len(shards.unfinished())} of {shards.num_shards} shards are still to be made.")
+    return "\n".join(text)
+
+
 def write_label_set(
     path: str | Path,
     info: dict[str, Any],

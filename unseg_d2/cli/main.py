@@ -1,0 +1,48 @@
+"""The console script ``unseg-d2 COMMAND ...``: the commands of ``tools/`` under one name."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+from unseg_d2 import __version__
+from unseg_d2.cli.common import run
+from unseg_d2.errors import UnsegError, nearest
+
+COMMANDS = {
+    "generate-masks": "make pseudo-masks for images",
+    "export-masks": "write a label set as one COCO file",
+    "score-masks": "compare a set of masks with ground truth",
+    "train-net": "train or evaluate a detector",
+    "self-train": "pseudo-masks, training and self-training rounds in one go",
+    "visualize": "a page of overlays for a label set or a file of predictions",
+}
+"""Name of each command, which is also that of its module here, and what it does."""
+
+
+def main() -> NoReturn:
+    """Run the command that the first argument names."""
+    run(_main)
+
+
+def _main() -> None:
+    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if command in ("-h", "--help"):
+        print(usage())
+        return
+    if command == "--version":
+        print(f"unseg-d2 {__version__}")
+        return
+    name = command.replace("_", "-")
+    if name not in COMMANDS:
+        raise UnsegError(f"There is no command {command}.{nearest(name, COMMANDS)} See: unseg-d2 --help")
+    sys.argv = [f"unseg-d2 {name}", *sys.argv[2:]]
+    importlib.import_module(f"unseg_d2.cli.{name.replace('-', '_')}").main()
+
+
+def usage() -> str:
+    """List the commands."""
+    lines = ["usage: unseg-d2 COMMAND [arguments]", "", "Segment objects without a single label.", "", "commands:"]
+    lines += [f"  {name:<16} {text}" for name, text in COMMANDS.items()]
+    return "\n".join([*lines, "", "unseg-d2 COMMAND --help lists the arguments of a command."])
