@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -12,6 +14,7 @@ from fvcore.common.config import CfgNode
 from PIL import Image
 
 from unseg_d2.config import get_cfg
+from unseg_d2.data.images import read_image
 from unseg_d2.data.loader import build_test_loader, build_train_loader
 from unseg_d2.data.rle import encode_mask
 from unseg_d2.data.sample import Sample
@@ -99,6 +102,37 @@ def test_copy_paste_from_the_reversed_batch(records: list[dict[str, Any]]) -> No
     assert pasted_any
 
 
+def test_pasted_objects_come_from_another_image_of_the_same_orientation(records: list[dict[str, Any]]) -> None:
+    """Of two images per orientation, the other one is always the source: the pasted pixels are its pixels."""
+    four = [records[0], records[7], records[2], records[8]]
+    cfg = config(COPY_PASTE_MIN_RATIO=1.0, COPY_PASTE_RANDOM_NUM=False)
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.RANDOM_FLIP = (0,), "none"
+    images = {record["image_id"]: read_image(record["file_name"]).transpose(2, 0, 1) for record in four}
+    partner = {0: 7, 7: 0, 2: 8, 8: 2}
+    for batch in batches(four, cfg):
+        for sample in batch:
+            assert len(sample) > 2  # something was pasted
+            image, source = sample.image.numpy(), images[partner[sample.image_id]]
+            changed = (image != images[sample.image_id]).any(axis=0)
+            assert changed.any() and (image[:, changed] == source[:, changed]).all()
+
+
+def test_pictures_of_pasted_batches(records: list[dict[str, Any]], tmp_path: Path) -> None:
+    cfg = config(VISUALIZE_COPY_PASTE=True)
+    cfg.OUTPUT_DIR = str(tmp_path)
+    _, second = batches(records, cfg, count=2)
+    names = [f"{i:04d}_{place:02d}.png" for i in range(2) for place in range(4)]
+    assert sorted(path.name for path in (tmp_path / "copy_paste").iterdir()) == names
+    assert read_image(tmp_path / "copy_paste" / names[5]).shape[:2] == second[1].size
+
+
+def test_a_negative_seed_is_drawn(records: list[dict[str, Any]]) -> None:
+    cfg = config()
+    cfg.SEED = -1
+    runs = [[s.file_name for batch in batches(records, cfg) for s in batch] for _ in range(2)]
+    assert runs[0] != runs[1]
+
+
 def test_another_seed_gives_other_batches(records: list[dict[str, Any]]) -> None:
     cfg = config()
     cfg.SEED = 1
@@ -148,6 +182,14 @@ def test_an_unexpected_error_names_the_files(records: list[dict[str, Any]]) -> N
     damaged = records[0] | {"annotations": [{"bbox": "wide", "segmentation": {"size": [30, 40], "counts": "1"}}]}
     with pytest.raises(UnsegError, match=r"0\.png failed: ValueError"):
         batches([damaged], config(NUM_WORKERS=1))
+
+
+def test_a_killed_loader_process_is_one_sentence(
+    records: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unseg_d2.data.loader.load_sample", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(UnsegError, match=r"A loader process died .* lower DATALOADER.NUM_WORKERS"):
+        batches(records, config(NUM_WORKERS=1))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import logging
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -21,12 +22,14 @@ from fvcore.common.config import CfgNode
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from unseg_d2.data.copy_paste import copy_paste
+from unseg_d2.data.picture import write_sample
 from unseg_d2.data.sample import Augmentation, Sample, load_sample, load_test_image
 from unseg_d2.data.schedule import batch_order
 from unseg_d2.data.transport import PackedBatch, PackedRecords, pack, unpack
 from unseg_d2.errors import UnsegError
 
 logger = logging.getLogger(__name__)
+_PICTURED_BATCHES = 8  # batches of a run that VISUALIZE_COPY_PASTE draws
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,15 @@ class CopyPaste:
     """Settings of the copy-paste augmentation, see `copy_paste`.
 
     Attributes:
-        source: ``sample`` (another image drawn for each target) or ``batch`` (the batch of the process in reverse
-            order, as published).
+        source: ``sample`` (another image of the same orientation, drawn for each target) or ``batch`` (the batch of
+            the process in reverse order, as published).
         options: keyword arguments of `copy_paste`.
+        pictures: folder for pictures of the first batches of a run, or ``None``.
     """
 
     source: str
     options: dict[str, Any]
+    pictures: Path | None = None
 
     @classmethod
     def from_cfg(cls, cfg: CfgNode) -> CopyPaste | None:
@@ -66,7 +71,8 @@ class CopyPaste:
             "rate": block.COPY_PASTE_RATE,
             "mode": block.COPY_PASTE_MODE,
         }
-        return cls(block.COPY_PASTE_SOURCE, options)
+        pictures = Path(cfg.OUTPUT_DIR) / "copy_paste" if block.VISUALIZE_COPY_PASTE else None
+        return cls(block.COPY_PASTE_SOURCE, options, pictures)
 
 
 def build_train_loader(
@@ -76,7 +82,8 @@ def build_train_loader(
 
     Args:
         records: Detectron2's standard dataset dicts.
-        cfg: configuration; ``DATALOADER``, ``INPUT``, ``SOLVER.IMS_PER_BATCH``, ``MODEL.MASK_ON`` and ``SEED``.
+        cfg: configuration; ``DATALOADER``, ``INPUT``, ``SOLVER.IMS_PER_BATCH``, ``MODEL.MASK_ON`` and ``SEED`` (a
+            negative one is drawn here, and then nothing can be repeated).
         start_iter: number of the first batch.
         rank: which process this is, in [0, world_size).
         world_size: number of processes; each gets ``IMS_PER_BATCH / world_size`` images.
@@ -90,14 +97,13 @@ def build_train_loader(
     batch_size = cfg.SOLVER.IMS_PER_BATCH
     if batch_size < 1 or batch_size % world_size:
         raise UnsegError(f"SOLVER.IMS_PER_BATCH is {batch_size}, which {world_size} processes cannot share evenly.")
-    if cfg.SEED < 0:
-        raise UnsegError("SEED is negative; the training run has to draw one before it makes its loader.")
+    seed = cfg.SEED if cfg.SEED >= 0 else int(np.random.SeedSequence().generate_state(1)[0])
     records = _usable(records, cfg)
     groups = np.array([_orientation(record) for record in records])
     if not cfg.DATALOADER.ASPECT_RATIO_GROUPING:
         groups[:] = 0
-    dataset = _TrainBatches(PackedRecords(records), Augmentation.from_cfg(cfg), CopyPaste.from_cfg(cfg), cfg.SEED)
-    sampler = _TrainSampler(groups, batch_size, cfg.SEED, start_iter, rank, world_size)
+    dataset = _TrainBatches(PackedRecords(records), groups, Augmentation.from_cfg(cfg), CopyPaste.from_cfg(cfg), seed)
+    sampler = _TrainSampler(groups, batch_size, seed, start_iter, rank, world_size)
     return _Batches(_data_loader(dataset, sampler, cfg.DATALOADER.NUM_WORKERS))
 
 
@@ -157,21 +163,32 @@ class _TrainSampler(Sampler):
             yield iteration, self.first, batch[self.first : self.first + self.share].tolist()
 
 
-@dataclass
 class _TrainBatches(Dataset):
     """Maps what the sampler yields to a whole batch."""
 
-    records: PackedRecords
-    augmentation: Augmentation
-    copy_paste: CopyPaste | None
-    seed: int
+    def __init__(
+        self,
+        records: PackedRecords,
+        groups: np.ndarray,
+        augmentation: Augmentation,
+        copy_paste: CopyPaste | None,
+        seed: int,
+    ) -> None:
+        self.records, self.groups = records, groups
+        self.members = [np.flatnonzero(groups == group) for group in range(int(groups.max()) + 1)]
+        self.augmentation, self.copy_paste, self.seed = augmentation, copy_paste, seed
 
     def __getitem__(self, item: tuple[int, int, list[int]]) -> PackedBatch | _Failure:
         iteration, first, indices = item
         generators = [np.random.default_rng([self.seed, iteration, first + i]) for i in range(len(indices))]
         try:
             samples = [self._load(index, rng) for index, rng in zip(indices, generators)]
-            return pack(self._paste(samples, indices, generators))
+            if self.copy_paste:
+                samples = self._paste(samples, indices, generators)
+                if self.copy_paste.pictures and iteration < _PICTURED_BATCHES:
+                    for place, sample in enumerate(samples, start=first):
+                        write_sample(self.copy_paste.pictures / f"{iteration:04d}_{place:02d}.png", sample)
+            return pack(samples)
         except Exception as error:
             return _Failure.of(error, [self.records[index]["file_name"] for index in indices])
 
@@ -179,8 +196,6 @@ class _TrainBatches(Dataset):
         return load_sample(self.records[index], rng=rng, augmentation=self.augmentation)
 
     def _paste(self, samples: list[Sample], indices: list[int], generators: list[np.random.Generator]) -> list[Sample]:
-        if self.copy_paste is None:
-            return samples
         if self.copy_paste.source == "batch":
             sources = samples[::-1]
         else:
@@ -191,9 +206,12 @@ class _TrainBatches(Dataset):
         ]
 
     def _another(self, index: int, rng: np.random.Generator) -> int:
-        """The index of another image; of the same one when it is alone."""
-        number = len(self.records)
-        return (index + int(rng.integers(1, number))) % number if number > 1 else index
+        """The index of another image of the same group; of the image itself when it is alone."""
+        members = self.members[self.groups[index]]
+        while True:
+            other = int(rng.choice(members))
+            if other != index or len(members) == 1:
+                return other
 
 
 @dataclass
