@@ -42,7 +42,7 @@ def test_a_failure_half_way_leaves_the_old_file_and_nothing_else(tmp_path):
         raise OSError(28, "No space left on device")
 
     (tmp_path / "b.html").write_text("old")
-    with pytest.raises(UnsegError, match="cannot write .*No space left on device"):
+    with pytest.raises(UnsegError, match="disk is full"):
         write_text(tmp_path / "b.html", parts())
     assert (tmp_path / "b.html").read_text() == "old"
     assert os.listdir(tmp_path) == ["b.html"]

@@ -11,7 +11,9 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def figures(*values: float | None) -> list[dict]:
-    return [{"name": f"round {k}", "segm": {"AP": value, "AP50": 20.0, "AR100": 40.0}} for k, value in enumerate(values)]
+    return [
+        {"name": f"round {k}", "segm": {"AP": value, "AP50": 20.0, "AR100": 40.0}} for k, value in enumerate(values)
+    ]
 
 
 def curves(svg: str, metric: str) -> list[list[tuple[float, float]]]:
@@ -56,7 +58,9 @@ def test_names_are_escaped():
 def test_names_at_the_end_of_equal_lines_do_not_overlap():
     svg = plot_rounds([{"name": "round 0", "segm": {"AP": 0.0, "AP50": 0.0, "AR100": 0.0}}])
     heights = sorted(
-        float(text.attrib["y"]) for text in ElementTree.fromstring(svg).iter(f"{SVG}text") if text.get("class") == "name"
+        float(text.attrib["y"])
+        for text in ElementTree.fromstring(svg).iter(f"{SVG}text")
+        if text.get("class") == "name"
     )
     assert heights[1] - heights[0] >= 14 and heights[2] - heights[1] >= 14
 
@@ -69,7 +73,14 @@ def test_nothing_to_draw_is_an_error(empty):
 
 @pytest.mark.parametrize(
     ("highest", "expected"),
-    [(0.0, (1.0, 1.0)), (1.0, (0.2, 1.0)), (5.0, (1.0, 5.0)), (23.4, (5.0, 25.0)), (61.0, (20.0, 80.0)), (100, (20, 100))],
+    [
+        (0.0, (1.0, 1.0)),
+        (1.0, (0.2, 1.0)),
+        (5.0, (1.0, 5.0)),
+        (23.4, (5.0, 25.0)),
+        (61.0, (20.0, 80.0)),
+        (100, (20, 100)),
+    ],
 )
 def test_axis(highest, expected):
     assert axis(highest) == pytest.approx(expected)

@@ -1,4 +1,4 @@
-"""Pages and pictures from the templates of this package, escaped, and written whole or not at all."""
+"""Pages and pictures from the templates of this package, with everything that is inserted escaped."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import base64
 import functools
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import jinja2
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from unseg_d2.errors import UnsegError
+from unseg_d2.files import atomic_write
 
 
 @functools.cache
@@ -62,21 +60,11 @@ def script_json(value: Any) -> Markup:
 
 
 def write_text(path: Path, parts: Iterable[str]) -> None:
-    """Write a text file piece by piece under a passing name, and rename it into place when it is whole.
+    """Write a text file piece by piece, completely or not at all.
 
     Raises:
         UnsegError: if the folder cannot be written or the disk is full.
     """
-    passing = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, passing = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.writelines(parts)
-        os.chmod(passing, 0o644)
-        os.replace(passing, path)
-    except OSError as error:
-        raise UnsegError(f"cannot write {path}: {error.strerror or error}; choose another place or free some") from error
-    finally:
-        if passing is not None and os.path.exists(passing):
-            os.unlink(passing)
+    with atomic_write(path) as file:
+        for part in parts:
+            file.write(part.encode())

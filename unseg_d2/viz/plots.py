@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -95,7 +96,7 @@ def _line(values: list[float | None], xs: list[float], top: float, name: str) ->
 def _separate_names(lines: list[dict[str, Any]], distance: float = 14.0) -> None:
     """Move the names at the ends of the lines apart where they would overlap."""
     placed = sorted((line for line in lines if line["runs"]), key=lambda line: line["label_y"])
-    for above, below in zip(placed, placed[1:]):
+    for above, below in itertools.pairwise(placed):
         below["label_y"] = max(below["label_y"], above["label_y"] + distance)
     overflow = max((line["label_y"] for line in placed), default=0) - (_TOP + _HEIGHT)
     for line in placed if overflow > 0 else []:
@@ -106,6 +107,6 @@ def _separate_values(lines: list[dict[str, Any]], distance: float = 11.0) -> Non
     """Write a value below its point where the one above it would cover it."""
     points = [point for line in lines for run in line["runs"] for point in run]
     points.sort(key=lambda point: (point["x"], point["y"]))
-    for above, below in zip(points, points[1:]):
+    for above, below in itertools.pairwise(points):
         if above["x"] == below["x"] and below["label_y"] - above["label_y"] < distance:
             below["label_y"] = below["y"] + 16

@@ -1,0 +1,229 @@
+"""A label set or prediction file as a web page that opens from disk: no server, no network, thousands of images."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from unseg_d2.data.coco import CocoDataset, resolve_image
+from unseg_d2.data.images import read_image
+from unseg_d2.errors import UnsegError
+from unseg_d2.files import explained
+from unseg_d2.viz.entries import Annotation, Entry, broken_entry, make_entry
+from unseg_d2.viz.page import environment, script_hash, script_json, source, write_text
+from unseg_d2.viz.palette import NUM_COLOURS, hex_colour
+from unseg_d2.viz.thumbnails import UNITS
+
+CHUNK_SIZE = 48
+"""Images per chunk, the amount of pictures that the page reads at once."""
+
+
+@dataclass(frozen=True)
+class LabelView:
+    """A label set and the name under which it is shown."""
+
+    title: str
+    dataset: CocoDataset
+
+
+@dataclass
+class GallerySummary:
+    """What was written.
+
+    Attributes:
+        page: the file to open.
+        images: number of images in it, those that cannot be shown included.
+        problems: file name and reason of each image that cannot be shown.
+        size: bytes of the page and its chunks.
+    """
+
+    page: Path
+    images: int = 0
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    size: int = 0
+
+
+def write_gallery(
+    page: Path,
+    labels: LabelView,
+    image_root: str | Path,
+    *,
+    compare: LabelView | None = None,
+    one_file: bool = True,
+    limit: int = 0,
+    side: int = 256,
+    quality: int = 75,
+    progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
+) -> GallerySummary:
+    """Write the gallery of a label set.
+
+    Args:
+        page: html file to write.
+        labels: the label set.
+        image_root: folder that its file names are relative to.
+        compare: a second label set, such as ground truth, shown beside it; matched by file name.
+        one_file: put everything into the page; otherwise pictures go to ``<page stem>_chunks`` beside it.
+        limit: most images to show, evenly spaced over the set; 0 shows all.
+        side: longest side of a thumbnail in pixels.
+        quality: of the thumbnails' JPEG, 1 to 100.
+        progress: wraps the list of images, to show how far the work is.
+
+    Raises:
+        UnsegError: if the set has no images, or the page cannot be written.
+    """
+    if not labels.dataset.images:
+        raise UnsegError(f"{labels.title} lists no images, so there is nothing to show.")
+    page = Path(page)
+    shown = evenly_spaced(labels.dataset.images, limit)
+    summary = GallerySummary(page, len(shown))
+    index: list[dict[str, Any]] = []
+    entries = _entries(labels, compare, shown, Path(image_root), side, quality, progress)
+    chunks = _chunks(entries, index, summary)
+    values = {
+        "labels": labels,
+        "compare": compare,
+        "facts": _facts(labels.dataset, len(shown)),
+        "settings": list(flatten(labels.dataset.info)),
+        "style": source("gallery.css"),
+        "scripts": [source("gallery_model.js"), source("gallery.js")],
+        "script_hash": script_hash,
+        "index": lambda: _index_json(index, labels, compare, page, Path(image_root), one_file),
+    }
+    if one_file:
+        write_text(page, environment().get_template("gallery.html.j2").generate(chunks=chunks, **values))
+    else:
+        summary.size = _write_chunks(_chunk_folder(page), chunks)
+        write_text(page, environment().get_template("gallery.html.j2").generate(chunks=(), **values))
+    summary.size += page.stat().st_size
+    return summary
+
+
+def evenly_spaced(items: Sequence[Any], limit: int) -> Sequence[Any]:
+    """Return at most ``limit`` items, evenly spaced, in order; all for 0.
+
+    >>> evenly_spaced(range(10), 4)
+    [0, 2, 5, 7]
+    """
+    if limit <= 0 or len(items) <= limit:
+        return items
+    return [items[i * len(items) // limit] for i in range(limit)]
+
+
+def flatten(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Turn nested settings into rows of dotted key and text.
+
+    >>> list(flatten({"MASKS": {"TAU": 0.15}, "made": "today"}))
+    [('MASKS.TAU', '0.15'), ('made', 'today')]
+    """
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from flatten(item, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _entries(
+    labels: LabelView,
+    compare: LabelView | None,
+    shown: Sequence[dict[str, Any]],
+    root: Path,
+    side: int,
+    quality: int,
+    progress: Callable[[Sequence[Any]], Iterable[Any]],
+) -> Iterator[Entry]:
+    """Make the entries one by one; what cannot be shown becomes an entry that says why."""
+    by_name = [_annotations_by_name(view.dataset) for view in (labels, compare) if view is not None]
+    for image in progress(shown):
+        name = image["file_name"]
+        try:
+            pixels = read_image(resolve_image(root, name))
+            _check_size(pixels.shape, image)
+            yield make_entry(name, pixels, [names.get(name, []) for names in by_name], side=side, quality=quality)
+        except UnsegError as error:
+            yield broken_entry(name, str(error), len(by_name))
+
+
+def _annotations_by_name(dataset: CocoDataset) -> dict[str, list[Annotation]]:
+    names = {image["id"]: image["file_name"] for image in dataset.images}
+    grouped: dict[str, list[Annotation]] = {}
+    for annotation in dataset.annotations:
+        grouped.setdefault(names[annotation["image_id"]], []).append(annotation)
+    return grouped
+
+
+def _check_size(shape: tuple[int, ...], image: dict[str, Any]) -> None:
+    stated = (image.get("height"), image.get("width"))
+    if None not in stated and stated != shape[:2]:
+        raise UnsegError(f"the image has {shape[1]}x{shape[0]} pixels, its annotations say {stated[1]}x{stated[0]}")
+
+
+def _chunks(entries: Iterator[Entry], index: list[dict[str, Any]], summary: GallerySummary) -> Iterator[Markup]:
+    """Yield the pictures in chunks, as JSON, and collect the index on the way."""
+    while chunk := list(itertools.islice(entries, CHUNK_SIZE)):
+        index += [entry.index for entry in chunk]
+        summary.problems += [(e.index["name"], e.index["problem"]) for e in chunk if "problem" in e.index]
+        yield script_json([entry.picture for entry in chunk])
+
+
+def _chunk_folder(page: Path) -> Path:
+    return page.with_name(f"{page.stem}_chunks")
+
+
+def _write_chunks(folder: Path, chunks: Iterator[Markup]) -> int:
+    """Write the chunks as scripts into a folder that appears when it is whole; return their size in bytes."""
+    passing = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        passing = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        os.chmod(passing, 0o755)
+        size = 0
+        for number, chunk in enumerate(chunks):
+            size += (passing / f"{number}.js").write_text(f"receiveChunk({number},{chunk})", encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(passing, folder)
+    except OSError as error:
+        raise explained(error, folder) from error
+    finally:
+        if passing is not None:
+            shutil.rmtree(passing, ignore_errors=True)
+    return size
+
+
+def _facts(dataset: CocoDataset, shown: int) -> list[str]:
+    """Short statements for the head of the page."""
+    images, instances = len(dataset.images), len(dataset.annotations)
+    empty = images - len({annotation["image_id"] for annotation in dataset.annotations})
+    facts = [f"{shown:,} of {images:,} images" if shown < images else f"{images:,} images"]
+    facts += [f"{instances:,} instances", f"{instances / images:.1f} per image"]
+    return facts + ([f"{empty:,} images without any"] if empty else [])
+
+
+def _index_json(
+    index: list[dict[str, Any]],
+    labels: LabelView,
+    compare: LabelView | None,
+    page: Path,
+    root: Path,
+    one_file: bool,
+) -> Markup:
+    """Everything that the page's script needs besides the pictures."""
+    return script_json(
+        {
+            "titles": [view.title for view in (labels, compare) if view is not None],
+            "images": index,
+            "chunkSize": CHUNK_SIZE,
+            "chunkFolder": "" if one_file else quote(_chunk_folder(page).name),
+            "originals": quote(Path(os.path.relpath(root.absolute(), page.absolute().parent)).as_posix()),
+            "units": UNITS,
+            "colours": [hex_colour(i) for i in range(NUM_COLOURS)],
+        }
+    )
