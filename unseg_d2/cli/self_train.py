@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unseg_d2.cli.common import add_config_arguments
+from unseg_d2.errors import UnsegError
 from unseg_d2.training.rounds import Plan, self_train
 from unseg_d2.training.table import rounds_table
 
@@ -27,13 +28,15 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--gt", default="", help="data set with annotations to evaluate every round on")
     parser.add_argument("--num-gpus", type=int, default=1, help="training processes, one per GPU (or per CPU process)")
     parser.add_argument("--num-workers", type=int, default=1, help="processes that make pseudo-masks")
-    parser.add_argument("--output", type=Path, help="folder of the run (default: OUTPUT_DIR)")
+    parser.add_argument("--output", required=True, type=Path, help="folder of the run")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run all rounds, print the table and say where everything is."""
     args = parser().parse_args(arguments)
+    if not args.config_file:
+        raise UnsegError("Say which recipe to train with: --config-file configs/quickstart.yaml, for example.")
     plan = Plan(
         config_file=args.config_file,
         opts=tuple(args.opts),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,10 @@ import torch.distributed as distributed
 from fvcore.common.config import CfgNode
 from tqdm import tqdm
 
-from unseg_d2.detectors.protocol import Engine, select_engine
+from unseg_d2.detectors.protocol import Engine
 from unseg_d2.files import write_json
 
 PART_SIZE = 64  # images per part, the unit of resuming
-
-logger = logging.getLogger(__name__)
 
 
 def predict_to_file(
@@ -43,7 +41,7 @@ def predict_to_file(
     parts.mkdir(parents=True, exist_ok=True)
     missing = [index for index in range(-(-len(records) // PART_SIZE)) if not _part(parts, index).is_file()]
     if missing:
-        arguments = (engine.name, cfg, records, weights, parts, missing)
+        arguments = (engine, cfg, records, weights, parts, missing)
         engine.launch(_predict_parts, min(num_processes, len(missing)), arguments)
     results = [
         result
@@ -59,23 +57,20 @@ def _part(folder: Path, index: int) -> Path:
 
 
 def _predict_parts(
-    engine_name: str, cfg: CfgNode, records: list[dict[str, Any]], weights: str, parts: Path, missing: list[int]
+    engine: Engine, cfg: CfgNode, records: list[dict[str, Any]], weights: str, parts: Path, missing: list[int]
 ) -> None:
     """Predict this process's share of the missing parts, renaming each into place when it is complete."""
     spread = distributed.is_available() and distributed.is_initialized()
     rank, world_size = (distributed.get_rank(), distributed.get_world_size()) if spread else (0, 1)
-    mine = missing[rank::world_size]
-    share = [record for index in mine for record in records[index * PART_SIZE : (index + 1) * PART_SIZE]]
-    predictions = iter(
-        tqdm(
-            select_engine(engine_name).predict(cfg, share, weights=weights),
-            total=len(share),
-            desc="predict",
-            unit="image",
-            disable=rank > 0,
-        )
-    )
-    for index in mine:
-        count = len(records[index * PART_SIZE : (index + 1) * PART_SIZE])
-        results = [result for _ in range(count) for result in next(predictions).to_coco_results()]
-        write_json(_part(parts, index), results)
+    shares = {index: records[index * PART_SIZE : (index + 1) * PART_SIZE] for index in missing[rank::world_size]}
+    images = [record for share in shares.values() for record in share]
+    # A bar that is no terminal's is a log: a line now and then is enough.
+    interval = 0.2 if sys.stderr.isatty() else 15.0
+    with tqdm(total=len(images), desc="predict", unit="image", mininterval=interval, disable=rank > 0) as bar:
+        predictions = iter(engine.predict(cfg, images, weights=weights))
+        for index, share in shares.items():
+            results = []
+            for _ in share:
+                results += next(predictions).to_coco_results()
+                bar.update()
+            write_json(_part(parts, index), results)

@@ -114,21 +114,21 @@ class _Run:
         """Return the label set that a round trains on."""
         if round_index == 0 and self.plan.labels:
             return Path(self.plan.labels)
-
-        def generate(folder: Path) -> Path:
-            return generate_label_set(self.first, self.plan.images, folder / "masks", num_workers=self.plan.num_workers)
+        if round_index == 0:
+            return self._step(0, "masks", lambda folder: self._generate(self.plan.images, folder / "masks"))
+        previous, predictions = self.labels(round_index - 1), self.predict(round_index)
+        thresholds = self.first.ROUNDS.SCORE_THRESHOLDS
 
         def merge(folder: Path) -> Path:
-            thresholds = self.first.ROUNDS.SCORE_THRESHOLDS
             return merge_files(
-                self.labels(round_index - 1),
-                self.predict(round_index),
+                previous,
+                predictions,
                 folder / "labels.json",
                 score_threshold=thresholds[min(round_index, len(thresholds)) - 1],
                 match_iou=self.first.ROUNDS.MATCH_IOU,
             )
 
-        return self._step(0, "masks", generate) if round_index == 0 else self._step(round_index, "merge", merge)
+        return self._step(round_index, "merge", merge)
 
     def train(self, round_index: int) -> Path:
         """Return the checkpoint of a round."""
@@ -170,9 +170,7 @@ class _Run:
         """Return the figures of the generator itself on the images with ground truth."""
 
         def compare(folder: Path) -> Path:
-            labels = generate_label_set(
-                self.first, self.plan.ground_truth, folder / "masks_of_ground_truth", num_workers=self.plan.num_workers
-            )
+            labels = self._generate(self.plan.ground_truth, folder / "masks_of_ground_truth")
             records = load_dataset(self.plan.ground_truth, self.first)
             results = json.loads(labels.read_text())["annotations"]
             return _write_figures(
@@ -199,6 +197,12 @@ class _Run:
             return _write_figures(folder / "figures.json", figures)
 
         return json.loads(self._step(round_index, "evaluate", measure).read_text())
+
+    def _generate(self, images: str, folder: Path) -> Path:
+        """Return the generator's label set of some images."""
+        labels = generate_label_set(self.first, images, folder, num_workers=self.plan.num_workers)
+        assert labels is not None  # only a share of the images, which is not asked for here, gives no labels.json
+        return labels
 
     def _cfg(self, round_index: int) -> CfgNode:
         """Return a round's recipe for the processes at hand, not frozen."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config.scaling import scale_to_world_size
-from unseg_d2.detectors.protocol import Engine, select_engine
+from unseg_d2.detectors.protocol import Engine
 from unseg_d2.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -32,10 +32,10 @@ def train(engine: Engine, cfg: CfgNode, *, num_processes: int = 1, resume: bool 
     output = Path(cfg.OUTPUT_DIR)
     with atomic_write(output / "config.yaml") as file:
         file.write(cfg.dump().encode())
-    engine.launch(_train, num_processes, (engine.name, cfg, resume))
+    engine.launch(_train, num_processes, (engine, cfg, resume))
     return output / "model_final.pth"
 
 
-def _train(engine_name: str, cfg: CfgNode, resume: bool) -> None:
+def _train(engine: Engine, cfg: CfgNode, resume: bool) -> None:
     """Train in one of the launched processes."""
-    select_engine(engine_name).train(cfg, resume=resume)
+    engine.train(cfg, resume=resume)

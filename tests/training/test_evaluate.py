@@ -1,0 +1,44 @@
+"""Records to ground truth and figures to verdicts."""
+
+from __future__ import annotations
+
+import pytest
+
+from unseg_d2.config import load_cfg
+from unseg_d2.errors import UnsegError
+from unseg_d2.training.evaluate import check_expected, ground_truth, score
+
+RECORD = {
+    "file_name": "a.png",
+    "image_id": 7,
+    "height": 10,
+    "width": 20,
+    "annotations": [{"bbox": [1, 2, 4, 5], "bbox_mode": 1, "category_id": 0, "area": 20, "iscrowd": 0}],
+}
+
+
+def test_ground_truth_has_one_category_and_new_ids() -> None:
+    truth = ground_truth([RECORD], "photos")
+    assert truth["images"] == [{"file_name": "a.png", "height": 10, "width": 20, "id": 7}]
+    assert truth["annotations"][0].items() >= {"id": 1, "image_id": 7, "category_id": 1, "area": 20}.items()
+
+
+def test_boxes_alone_are_scored_as_boxes() -> None:
+    """One object, found exactly: everything is 100."""
+    figures = score([RECORD], [{"image_id": 7, "category_id": 1, "bbox": [1, 2, 4, 5], "score": 0.5}], load_cfg(), "")
+    assert set(figures) == {"bbox"}
+    assert figures["bbox"]["AP"] == pytest.approx(100)
+
+
+def test_no_annotations_is_an_error() -> None:
+    with pytest.raises(UnsegError, match="photos has no annotations"):
+        ground_truth([{**RECORD, "annotations": []}], "photos")
+
+
+def test_expected_results() -> None:
+    figures = {"bbox": {"AP": 10.0}}
+    check_expected(figures, [["bbox", "AP", 10.4, 0.5]])
+    with pytest.raises(UnsegError, match=r"bbox/AP is 10.00, expected 11.0 \+- 0.5"):
+        check_expected(figures, [["bbox", "AP", 11.0, 0.5]])
+    with pytest.raises(UnsegError, match="bbox/AP is nan"):
+        check_expected({"bbox": {"AP": float("nan")}}, [["bbox", "AP", 11.0, 0.5]])

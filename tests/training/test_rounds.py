@@ -1,0 +1,99 @@
+"""The state machine of self-training, with an engine that needs no time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_engine import FakeEngine
+
+from unseg_d2.errors import UnsegError
+from unseg_d2.training import rounds
+from unseg_d2.training.rounds import Plan, self_train
+
+RECIPES = Path(__file__).resolve().parents[2] / "configs"
+
+
+@pytest.fixture(scope="module")
+def from_images(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """Three tiny scenes, one to evaluate on, and one round."""
+    folder = tmp_path_factory.mktemp("rounds")
+    opts = ("SYNTHETIC.ROOT", str(folder / "scenes"), "SYNTHETIC.NUM_TRAIN", "3", "SYNTHETIC.NUM_VAL", "1",
+            "SYNTHETIC.SIZE", "(72, 96)", "FEATURES.IMAGE_SIZE", "160")  # fmt: skip
+    recipe = str(RECIPES / "quickstart_instant.yaml")
+    return Plan(recipe, opts, folder / "run", 1, images="synthetic_train", ground_truth="synthetic_val")
+
+
+@pytest.fixture(scope="module")
+def rows(from_images: Plan) -> list[tuple[str, dict]]:
+    """The figures of a whole run, made once."""
+    with pytest.MonkeyPatch.context() as patch:
+        use(FakeEngine(), patch)
+        return self_train(from_images)
+
+
+@pytest.fixture
+def plan(from_images: Plan, rows: object, tmp_path: Path) -> Plan:
+    """The same run from its label set, in a fresh folder: nothing has to be cut."""
+    labels = str(from_images.output / "round0" / "masks" / "labels.json")
+    return replace(from_images, output=tmp_path / "run", images="", labels=labels)
+
+
+def use(engine: FakeEngine, patch: pytest.MonkeyPatch) -> FakeEngine:
+    """Let the rounds run on this engine."""
+    patch.setattr(rounds, "select_engine", lambda _: engine)
+    return engine
+
+
+def test_steps_of_a_whole_run(from_images: Plan, rows: list[tuple[str, dict]]) -> None:
+    assert [name for name, _ in rows] == ["pseudo-masks", "round 0", "round 1"]
+    assert [step["name"] for step in json.loads((from_images.output / "rounds.json").read_text())["steps"]] == [
+        "masks", "score_masks", "train", "evaluate", "predict", "merge", "train", "evaluate",
+    ]  # fmt: skip
+
+
+def test_inputs_of_the_trainings(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = use(FakeEngine(), monkeypatch)
+    rows = self_train(plan)
+    assert [name for name, _ in rows] == ["round 0", "round 1"]
+    first, second = engine.trained
+    assert first["weights"] == "" and first["labels"].endswith("round0/masks/labels.json")
+    assert second["weights"].endswith("round0/model_final.pth") and second["labels"].endswith("round1/labels.json")
+
+
+def test_the_merged_set_holds_the_detections(from_images: Plan, rows: object) -> None:
+    merged = json.loads((from_images.output / "round1" / "labels.json").read_text())
+    assert [a["score"] for a in merged["annotations"]].count(pytest.approx(0.9)) == 3
+
+
+def test_interrupted_anywhere_it_ends_in_the_same_state(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(FakeEngine(), monkeypatch)
+    whole = replace(plan, output=plan.output.with_name("whole"))
+    rows = self_train(whole)
+    interruptions = 0
+    for images in range(4):
+        use(FakeEngine(fail_after=images), monkeypatch)
+        try:
+            assert self_train(plan) == rows
+        except KeyboardInterrupt:
+            interruptions += 1
+    assert interruptions >= 2
+    for name in ("round1/predictions/predictions.json", "round1/labels.json", "round1/figures.json"):
+        assert (plan.output / name).read_bytes() == (whole.output / name).read_bytes()
+
+
+def test_more_rounds_go_on_from_the_last(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(FakeEngine(), monkeypatch)
+    self_train(plan)
+    engine = use(FakeEngine(), monkeypatch)
+    self_train(replace(plan, rounds=2))
+    assert [call["labels"].rsplit("/", 2)[1] for call in engine.trained] == ["round2"]
+
+
+def test_other_settings_need_another_folder(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(FakeEngine(), monkeypatch)
+    self_train(replace(plan, rounds=0))
+    with pytest.raises(UnsegError, match=r"other settings \(config\)"):
+        self_train(replace(plan, opts=(*plan.opts, "SEED", "1")))
