@@ -73,7 +73,7 @@ def test_interrupted_anywhere_it_ends_in_the_same_state(plan: Plan, monkeypatch:
     whole = replace(plan, output=plan.output.with_name("whole"))
     rows = self_train(whole)
     interruptions = 0
-    for images in range(4):
+    for images in range(6):
         use(FakeEngine(fail_after=images), monkeypatch)
         try:
             assert self_train(plan) == rows
