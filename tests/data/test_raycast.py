@@ -93,7 +93,10 @@ def test_occluded_is_the_shadow_of_the_solid() -> None:
     ball = Solid("sphere", np.array([0.0, 0.0, 2.0]), np.full(3, 0.5), np.eye(3))
     points = np.array([[0.0, 0.0, 0.0], [0.49, 0.0, 0.0], [0.51, 0.0, 0.0], [0.0, 0.0, 5.0]])
     overhead = np.array([0.0, 0.0, 1.0])
-    assert occluded(points, overhead, ball).tolist() == [True, True, False, False]
+    assert occluded(points, overhead, [ball]).tolist() == [True, True, False, False]
+    assert occluded(points, overhead, []).tolist() == [False] * 4
+    beside = Solid("box", np.array([1.0, 0.0, 3.0]), np.array([0.495, 1.0, 0.1]), np.eye(3))
+    assert occluded(points, overhead, [ball, beside]).tolist() == [True, True, True, False]
 
 
 def test_a_solid_behind_the_camera_is_refused() -> None:

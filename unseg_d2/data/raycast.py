@@ -131,17 +131,20 @@ def cast_floor(camera: Camera) -> np.ndarray:
         return np.broadcast_to(np.where(fall > 1e-9, camera.height / fall, np.inf), camera.size)
 
 
-def occluded(points: np.ndarray, direction: np.ndarray, solid: Solid) -> np.ndarray:
-    """Which points ``(N, 3)`` outside a solid have it between themselves and a light in ``direction`` ``(3,)``."""
-    offset = points - solid.centre.astype(points.dtype)
-    along = offset @ direction
-    # Most points are far from the solid's shadow: only those inside the shadow of its bounding sphere are cast.
-    near = np.flatnonzero(
-        (np.einsum("ij,ij->i", offset, offset) - along**2 < solid.scale @ solid.scale)
-        & (along < np.linalg.norm(solid.scale))
-    )
+def occluded(points: np.ndarray, direction: np.ndarray, solids: list[Solid]) -> np.ndarray:
+    """Which points ``(N, 3)``, outside all solids, have one between themselves and a light in ``direction`` (3,)."""
     result = np.zeros(len(points), dtype=bool)
-    result[near] = np.isfinite(_enter(solid, points[near], direction[None]))
+    if not solids:
+        return result
+    centres = np.stack([solid.centre for solid in solids]).astype(points.dtype)
+    radii = np.array([np.linalg.norm(solid.scale) for solid in solids], dtype=points.dtype)
+    # Most points are far from a solid's shadow: only those inside the shadow of its bounding sphere are cast.
+    along = (points @ direction)[:, None] - centres @ direction
+    squared = np.einsum("ij,ij->i", points, points)[:, None] - 2 * (points @ centres.T) + (centres**2).sum(axis=1)
+    near = (squared - along**2 < radii**2 + 1e-2) & (along < radii)
+    for solid, candidates in zip(solids, near.T):
+        index = np.flatnonzero(candidates & ~result)
+        result[index] = np.isfinite(_enter(solid, points[index], direction[None]))
     return result
 
 

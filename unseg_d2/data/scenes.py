@@ -187,16 +187,27 @@ def _visible(depth: np.ndarray) -> list[int]:
     The one of which the smallest share is seen goes first, as what it hid may then be seen well enough.
     """
     kept = list(range(len(depth)))
-    hit = np.isfinite(depth)
+    silhouettes = np.isfinite(depth).sum(axis=(1, 2))
     while kept:
-        front = np.where(hit[kept].any(axis=0), depth[kept].argmin(axis=0), -1)
-        seen = np.bincount(front[front >= 0], minlength=len(kept))
-        share = seen / np.maximum(hit[kept].sum(axis=(1, 2)), 1)
-        share[seen < _MIN_VISIBLE_PIXELS * depth[0].size] = 0
+        owner, _ = _front(depth[kept] if len(kept) < len(depth) else depth)
+        seen = np.bincount(owner[owner > 0], minlength=len(kept) + 1)[1:]
+        share = seen / np.maximum(silhouettes[kept], 1)
+        share[seen < _MIN_VISIBLE_PIXELS * owner.size] = 0
         if share.min() >= _MIN_VISIBLE_SHARE:
             break
         kept.pop(int(share.argmin()))
     return kept
+
+
+def _front(depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which solid is in front, ``(H, W)`` int with i + 1 for solid i and 0 for none, and how deep it is there."""
+    nearest = depth.min(axis=0)
+    nothing = np.isinf(nearest)
+    owner = np.zeros(nearest.shape, dtype=np.int64)
+    for index, plane in enumerate(depth, start=1):
+        owner[plane == nearest] = index
+    owner[nothing] = 0
+    return owner, nearest
 
 
 def _random_surfaces(rng: np.random.Generator, count: int, one_colour: bool) -> tuple[Surface, list[Surface]]:
@@ -255,8 +266,7 @@ def _render(
     surfaces: list[Surface],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Image ``(H, W, 3)`` uint8, instance map ``(H, W)`` and depth ``(H, W)`` of a scene."""
-    nearest = solid_depth.min(axis=0)
-    instances = np.where(np.isfinite(nearest), solid_depth.argmin(axis=0) + 1, 0)
+    instances, nearest = _front(solid_depth)
     depth = np.minimum(nearest, cast_floor(camera))
     rays = camera.rays(slice(None), slice(None)).astype(np.float32).reshape(-1, 3)
     z = depth.astype(np.float32).ravel()
@@ -313,9 +323,7 @@ def _shade(
     others: list[Solid],
 ) -> np.ndarray:
     """Lambert and Blinn-Phong shading of points ``(N, 3)``: the sky's light from above, the lamp's where it is seen."""
-    shadow = np.zeros(len(points), dtype=bool)
-    for solid in others:
-        shadow |= occluded(points, light.direction, solid)
+    shadow = occluded(points, light.direction, others)
     seen = np.where(shadow, np.float32(1 - light.shadow), np.float32(1))
     diffuse = np.maximum(normals @ light.direction, 0) * seen
     ambient = light.ambient * (0.75 + 0.25 * normals[:, 2])
