@@ -77,7 +77,7 @@ class BinaryAffinity:
     def dense(self) -> Tensor:
         """Return A as ``(b, n, n)`` float64: 104 MB per image of 60x60 patches."""
         connected = unpack_bits(self.bits)[:, : self.num_nodes]
-        return torch.where(connected, 1.0, self.eps).double()
+        return connected.double().masked_fill_(~connected, self.eps)
 
     @staticmethod
     def from_connected(connected: Tensor, eps: float = 1e-5) -> BinaryAffinity:
@@ -141,7 +141,7 @@ def pack_bits(flags: Tensor) -> Tensor:
 def unpack_bits(bits: Tensor) -> Tensor:
     """Undo :func:`pack_bits`: ``(b, g, n)`` uint8 to ``(b, 8 g, n)`` bool."""
     b, groups, n = bits.shape
-    return ((bits[:, :, None] >> _shifts(bits.device)) & 1).bool().view(b, 8 * groups, n)
+    return ((bits[:, :, None] >> _shifts(bits.device)) & 1).bool().reshape(b, 8 * groups, n)
 
 
 def _shifts(device: torch.device) -> Tensor:

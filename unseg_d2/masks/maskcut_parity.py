@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from unseg_d2.graph.affinity import binary_affinity
-from unseg_d2.graph.ncut import second_eigenvector
+from unseg_d2.graph.ncut import NO_CUT, second_eigenvector
 from unseg_d2.masks.bipartition import connected_component, foreground_side, intersection_over_union
 
 
@@ -72,7 +72,9 @@ def parity_steps(
         if iteration == 1:
             affinity = binary_affinity(tokens.flatten(2), tau, eps, exact=True)
         graph = affinity.isolate(torch.from_numpy(painted).flatten(1).to(tokens.device))
-        vectors = second_eigenvector(graph).vectors.view(b, h, w).cpu().numpy()
+        cut = second_eigenvector(graph)
+        # Where all patches are alike, any vector is an eigenvector and LAPACK's choice means nothing: no foreground.
+        vectors = torch.where(cut.values[:, None] < NO_CUT, cut.vectors, 0).view(b, h, w).cpu().numpy()
         for i, vector in enumerate(vectors):
             side, seed = foreground_side(vector)
             component = connected_component(side, seed)

@@ -39,7 +39,7 @@ def guided(*, radius: int = 8, eps: float = 1e-3) -> Refiner:
 
 def _refine(image: np.ndarray, masks: np.ndarray, *, radius: int, eps: float) -> np.ndarray:
     check_inputs(image, masks)
-    guide = image.astype(np.float32) / 255
+    guide = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32) / 255
     soft = guided_filter(guide, masks.astype(np.float32), radius=radius, eps=eps)
     return fill_holes((soft > FOREGROUND) & masks.any((1, 2), keepdims=True))
 
@@ -48,36 +48,51 @@ def guided_filter(guide: np.ndarray, source: np.ndarray, *, radius: int, eps: fl
     """Filter maps so that they are locally linear in a guide: edges are kept where the guide has them.
 
     Args:
-        guide: ``(H, W, c)`` float32 or float64 in [0, 1]; with three channels the filter sees colour (section 3.5).
-        source: ``(n, H, W)`` float, filtered independently in the precision of the guide.
+        guide: ``(c, H, W)`` float32 or float64 in [0, 1]; with three channels the filter sees colour (section 3.5).
+        source: ``(n, H, W)`` in the precision of the guide, filtered independently of each other.
         radius: half width r of the square window in pixels; windows are truncated at the border.
         eps: regularisation, in squared units of the guide.
 
     Returns:
         ``(n, H, W)`` in the precision of the guide; not clipped to the range of the source.
     """
-    height, width, channels = guide.shape
-    area = _box_sum(np.ones_like(guide[:, :, :1]), radius)
-    mean_guide = _box_sum(guide, radius) / area
-    covariance = np.empty((height, width, channels, channels), guide.dtype)
-    for c in range(channels):
-        products = _box_sum(guide * guide[:, :, c : c + 1], radius) / area
-        covariance[:, :, c] = products - mean_guide * mean_guide[:, :, c : c + 1]
-    inverse = np.linalg.inv(covariance + eps * np.eye(channels, dtype=guide.dtype))
-    filtered = np.empty((len(source), height, width), guide.dtype)
+    area = _box_sum(np.ones_like(guide[:1]), radius)
+
+    def mean(planes: np.ndarray) -> np.ndarray:
+        return _box_sum(planes, radius) / area
+
+    mean_guide = mean(guide)
+    covariance = np.stack([mean(guide * plane) - mean_guide * mean_plane for plane, mean_plane in zip(guide, mean_guide)])
+    for c in range(len(guide)):
+        covariance[c, c] += eps
+    inverse = _invert(covariance)
+    filtered = np.empty_like(source)
     for out, plane in zip(filtered, source):
-        plane = plane.astype(guide.dtype)[:, :, None]
-        mean = _box_sum(plane, radius) / area
-        cross = _box_sum(guide * plane, radius) / area - mean_guide * mean  # covariance of guide and source
-        slope = np.einsum("hwcd,hwd->hwc", inverse, cross)
-        offset = mean - (slope * mean_guide).sum(2, keepdims=True)
-        coefficients = _box_sum(np.concatenate([slope, offset], 2), radius) / area
-        out[:] = (coefficients[:, :, :-1] * guide).sum(2) + coefficients[:, :, -1]
+        mean_plane = mean(plane[None])
+        slope = (inverse * (mean(guide * plane) - mean_guide * mean_plane)).sum(1)  # equation 19
+        offset = mean_plane[0] - (slope * mean_guide).sum(0)
+        out[:] = (mean(slope) * guide).sum(0) + mean(offset[None])[0]
     return filtered
 
 
-def _box_sum(channels: np.ndarray, radius: int) -> np.ndarray:
-    """Sums of ``(H, W, k)`` channels over windows of ``2 radius + 1`` pixels, truncated at the border."""
+def _box_sum(planes: np.ndarray, radius: int) -> np.ndarray:
+    """Sums of ``(k, H, W)`` planes over windows of ``2 radius + 1`` pixels, truncated at the border."""
     size = (2 * radius + 1, 2 * radius + 1)
-    summed = cv2.boxFilter(channels, -1, size, normalize=False, borderType=cv2.BORDER_CONSTANT)
-    return summed.reshape(channels.shape)
+    sums = [cv2.boxFilter(plane, -1, size, normalize=False, borderType=cv2.BORDER_CONSTANT) for plane in planes]
+    return np.stack(sums)
+
+
+def _invert(matrices: np.ndarray) -> np.ndarray:
+    """Invert the symmetric positive definite ``(c, c)`` matrix of each pixel, ``(c, c, H, W)``, by Gauss-Jordan steps.
+
+    Whole planes at a time: ``np.linalg.inv`` takes ten times longer on so many small matrices.
+    """
+    inverse = matrices.copy()
+    for k in range(len(inverse)):
+        pivot = 1 / inverse[k, k]
+        row, column = inverse[k] * pivot, inverse[:, k].copy()
+        inverse -= column[:, None] * row
+        inverse[:, k] = -column * pivot
+        inverse[k] = row
+        inverse[k, k] = pivot
+    return inverse

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from unseg_d2.graph.affinity import BinaryAffinity, binary_affinity, pack_bits, unpack_bits
+
+
+def random_connected(n: int, density: float, seed: int = 0) -> np.ndarray:
+    upper = np.triu(np.random.default_rng(seed).random((n, n)) < density)
+    return upper | upper.T
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 37, 600])
+def test_products_and_degrees_equal_those_of_the_dense_matrix(n):
+    connected = np.stack([random_connected(n, density, seed) for seed, density in enumerate((0.1, 0.6))])
+    affinity = BinaryAffinity.from_connected(torch.from_numpy(connected), eps=1e-3)
+    dense = np.where(connected, 1.0, 1e-3)
+    vectors = np.random.default_rng(2).standard_normal((2, n))
+    np.testing.assert_array_equal(affinity.dense().numpy(), dense)
+    product = affinity.product(torch.from_numpy(vectors)).numpy()
+    np.testing.assert_allclose(product, np.einsum("bij,bj->bi", dense, vectors), atol=1e-12 * n)
+    np.testing.assert_allclose(affinity.degrees().numpy(), dense.sum(2), rtol=1e-14)
+
+
+def test_binary_affinity_is_the_thresholded_cosine():
+    tokens = np.random.default_rng(0).standard_normal((2, 16, 90)).astype(np.float32)
+    unit = tokens.astype(np.float64) / np.linalg.norm(tokens.astype(np.float64), axis=1, keepdims=True)
+    expected = np.where(np.einsum("bci,bcj->bij", unit, unit) > 0.15, 1.0, 1e-5)
+    np.testing.assert_array_equal(binary_affinity(torch.from_numpy(tokens), tau=0.15).dense().numpy(), expected)
+
+
+@pytest.mark.parametrize(("exact", "connected"), [(True, True), (False, False)])
+def test_cosines_that_float32_cannot_tell_from_tau(exact, connected):
+    tau = np.nextafter(0.6, 0)  # a little less than the cosine of the two patches, and 0.6 in float32 arithmetic
+    tokens = torch.tensor([[[1.0, 3.0], [0.0, 4.0]]])
+    affinity = binary_affinity(tokens, tau=float(tau), exact=exact)
+    assert (affinity.dense()[0, 0, 1] == 1) == connected
+
+
+def test_zero_features_are_connected_to_nothing():
+    tokens = torch.tensor([[[1.0, 0.0, 1.0]]])
+    np.testing.assert_array_equal(
+        binary_affinity(tokens, tau=0.15, eps=0.25).dense()[0].numpy(), [[1, 0.25, 1], [0.25, 0.25, 0.25], [1, 0.25, 1]]
+    )
+
+
+def test_isolate_equals_zeroing_the_features():
+    tokens = torch.randn(2, 5, 50)
+    painted = torch.rand(2, 50) < 0.3
+    zeroed = binary_affinity(tokens * ~painted[:, None], tau=0.1)
+    assert torch.equal(binary_affinity(tokens, tau=0.1).isolate(painted).bits, zeroed.bits)
+
+
+def test_pack_bits_is_undone_and_agrees_with_the_portable_path():
+    flags = torch.rand(2, 21, 5) < 0.5
+    bits = pack_bits(flags)
+    assert torch.equal(unpack_bits(bits)[:, :21], flags)
+    assert torch.equal(bits, pack_bits_portable(flags))
+
+
+def pack_bits_portable(flags: torch.Tensor) -> torch.Tensor:
+    """Bit by bit, as the definition says."""
+    packed = torch.zeros(flags.shape[0], -(-flags.shape[1] // 8), flags.shape[2], dtype=torch.uint8)
+    for row in range(flags.shape[1]):
+        packed[:, row // 8] |= flags[:, row].byte() << (7 - row % 8)
+    return packed
+
+
+@pytest.mark.parametrize(
+    ("tokens", "tau", "eps", "message"),
+    [
+        (torch.full((1, 2, 3), float("nan")), 0.1, 1e-5, "NaN"),
+        (torch.full((1, 2, 3), float("inf")), 0.1, 1e-5, "infinite"),
+        (torch.zeros(2, 3), 0.1, 1e-5, "shape"),
+        (torch.zeros(1, 2, 3), -0.1, 1e-5, "tau"),
+        (torch.zeros(1, 2, 3), 1.0, 1e-5, "tau"),
+        (torch.zeros(1, 2, 3), 0.1, 1.0, "eps"),
+    ],
+)
+def test_bad_input_is_named(tokens, tau, eps, message):
+    with pytest.raises(ValueError, match=message):
+        binary_affinity(tokens, tau, eps)

@@ -1,0 +1,121 @@
+"""What every registered mask generator must cope with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from unseg_d2.config import get_cfg
+from unseg_d2.errors import UnsegError
+from unseg_d2.masks import MASK_GENERATORS, MaskGenerator, build_generator, generator_names
+from unseg_d2.structures import PatchFeatures, Proposals
+
+
+def features(h: int = 18, w: int = 25, seed: int = 0) -> PatchFeatures:
+    """Smooth random tokens with a distinct rectangle, 16 channels."""
+    rng = np.random.default_rng(seed)
+    coarse = torch.from_numpy(rng.standard_normal((1, 16, 4, 5))).float()
+    tokens = torch.nn.functional.interpolate(coarse, size=(h, w), mode="bilinear")[0]
+    tokens[:, h // 4 : h // 2, w // 4 : w // 2] = torch.from_numpy(2 * rng.standard_normal((16, 1, 1))).float()
+    return PatchFeatures(tokens, patch_size=8, attention=torch.from_numpy(rng.random((h, w))).float())
+
+
+def assert_well_formed(proposals: Proposals, grid: tuple[int, int]) -> None:
+    n = len(proposals)
+    assert proposals.masks.shape == (n, *grid)
+    assert proposals.masks.dtype == torch.bool
+    assert proposals.masks.device.type == proposals.scores.device.type == "cpu"
+    assert proposals.masks.flatten(1).any(1).all()
+    assert proposals.scores.shape == (n,)
+    assert proposals.scores.dtype == torch.float32
+    assert ((proposals.scores >= 0) & (proposals.scores <= 1)).all()
+
+
+def assert_equal(first: Proposals, second: Proposals) -> None:
+    assert torch.equal(first.masks, second.masks)
+    torch.testing.assert_close(first.scores, second.scores)
+
+
+@pytest.fixture(params=[(name, mode) for name in generator_names() for mode in ("default", "parity")], ids="-".join)
+def generator(request: pytest.FixtureRequest) -> MaskGenerator:
+    cfg = get_cfg()
+    cfg.MASKS.GENERATOR, cfg.MASKS.MODE = request.param
+    return build_generator(cfg)
+
+
+class TestEveryGenerator:
+    def test_follows_the_protocol(self, generator):
+        assert isinstance(generator, MaskGenerator)
+        assert generator([]) == []
+
+    @pytest.mark.parametrize("grid", [(18, 25), (30, 9), (16, 16), (1, 12), (12, 1), (2, 2)])
+    def test_any_grid(self, generator, grid):
+        assert_well_formed(generator([features(*grid)])[0], grid)
+
+    def test_finds_something_in_an_ordinary_image(self, generator):
+        assert len(generator([features()])[0]) > 0
+
+    def test_one_patch(self, generator):
+        assert_well_formed(generator([features(1, 1)])[0], (1, 1))
+
+    @pytest.mark.parametrize("value", [0.0, 1.0])
+    def test_an_image_of_equal_patches_has_no_objects(self, generator, value):
+        tokens = torch.full((16, 9, 13), value)
+        assert len(generator([PatchFeatures(tokens, 8, torch.ones(9, 13))])[0]) == 0
+
+    def test_float16_gives_what_its_values_give_in_float32(self, generator):
+        image = features()
+        half = PatchFeatures(image.tokens.half(), 8, image.attention)
+        single = PatchFeatures(image.tokens.half().float(), 8, image.attention)
+        assert_equal(generator([half])[0], generator([single])[0])
+
+    def test_float64(self, generator):
+        image = features()
+        assert_well_formed(generator([PatchFeatures(image.tokens.double(), 8, image.attention)])[0], image.grid)
+
+    def test_repeats_itself_whatever_the_batch(self, generator):
+        images = [features(seed=0), features(12, 12, seed=1), features(seed=2)]
+        for proposals, image in zip(generator(images), images):
+            assert torch.equal(proposals.masks, generator([image])[0].masks)
+            assert torch.equal(proposals.scores, generator([image])[0].scores)
+
+    def test_leaves_its_input_alone(self, generator):
+        image = features()
+        before = image.tokens.clone()
+        generator([image])
+        assert torch.equal(image.tokens, before)
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_features_that_are_not_finite_are_named(self, generator, value):
+        image = features()
+        image.tokens[3, 4, 5] = value
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            generator([image])
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+    def test_cuda_equals_cpu(self, generator):
+        images = [features(seed=seed) for seed in range(4)] + [features(12, 30), features(1, 1)]
+        moved = [PatchFeatures(image.tokens.cuda(), 8, image.attention.cuda()) for image in images]
+        for on_cuda, on_cpu in zip(generator(moved), generator(images)):
+            assert_equal(on_cuda, on_cpu)
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    cfg = get_cfg()
+    cfg.MASKS.GENERATOR = "maskcutt"
+    with pytest.raises(UnsegError, match="Did you mean 'maskcut'"):
+        build_generator(cfg)
+
+
+def test_names_are_accepted_in_any_case():
+    cfg = get_cfg()
+    cfg.MASKS.GENERATOR = "TokenCut"
+    assert type(build_generator(cfg)) is MASK_GENERATORS.get("TokenCut")
+
+
+def test_a_setting_out_of_range_is_one_sentence():
+    cfg = get_cfg()
+    cfg.MASKS.MASKCUT.TAU = -1.0
+    with pytest.raises(UnsegError, match="tau must lie"):
+        build_generator(cfg)
