@@ -54,7 +54,8 @@ class PyramidRoIAlign(nn.Module):
             index = (levels == level).nonzero()[:, 0]
             pooled.append(self._pool(feature, rois[index], stride))
             order.append(index)
-        return torch.cat(pooled)[torch.argsort(torch.cat(order))]
+        together = torch.cat(pooled)
+        return torch.empty_like(together).index_copy(0, torch.cat(order), together)
 
     def _pool(self, feature: Tensor, rois: Tensor, stride: int) -> Tensor:
         return roi_align(feature, rois, self.output_size, 1.0 / stride, self.sampling_ratio, aligned=True)
