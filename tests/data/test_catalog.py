@@ -100,3 +100,11 @@ def test_unknown_names_suggest_the_nearest() -> None:
 def test_missing_json() -> None:
     with pytest.raises(UnsegError, match=r"no file nowhere\.json"):
         load_dataset("nowhere.json", CFG)
+
+
+def test_the_page_on_data_sets_lists_every_path() -> None:
+    page = (Path(__file__).parents[2] / "datasets" / "README.md").read_text()
+    stems = {"imagenet_train_r2", "imagenet_train_r3", "cls_agnostic_watercolor", "cls_agnostic_comic"}  # "..."
+    for name, dataset in BUILTIN.items():
+        if name not in stems:
+            assert f"`{name}`" in page and f"`{dataset.images}`" in page and f"`{dataset.annotations}`" in page

@@ -9,6 +9,7 @@ see what one would.
 from __future__ import annotations
 
 import logging
+import os
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -280,12 +281,13 @@ class _Images(_Batches):
 
 
 def _data_loader(dataset: Dataset, sampler: Iterable[Any], num_workers: int) -> DataLoader:
-    """A loader whose items are whole batches, with single-threaded processes."""
+    """A loader whose items are whole batches, with single-threaded processes, at most one per core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return DataLoader(
         dataset,
         batch_size=None,
         sampler=sampler,
-        num_workers=num_workers,
+        num_workers=min(num_workers, cores),
         collate_fn=_identity,
         worker_init_fn=_one_thread,
     )
