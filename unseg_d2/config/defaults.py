@@ -120,6 +120,11 @@ def _add_data(cfg: CN) -> None:
     cfg.SYNTHETIC.NUM_VAL = 48  # scenes of synthetic_val
     cfg.SYNTHETIC.MAX_OBJECTS = 7  # most solids in a scene; the fewest is 2
     cfg.SYNTHETIC.ONE_COLOUR = 0.5  # share of scenes whose solids all have one colour
+    cfg.SYNTHETIC.PITCH = (
+        14.0,
+        38.0,
+    )  # range of the angle the camera looks down at, degrees; from 35 on no sky is seen
+    cfg.SYNTHETIC.FLOOR_CONTRAST = 0.12  # how much the two colours of the floor's pattern differ at most, in [0, 1]
     cfg.SYNTHETIC.SEED = 0  # seed of the first scene
 
 
@@ -145,9 +150,7 @@ def _add_model(cfg: CN) -> None:
     cfg.MODEL.RESNETS.NORM = "FrozenBN"  # FrozenBN | BN | SyncBN | GN
     cfg.MODEL.RESNETS.NUM_GROUPS = 1  # groups of the 3x3 convolutions
     cfg.MODEL.RESNETS.WIDTH_PER_GROUP = 64  # bottleneck width
-    cfg.MODEL.RESNETS.STRIDE_IN_1X1 = (
-        True  # stride in the first 1x1 (MSRA), else in the 3x3 (torchvision, DINO)
-    )
+    cfg.MODEL.RESNETS.STRIDE_IN_1X1 = True  # stride in the first 1x1 (MSRA), else in the 3x3 (torchvision, DINO)
     cfg.MODEL.RESNETS.RES5_DILATION = 1  # must stay 1
     cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 256  # 64 for depth 18 and 34
     cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = 64  # channels of the stem

@@ -99,6 +99,8 @@ def random_scene(
     size: tuple[int, int] = (240, 320),
     max_objects: int = 7,
     one_colour_share: float = 0.5,
+    pitch: tuple[float, float] = (14.0, 38.0),
+    floor_contrast: float = 0.12,
 ) -> Scene:
     """Draw and render one scene.
 
@@ -107,6 +109,8 @@ def random_scene(
         size: height and width, px.
         max_objects: most solids; the fewest is 2.
         one_colour_share: probability that all solids have the same colour and no pattern.
+        pitch: range of the angle that the camera looks down at, degrees; from about 35 on no sky is seen.
+        floor_contrast: how much the two colours of the floor's pattern differ at most, in [0, 1].
 
     Raises:
         ValueError: ``max_objects`` below 2, or a share outside [0, 1].
@@ -116,21 +120,21 @@ def random_scene(
     one_colour = bool(rng.random() < one_colour_share)
     count = int(rng.integers(MIN_OBJECTS, max_objects + 1))
     while True:
-        camera = _random_camera(rng, size)
+        camera = _random_camera(rng, size, pitch)
         solids = _place_solids(rng, camera, count)
         depth = cast(camera, solids)
         kept = _visible(depth)
         if len(kept) >= MIN_OBJECTS:
             break
     solids, depth = [solids[i] for i in kept], depth[kept]
-    floor, surfaces = _random_surfaces(rng, len(solids), one_colour)
+    floor, surfaces = _random_surfaces(rng, len(solids), one_colour, floor_contrast)
     image, instances, nearest_depth = _render(rng, camera, solids, depth, floor, surfaces)
     return Scene(image, instances, nearest_depth, tuple(s.shape for s in solids), one_colour, camera)
 
 
-def _random_camera(rng: np.random.Generator, size: tuple[int, int]) -> Camera:
-    pitch = np.deg2rad(rng.uniform(14, 38))
-    return Camera(rng.uniform(2.2, 4.5), pitch, size[1] * rng.uniform(0.85, 1.15), size)
+def _random_camera(rng: np.random.Generator, size: tuple[int, int], pitch: tuple[float, float]) -> Camera:
+    angle = np.deg2rad(rng.uniform(*pitch))
+    return Camera(rng.uniform(2.2, 4.5), angle, size[1] * rng.uniform(0.85, 1.15), size)
 
 
 def _place_solids(rng: np.random.Generator, camera: Camera, count: int) -> list[Solid]:
@@ -210,9 +214,11 @@ def _front(depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return owner, nearest
 
 
-def _random_surfaces(rng: np.random.Generator, count: int, one_colour: bool) -> tuple[Surface, list[Surface]]:
+def _random_surfaces(
+    rng: np.random.Generator, count: int, one_colour: bool, floor_contrast: float
+) -> tuple[Surface, list[Surface]]:
     """The floor and one surface per solid; plain solids differ in colour from the floor."""
-    floor = _random_surface(rng, rng.choice(PATTERNS), contrast=0.12, period=rng.uniform(0.35, 1.2))
+    floor = _random_surface(rng, rng.choice(PATTERNS), contrast=floor_contrast, period=rng.uniform(0.35, 1.2))
     if one_colour:
         return floor, [_random_surface(rng, "plain", away_from=floor.colours)] * count
     patterns = rng.choice(PATTERNS, size=count, p=(0.45, 0.15, 0.15, 0.1, 0.15))

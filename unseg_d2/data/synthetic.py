@@ -85,6 +85,8 @@ def _settings(cfg: CfgNode, split: Split) -> dict[str, Any]:
         raise UnsegError(f"SYNTHETIC.MAX_OBJECTS is {block.MAX_OBJECTS}; give at least {MIN_OBJECTS}.")
     if not 0 <= block.ONE_COLOUR <= 1:
         raise UnsegError(f"SYNTHETIC.ONE_COLOUR is {block.ONE_COLOUR}; give a share between 0 and 1.")
+    if len(block.PITCH) != 2 or not 0 < block.PITCH[0] <= block.PITCH[1] < 90:
+        raise UnsegError(f"SYNTHETIC.PITCH is {block.PITCH}; give two angles between 0 and 90, the smaller one first.")
     number = block.NUM_TRAIN if split == "train" else block.NUM_VAL
     if number < 1:
         raise UnsegError(f"SYNTHETIC.NUM_{split.upper()} is {number}; give at least 1.")
@@ -95,6 +97,8 @@ def _settings(cfg: CfgNode, split: Split) -> dict[str, Any]:
         "size": [height, width],
         "max_objects": block.MAX_OBJECTS,
         "one_colour": float(block.ONE_COLOUR),
+        "pitch": [float(angle) for angle in block.PITCH],
+        "floor_contrast": float(block.FLOOR_CONTRAST),
         "seed": block.SEED,
     }
 
@@ -106,6 +110,8 @@ def _scene(settings: dict[str, Any], index: int) -> Scene:
         size=tuple(settings["size"]),
         max_objects=settings["max_objects"],
         one_colour_share=settings["one_colour"],
+        pitch=tuple(settings["pitch"]),
+        floor_contrast=settings["floor_contrast"],
     )
 
 

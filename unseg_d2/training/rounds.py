@@ -172,10 +172,8 @@ class _Run:
         def compare(folder: Path) -> Path:
             labels = self._generate(self.plan.ground_truth, folder / "masks_of_ground_truth")
             records = load_dataset(self.plan.ground_truth, self.first)
-            results = json.loads(labels.read_text())["annotations"]
-            return _write_figures(
-                folder / "figures_masks.json", score(records, results, self.first, self.plan.ground_truth)
-            )
+            figures = score(records, _as_results(labels, records, self.first), self.first, self.plan.ground_truth)
+            return _write_figures(folder / "figures_masks.json", figures)
 
         return json.loads(self._step(0, "score_masks", compare).read_text())
 
@@ -221,6 +219,16 @@ class _Run:
         output = path.relative_to(self.plan.output).as_posix()
         self.state.finish(Step(round_index, name, output, round(time.monotonic() - started, 1)))
         return path
+
+
+def _as_results(labels: Path, records: list[dict[str, Any]], cfg: CfgNode) -> list[dict[str, Any]]:
+    """Return the masks of a label set as results on the same images, matched by file, with the ids of the records."""
+    ids = {Path(record["file_name"]).resolve(): record["image_id"] for record in records}
+    return [
+        {**annotation, "image_id": ids[Path(record["file_name"]).resolve()], "category_id": 1}
+        for record in load_dataset(str(labels), cfg)
+        for annotation in record["annotations"]
+    ]
 
 
 def _write_figures(path: Path, figures: Figures) -> Path:

@@ -73,7 +73,7 @@ def score_masks(masks: str | Path, ground_truth: str | Path, *, backend: str = "
 
 def _results(path: Path, truth: CocoDataset) -> tuple[list[dict[str, Any]], int, int]:
     """Return the masks with the ids of the ground truth, the number of images, and of images left out."""
-    results = _result_list(path)
+    results = read_result_list(path)
     if results is not None:
         return results, len({result["image_id"] for result in results}), 0
     labels = read_label_set(path)
@@ -82,8 +82,12 @@ def _results(path: Path, truth: CocoDataset) -> tuple[list[dict[str, Any]], int,
     return kept, len(ids), len(labels.images) - len(ids)
 
 
-def _result_list(path: Path) -> list[dict[str, Any]] | None:
-    """Return the content of a file of COCO results, ``None`` when it is a label set or no JSON at all."""
+def read_result_list(path: Path) -> list[dict[str, Any]] | None:
+    """Return the content of a file of COCO results, ``None`` when it is a label set or no JSON at all.
+
+    Raises:
+        UnsegError: it is a damaged list, or one of something else.
+    """
     if not path.is_file():
         return None
     with path.open("rb") as file:
