@@ -1,0 +1,223 @@
+"""Checkpoints: complete, safe, and in Detectron2's names."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from unseg_d2.detectors.builtin.model import build_model
+from unseg_d2.detectors.checkpoints import (
+    detectron2_names,
+    last_checkpoint,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+)
+from unseg_d2.errors import UnsegError
+
+
+@pytest.fixture
+def model(tiny_cfg: Callable) -> nn.Module:
+    return build_model(tiny_cfg())
+
+
+def randomised(model: nn.Module) -> nn.Module:
+    for tensor in model.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.uniform_(0.1, 1.0)
+    return model
+
+
+def test_round_trip(model: nn.Module, tiny_cfg: Callable, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "model_0000004.pth", randomised(model), iteration=4)
+    assert last_checkpoint(tmp_path) == tmp_path / "model_0000004.pth"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["last_checkpoint", "model_0000004.pth"]
+    other = build_model(tiny_cfg())
+    assert load_weights(other, tmp_path / "model_0000004.pth")["iteration"] == 4
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+def test_names_on_disk(model: nn.Module) -> None:
+    """Names that appear in the published CutLER checkpoints."""
+    names = set(detectron2_names(model.state_dict()).values())
+    assert len(names) == len(model.state_dict())
+    assert {
+        "backbone.bottom_up.stem.conv1.weight",
+        "backbone.bottom_up.stem.conv1.norm.running_var",
+        "backbone.bottom_up.res3.0.shortcut.weight",
+        "backbone.bottom_up.res3.0.shortcut.norm.bias",
+        "backbone.bottom_up.res5.1.conv2.norm.weight",
+        "backbone.fpn_lateral2.weight",
+        "backbone.fpn_output5.bias",
+        "proposal_generator.rpn_head.conv.weight",
+        "proposal_generator.rpn_head.objectness_logits.bias",
+        "proposal_generator.rpn_head.anchor_deltas.weight",
+        "roi_heads.box_head.0.fc1.weight",
+        "roi_heads.box_head.2.fc2.bias",
+        "roi_heads.box_predictor.1.cls_score.weight",
+        "roi_heads.box_predictor.2.bbox_pred.bias",
+        "roi_heads.mask_head.mask_fcn1.weight",
+        "roi_heads.mask_head.deconv.weight",
+        "roi_heads.mask_head.predictor.bias",
+    } <= names
+
+
+def test_names_of_norms_and_of_a_single_stage(tiny_cfg: Callable) -> None:
+    cfg = tiny_cfg(
+        MODEL__FPN__NORM="GN", MODEL__ROI_MASK_HEAD__NORM="GN", MODEL__ROI_HEADS__NAME="CustomStandardROIHeads"
+    )
+    names = set(detectron2_names(build_model(cfg).state_dict()).values())
+    assert {"backbone.fpn_lateral3.norm.weight", "roi_heads.mask_head.mask_fcn2.norm.bias"} <= names
+    assert {"roi_heads.box_head.fc1.weight", "roi_heads.box_predictor.cls_score.bias"} <= names
+
+
+@pytest.mark.detectron2
+@pytest.mark.parametrize("heads", ["CascadeROIHeads", "StandardROIHeads"])
+@pytest.mark.parametrize(("depth", "norm"), [(18, "FrozenBN"), (50, "GN"), (101, "BN")])
+def test_names_equal_detectron2s(heads: str, depth: int, norm: str, tiny_cfg: Callable) -> None:
+    modeling = pytest.importorskip("detectron2.modeling")
+    from unseg_d2.detectors.detectron2.config import to_detectron2
+
+    cfg = tiny_cfg(
+        MODEL__RESNETS__DEPTH=depth,
+        MODEL__RESNETS__NORM=norm,
+        MODEL__RESNETS__RES2_OUT_CHANNELS=64 if depth < 50 else 256,
+        MODEL__FPN__NORM="GN" if norm == "GN" else "''",
+        MODEL__ROI_HEADS__NAME=heads,
+    )
+    expected = modeling.build_model(to_detectron2(cfg)).state_dict()
+    state = build_model(cfg).state_dict()
+    ours = {foreign: state[name].shape for name, foreign in detectron2_names(state).items()}
+    assert ours == {name: tensor.shape for name, tensor in expected.items()}
+
+
+def test_nothing_matches(model: nn.Module, tmp_path: Path) -> None:
+    torch.save({"model": {"encoder.weight": torch.zeros(3)}}, tmp_path / "other.pth")
+    with pytest.raises(UnsegError, match=r"0 are in the file; \d+ missing .*1 left over \(encoder.weight\)"):
+        load_weights(model, tmp_path / "other.pth")
+
+
+def test_part_matches(model: nn.Module, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "model.pth", model)
+    content = torch.load(tmp_path / "model.pth")
+    del content["model"]["backbone.fpn_output3.weight"]
+    content["model"]["roi_heads.box_predictor.0.cls_score.weight"] = torch.zeros(81, 64)
+    torch.save(content, tmp_path / "model.pth")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(UnsegError) as error:
+        load_weights(model, tmp_path / "model.pth")
+    assert "1 missing in the file (backbone.fpn_output3.weight)" in str(error.value)
+    assert "1 of another shape (roi_heads.box_predictor.0.cls_score.weight (81, 64) instead of (2, 64))" in str(
+        error.value
+    )
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_deeper_network_does_not_pass_for_a_shallower_one(tiny_cfg: Callable, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "model.pth", build_model(tiny_cfg(MODEL__RESNETS__DEPTH=34)))
+    with pytest.raises(UnsegError, match="left over"):
+        load_weights(build_model(tiny_cfg()), tmp_path / "model.pth")
+
+
+def torchvision_file(path: Path, prefix: str = "") -> dict[str, torch.Tensor]:
+    resnet = randomised(torchvision.models.resnet18())
+    state = {prefix + name: tensor for name, tensor in resnet.state_dict().items()}
+    torch.save(state, path)
+    return resnet.state_dict()
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone."])
+def test_torchvision_backbone(prefix: str, model: nn.Module, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    resnet = torchvision_file(tmp_path / "resnet.pth", prefix)
+    head = model.roi_heads.box_predictor[0].cls_score.weight.clone()
+    load_weights(model, tmp_path / "resnet.pth", allow_backbone=True)
+    assert torch.equal(model.backbone.bottom_up.stem.conv1.weight, resnet["conv1.weight"])
+    assert torch.equal(model.backbone.bottom_up.stem.norm.running_var, resnet["bn1.running_var"])
+    assert torch.equal(model.backbone.bottom_up.res4[0].downsample[1].bias, resnet["layer3.0.downsample.1.bias"])
+    assert torch.equal(model.roi_heads.box_predictor[0].cls_score.weight, head)
+    assert "pyramid and heads stay freshly initialised" in caplog.text
+    with pytest.raises(UnsegError, match="missing in the file"):
+        load_weights(model, tmp_path / "resnet.pth")
+
+
+def test_detectron2_backbone_pickle_needs_trust(model: nn.Module, tmp_path: Path) -> None:
+    names = detectron2_names(model.state_dict())
+    backbone = {
+        foreign.removeprefix("backbone.bottom_up."): np.random.rand(*model.state_dict()[name].shape).astype("float32")
+        for name, foreign in names.items()
+        if foreign.startswith("backbone.bottom_up.") and "num_batches" not in foreign
+    }
+    content = {"model": {**backbone, "stem.fc.bias": np.zeros(10)}, "__author__": "test", "matching_heuristics": True}
+    (tmp_path / "resnet.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(UnsegError, match="--trust-checkpoint"):
+        load_weights(model, tmp_path / "resnet.pkl", allow_backbone=True)
+    load_weights(model, tmp_path / "resnet.pkl", allow_backbone=True, trust=True)
+    np.testing.assert_array_equal(
+        model.backbone.bottom_up.res2[0].conv1.weight.detach(), backbone["res2.0.conv1.weight"]
+    )
+
+
+class Harmful:
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (Path("harm"),))
+
+
+def test_hidden_code_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": {"weight": torch.zeros(1)}, "extra": Harmful()}, "model.pth")
+    with pytest.raises(UnsegError, match="could run code"):
+        load_checkpoint("model.pth")
+    assert not Path("harm").exists()
+    load_checkpoint("model.pth", trust=True)
+    assert Path("harm").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"", "cannot be read"), (b"no checkpoint at all", "cannot be read|could run code")]
+)
+def test_damaged_files(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "model.pth").write_bytes(content)
+    with pytest.raises(UnsegError, match=message):
+        load_checkpoint(tmp_path / "model.pth")
+
+
+def test_truncated_file(model: nn.Module, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "model.pth", model)
+    whole = (tmp_path / "model.pth").read_bytes()
+    (tmp_path / "model.pth").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UnsegError, match=re.escape(str(tmp_path / "model.pth")) + " cannot be read"):
+        load_checkpoint(tmp_path / "model.pth")
+
+
+def test_missing_file_and_file_without_weights(tmp_path: Path) -> None:
+    with pytest.raises(UnsegError, match="There is no checkpoint"):
+        load_checkpoint(tmp_path / "model.pth")
+    torch.save({"iteration": 3}, tmp_path / "model.pth")
+    with pytest.raises(UnsegError, match="holds no weights"):
+        load_checkpoint(tmp_path / "model.pth")
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(
+    model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(tmp_path / "model.pth", model, iteration=1)
+
+    def full(*args: object) -> None:
+        raise RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UnsegError, match="Is the disk full"):
+        save_checkpoint(tmp_path / "model.pth", model, iteration=2)
+    assert load_checkpoint(tmp_path / "model.pth")["iteration"] == 1
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["last_checkpoint", "model.pth"]
