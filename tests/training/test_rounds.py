@@ -31,7 +31,7 @@ def rows(from_images: Plan) -> list[tuple[str, dict]]:
     """The figures of a whole run, made once."""
     with pytest.MonkeyPatch.context() as patch:
         use(FakeEngine(), patch)
-        return self_train(from_images)
+        return self_train(from_images).rows
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_steps_of_a_whole_run(from_images: Plan, rows: list[tuple[str, dict]]) -
 
 def test_inputs_of_the_trainings(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = use(FakeEngine(), monkeypatch)
-    rows = self_train(plan)
+    rows = self_train(plan).rows
     assert [name for name, _ in rows] == ["round 0", "round 1"]
     first, second = engine.trained
     assert first["weights"] == "" and first["labels"].endswith("round0/masks/labels.json")
@@ -68,15 +68,21 @@ def test_the_merged_set_holds_the_detections(from_images: Plan, rows: object) ->
     assert [a["score"] for a in merged["annotations"]].count(pytest.approx(0.9)) == 3
 
 
+def test_the_end_is_shown(from_images: Plan, rows: object) -> None:
+    """The page holds the picture of the one image, the plot the name of every stage."""
+    assert "000001.png" in (from_images.output / "gallery.html").read_text()
+    assert "round 1" in (from_images.output / "figures.svg").read_text()
+
+
 def test_interrupted_anywhere_it_ends_in_the_same_state(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     use(FakeEngine(), monkeypatch)
     whole = replace(plan, output=plan.output.with_name("whole"))
-    rows = self_train(whole)
+    rows = self_train(whole).rows
     interruptions = 0
     for images in range(6):
         use(FakeEngine(fail_after=images), monkeypatch)
         try:
-            assert self_train(plan) == rows
+            assert self_train(plan).rows == rows
         except KeyboardInterrupt:
             interruptions += 1
     assert interruptions >= 2

@@ -48,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         num_processes=args.num_gpus,
         num_workers=args.num_workers,
     )
-    rows = self_train(plan)
-    if rows:
-        print(rounds_table(rows))
+    result = self_train(plan)
+    if result.rows:
+        print(rounds_table(result.rows))
+        print(f"plot      {result.plot}")
+    print(f"weights   {result.weights}")
+    print(f"gallery   {result.gallery}")

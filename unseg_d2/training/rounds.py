@@ -26,6 +26,7 @@ from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.merge import merge_files
 from unseg_d2.training.evaluate import Figures, evaluate_detector, score
 from unseg_d2.training.prediction import predict_to_file
+from unseg_d2.training.report import write_plot, write_run_gallery
 from unseg_d2.training.state import RunState, Step
 from unseg_d2.training.train import train
 
@@ -77,16 +78,36 @@ class Plan:
         return load_cfg(Path(self.config_file).parent / first.ROUNDS.RECIPE, self.opts)
 
 
-def self_train(plan: Plan) -> list[tuple[str, Figures]]:
+@dataclass(frozen=True)
+class Result:
+    """What a self-training run leaves.
+
+    Attributes:
+        rows: name and figures of the pseudo-masks and of every round; empty without ground truth.
+        weights: checkpoint of the last round.
+        gallery: page of the last detections on the images with ground truth, else of the last label set.
+        plot: picture of the figures; ``None`` without ground truth.
+    """
+
+    rows: list[tuple[str, Figures]]
+    weights: Path
+    gallery: Path
+    plot: Path | None
+
+
+def self_train(plan: Plan) -> Result:
     """Run, or go on with, a self-training run.
 
     Args:
         plan: what to do.
 
-    Returns:
-        Name and figures of the pseudo-masks and of every round, where ground truth is given.
+    Raises:
+        UnsegError: an input is missing or damaged, or ``plan.output`` holds another run.
     """
-    return _Run(plan).all_rounds()
+    run = _Run(plan)
+    rows = run.all_rounds()
+    plot = write_plot(plan.output / "figures.svg", rows) if rows else None
+    return Result(rows, run.train(plan.rounds), run.gallery(), plot)
 
 
 class _Run:
@@ -195,6 +216,19 @@ class _Run:
             return _write_figures(folder / "figures.json", figures)
 
         return json.loads(self._step(round_index, "evaluate", measure).read_text())
+
+    def gallery(self) -> Path:
+        """Write the page of what the run ends with."""
+        last = self.plan.rounds
+        if self.plan.ground_truth:
+            records = load_dataset(self.plan.ground_truth, self.first)
+            predictions = self.plan.output / f"round{last}" / "evaluation" / "predictions.json"
+            results, title = json.loads(predictions.read_text()), f"detector of round {last}"
+        else:
+            labelled = load_dataset(str(self.labels(last)), self.first)
+            results = [{**item, "image_id": image["image_id"]} for image in labelled for item in image["annotations"]]
+            records, title = [{**image, "annotations": []} for image in labelled], f"label set of round {last}"
+        return write_run_gallery(self.plan.output / "gallery.html", records, results, title)
 
     def _generate(self, images: str, folder: Path) -> Path:
         """Return the generator's label set of some images."""

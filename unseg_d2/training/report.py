@@ -1,0 +1,68 @@
+"""What a self-training run shows at its end: a gallery of its last masks and a plot of its figures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unseg_d2.data.coco import CocoDataset, check_coco
+from unseg_d2.files import atomic_write
+from unseg_d2.viz.gallery import write_gallery
+from unseg_d2.viz.labels import LabelView
+from unseg_d2.viz.plots import plot_rounds
+
+GALLERY_LIMIT = 500  # images, evenly spaced over the set
+MIN_SCORE = 0.05  # detections below are not worth their bytes in the page
+
+
+def write_run_gallery(
+    page: Path, records: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]], title: str
+) -> Path:
+    """Write the masks of a run as a page that opens from disk, beside the ground truth where the records have it.
+
+    Args:
+        page: html file to write.
+        records: the images, as Detectron2's standard dataset dicts.
+        results: masks on them, with ``image_id``, ``bbox``, ``segmentation`` and ``score``.
+        title: of the masks.
+
+    Returns:
+        ``page``.
+    """
+    root = Path(os.path.commonpath([Path(record["file_name"]).parent for record in records]))
+    images = [
+        {
+            "id": record["image_id"],
+            "file_name": Path(record["file_name"]).relative_to(root).as_posix(),
+            "height": record["height"],
+            "width": record["width"],
+        }
+        for record in records
+    ]
+    shown = [result for result in results if result.get("score", 1.0) >= MIN_SCORE]
+    truth = [{**item, "image_id": record["image_id"]} for record in records for item in record["annotations"]]
+    compare = LabelView("ground truth", _dataset(images, truth)) if truth else None
+    write_gallery(page, LabelView(title, _dataset(images, shown)), root, compare=compare, limit=GALLERY_LIMIT)
+    return page
+
+
+def write_plot(path: Path, rows: Sequence[tuple[str, dict[str, dict[str, float]]]]) -> Path:
+    """Write the figures of the rounds as an SVG picture.
+
+    Args:
+        path: svg file to write.
+        rows: name and figures in percent of each stage.
+
+    Returns:
+        ``path``.
+    """
+    with atomic_write(path) as file:
+        file.write(plot_rounds([{"name": name, **figures} for name, figures in rows]).encode())
+    return path
+
+
+def _dataset(images: list[dict[str, Any]], annotations: Sequence[dict[str, Any]]) -> CocoDataset:
+    numbered = [{**annotation, "id": number, "category_id": 1} for number, annotation in enumerate(annotations, 1)]
+    return check_coco({"images": images, "annotations": numbered, "categories": [{"id": 1, "name": "object"}]})
