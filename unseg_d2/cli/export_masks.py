@@ -11,6 +11,7 @@ from unseg_d2.pseudo.label_set import export, summarise
 
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser."""
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("label_set", type=Path, help="folder that generate_masks made")
     parser.add_argument("--output", type=Path, help="COCO file to write (default: labels.json in the folder)")
     parser.add_argument("--partial", action="store_true", help="take what is finished of an unfinished label set")

@@ -96,7 +96,7 @@ def summarise(folder: str | Path, labels: str | Path | None = None) -> str:
     text = [f"{masks} masks on {images} images: {labels if labels.is_file() else shards.folder}"]
     skipped = failures + len(shards.manifest["not_images"])
     if skipped and (shards.folder / "failures.jsonl").is_file():
-        text.append(f"{skipped} files could not be used: {shards.folder / 'failures.jsonl'}")
+        text.append(f"{skipped} {'file' if skipped == 1 else 'files'} not usable: {shards.folder / 'failures.jsonl'}")
     if shards.unfinished():
         text.append(f"{len(shards.unfinished())} of {shards.num_shards} shards are still to be made.")
     return "\n".join(text)
