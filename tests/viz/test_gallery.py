@@ -14,7 +14,8 @@ from unseg_d2.data.coco import check_coco
 from unseg_d2.data.rle import encode_mask
 from unseg_d2.errors import UnsegError
 from unseg_d2.viz import gallery
-from unseg_d2.viz.gallery import LabelView, write_gallery
+from unseg_d2.viz.gallery import write_gallery
+from unseg_d2.viz.labels import LabelView
 from unseg_d2.viz.page import script_hash
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&.png"
@@ -126,7 +127,7 @@ def test_second_set_is_matched_by_file_name(tmp_path):
 
 
 def test_images_that_cannot_be_shown_say_why(tmp_path):
-    labels = make_set(tmp_path, ["a.png", "b.png", "c.png"])
+    labels = make_set(tmp_path, ["a.png", "b.png", "c.png", "d.png"])
     (tmp_path / "a.png").unlink()
     Image.new("RGB", (99, 30)).save(tmp_path / "b.png")
     labels.dataset.images[2]["file_name"] = "../c.png"
@@ -134,7 +135,8 @@ def test_images_that_cannot_be_shown_say_why(tmp_path):
     assert [name for name, _ in summary.problems] == ["a.png", "b.png", "../c.png"]
     assert "99x30" in summary.problems[1][1] and "outside" in summary.problems[2][1]
     page = Page(summary.page.read_text())
-    assert [image["problem"] for image in page.json("index")["images"]] == [reason for _, reason in summary.problems]
+    problems = [image.get("problem") for image in page.json("index")["images"]]
+    assert problems == [*(reason for _, reason in summary.problems), None]
 
 
 def test_limit_and_progress(tmp_path):
@@ -155,6 +157,15 @@ def test_same_input_same_bytes(tmp_path):
 def test_an_empty_set_is_an_error(tmp_path):
     with pytest.raises(UnsegError, match="lists no images"):
         write_gallery(tmp_path / "o.html", make_set(tmp_path, []), tmp_path)
+
+
+@pytest.mark.parametrize("one_file", [True, False])
+def test_no_page_when_no_image_can_be_read(tmp_path, one_file):
+    labels = make_set(tmp_path, ["a.png", "b.png"])
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(UnsegError, match=r"None of the 2 images can be shown; the first is a\.png"):
+        write_gallery(tmp_path / "site" / "o.html", labels, tmp_path / "elsewhere", one_file=one_file)
+    assert not list((tmp_path / "site").iterdir())
 
 
 def test_originals_are_addressed_relative_to_the_page(tmp_path):

@@ -14,25 +14,17 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from unseg_d2.data.coco import CocoDataset, resolve_image
-from unseg_d2.data.images import read_image
+from unseg_d2.data.coco import CocoDataset
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import explained
-from unseg_d2.viz.entries import Annotation, Entry, broken_entry, make_entry
+from unseg_d2.viz.entries import Entry, broken_entry, make_entry
+from unseg_d2.viz.labels import LabelView, annotations_by_name, evenly_spaced, read_labelled_image
 from unseg_d2.viz.page import environment, script_hash, script_json, source, write_text
 from unseg_d2.viz.palette import NUM_COLOURS, hex_colour
 from unseg_d2.viz.thumbnails import UNITS
 
 CHUNK_SIZE = 48
 """Images per chunk, the amount of pictures that the page reads at once."""
-
-
-@dataclass(frozen=True)
-class LabelView:
-    """A label set and the name under which it is shown."""
-
-    title: str
-    dataset: CocoDataset
 
 
 @dataclass
@@ -78,7 +70,7 @@ def write_gallery(
         progress: wraps the list of images, to show how far the work is.
 
     Raises:
-        UnsegError: if the set has no images, or the page cannot be written.
+        UnsegError: if the set has no images, none of them can be read, or the page cannot be written.
     """
     if not labels.dataset.images:
         raise UnsegError(f"{labels.title} lists no images, so there is nothing to show.")
@@ -107,17 +99,6 @@ def write_gallery(
     return summary
 
 
-def evenly_spaced(items: Sequence[Any], limit: int) -> Sequence[Any]:
-    """Return at most ``limit`` items, evenly spaced, in order; all for 0.
-
-    >>> evenly_spaced(range(10), 4)
-    [0, 2, 5, 7]
-    """
-    if limit <= 0 or len(items) <= limit:
-        return items
-    return [items[i * len(items) // limit] for i in range(limit)]
-
-
 def flatten(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     """Turn nested settings into rows of dotted key and text.
 
@@ -141,29 +122,14 @@ def _entries(
     progress: Callable[[Sequence[Any]], Iterable[Any]],
 ) -> Iterator[Entry]:
     """Make the entries one by one; what cannot be shown becomes an entry that says why."""
-    by_name = [_annotations_by_name(view.dataset) for view in (labels, compare) if view is not None]
+    by_name = [annotations_by_name(view.dataset) for view in (labels, compare) if view is not None]
     for image in progress(shown):
         name = image["file_name"]
         try:
-            pixels = read_image(resolve_image(root, name))
-            _check_size(pixels.shape, image)
+            pixels = read_labelled_image(root, image)
             yield make_entry(name, pixels, [names.get(name, []) for names in by_name], side=side, quality=quality)
         except UnsegError as error:
             yield broken_entry(name, str(error), len(by_name))
-
-
-def _annotations_by_name(dataset: CocoDataset) -> dict[str, list[Annotation]]:
-    names = {image["id"]: image["file_name"] for image in dataset.images}
-    grouped: dict[str, list[Annotation]] = {}
-    for annotation in dataset.annotations:
-        grouped.setdefault(names[annotation["image_id"]], []).append(annotation)
-    return grouped
-
-
-def _check_size(shape: tuple[int, ...], image: dict[str, Any]) -> None:
-    stated = (image.get("height"), image.get("width"))
-    if None not in stated and stated != shape[:2]:
-        raise UnsegError(f"the image has {shape[1]}x{shape[0]} pixels, its annotations say {stated[1]}x{stated[0]}")
 
 
 def _chunks(entries: Iterator[Entry], index: list[dict[str, Any]], summary: GallerySummary) -> Iterator[Markup]:
@@ -172,6 +138,9 @@ def _chunks(entries: Iterator[Entry], index: list[dict[str, Any]], summary: Gall
         index += [entry.index for entry in chunk]
         summary.problems += [(e.index["name"], e.index["problem"]) for e in chunk if "problem" in e.index]
         yield script_json([entry.picture for entry in chunk])
+    if len(summary.problems) == summary.images:
+        name, problem = summary.problems[0]
+        raise UnsegError(f"None of the {summary.images} images can be shown; the first is {name} ({problem}).")
 
 
 def _chunk_folder(page: Path) -> Path:
