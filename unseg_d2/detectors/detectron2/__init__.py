@@ -1,4 +1,4 @@
-"""The Detectron2 extension: importing it registers the RoI heads.
+"""The Detectron2 extension: importing it registers the RoI heads and the built-in data sets.
 
 Where Detectron2 cannot be used the import succeeds all the same: :func:`availability` says why, and every other name
 of the package raises that reason when it is asked for.
@@ -29,6 +29,7 @@ _MODULES = {
 
 if availability()[0]:
     importlib.import_module(f"{__name__}.roi_heads")
+    importlib.import_module(f"{__name__}.datasets").register_datasets()
 
 
 def __getattr__(name: str) -> Any:

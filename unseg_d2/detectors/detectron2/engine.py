@@ -15,7 +15,7 @@ from fvcore.common.config import CfgNode
 from torch import nn
 
 from unseg_d2.data.catalog import load_dataset
-from unseg_d2.data.sample import load_test_image
+from unseg_d2.data.loader import build_test_loader
 from unseg_d2.detectors.builtin.distributed import launch, resolve_device
 from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.detectron2.config import to_detectron2
@@ -57,20 +57,19 @@ class TestInputs:
 
     Args:
         records: Detectron2's standard dataset dicts.
-        cfg: recipe; ``INPUT`` says how images are resized and in which order the channels are.
+        cfg: recipe; ``INPUT`` says how images are resized and in which order their channels are.
     """
 
     def __init__(self, records: Sequence[dict[str, Any]], cfg: CfgNode) -> None:
         self.records = records
-        self.cfg = cfg.INPUT
+        self.cfg = cfg
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
-        for record in self.records:
-            sample = load_test_image(record, min_size=self.cfg.MIN_SIZE_TEST, max_size=self.cfg.MAX_SIZE_TEST)
-            yield [to_input(sample, channel_order=self.cfg.FORMAT, with_instances=False)]
+        for sample in build_test_loader(self.records, self.cfg):
+            yield [to_input(sample, channel_order=self.cfg.INPUT.FORMAT, with_instances=False)]
 
 
 def evaluate_datasets(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:

@@ -27,11 +27,10 @@ from unseg_d2.data.loader import build_train_loader
 from unseg_d2.detectors.builtin.distributed import resolve_device
 from unseg_d2.detectors.detectron2.checkpointer import SafeCheckpointer
 from unseg_d2.detectors.detectron2.config import to_detectron2
-from unseg_d2.detectors.detectron2.hooks import NoTracebackOfUserErrors, SeedIteration, stop_on_non_finite_loss
 from unseg_d2.detectors.detectron2.inputs import TrainingInputs
+from unseg_d2.detectors.detectron2.step import NoTracebackOfUserErrors, TrainingStep
 
 PRINT_PERIOD = 20  # iterations between lines on the console and points in TensorBoard
-
 FINAL = "model_final.pth"
 
 logger = logging.getLogger(__name__)
@@ -50,9 +49,9 @@ def train(cfg: CfgNode, *, resume: bool, evaluate: Callable[[nn.Module], dict[st
         ``OUTPUT_DIR/model_final.pth``.
     """
     device = resolve_device(cfg.MODEL.DEVICE)
+    cfg = _with_seed(cfg)
     translated = to_detectron2(cfg)
-    seed = cfg.SEED if cfg.SEED >= 0 else int.from_bytes(os.urandom(4), "little")
-    _set_up_torch(cfg, seed)
+    _set_up_torch(cfg)
     model = build_model(translated)
     optimizer = build_optimizer(translated, model)
     scheduler = build_lr_scheduler(translated, optimizer)
@@ -65,10 +64,9 @@ def train(cfg: CfgNode, *, resume: bool, evaluate: Callable[[nn.Module], dict[st
         return _finish(cfg, checkpointer, start)
     device_ids = [device.index] if device.type == "cuda" else None
     parallel = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
-    stop_on_non_finite_loss(parallel)
-    arguments = (parallel, training_inputs(cfg, start_iter=start), optimizer)
+    arguments = (TrainingStep(parallel, cfg.SEED), training_inputs(cfg, start_iter=start), optimizer)
     trainer = AMPTrainer(*arguments, grad_scaler=scaler) if scaler else SimpleTrainer(*arguments)
-    trainer.register_hooks([SeedIteration(seed), *build_hooks(cfg, model, checkpointer, scheduler, evaluate)])
+    trainer.register_hooks(build_hooks(cfg, model, checkpointer, scheduler, evaluate))
     trainer.train(start, cfg.SOLVER.MAX_ITER)
     return Path(cfg.OUTPUT_DIR) / FINAL
 
@@ -138,8 +136,19 @@ def build_hooks(
     return result
 
 
-def _set_up_torch(cfg: CfgNode, seed: int) -> None:
-    torch.manual_seed(seed)
+def _with_seed(cfg: CfgNode) -> CfgNode:
+    """Draw a seed, the same in all processes, where the recipe leaves it open."""
+    if cfg.SEED >= 0:
+        return cfg
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SEED = comm.all_gather(int.from_bytes(os.urandom(4), "little"))[0]
+    cfg.freeze()
+    return cfg
+
+
+def _set_up_torch(cfg: CfgNode) -> None:
+    torch.manual_seed(cfg.SEED)
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     if cfg.FLOAT32_PRECISION:
         torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)

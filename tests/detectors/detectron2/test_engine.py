@@ -1,0 +1,253 @@
+"""The Detectron2 engine for real: tiny networks are trained, evaluated, killed, resumed and run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fvcore.common.config import CfgNode
+
+pytest.importorskip("detectron2._C", reason="Detectron2 is not installed", exc_type=ImportError)
+import detectron2.data.transforms as T
+from detectron2.data.detection_utils import read_image
+from detectron2.modeling import build_model
+
+from unseg_d2.data.catalog import load_dataset
+from unseg_d2.data.rle import decode_mask
+from unseg_d2.detectors.checkpoints import load_weights
+from unseg_d2.detectors.detectron2.config import to_detectron2
+from unseg_d2.detectors.detectron2.engine import Detectron2Engine
+from unseg_d2.detectors.detectron2.trainer import build_optimizer
+from unseg_d2.errors import UnsegError
+
+pytestmark = pytest.mark.detectron2
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def make_cfg(tiny_cfg: Callable[..., CfgNode], labels: Path, tmp_path: Path) -> Callable[..., CfgNode]:
+    """Return ``make(folder, iterations, **overrides)``: a frozen recipe on the rectangles."""
+
+    def make(folder: str, iterations: int, **overrides: Any) -> CfgNode:
+        cfg = tiny_cfg(
+            OUTPUT_DIR=tmp_path / folder,
+            DATASETS__TRAIN=(str(labels),),
+            INPUT__MIN_SIZE_TRAIN=(72, 96),
+            INPUT__MIN_SIZE_TEST=96,
+            SOLVER__MAX_ITER=iterations,
+            MODEL__ROI_HEADS__USE_DROPLOSS=True,
+            MODEL__ROI_HEADS__DROPLOSS_IOU_THRESH=0.01,
+            **overrides,
+        )
+        cfg.freeze()
+        return cfg
+
+    return make
+
+
+def train(cfg: CfgNode, resume: bool = False) -> None:
+    """Train in a launched process."""
+    torch.set_num_threads(1)
+    Detectron2Engine().train(cfg, resume=resume)
+
+
+def stored(cfg: CfgNode, name: str = "model_final.pth") -> dict[str, Any]:
+    return torch.load(Path(cfg.OUTPUT_DIR) / name, weights_only=True)
+
+
+def assert_same_state(first: Any, second: Any) -> None:
+    """Compare two checkpoints bit by bit."""
+    assert type(first) is type(second)
+    if isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_same_state(first[key], second[key])
+    elif isinstance(first, (list, tuple)):
+        assert len(first) == len(second)
+        for one, other in zip(first, second):
+            assert_same_state(one, other)
+    elif isinstance(first, torch.Tensor):
+        assert torch.equal(first, second)
+    else:
+        assert first == second
+
+
+def test_learns_and_evaluates_on_the_way(
+    make_cfg: Callable[..., CfgNode], labels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unseg_d2.detectors.detectron2.trainer.PRINT_PERIOD", 5)
+    cfg = make_cfg("run", 15, DATASETS__TEST=(str(labels),), TEST__EVAL_PERIOD=10)
+    final = Detectron2Engine().train(cfg, resume=False)
+    assert final == Path(cfg.OUTPUT_DIR) / "model_final.pth"
+    assert (final.parent / "last_checkpoint").read_text() == "model_final.pth"
+    metrics = [json.loads(line) for line in (final.parent / "metrics.json").read_text().splitlines()]
+    losses = [line["total_loss"] for line in metrics if "total_loss" in line]
+    assert losses[-1] < 0.9 * losses[0]
+    assert [line["iteration"] for line in metrics if "segm/AR100" in line] == [9]
+    assert list(final.parent.glob("events.out.tfevents.*"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_run_equals_an_uninterrupted_one(workers: int, make_cfg: Callable[..., CfgNode]) -> None:
+    options = {"TEST__PRECISE_BN__ENABLED": True, "TEST__PRECISE_BN__NUM_ITER": 2, "DATALOADER__NUM_WORKERS": workers}
+    straight, halted = make_cfg("straight", 4, **options), make_cfg("halted", 4, **options)
+    train(straight)
+    train(make_cfg("halted", 2, SOLVER__CHECKPOINT_PERIOD=2))
+    (Path(halted.OUTPUT_DIR) / "model_final.pth").unlink()
+    (Path(halted.OUTPUT_DIR) / "last_checkpoint").write_text("model_0000001.pth")
+    train(halted, resume=True)
+    assert_same_state(stored(straight), stored(halted))
+
+
+def test_resuming_a_finished_run_changes_nothing(make_cfg: Callable[..., CfgNode]) -> None:
+    cfg = make_cfg("run", 2, SOLVER__CHECKPOINT_PERIOD=2)
+    train(cfg)
+    final = Path(cfg.OUTPUT_DIR) / "model_final.pth"
+    before = final.stat().st_mtime_ns
+    train(cfg, resume=True)
+    assert final.stat().st_mtime_ns == before
+    # Killed between the last two checkpoints: only the final one is written.
+    expected = stored(cfg)
+    final.unlink()
+    (final.parent / "last_checkpoint").write_text("model_0000001.pth")
+    train(cfg, resume=True)
+    assert_same_state(stored(cfg), expected)
+
+
+@pytest.mark.slow
+def test_killed_and_run_again(make_cfg: Callable[..., CfgNode], tmp_path: Path) -> None:
+    options = {"SOLVER__CHECKPOINT_PERIOD": 2}
+    straight, killed = make_cfg("straight", 60, **options), make_cfg("killed", 60, **options)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(killed.dump())
+    code = (
+        "import sys, torch; torch.set_num_threads(1)\n"
+        "from unseg_d2.config import load_cfg; from unseg_d2.detectors.detectron2 import Detectron2Engine\n"
+        "Detectron2Engine().train(load_cfg(sys.argv[1]), resume=True)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen([sys.executable, "-c", code, str(recipe)], env=environment, cwd=tmp_path)
+    pointer, deadline = Path(killed.OUTPUT_DIR) / "last_checkpoint", time.monotonic() + 300
+    while not pointer.is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (pointer.parent / "model_final.pth").exists()
+    torch.set_num_threads(1)
+    train(killed, resume=True)
+    train(straight)
+    assert_same_state(stored(straight), stored(killed))
+
+
+@pytest.mark.slow
+def test_two_processes_on_a_cpu(make_cfg: Callable[..., CfgNode], labels: Path) -> None:
+    options = {"SOLVER__CHECKPOINT_PERIOD": 1, "DATASETS__TEST": (str(labels),), "TEST__EVAL_PERIOD": 1}
+    straight, halted = make_cfg("straight", 2, **options), make_cfg("halted", 2, **options)
+    engine = Detectron2Engine()
+    engine.launch(train, 2, (straight,))
+    engine.launch(train, 2, (make_cfg("halted", 1, **options),))
+    engine.launch(train, 2, (halted, True))
+    assert_same_state(stored(straight), stored(halted))
+    metrics = (Path(straight.OUTPUT_DIR) / "metrics.json").read_text().splitlines()
+    assert 0 <= json.loads(metrics[-1])["bbox/AP"] <= 100
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_images(make_cfg: Callable[..., CfgNode], labels: Path) -> None:
+    cfg = make_cfg("run", 20, SOLVER__BASE_LR=1e12, SOLVER__WARMUP_ITERS=0)
+    with pytest.raises(UnsegError, match=f"is not finite for the images {labels.parent}.*png, .*png. Lower SOLVER"):
+        train(cfg)
+
+
+@pytest.mark.slow
+def test_one_of_two_processes_diverges_and_both_stop(make_cfg: Callable[..., CfgNode], labels: Path) -> None:
+    cfg = make_cfg("run", 20, SOLVER__BASE_LR=1e12, SOLVER__WARMUP_ITERS=0)
+    with pytest.raises(UnsegError, match=f"is not finite for the images {labels.parent}"):
+        Detectron2Engine().launch(train, 2, (cfg,))
+
+
+def test_predictions_are_those_of_stock_detectron2(make_cfg: Callable[..., CfgNode], labels: Path) -> None:
+    cfg = make_cfg("run", 3, INPUT__FORMAT="BGR")
+    train(cfg)
+    weights = str(Path(cfg.OUTPUT_DIR) / "model_final.pth")
+    records = load_dataset(str(labels), cfg)
+    found = list(Detectron2Engine().predict(cfg, records, weights=weights))
+    assert [prediction.record["image_id"] for prediction in found] == [record["image_id"] for record in records]
+
+    model = build_model(to_detectron2(cfg)).eval()
+    load_weights(model, weights)
+    resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+    for record, prediction in zip(records[:2], found):
+        image = read_image(record["file_name"], "BGR")
+        resized = resize.get_transform(image).apply_image(image)
+        tensor = torch.from_numpy(resized.transpose(2, 0, 1).copy())
+        with torch.no_grad():
+            output = model([{"image": tensor, "height": image.shape[0], "width": image.shape[1]}])[0]["instances"]
+        assert len(prediction.rles) == len(prediction.boxes) == len(output) > 0
+        np.testing.assert_allclose(prediction.boxes, output.pred_boxes.tensor.numpy(), atol=1e-3)
+        np.testing.assert_allclose(prediction.scores, output.scores.numpy(), atol=1e-6)
+        assert (np.diff(prediction.scores) <= 0).all()
+        np.testing.assert_array_equal(decode_mask(prediction.rles[0], *image.shape[:2]), output.pred_masks[0].numpy())
+
+
+@pytest.mark.parametrize("first, second", [("detectron2", "builtin"), ("builtin", "detectron2")])
+def test_either_engine_runs_what_the_other_trained(
+    first: str, second: str, make_cfg: Callable[..., CfgNode], labels: Path
+) -> None:
+    from unseg_d2.detectors.protocol import select_engine
+
+    cfg = make_cfg("run", 3)
+    weights = str(select_engine(first).train(cfg, resume=False))
+    records = load_dataset(str(labels), cfg)[:2]
+    expected = list(select_engine(first).predict(cfg, records, weights=weights))
+    found = list(select_engine(second).predict(cfg, records, weights=weights))
+    for one, other in zip(expected, found, strict=True):
+        assert len(one.boxes) == len(other.boxes) > 0
+        np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-2)
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
+
+
+def test_a_checkpoint_of_the_other_engine_starts_but_does_not_resume(make_cfg: Callable[..., CfgNode]) -> None:
+    from unseg_d2.detectors.builtin.engine import BuiltinEngine
+
+    cfg = make_cfg("run", 2)
+    weights = BuiltinEngine().train(cfg, resume=False)
+    with pytest.raises(UnsegError, match="written by another engine"):
+        train(cfg, resume=True)
+    train(make_cfg("next", 1, MODEL__WEIGHTS=str(weights)))
+
+
+def test_optimizer_has_the_recipe_s_groups(tiny_cfg: Callable[..., CfgNode]) -> None:
+    cfg = to_detectron2(
+        tiny_cfg(
+            SOLVER__BASE_LR_MULTIPLIER=4,
+            SOLVER__BASE_LR_MULTIPLIER_NAMES=["roi_heads.mask_head.predictor", "roi_heads.box_predictor.1.cls_score"],
+            SOLVER__CLIP_GRADIENTS__CLIP_VALUE=0.5,
+        )
+    )
+    model = build_model(cfg)
+    optimizer = build_optimizer(cfg, model)
+    settings = {id(p): (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
+    named = {name: settings[id(parameter)] for name, parameter in model.named_parameters()}
+    assert named["roi_heads.mask_head.predictor.weight"] == (0.04, 1e-4)
+    assert named["roi_heads.box_predictor.1.cls_score.bias"] == (0.04, 1e-4)
+    assert named["roi_heads.box_predictor.0.cls_score.bias"] == (0.01, 1e-4)
+    assert named["backbone.bottom_up.stem.conv1.norm.weight"] == (0.01, 0.0)
+    # CLIP_TYPE norm: each tensor by itself.
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    bias = before["roi_heads.mask_head.predictor.bias"]
+    moved = float((bias - model.roi_heads.mask_head.predictor.bias.detach()).norm())
+    assert moved == pytest.approx(0.04 * (0.5 + 1e-4 * float(bias.norm())), rel=1e-3)
