@@ -86,22 +86,33 @@ def test_published_merges_are_reproduced(shared_data: Path, threshold: float) ->
 @pytest.fixture()
 def label_set(tmp_path: Path) -> Path:
     images = [{"id": key, "file_name": f"{key}.png", "height": HEIGHT, "width": WIDTH} for key in (1, 2)]
-    write_label_set(tmp_path / "labels.json", {"image_root": "images"}, images, [annotation(1, slice(0, 20))])
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.png").touch()
+    write_label_set(tmp_path / "labels.json", {"description": "by hand"}, images, [annotation(1, slice(0, 20))])
     return tmp_path / "labels.json"
 
 
 def test_merged_files_are_label_sets_that_say_how_they_were_made(label_set: Path, tmp_path: Path) -> None:
     (tmp_path / "predictions.json").write_text(json.dumps([annotation(2, slice(0, 9), 0.9)]))
     path = tmp_path / "next" / "labels.json"
-    for threshold in (0.7, 0.65):
-        path = merge_files(label_set, tmp_path / "predictions.json", path, score_threshold=threshold)
-        label_set = path
+    merge_files(label_set, tmp_path / "predictions.json", path, score_threshold=0.7)
+    merge_files(path, tmp_path / "predictions.json", path, score_threshold=0.65)
     dataset = read_label_set(path)
     assert len(dataset.images) == 2 and columns(dataset.annotations) == [(1, 0, 20), (2, 0, 9)]
-    assert dataset.info["image_root"] == "images"
+    assert dataset.info["description"] == "by hand" and dataset.info["image_root"] == str(tmp_path / "images")
     assert [record["score_threshold"] for record in dataset.info["rounds"]] == [0.7, 0.65]
     first = {"score_threshold": 0.7, "match_iou": 0.5, "kept_predictions": 1, "kept_previous": 1}
     assert dataset.info["rounds"][0] == first | {"mismatched_images": []}
+
+
+def test_images_that_lie_elsewhere_can_be_named(label_set: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").rename(tmp_path / "pictures")
+    (tmp_path / "predictions.json").write_text("[]")
+    with pytest.raises(UnsegError, match=r"images of .* were not found"):
+        merge_files(label_set, tmp_path / "predictions.json", tmp_path / "out.json", score_threshold=0.7)
+    named = f"{label_set}::{tmp_path / 'pictures'}"
+    path = merge_files(named, tmp_path / "predictions.json", tmp_path / "out.json", score_threshold=0.7)
+    assert read_label_set(path).info["image_root"] == str(tmp_path / "pictures")
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,13 @@ def _run(maker: ShardMaker, jobs: list[ShardJob], num_workers: int, total: int) 
     interval = 0.2 if sys.stderr.isatty() else 15.0
     masks = failures = 0
     with tqdm(
-        total=total, initial=total - missing, desc="masks", unit="image", smoothing=0.05, mininterval=interval
+        desc="masks",
+        total=total,
+        initial=total - missing,
+        unit=" images",
+        bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]",
+        smoothing=0.05,
+        mininterval=interval,
     ) as bar:
         for count, progress in enumerate(run_jobs(maker, jobs, num_workers)):
             if count == 0:

@@ -11,6 +11,7 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
+from unseg_d2.data.catalog import BUILTIN, SYNTHETIC, load_dataset
 from unseg_d2.data.coco import find_image_root, read_coco, resolve_image
 from unseg_d2.data.images import scan_folder
 from unseg_d2.errors import UnsegError
@@ -52,10 +53,11 @@ def list_inputs(images: str | Path, cfg: CfgNode) -> Inputs:
         UnsegError: there is no such folder, file or data set, or no image in it.
     """
     path, _, root = str(images).partition("::")
-    if Path(path).is_dir():
-        return _from_folder(Path(path))
-    if path.endswith(".json"):
-        return _from_coco(Path(path), root)
+    if path not in BUILTIN and path not in SYNTHETIC:
+        if Path(path).is_dir():
+            return _from_folder(Path(path))
+        if path.lower().endswith(".json"):
+            return _from_coco(Path(path), root)
     return _from_records(str(images), cfg)
 
 
@@ -82,8 +84,6 @@ def _from_coco(path: Path, root: str) -> Inputs:
 
 
 def _from_records(name: str, cfg: CfgNode) -> Inputs:
-    from unseg_d2.data.catalog import load_dataset
-
     records = load_dataset(name, cfg)
     paths = [os.path.abspath(record["file_name"]) for record in records]
     if not paths:

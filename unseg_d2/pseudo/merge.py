@@ -14,6 +14,7 @@ from typing import Any
 
 from pycocotools import mask as mask_utils
 
+from unseg_d2.data.coco import find_image_root
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.label_set import read_label_set, write_label_set
 
@@ -93,20 +94,21 @@ def merge_files(
     """Merge a label set with a file of detections into a new label set.
 
     Args:
-        previous: label set (COCO file or folder).
+        previous: label set: folder, ``labels.json`` or ``labels.json::image/root``.
         predictions: COCO results of the same images.
         output: COCO file to write.
         score_threshold: see `merge`.
         match_iou: see `merge`.
 
     Returns:
-        ``output``. Its ``info`` is that of the previous label set and, under ``rounds``, the settings and counts of
-        this merge and the ids of images whose detections had another size.
+        ``output``. Its ``info`` is that of the previous label set, the folder of the images and, under ``rounds``, the
+        settings and counts of this merge and the ids of images whose detections had another size.
 
     Raises:
-        UnsegError: a file is missing or damaged, or the detections are of other images.
+        UnsegError: a file is missing or damaged, the detections are of other images, or the images are not found.
     """
-    labels = read_label_set(previous)
+    path, _, root = str(previous).partition("::")
+    labels = read_label_set(path)
     results = _read_results(Path(predictions))
     known = {image["id"] for image in labels.images}
     unknown = next((item["image_id"] for item in results if item["image_id"] not in known), None)
@@ -126,8 +128,14 @@ def merge_files(
         "mismatched_images": merged.mismatched,
     }
     info = labels.info | {"rounds": [*labels.info.get("rounds", []), record]}
+    info["image_root"] = str(Path(root).resolve() if root else find_image_root(labels, _file(Path(path))))
     write_label_set(output, info, labels.images, merged.annotations)
     return Path(output)
+
+
+def _file(path: Path) -> Path:
+    """Return the annotation file that a label set's folder would have: its images are looked for from there."""
+    return path / "labels.json" if path.is_dir() else path
 
 
 def _uncovered(masks: list[Annotation], detections: list[Annotation], match_iou: float) -> list[Annotation]:

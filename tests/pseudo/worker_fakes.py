@@ -1,0 +1,45 @@
+"""Jobs for worker processes, in a module that they import quickly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from unseg_d2.errors import UnsegError
+
+
+def echo(worker: int) -> Callable[[int], Iterator[Any]]:
+    """Report each job and the environment it was done in."""
+
+    def do(job: int) -> Iterator[Any]:
+        yield job, os.getpid(), os.environ.get("OMP_NUM_THREADS")
+
+    return do
+
+
+def fail(worker: int) -> Callable[[str], Iterator[Any]]:
+    """Fail in the way that the job names."""
+
+    def do(job: str) -> Iterator[Any]:
+        yield "started"
+        if job == "problem":
+            raise UnsegError("The disk is full.")
+        if job == "crash":
+            raise KeyError("a mistake in the code")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return do
+
+
+def endless(worker: int) -> Callable[[int], Iterator[int]]:
+    """Report the process, again and again."""
+
+    def do(job: int) -> Iterator[int]:
+        while True:
+            yield os.getpid()
+            time.sleep(0.01)
+
+    return do
