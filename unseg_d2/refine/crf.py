@@ -59,7 +59,7 @@ def infer(
     model = densecrf.DenseCRF2D(width, height, 2)
     model.setUnaryEnergy(np.ascontiguousarray(unary, dtype=np.float32))
     model.addPairwiseGaussian(**gaussian)
-    model.addPairwiseBilateral(rgbim=np.ascontiguousarray(image), **bilateral)
+    model.addPairwiseBilateral(rgbim=np.array(image, order="C"), **bilateral)  # refuses read-only arrays
     return np.argmax(model.inference(iterations), axis=0).reshape(height, width).astype(bool)
 
 

@@ -62,7 +62,7 @@ def guided_filter(guide: np.ndarray, source: np.ndarray, *, radius: int, eps: fl
         return _box_sum(planes, radius) / area
 
     mean_guide = mean(guide)
-    covariance = np.stack([mean(guide * plane) - mean_guide * mean_plane for plane, mean_plane in zip(guide, mean_guide)])
+    covariance = np.stack([mean(guide * c) - mean_guide * mean_c for c, mean_c in zip(guide, mean_guide)])
     for c in range(len(guide)):
         covariance[c, c] += eps
     inverse = _invert(covariance)
