@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,16 @@ from fvcore.common.config import CfgNode
 from torch import nn
 
 from unseg_d2.data.catalog import load_dataset
-from unseg_d2.data.loader import build_test_loader
+from unseg_d2.data.loader import build_train_loader
+from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.builtin.distributed import launch, resolve_device
 from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator, to_prediction
-from unseg_d2.detectors.detectron2.inputs import to_input
+from unseg_d2.detectors.detectron2.inputs import TestInputs
 from unseg_d2.detectors.detectron2.trainer import train
 from unseg_d2.detectors.protocol import Prediction
+from unseg_d2.errors import UnsegError
 
 
 class Detectron2Engine:
@@ -38,7 +40,15 @@ class Detectron2Engine:
 
     def train(self, cfg: CfgNode, *, resume: bool) -> Path:
         """Train what ``cfg`` describes and return ``OUTPUT_DIR/model_final.pth``; see `Engine.train`."""
-        return train(cfg, resume=resume, evaluate=lambda model: evaluate_datasets(cfg, model))
+        if not cfg.DATASETS.TRAIN:
+            raise UnsegError("DATASETS.TRAIN is empty: name the data set to train on.")
+        records = [record for spec in cfg.DATASETS.TRAIN for record in load_dataset(spec, cfg)]
+
+        def make_loader(recipe: CfgNode, start_iter: int) -> Iterable[list[Sample]]:
+            rank, world_size = comm.get_rank(), comm.get_world_size()
+            return build_train_loader(records, recipe, start_iter=start_iter, rank=rank, world_size=world_size)
+
+        return train(cfg, make_loader, resume=resume, evaluate=lambda model: evaluate_datasets(cfg, model))
 
     def predict(self, cfg: CfgNode, records: Sequence[dict[str, Any]], *, weights: str) -> Iterator[Prediction]:
         """Yield the predictions of the records, in their order; see `Engine.predict`."""
@@ -50,26 +60,6 @@ class Detectron2Engine:
             with torch.inference_mode():
                 output = model(data)[0]
             yield to_prediction(record, output["instances"])
-
-
-class TestInputs:
-    """Images of a data set in batches of one, as ``inference_on_dataset`` wants them.
-
-    Args:
-        records: Detectron2's standard dataset dicts.
-        cfg: recipe; ``INPUT`` says how images are resized and in which order their channels are.
-    """
-
-    def __init__(self, records: Sequence[dict[str, Any]], cfg: CfgNode) -> None:
-        self.records = records
-        self.cfg = cfg
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
-        for sample in build_test_loader(self.records, self.cfg):
-            yield [to_input(sample, channel_order=self.cfg.INPUT.FORMAT, with_instances=False)]
 
 
 def evaluate_datasets(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from detectron2.structures import BitMasks, Boxes, Instances
+from fvcore.common.config import CfgNode
 
+from unseg_d2.data.loader import build_test_loader
 from unseg_d2.data.sample import Sample
 
 
@@ -44,15 +46,33 @@ class TrainingInputs:
 
     Args:
         batches: what ``build_train_loader`` returns.
-        channel_order: ``RGB`` or ``BGR``.
-        with_masks: the network predicts masks.
+        cfg: recipe; its ``INPUT.FORMAT`` is the channel order, ``MODEL.MASK_ON`` asks for masks.
     """
 
-    def __init__(self, batches: Iterable[Sequence[Sample]], *, channel_order: str, with_masks: bool) -> None:
+    def __init__(self, batches: Iterable[Sequence[Sample]], cfg: CfgNode) -> None:
         self.batches = batches
-        self.channel_order = channel_order
-        self.with_masks = with_masks
+        self.options = {"channel_order": cfg.INPUT.FORMAT, "with_masks": cfg.MODEL.MASK_ON}
 
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
         for batch in self.batches:
-            yield [to_input(s, channel_order=self.channel_order, with_masks=self.with_masks) for s in batch]
+            yield [to_input(sample, **self.options) for sample in batch]
+
+
+class TestInputs:
+    """Images of a data set in batches of one, as ``inference_on_dataset`` wants them.
+
+    Args:
+        records: Detectron2's standard dataset dicts.
+        cfg: recipe; ``INPUT`` says how images are resized and in which order their channels are.
+    """
+
+    def __init__(self, records: Sequence[dict[str, Any]], cfg: CfgNode) -> None:
+        self.records = records
+        self.cfg = cfg
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        for sample in build_test_loader(self.records, self.cfg):
+            yield [to_input(sample, channel_order=self.cfg.INPUT.FORMAT, with_instances=False)]

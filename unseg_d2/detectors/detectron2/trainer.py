@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,16 @@ from detectron2.utils import comm
 from fvcore.common.config import CfgNode
 from torch import nn
 
-from unseg_d2.data.catalog import load_dataset
-from unseg_d2.data.loader import build_train_loader
+from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.builtin.distributed import resolve_device
 from unseg_d2.detectors.detectron2.checkpointer import SafeCheckpointer
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.inputs import TrainingInputs
 from unseg_d2.detectors.detectron2.step import NoTracebackOfUserErrors, TrainingStep
 
+# (recipe, first iteration) -> endless batches of this process
+LoaderFactory = Callable[[CfgNode, int], Iterable[Sequence[Sample]]]
+Figures = dict[str, Any]
 PRINT_PERIOD = 20  # iterations between lines on the console and points in TensorBoard
 FINAL = "model_final.pth"
 
@@ -37,16 +39,22 @@ logger = logging.getLogger(__name__)
 _NO_TRACEBACK = NoTracebackOfUserErrors()
 
 
-def train(cfg: CfgNode, *, resume: bool, evaluate: Callable[[nn.Module], dict[str, Any]] | None = None) -> Path:
-    """Train in this process, which may be one of several.
+def train(
+    cfg: CfgNode, make_loader: LoaderFactory, *, resume: bool, evaluate: Callable[[nn.Module], Figures] | None = None
+) -> Path:
+    """Train from ``MODEL.WEIGHTS``, or go on from the last checkpoint, in this process of perhaps several.
 
     Args:
         cfg: frozen recipe, already rescaled to the number of processes.
+        make_loader: gives the batches of this process from an iteration on.
         resume: go on from the last checkpoint in ``OUTPUT_DIR``, if there is one.
         evaluate: called every ``TEST.EVAL_PERIOD`` iterations in all processes; the main one returns figures.
 
     Returns:
         ``OUTPUT_DIR/model_final.pth``.
+
+    Raises:
+        UnsegError: a loss is not finite, a checkpoint does not fit, or the disk is full.
     """
     device = resolve_device(cfg.MODEL.DEVICE)
     cfg = _with_seed(cfg)
@@ -64,9 +72,9 @@ def train(cfg: CfgNode, *, resume: bool, evaluate: Callable[[nn.Module], dict[st
         return _finish(cfg, checkpointer, start)
     device_ids = [device.index] if device.type == "cuda" else None
     parallel = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
-    arguments = (TrainingStep(parallel, cfg.SEED), training_inputs(cfg, start_iter=start), optimizer)
+    arguments = (TrainingStep(parallel, cfg.SEED), TrainingInputs(make_loader(cfg, start), cfg), optimizer)
     trainer = AMPTrainer(*arguments, grad_scaler=scaler) if scaler else SimpleTrainer(*arguments)
-    trainer.register_hooks(build_hooks(cfg, model, checkpointer, scheduler, evaluate))
+    trainer.register_hooks(build_hooks(cfg, model, make_loader, checkpointer, scheduler, evaluate))
     trainer.train(start, cfg.SOLVER.MAX_ITER)
     return Path(cfg.OUTPUT_DIR) / FINAL
 
@@ -103,20 +111,13 @@ def build_optimizer(cfg: Detectron2CfgNode, model: nn.Module) -> torch.optim.Opt
     return maybe_add_gradient_clipping(cfg, optimizer)
 
 
-def training_inputs(cfg: CfgNode, *, start_iter: int = 0) -> TrainingInputs:
-    """Return this process's share of the training batches, from an iteration on."""
-    records = [record for name in cfg.DATASETS.TRAIN for record in load_dataset(name, cfg)]
-    rank, world_size = comm.get_rank(), comm.get_world_size()
-    batches = build_train_loader(records, cfg, start_iter=start_iter, rank=rank, world_size=world_size)
-    return TrainingInputs(batches, channel_order=cfg.INPUT.FORMAT, with_masks=cfg.MODEL.MASK_ON)
-
-
 def build_hooks(
     cfg: CfgNode,
     model: nn.Module,
+    make_loader: LoaderFactory,
     checkpointer: SafeCheckpointer,
     scheduler: Any,
-    evaluate: Callable[[nn.Module], dict[str, Any]] | None = None,
+    evaluate: Callable[[nn.Module], Figures] | None = None,
 ) -> list[HookBase]:
     """Return the hooks of a training, in the order in which Detectron2's ``DefaultTrainer`` runs them."""
     result: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler(scheduler=scheduler)]
@@ -124,8 +125,10 @@ def build_hooks(
         plain = cfg.clone()
         plain.defrost()
         plain.DATALOADER.COPY_PASTE, plain.DATALOADER.NUM_WORKERS = False, 0
+        plain.freeze()
         # At the end only: statistics that depend on when the training was interrupted could not be resumed.
-        result.append(hooks.PreciseBN(0, model, training_inputs(plain), cfg.TEST.PRECISE_BN.NUM_ITER))
+        inputs = TrainingInputs(make_loader(plain, 0), plain)
+        result.append(hooks.PreciseBN(0, model, inputs, cfg.TEST.PRECISE_BN.NUM_ITER))
     if comm.is_main_process():
         result.append(hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD))
     if evaluate and cfg.TEST.EVAL_PERIOD:
