@@ -1,0 +1,94 @@
+"""The quickstart in little, as a user runs it: from nothing to a table, killed on the way and not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def command(folder: Path, *opts: str) -> list[str]:
+    """The quickstart's command line with the little recipe, in ``folder``."""
+    return [
+        sys.executable, str(REPOSITORY / "tools" / "self_train.py"),
+        "--config-file", str(REPOSITORY / "configs" / "quickstart_instant.yaml"),
+        "--images", "synthetic_train", "--gt", "synthetic_val", "--rounds", "1", "--num-workers", "2",
+        "--output", str(folder / "run"), "ENGINE", "builtin", "SYNTHETIC.ROOT", str(folder / "scenes"), *opts,
+    ]  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    """The environment of the tests, with the package to be found."""
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+
+
+@pytest.mark.slow
+def test_the_detector_beats_its_masks(tmp_path: Path) -> None:
+    """The reason why the method exists, and the figures that this recipe gives."""
+    done = subprocess.run(command(tmp_path), capture_output=True, text=True, env=environment(), timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert "pseudo-masks" in done.stdout and "round 1" in done.stdout
+    assert (tmp_path / "run" / "gallery.html").is_file()
+    figures = {
+        name: json.loads((tmp_path / "run" / path).read_text())
+        for name, path in {
+            "masks": "round0/figures_masks.json", "round 0": "round0/figures.json", "round 1": "round1/figures.json"
+        }.items()
+    }  # fmt: skip
+    best = max(figures["round 0"]["segm"]["AP50"], figures["round 1"]["segm"]["AP50"])
+    assert best > figures["masks"]["segm"]["AP50"]
+    assert figures["round 1"]["bbox"]["AR100"] > figures["masks"]["bbox"]["AR100"]
+
+
+SHORT = """
+    SYNTHETIC.NUM_TRAIN 8  SYNTHETIC.NUM_VAL 2  SYNTHETIC.SIZE (96,128)  FEATURES.IMAGE_SIZE 240
+    INPUT.MIN_SIZE_TRAIN (64,)  INPUT.MIN_SIZE_TEST 64  SOLVER.IMS_PER_BATCH 2
+    SOLVER.MAX_ITER 12  SOLVER.STEPS (9,)  SOLVER.CHECKPOINT_PERIOD 4  ROUNDS.SCORE_THRESHOLDS (0.05,)
+""".split()
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_the_same(tmp_path: Path) -> None:
+    """Killed while cutting masks, in the first training and in the second: the same weights and figures."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(whole, *SHORT), check=True, capture_output=True, env=environment(), timeout=600)
+    for landmark in ("round0/masks", "round0/model_0000003.pth", "round1/model_0000007.pth"):
+        kill_when(killed / "run" / landmark, command(killed, *SHORT))
+    subprocess.run(command(killed, *SHORT), check=True, capture_output=True, env=environment(), timeout=600)
+
+    for index in range(2):
+        models = [
+            torch.load(run / "run" / f"round{index}" / "model_final.pth", weights_only=True)["model"]
+            for run in (whole, killed)
+        ]
+        assert models[0].keys() == models[1].keys()
+        assert all(torch.equal(models[0][key], models[1][key]) for key in models[0])
+    for name in ("round1/labels.json", "round1/figures.json"):
+        assert without_folder(whole, name) == without_folder(killed, name)
+
+
+def without_folder(folder: Path, name: str) -> str:
+    """A file of the run in which the run's own folder, the only difference, has no name."""
+    return (folder / "run" / name).read_text().replace(str(folder), "")
+
+
+def kill_when(landmark: Path, arguments: list[str]) -> None:
+    """Start a command and kill it, with all its workers, as soon as a file is there."""
+    process = subprocess.Popen(
+        arguments, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not landmark.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert process.poll() is None, f"the run ended before {landmark} appeared"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
