@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -27,6 +28,7 @@ def run(main: Callable[[], Any]) -> NoReturn:
         main: the command; it reads ``sys.argv``.
     """
     _log_to_stderr()
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated")  # raised by libraries, at import
     status = 0
     try:
         main()

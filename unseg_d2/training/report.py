@@ -14,7 +14,7 @@ from unseg_d2.viz.labels import LabelView
 from unseg_d2.viz.plots import plot_rounds
 
 GALLERY_LIMIT = 500  # images, evenly spaced over the set
-MIN_SCORE = 0.05  # detections below are not worth their bytes in the page
+MIN_SCORE = 0.3  # detections below would hide the others
 
 
 def write_run_gallery(
