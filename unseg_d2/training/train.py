@@ -29,6 +29,8 @@ def train(engine: Engine, cfg: CfgNode, *, num_processes: int = 1, resume: bool 
     cfg, arithmetic = scale_to_world_size(cfg, num_processes)
     for line in arithmetic:
         logger.info(line)
+    if not cfg.MODEL.WEIGHTS:
+        logger.info("MODEL.WEIGHTS is empty: the network starts from random weights.")
     output = Path(cfg.OUTPUT_DIR)
     with atomic_write(output / "config.yaml") as file:
         file.write(cfg.dump().encode())
