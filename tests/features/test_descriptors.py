@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unseg_d2.features.descriptors import Descriptors, patch_descriptors
+from unseg_d2.features.descriptors import Descriptors, DescriptorSettings, patch_descriptors, soft_palette, whiten
 
 
 def cosine(tokens: np.ndarray) -> np.ndarray:
@@ -26,24 +26,61 @@ def test_one_colour_is_finite(value):
     assert np.isfinite(tokens).all()
 
 
-def test_alike_patches_are_close_and_unlike_ones_are_not():
-    """Left red, right blue: within a half the cosine passes MaskCut's threshold, across it does not."""
-    image = np.zeros((128, 128, 3), np.uint8)
-    image[:, :64] = (200, 40, 40)
-    image[:, 64:] = (40, 40, 200)
-    similarity = cosine(patch_descriptors(image)).reshape(16, 16, 16, 16)
-    assert similarity[8, 2, 3, 3] > 0.15  # (row, column) against (row, column)
-    assert similarity[8, 13, 3, 12] > 0.15
-    assert similarity[8, 2, 8, 13] < 0.15
+def scene(background: np.ndarray, *objects: tuple[int, tuple[int, int, int]]) -> np.ndarray:
+    """Squares of 32 px on a background of 128 px; each object is (column in px, colour)."""
+    image = np.broadcast_to(background, (128, 128, 3)).astype(np.uint8)
+    for column, colour in objects:
+        image[48:80, column : column + 32] = colour
+    return image
 
 
-def test_texture_alone_separates():
-    """Grey with fine stripes against plain grey of the same mean."""
+def test_objects_differ_from_the_floor_and_from_each_other():
+    """A red and a blue square on grey: alike within, below MaskCut's threshold across."""
+    image = scene(np.array([128, 128, 128]), (16, (200, 40, 40)), (80, (40, 40, 200)))
+    similarity = cosine(patch_descriptors(image)).reshape(16, 16, 16, 16)  # (row, column) against (row, column)
+    red, blue, floor = (7, 3), (7, 11), (2, 2)
+    assert similarity[red][8, 4] > 0.9
+    assert similarity[floor][14, 13] > 0.9
+    assert max(similarity[red][blue], similarity[red][floor], similarity[blue][floor]) < 0.15
+
+
+def test_a_floor_of_two_colours_is_one():
+    """Light and dark tiles of a whole patch each are alike, a colour that is not in the floor is not."""
+    tile = (np.add.outer(np.arange(128) // 8, np.arange(128) // 8) % 2)[..., None] * 60 + 98
+    similarity = cosine(patch_descriptors(scene(tile, (48, (200, 40, 40))))).reshape(16, 16, 16, 16)
+    light, dark, solid = (1, 4), (1, 5), (7, 7)
+    assert similarity[light][dark] > 0.15
+    assert max(similarity[solid][light], similarity[solid][dark]) < 0.15
+
+
+def test_noise_on_one_colour_is_one_cluster():
+    image = np.random.default_rng(0).normal(128, 2, (128, 128, 3)).astype(np.uint8)
+    assert cosine(patch_descriptors(image)).min() > 0.15
+
+
+def test_whitened_reference_has_unit_covariance():
+    group = np.random.default_rng(0).normal(size=(3, 60, 60)) * np.array([5.0, 1.0, 0.2])[:, None, None]
+    patches = whiten(group, DescriptorSettings(reference="image", ridge=0)).reshape(3, -1)
+    np.testing.assert_allclose(np.cov(patches, bias=True), np.diag(1 / (1 + 1e-4 / np.array([25, 1, 0.04]))), atol=0.02)
+
+
+def test_palette_cosines_approximate_a_gaussian_kernel():
+    """Every patch is in the palette: cosines fall with distance, as exp(-d^2 / 4) of a dense palette does."""
+    line = np.linspace(0, 12, 64)[None, None]
+    similarity = cosine(soft_palette(line, 64))
+    distance = np.abs(np.subtract.outer(line[0, 0], line[0, 0]))
+    inner = slice(16, 48)  # away from the ends of the line, where the palette ends too
+    np.testing.assert_allclose(similarity[inner, inner], np.exp(-(distance[inner, inner] ** 2) / 4), atol=1e-3)
+
+
+@pytest.mark.parametrize("extra", [{"texture": 1.0}, {"orientation": 1.0}])
+def test_texture_alone_separates(extra):
+    """A square of fine stripes on plain grey of the same mean: the colour alone does not tell them apart."""
     image = np.full((128, 128, 3), 128, np.uint8)
-    image[:, 64::4], image[:, 66::4] = 178, 78
-    similarity = cosine(patch_descriptors(image)).reshape(16, 16, 16, 16)
-    assert similarity[8, 2, 3, 3] > 0.15
-    assert similarity[8, 2, 8, 13] < 0.15
+    image[48:80, 48:80:4], image[48:80, 50:80:4] = 178, 78
+    for settings, differs in ((DescriptorSettings(), False), (DescriptorSettings(**extra), True)):
+        similarity = cosine(patch_descriptors(image, 8, settings)).reshape(16, 16, 16, 16)
+        assert (similarity[7, 7, 1, 1] < 0.15) == differs
 
 
 def test_batch_equals_single_and_repeats():

@@ -13,7 +13,7 @@ from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.structures import PatchFeatures
 
 FEATURE_BACKENDS = Registry("FEATURE_BACKENDS")
-"""Name to a function ``(cfg) -> FeatureBackend``; the name is the value of ``FEATURES.NAME``."""
+"""Classes with ``from_config(cfg) -> FeatureBackend``; ``FEATURES.NAME`` is the class name, in any case."""
 
 
 @runtime_checkable
@@ -48,8 +48,9 @@ def build_features(cfg: CfgNode) -> FeatureBackend:
     Raises:
         UnsegError: if ``FEATURES.NAME`` is not registered, or the backend cannot be made (e.g. missing weights).
     """
-    name = cfg.FEATURES.NAME
-    known = sorted(key for key, _ in FEATURE_BACKENDS)
-    if name not in known:
-        raise UnsegError(f"FEATURES.NAME is '{name}', but must be one of {', '.join(known)}.{nearest(name, known)}")
-    return FEATURE_BACKENDS.get(name)(cfg)
+    wanted = cfg.FEATURES.NAME
+    backends = {name.lower(): backend for name, backend in FEATURE_BACKENDS}
+    if wanted.lower() not in backends:
+        known = ", ".join(sorted(backends))
+        raise UnsegError(f"FEATURES.NAME is '{wanted}', but must be one of {known}.{nearest(wanted, backends)}")
+    return backends[wanted.lower()].from_config(cfg)

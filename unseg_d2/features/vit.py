@@ -81,6 +81,7 @@ def cls_attention(query: Tensor, key: Tensor, num_heads: int) -> Tensor:
     return (query @ key * head**-0.5).softmax(dim=-1).mean(dim=1).squeeze(1)
 
 
+@FEATURE_BACKENDS.register()
 class ViT:
     """Feature backend around one of timm's vision transformers.
 
@@ -120,6 +121,19 @@ class ViT:
         self.model = model.to(self.device, self.dtype).eval()
         self.patch_size = int(model.patch_embed.patch_size[0])
         self._resized: dict[tuple[int, int], Tensor] = {}  # position embeddings per grid
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> ViT:
+        """Return the backend of ``cfg.FEATURES``, with weights from ``FEATURES.WEIGHTS`` or the hub."""
+        options = cfg.FEATURES.VIT
+        return cls(
+            load_vit(options.ARCH, cfg.FEATURES.WEIGHTS),
+            name=f"vit/{options.ARCH}",
+            facet=options.FACET,
+            pos_embed=options.POS_EMBED,
+            device=cfg.FEATURES.DEVICE,
+            precision=cfg.FEATURES.PRECISION,
+        )
 
     @torch.no_grad()
     def __call__(self, images: Sequence[np.ndarray]) -> list[PatchFeatures]:
@@ -208,17 +222,3 @@ def _device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UnsegError(f"FEATURES.DEVICE is '{name}', but {torch.cuda.device_count()} CUDA devices are visible.")
     return device
-
-
-@FEATURE_BACKENDS.register()
-def vit(cfg: CfgNode) -> ViT:
-    """Make :class:`ViT` from ``cfg.FEATURES``."""
-    options = cfg.FEATURES.VIT
-    return ViT(
-        load_vit(options.ARCH, cfg.FEATURES.WEIGHTS),
-        name=f"vit/{options.ARCH}",
-        facet=options.FACET,
-        pos_embed=options.POS_EMBED,
-        device=cfg.FEATURES.DEVICE,
-        precision=cfg.FEATURES.PRECISION,
-    )
