@@ -36,3 +36,10 @@ def test_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(UnsegError, match="The disk is full"):
         write_json(tmp_path / "file", 1)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(UnsegError, match="cannot be written"):
+        write_json(tmp_path / "file" / "labels.json", 1)
+    assert (tmp_path / "file").read_text() == "old"

@@ -6,11 +6,16 @@ import errno
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from unseg_d2.errors import UnsegError
+
+_WRONG_PLACE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+}
 
 
 @contextmanager
@@ -37,7 +42,8 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise explained(error, path) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_json(path: str | Path, value: Any, *, indent: int | None = None) -> None:
@@ -56,6 +62,6 @@ def explained(error: OSError, path: Path) -> OSError | UnsegError:
     """Turn the failures of writing that a user can put right into a sentence; others are returned as they are."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UnsegError(f"The disk is full: {path} was not written. Free some space and run the same command again.")
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+    if error.errno in _WRONG_PLACE:
         return UnsegError(f"{path} cannot be written: {os.strerror(error.errno)}. Choose another --output.")
     return error

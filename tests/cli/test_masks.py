@@ -95,8 +95,8 @@ def test_shares_and_export(images: Path, label_set: Path, tmp_path: Path, capsys
     output = tmp_path / "shares"
     command = ["--images", str(images), "--output", str(output), "--num-workers", "0", "--num-shards", "2"]
     generate_masks.main([*command, "--shard-index", "1", *SETTINGS])
-    assert "2 of 4 shards are still to be made" in capsys.readouterr().out
-    with pytest.raises(UnsegError, match="2 of 4 shards are missing"):
+    assert "2 of 4 images are still to be done" in capsys.readouterr().out
+    with pytest.raises(UnsegError, match="2 of 4 images are still to be done"):
         export_masks.main([str(output)])
     export_masks.main([str(output), "--partial", "--output", str(tmp_path / "part.json")])
     assert len(json.loads((tmp_path / "part.json").read_text())["images"]) == 1

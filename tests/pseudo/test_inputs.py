@@ -52,7 +52,8 @@ def test_says_what_is_wrong(images: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for spec, message in [
         (tmp_path / "empty", "There is no image in .*: it is empty"),
-        (tmp_path / "missing", "is no built-in data set, COCO json or folder"),
+        (tmp_path / "missing", "There is no folder"),
+        ("synthetic_vall", "Did you mean 'synthetic_val'"),
         (tmp_path / "missing.json", "There is no file"),
         (write(tmp_path / "none.json"), "lists no images"),
         (write(tmp_path / "lost.json", "lost.png"), "images of .* were not found"),

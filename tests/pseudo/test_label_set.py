@@ -56,7 +56,7 @@ def test_unfinished_label_sets(tmp_path: Path) -> None:
     folder = make(tmp_path / "set", 1)
     assert [image["id"] for image in read_label_set(folder).images] == [3]
     for arguments in ({}, {"partial": True}, {"output": tmp_path / "part.json"}):
-        with pytest.raises(UnsegError, match="not finished: 1 of 2 shards are missing"):
+        with pytest.raises(UnsegError, match="not finished: 2 of 4 images are still to be done"):
             export(folder, **arguments)
     assert len(read_label_set(export(folder, tmp_path / "part.json", partial=True)).annotations) == 1
     assert not (folder / "labels.json").exists()

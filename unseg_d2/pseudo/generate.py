@@ -89,7 +89,7 @@ def _run(maker: ShardMaker, jobs: list[ShardJob], num_workers: int, total: int) 
     interval = 0.2 if sys.stderr.isatty() else 15.0
     masks = failures = 0
     with tqdm(
-        desc="masks",
+        desc=f"starting {min(num_workers, len(jobs))} workers" if num_workers else "masks",
         total=total,
         initial=total - missing,
         unit=" images",
@@ -100,6 +100,7 @@ def _run(maker: ShardMaker, jobs: list[ShardJob], num_workers: int, total: int) 
         for count, progress in enumerate(run_jobs(maker, jobs, num_workers)):
             if count == 0:
                 bar.unpause()  # the start of the workers does not count in the speed
+                bar.set_description("masks", refresh=False)
             masks += progress.masks
             failures += progress.failures
             bar.set_postfix(found=masks, failed=failures, refresh=False)

@@ -58,6 +58,8 @@ def list_inputs(images: str | Path, cfg: CfgNode) -> Inputs:
             return _from_folder(Path(path))
         if path.lower().endswith(".json"):
             return _from_coco(Path(path), root)
+        if os.sep in path:
+            raise UnsegError(f"There is no folder {path}.")
     return _from_records(str(images), cfg)
 
 

@@ -56,11 +56,11 @@ def export(folder: str | Path, output: str | Path | None = None, *, partial: boo
     """
     shards = ShardFolder(folder)
     shards.load()
-    unfinished = len(shards.unfinished())
-    if unfinished and not (partial and output):
+    missing = shards.num_missing()
+    if missing and not (partial and output):
         raise UnsegError(
-            f"{folder} is not finished: {unfinished} of {shards.num_shards} shards are missing. Run the command that "
-            "made it again, or export what is there with --partial and --output."
+            f"{folder} is not finished: {missing} of {shards.manifest['num_images']} images are still to be done. Run "
+            "the command that made it again, or export what is there with --partial and --output."
         )
     failures = shards.folder / "failures.jsonl"
     failed = _write_failures(shards, failures)
@@ -98,7 +98,7 @@ def summarise(folder: str | Path, labels: str | Path | None = None) -> str:
     if skipped and (shards.folder / "failures.jsonl").is_file():
         text.append(f"{skipped} {'file' if skipped == 1 else 'files'} not usable: {shards.folder / 'failures.jsonl'}")
     if shards.unfinished():
-        text.append(f"{len(shards.unfinished())} of {shards.num_shards} shards are still to be made.")
+        text.append(f"{shards.num_missing()} of {shards.manifest['num_images']} images are still to be done.")
     return "\n".join(text)
 
 

@@ -86,6 +86,10 @@ class ShardFolder:
         """Shards that are still to be made."""
         return [shard for shard in range(self.num_shards) if not self.is_finished(shard)]
 
+    def num_missing(self) -> int:
+        """Number of images in them."""
+        return sum(len(self.positions(shard)) for shard in self.unfinished())
+
     def lines(self) -> Iterator[dict[str, Any]]:
         """Yield the lines of all finished shards, in the order of the images."""
         for shard in range(self.num_shards):
@@ -94,10 +98,11 @@ class ShardFolder:
                     yield from map(json.loads, file)
 
     def _compare(self, stored: dict[str, Any]) -> None:
-        different = [
-            f"{key} was {old!r}, now {new!r}" for key, old, new in _differences(stored, self.manifest) if old != new
-        ]
+        different = [difference for difference in _differences(stored, self.manifest) if difference[1] != difference[2]]
+        # Other settings usually make another checksum too, which tells nobody anything.
+        causes = [difference for difference in different if difference[0].startswith("settings.")] or different
         if different:
+            different = [f"{key} was {old!r}, now {new!r}" for key, old, new in causes]
             more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
             raise UnsegError(
                 f"{self.folder} holds a label set made otherwise: {'; '.join(different[:3])}{more}. "
