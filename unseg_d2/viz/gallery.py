@@ -6,7 +6,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from unseg_d2.viz.entries import Entry, broken_entry, make_entry
 from unseg_d2.viz.labels import LabelView, annotations_by_name, evenly_spaced, read_labelled_image
 from unseg_d2.viz.page import environment, script_hash, script_json, source, write_text
 from unseg_d2.viz.palette import NUM_COLOURS, hex_colour
+from unseg_d2.viz.plots import plot_rounds
 from unseg_d2.viz.thumbnails import UNITS
 
 CHUNK_SIZE = 48
@@ -50,6 +51,7 @@ def write_gallery(
     image_root: str | Path,
     *,
     compare: LabelView | None = None,
+    figures: Sequence[Mapping[str, Any]] = (),
     one_file: bool = True,
     limit: int = 0,
     side: int = 256,
@@ -63,6 +65,7 @@ def write_gallery(
         labels: the label set.
         image_root: folder that its file names are relative to.
         compare: a second label set, such as ground truth, shown beside it; matched by file name.
+        figures: of the rounds that led here, plotted at the top; see `unseg_d2.viz.plots.plot_rounds`.
         one_file: put everything into the page; otherwise pictures go to ``<page stem>_chunks`` beside it.
         limit: most images to show, evenly spaced over the set; 0 shows all.
         side: longest side of a thumbnail in pixels.
@@ -84,6 +87,7 @@ def write_gallery(
         "labels": labels,
         "compare": compare,
         "facts": _facts(labels.dataset, len(shown)),
+        "plot": Markup(plot_rounds(figures)) if figures else "",
         "settings": list(flatten(labels.dataset.info)),
         "style": source("gallery.css"),
         "scripts": [source("gallery_model.js"), source("gallery.js")],

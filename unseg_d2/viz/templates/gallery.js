@@ -297,5 +297,5 @@ if (hasScores) {
 $("controls").reset();
 cameFrom = location.href.split("#")[0];
 refresh();
-const asked = decodeURIComponent(location.hash.slice(1));
-if (asked) openViewer(images.findIndex((image) => image.name === asked));
+const asked = location.hash.slice(1);
+if (asked) openViewer(images.findIndex((image) => encodeURIComponent(image.name) === asked));
