@@ -18,7 +18,11 @@ MIN_SCORE = 0.3  # detections below would hide the others
 
 
 def write_run_gallery(
-    page: Path, records: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]], title: str
+    page: Path,
+    records: Sequence[dict[str, Any]],
+    results: Sequence[dict[str, Any]],
+    title: str,
+    rows: Sequence[tuple[str, dict[str, dict[str, float]]]] = (),
 ) -> Path:
     """Write the masks of a run as a page that opens from disk, beside the ground truth where the records have it.
 
@@ -27,6 +31,7 @@ def write_run_gallery(
         records: the images, as Detectron2's standard dataset dicts.
         results: masks on them, with ``image_id``, ``bbox``, ``segmentation`` and ``score``.
         title: of the masks.
+        rows: name and figures in percent of each stage, plotted on the page.
 
     Returns:
         ``page``.
@@ -44,7 +49,8 @@ def write_run_gallery(
     shown = [result for result in results if result.get("score", 1.0) >= MIN_SCORE]
     truth = [{**item, "image_id": record["image_id"]} for record in records for item in record["annotations"]]
     compare = LabelView("ground truth", _dataset(images, truth)) if truth else None
-    write_gallery(page, LabelView(title, _dataset(images, shown)), root, compare=compare, limit=GALLERY_LIMIT)
+    view = LabelView(title, _dataset(images, shown))
+    write_gallery(page, view, root, compare=compare, figures=_figures(rows), limit=GALLERY_LIMIT)
     return page
 
 
@@ -59,8 +65,12 @@ def write_plot(path: Path, rows: Sequence[tuple[str, dict[str, dict[str, float]]
         ``path``.
     """
     with atomic_write(path) as file:
-        file.write(plot_rounds([{"name": name, **figures} for name, figures in rows]).encode())
+        file.write(plot_rounds(_figures(rows)).encode())
     return path
+
+
+def _figures(rows: Sequence[tuple[str, dict[str, dict[str, float]]]]) -> list[dict[str, Any]]:
+    return [{"name": name, **figures} for name, figures in rows]
 
 
 def _dataset(images: list[dict[str, Any]], annotations: Sequence[dict[str, Any]]) -> CocoDataset:

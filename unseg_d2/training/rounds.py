@@ -107,7 +107,7 @@ def self_train(plan: Plan) -> Result:
     run = _Run(plan)
     rows = run.all_rounds()
     plot = write_plot(plan.output / "figures.svg", rows) if rows else None
-    return Result(rows, run.train(plan.rounds), run.gallery(), plot)
+    return Result(rows, run.train(plan.rounds), run.gallery(rows), plot)
 
 
 class _Run:
@@ -217,7 +217,7 @@ class _Run:
 
         return json.loads(self._step(round_index, "evaluate", measure).read_text())
 
-    def gallery(self) -> Path:
+    def gallery(self, rows: list[tuple[str, Figures]]) -> Path:
         """Write the page of what the run ends with."""
         last = self.plan.rounds
         if self.plan.ground_truth:
@@ -228,7 +228,7 @@ class _Run:
             labelled = load_dataset(str(self.labels(last)), self.first)
             results = [{**item, "image_id": image["image_id"]} for image in labelled for item in image["annotations"]]
             records, title = [{**image, "annotations": []} for image in labelled], f"label set of round {last}"
-        return write_run_gallery(self.plan.output / "gallery.html", records, results, title)
+        return write_run_gallery(self.plan.output / "gallery.html", records, results, title, rows)
 
     def _generate(self, images: str, folder: Path) -> Path:
         """Return the generator's label set of some images."""
