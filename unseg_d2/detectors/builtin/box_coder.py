@@ -45,14 +45,14 @@ class BoxCoder:
         """
         deltas, boxes = deltas.float(), boxes.float()
         centre, size = _centre_and_size(boxes)
-        scaled = deltas.view(len(boxes), -1, 4) / deltas.new_tensor(self.weights)
+        scaled = deltas.unflatten(1, (-1, 4)) / deltas.new_tensor(self.weights)
         new_centre = scaled[..., :2] * size[:, None] + centre[:, None]
         half = 0.5 * torch.exp(scaled[..., 2:].clamp(max=SCALE_CLAMP)) * size[:, None]
         return torch.cat([new_centre - half, new_centre + half], dim=-1).reshape(deltas.shape)
 
 
 def clip_boxes(boxes: Tensor, limits: Tensor) -> Tensor:
-    """Return boxes ``(R, 4)`` clipped to their images; ``limits`` is ``(4,)`` or ``(R, 4)``: width, height, twice."""
+    """Return boxes ``(..., 4)`` clipped to their images; ``limits`` is ``(4,)`` or per box: width, height, twice."""
     return torch.minimum(boxes.clamp(min=0), limits)
 
 

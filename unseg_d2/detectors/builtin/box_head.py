@@ -79,7 +79,7 @@ def box_regression_loss(
         beta: where the smooth L1 loss turns from quadratic to linear; 0 is the L1 loss.
     """
     foreground = (labels < num_classes).nonzero()[:, 0]
-    deltas = deltas.view(len(labels), -1, 4)
+    deltas = deltas.unflatten(1, (-1, 4))
     chosen = labels[foreground] if deltas.shape[1] > 1 else torch.zeros_like(foreground)
     wanted = coder.encode(boxes[foreground], gt_boxes[foreground])
     loss = F.smooth_l1_loss(deltas[foreground, chosen].float(), wanted, beta=beta, reduction="sum")
@@ -104,9 +104,8 @@ def select_detections(
     """
     height, width = size
     finite = torch.isfinite(boxes).all(dim=1) & torch.isfinite(scores).all(dim=1)
-    boxes, scores = boxes[finite], scores[finite, :-1]
-    boxes = clip_boxes(boxes.reshape(-1, 4), boxes.new_tensor([width, height, width, height]))
-    boxes = boxes.view(len(scores), -1, 4)
+    boxes, scores = boxes[finite].unflatten(1, (-1, 4)), scores[finite, :-1]
+    boxes = clip_boxes(boxes, boxes.new_tensor([width, height, width, height]))
     roi, label = (scores > score_thresh).nonzero(as_tuple=True)
     boxes = boxes[roi, label if boxes.shape[1] > 1 else 0]
     scores = scores[roi, label]

@@ -240,7 +240,7 @@ class RoIHeads(nn.Module):
 
     def _own_class(self, boxes: Tensor, labels: Tensor) -> Tensor:
         """Of class-specific boxes ``(R, 4K)`` the one of the RoI's class; background takes the last class's."""
-        boxes = boxes.view(len(labels), -1, 4)
+        boxes = boxes.unflatten(1, (-1, 4))
         chosen = labels.clamp(max=boxes.shape[1] - 1)
         return boxes[torch.arange(len(labels), device=labels.device), chosen]
 

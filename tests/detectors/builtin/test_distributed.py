@@ -1,0 +1,83 @@
+"""Two real processes on the CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from unseg_d2.detectors.builtin.distributed import (
+    all_reduce_sum,
+    launch,
+    rank_and_world_size,
+    resolve_device,
+    seed_iteration,
+)
+from unseg_d2.errors import UnsegError
+
+
+def note_rank(folder: Path) -> None:
+    rank, world_size = rank_and_world_size()
+    total = all_reduce_sum(torch.tensor([1.0 + rank]))
+    (folder / f"{rank}.json").write_text(json.dumps([rank, world_size, total.item()]))
+
+
+def fail_on_second() -> None:
+    if rank_and_world_size()[0] == 1:
+        raise UnsegError("The second process has a problem.")
+    dist.barrier()  # waits for a process that never comes
+
+
+def test_two_processes_are_connected(tmp_path: Path) -> None:
+    launch(note_rank, 2, (tmp_path,), device="cpu")
+    assert json.loads((tmp_path / "0.json").read_text()) == [0, 2, 3.0]
+    assert json.loads((tmp_path / "1.json").read_text()) == [1, 2, 3.0]
+
+
+def test_one_process_stays_here(tmp_path: Path) -> None:
+    launch(note_rank, 1, (tmp_path,))
+    assert json.loads((tmp_path / "0.json").read_text()) == [0, 1, 1.0]
+
+
+def test_the_message_of_a_failed_process_arrives() -> None:
+    with pytest.raises(UnsegError, match="The second process has a problem"):
+        launch(fail_on_second, 2, (), device="cpu")
+
+
+def test_a_group_of_torchrun_is_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    for name, value in store.items():
+        monkeypatch.setenv(name, value)
+    try:
+        launch(note_rank, 4, (tmp_path,), device="cpu")
+        assert dist.is_initialized()
+    finally:
+        dist.destroy_process_group()
+    assert os.listdir(tmp_path) == ["0.json"]
+
+
+def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UnsegError, match="2 processes need as many GPUs, but torch sees 1"):
+        launch(note_rank, 2, (), device="cuda")
+
+
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == resolve_device("cpu") == torch.device("cpu")
+    with pytest.raises(UnsegError, match="sees no CUDA device"):
+        resolve_device("cuda:1")
+
+
+def test_seeds_differ_by_iteration_and_rank_and_repeat() -> None:
+    def draw(*place: int) -> float:
+        seed_iteration(*place)
+        return torch.rand(1).item()
+
+    places = [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)]
+    assert len({draw(*place) for place in places}) == 4
+    assert [draw(*place) for place in places] == [draw(*place) for place in places]

@@ -1,0 +1,102 @@
+"""The engine on image files: train in one and in two processes, and predict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from fvcore.common.config import CfgNode
+from pycocotools import mask as mask_codec
+
+from unseg_d2.detectors.builtin.engine import BuiltinEngine
+from unseg_d2.detectors.checkpoints import load_checkpoint
+from unseg_d2.errors import UnsegError
+
+
+@pytest.fixture
+def labels(tmp_path: Path, make_sample: Callable) -> Path:
+    """A COCO json with the images next to it."""
+    images, annotations = [], []
+    for number in range(1, 5):
+        sample = make_sample(64, 96, instances=2, seed=number)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), sample.image.permute(1, 2, 0).numpy()[..., ::-1])
+        images.append({"id": number, "file_name": f"{number}.png", "height": 64, "width": 96})
+        for box, mask in zip(sample.boxes.tolist(), sample.masks.numpy()):
+            rle = mask_codec.encode(np.asfortranarray(mask.astype(np.uint8)))
+            xywh = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": 1,
+                    "bbox": xywh,
+                    "area": xywh[2] * xywh[3],
+                    "iscrowd": 0,
+                    "segmentation": {"size": [64, 96], "counts": rle["counts"].decode()},
+                }
+            )
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "object"}]}
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    return tmp_path / "labels.json"
+
+
+def recipe(tiny_cfg: Callable, labels: Path, folder: str) -> CfgNode:
+    cfg = tiny_cfg(
+        OUTPUT_DIR=labels.parent / folder,
+        SOLVER__MAX_ITER=2,
+        INPUT__MIN_SIZE_TRAIN=(64,),
+        INPUT__MIN_SIZE_TEST=48,
+        MODEL__RESNETS__NORM="GN",
+    )
+    cfg.DATASETS.TRAIN = (f"{labels}::{labels.parent}",)
+    cfg.freeze()
+    return cfg
+
+
+def train(cfg: CfgNode) -> None:
+    BuiltinEngine().train(cfg, resume=False)
+
+
+def test_train_and_predict(labels: Path, tiny_cfg: Callable) -> None:
+    cfg = recipe(tiny_cfg, labels, "one")
+    weights = BuiltinEngine().train(cfg, resume=False)
+    records = [
+        {"file_name": str(labels.parent / f"{number}.png"), "image_id": number, "height": 64, "width": 96}
+        for number in (3, 1)
+    ]
+    predictions = list(BuiltinEngine().predict(cfg, records, weights=str(weights)))
+    assert [prediction.record["image_id"] for prediction in predictions] == [3, 1]
+    for prediction in predictions:
+        assert len(prediction.boxes) == len(prediction.scores) == len(prediction.rles) > 0
+        assert prediction.boxes.min() >= 0 and (prediction.boxes.max(axis=0) <= [96, 64, 96, 64]).all()
+        assert (np.diff(prediction.scores) <= 0).all()
+        assert prediction.rles[0]["size"] == [64, 96]
+        json.dumps(prediction.to_coco_results())
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_network_twice(labels: Path, tiny_cfg: Callable) -> None:
+    cfg = recipe(tiny_cfg, labels, "two")
+    BuiltinEngine().launch(train, 2, (cfg,))
+    first = load_checkpoint(labels.parent / "two" / "model_final.pth")
+    BuiltinEngine().launch(train, 2, (cfg,))
+    second = load_checkpoint(labels.parent / "two" / "model_final.pth")
+    assert first["iteration"] == second["iteration"] == 1
+    assert all(torch.equal(tensor, second["model"][name]) for name, tensor in first["model"].items())
+
+
+def test_weights_of_a_backbone_alone_do_not_predict(labels: Path, tiny_cfg: Callable) -> None:
+    cfg = recipe(tiny_cfg, labels, "none")
+    torch.save({"layer1.0.conv1.weight": torch.zeros(64, 64, 3, 3)}, labels.parent / "resnet.pth")
+    with pytest.raises(UnsegError, match="missing in the file"):
+        next(BuiltinEngine().predict(cfg, [], weights=str(labels.parent / "resnet.pth")))
+
+
+def test_nothing_to_train_on(tiny_cfg: Callable) -> None:
+    with pytest.raises(UnsegError, match=r"DATASETS\.TRAIN is empty"):
+        BuiltinEngine().train(tiny_cfg(), resume=False)

@@ -1,0 +1,120 @@
+"""The training loop on batches made here: it learns, resumes bit for bit, and stops at losses that are not finite."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+import torch
+from fvcore.common.config import CfgNode
+
+from unseg_d2.data.sample import Sample
+from unseg_d2.detectors.builtin.train import LoaderFactory, Trainer, train
+from unseg_d2.detectors.checkpoints import last_checkpoint, load_checkpoint, save_checkpoint
+from unseg_d2.errors import UnsegError
+
+
+@pytest.fixture
+def make_loader(make_sample: Callable) -> LoaderFactory:
+    """Batch ``t`` depends on ``t`` only, as that of the real loader."""
+
+    def loader(cfg: CfgNode, start_iter: int) -> Iterable[list[Sample]]:
+        for iteration in itertools.count(start_iter):
+            yield [make_sample(64, 96, seed=2 * iteration), make_sample(96, 64, seed=2 * iteration + 1)]
+
+    return loader
+
+
+def recipe(tiny_cfg: Callable, folder: Path, **overrides: object) -> CfgNode:
+    cfg = tiny_cfg(OUTPUT_DIR=folder, **{"SOLVER__MAX_ITER": 6, "SOLVER__CHECKPOINT_PERIOD": 2, **overrides})
+    cfg.freeze()
+    return cfg
+
+
+def interrupted(make_loader: LoaderFactory, after: int) -> LoaderFactory:
+    def loader(cfg: CfgNode, start_iter: int) -> Iterable[list[Sample]]:
+        yield from itertools.islice(make_loader(cfg, start_iter), after)
+        raise KeyboardInterrupt
+
+    return loader
+
+
+def state(path: Path) -> dict[str, torch.Tensor]:
+    checkpoint = load_checkpoint(path)
+    momenta = {str(key): value["momentum_buffer"] for key, value in checkpoint["optimizer"]["state"].items()}
+    return {**checkpoint["model"], **momenta}
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    tiny_cfg: Callable, make_loader: LoaderFactory, tmp_path: Path
+) -> None:
+    overrides = {"TEST__PRECISE_BN__ENABLED": True, "TEST__PRECISE_BN__NUM_ITER": 2}
+    whole = train(recipe(tiny_cfg, tmp_path / "whole", **overrides), make_loader, resume=False)
+    cfg = recipe(tiny_cfg, tmp_path / "parts", **overrides)
+    with pytest.raises(KeyboardInterrupt):
+        train(cfg, interrupted(make_loader, after=3), resume=True)
+    assert last_checkpoint(tmp_path / "parts").name == "model_0000001.pth"
+    parts = train(cfg, make_loader, resume=True)
+    expected, resumed = state(whole), state(parts)
+    assert expected.keys() == resumed.keys()
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+    written = parts.stat().st_mtime_ns
+    assert train(cfg, make_loader, resume=True).stat().st_mtime_ns == written  # nothing left to do
+
+
+def test_what_a_run_leaves(
+    tiny_cfg: Callable, make_loader: LoaderFactory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    final = train(recipe(tiny_cfg, tmp_path, SOLVER__CHECKPOINT_PERIOD=3), make_loader, resume=False)
+    names = {file.name for file in tmp_path.iterdir() if not file.name.startswith("events.out.tfevents")}
+    assert names == {"model_0000002.pth", "model_0000005.pth", "model_final.pth", "last_checkpoint", "metrics.json"}
+    assert final == last_checkpoint(tmp_path) == tmp_path / "model_final.pth"
+    (line,) = (json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines())
+    assert line["iteration"] == 5 and line["lr"] == pytest.approx(0.01)
+    losses = sum(value for name, value in line.items() if name.startswith("loss_"))
+    assert losses == pytest.approx(line["total_loss"], rel=0.5)  # medians do not add up exactly
+    assert any(text.startswith("iter: 5/6  total_loss:") and "eta: 0:00:00" in text for text in caplog.messages)
+    assert load_checkpoint(final)["scheduler"]["last_epoch"] == 6
+
+
+def test_the_network_learns(tiny_cfg: Callable, make_sample: Callable, tmp_path: Path) -> None:
+    samples = [make_sample(64, 96, seed=seed) for seed in range(2)]
+    trainer = Trainer(recipe(tiny_cfg, tmp_path), resume=False)
+    trainer.model.train()
+    losses = [trainer._step(trainer.model, samples, iteration) for iteration in range(10)]
+    assert losses[-1]["loss_rpn_cls"] < 0.9 * losses[0]["loss_rpn_cls"]
+    assert losses[-1]["loss_mask"] < 0.9 * losses[0]["loss_mask"]
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_images(
+    tiny_cfg: Callable, make_loader: LoaderFactory, tmp_path: Path
+) -> None:
+    trainer = Trainer(recipe(tiny_cfg, tmp_path), resume=False)
+    trainer.model.roi_heads.box_predictor[1].cls_score.bias.data[0] = float("nan")
+    before = trainer.model.rpn.head.cls_logits.weight.clone()
+    with pytest.raises(UnsegError, match=r"iteration 0: loss_cls_stage1.* not finite for the images 0.jpg, 1.jpg"):
+        trainer.run(make_loader)
+    assert torch.equal(trainer.model.rpn.head.cls_logits.weight, before)
+    assert not list(tmp_path.glob("*.pth"))
+
+
+def test_start_weights_do_not_bring_their_iteration(
+    tiny_cfg: Callable, make_loader: LoaderFactory, tmp_path: Path
+) -> None:
+    final = train(recipe(tiny_cfg, tmp_path / "first", SOLVER__MAX_ITER=1), make_loader, resume=False)
+    trainer = Trainer(recipe(tiny_cfg, tmp_path / "second", MODEL__WEIGHTS=final), resume=True)
+    assert trainer.start_iter == 0
+    expected = load_checkpoint(final)["model"]["roi_heads.mask_head.predictor.weight"]
+    assert torch.equal(trainer.model.roi_heads.mask_head.predictor.weight, expected)
+
+
+def test_the_checkpoint_of_another_engine_is_not_resumed(tiny_cfg: Callable, tmp_path: Path) -> None:
+    cfg = recipe(tiny_cfg, tmp_path)
+    save_checkpoint(tmp_path / "model_0000001.pth", Trainer(cfg, resume=False).model, iteration=1)
+    with pytest.raises(UnsegError, match="written by another engine"):
+        Trainer(cfg, resume=True)
