@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import hashlib
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from pseudo_fakes import BrightRed, MeanColour, keep
 
+from unseg_d2.config import load_cfg
+from unseg_d2.data.images import read_image
+from unseg_d2.data.rle import decode_mask, encode_mask
+from unseg_d2.masks import build_generator
 from unseg_d2.pseudo.pipeline import MaskPipeline, mask_iou, resize_mask, square, upsample
+from unseg_d2.refine import build_refiner
 from unseg_d2.structures import PatchFeatures, Proposals
 
 
@@ -112,3 +121,55 @@ def test_parity_resizes_as_the_published_script() -> None:
     pixels = np.asarray(Image.fromarray(np.uint8(mask) * 255).resize((31, 17)))  # Pillow's default filter is bicubic
     assert (resize_mask(mask, 17, 31, "parity") == (pixels > pixels.max() / 2)).all()
     assert not resize_mask(np.zeros((48, 48), bool), 17, 31, "parity").any()
+
+
+def published(shared_data: Path) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """Arrays of the published script's run, and the images it ran on."""
+    folder = shared_data / "golden"
+    names = [image["file_name"] for image in json.loads((folder / "manifest.json").read_text())["images"]]
+    return dict(np.load(folder / "maskcut.npz")), [read_image(shared_data / "coco_dev" / "images" / n) for n in names]
+
+
+def test_published_squares_are_reproduced(shared_data: Path) -> None:
+    described = json.loads((shared_data / "golden" / "manifest.json").read_text())["images"]
+    for entry in described:
+        image = read_image(shared_data / "coco_dev" / "images" / entry["file_name"])
+        assert hashlib.sha256(square(image, 480).tobytes()).hexdigest() == entry["sha256_resized480"]
+
+
+def test_published_records_are_reproduced(shared_data: Path) -> None:
+    """From the refined masks of the published script, at 480 px, to the annotations that it wrote."""
+    golden, images = published(shared_data)
+    masks = np.unpackbits(golden["raw_crf480_filled"], -1).reshape(-1, 3, 480, 480) > 0
+    written = []
+    for index, image in enumerate(images):
+        for mask in masks[index][golden["raw_kept"][index]]:
+            resized = resize_mask(mask, *image.shape[:2], "parity")
+            written.append((index, encode_mask(resized)["counts"]))
+    expected = zip(golden["raw_final_image_index"], golden["raw_final_rle"], strict=True)
+    assert written == [(int(index), bytes(counts).decode()) for index, counts in expected]
+
+
+@pytest.mark.parametrize("index", [1, 2])
+def test_published_masks_are_reproduced_from_features_on(shared_data: Path, index: int) -> None:
+    """The whole pipeline in parity mode on the published run's features; the eigenvector's peak is positive."""
+    pytest.importorskip("pydensecrf")
+    golden, images = published(shared_data)
+    features = np.load(shared_data / "golden" / "features.npz")
+    tokens = torch.from_numpy(features[features.files[0]][index].astype(np.float32))
+
+    class Recorded(MeanColour):
+        def __call__(self, images: list[np.ndarray]) -> list[PatchFeatures]:
+            return [PatchFeatures(tokens, 8)]
+
+    cfg = load_cfg(None, ["MASKS.MODE", "parity", "REFINE.NAME", "crf"])
+    refiner = build_refiner("crf", **{key.lower(): value for key, value in cfg.REFINE.CRF.items()})
+    pipeline = MaskPipeline(Recorded(), build_generator(cfg), refiner, mode="parity")
+    prefix = "pos" if index in golden["pos_image_index"] else "raw"
+    height, width = images[index].shape[:2]
+    rles = golden[f"{prefix}_final_rle"][golden[f"{prefix}_final_image_index"] == index]
+    expected = [decode_mask({"size": [height, width], "counts": bytes(r).decode()}, height, width) for r in rles]
+    (found,) = pipeline([images[index]])
+    assert len(found) == len(expected) > 0
+    for mask, other in zip(found, expected):
+        assert (mask.mask & other).sum() / (mask.mask | other).sum() >= 0.99
