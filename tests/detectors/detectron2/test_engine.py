@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from unseg_d2.errors import UnsegError
 pytestmark = pytest.mark.detectron2
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+TRAINED = {"SOLVER__CHECKPOINT_PERIOD": 2, "TEST__PRECISE_BN__ENABLED": True, "TEST__PRECISE_BN__NUM_ITER": 2}
 
 
 @pytest.fixture
@@ -54,6 +56,22 @@ def make_cfg(tiny_cfg: Callable[..., CfgNode], labels: Path, tmp_path: Path) -> 
         return cfg
 
     return make
+
+
+@pytest.fixture
+def trained(make_cfg: Callable[..., CfgNode], labels: Path) -> CfgNode:
+    """The recipe of a finished run of four iterations, which is made once."""
+    cfg = make_cfg(str(labels.parent / "trained"), 4, **TRAINED)
+    if not (Path(cfg.OUTPUT_DIR) / "model_final.pth").is_file():
+        train(cfg)
+    return cfg
+
+
+def halt(done: CfgNode, halted: CfgNode, name: str) -> None:
+    """Make a folder look as it did when the run wrote a checkpoint."""
+    Path(halted.OUTPUT_DIR).mkdir()
+    shutil.copy(Path(done.OUTPUT_DIR) / name, halted.OUTPUT_DIR)
+    (Path(halted.OUTPUT_DIR) / "last_checkpoint").write_text(name)
 
 
 def train(cfg: CfgNode, resume: bool = False) -> None:
@@ -99,30 +117,26 @@ def test_learns_and_evaluates_on_the_way(
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_resumed_run_equals_an_uninterrupted_one(workers: int, make_cfg: Callable[..., CfgNode]) -> None:
-    options = {"TEST__PRECISE_BN__ENABLED": True, "TEST__PRECISE_BN__NUM_ITER": 2, "DATALOADER__NUM_WORKERS": workers}
-    straight, halted = make_cfg("straight", 4, **options), make_cfg("halted", 4, **options)
-    train(straight)
-    train(make_cfg("halted", 2, SOLVER__CHECKPOINT_PERIOD=2))
-    (Path(halted.OUTPUT_DIR) / "model_final.pth").unlink()
-    (Path(halted.OUTPUT_DIR) / "last_checkpoint").write_text("model_0000001.pth")
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    workers: int, trained: CfgNode, make_cfg: Callable[..., CfgNode]
+) -> None:
+    halted = make_cfg("halted", 4, **{**TRAINED, "DATALOADER__NUM_WORKERS": workers})
+    halt(trained, halted, "model_0000001.pth")
     train(halted, resume=True)
-    assert_same_state(stored(straight), stored(halted))
+    assert_same_state(stored(trained), stored(halted))
 
 
-def test_resuming_a_finished_run_changes_nothing(make_cfg: Callable[..., CfgNode]) -> None:
-    cfg = make_cfg("run", 2, SOLVER__CHECKPOINT_PERIOD=2)
-    train(cfg)
-    final = Path(cfg.OUTPUT_DIR) / "model_final.pth"
-    before = final.stat().st_mtime_ns
-    train(cfg, resume=True)
-    assert final.stat().st_mtime_ns == before
-    # Killed between the last two checkpoints: only the final one is written.
-    expected = stored(cfg)
-    final.unlink()
-    (final.parent / "last_checkpoint").write_text("model_0000001.pth")
-    train(cfg, resume=True)
-    assert_same_state(stored(cfg), expected)
+def test_resuming_a_finished_run_changes_nothing(trained: CfgNode, make_cfg: Callable[..., CfgNode]) -> None:
+    before = (Path(trained.OUTPUT_DIR) / "model_final.pth").stat().st_mtime_ns
+    train(trained, resume=True)
+    assert (Path(trained.OUTPUT_DIR) / "model_final.pth").stat().st_mtime_ns == before
+
+
+def test_killed_between_the_last_two_checkpoints(trained: CfgNode, make_cfg: Callable[..., CfgNode]) -> None:
+    halted = make_cfg("halted", 4, **TRAINED)
+    halt(trained, halted, "model_0000003.pth")
+    train(halted, resume=True)
+    assert_same_state(stored(trained), stored(halted))
 
 
 @pytest.mark.slow
@@ -153,10 +167,10 @@ def test_killed_and_run_again(make_cfg: Callable[..., CfgNode], tmp_path: Path) 
 @pytest.mark.slow
 def test_two_processes_on_a_cpu(make_cfg: Callable[..., CfgNode], labels: Path) -> None:
     options = {"SOLVER__CHECKPOINT_PERIOD": 1, "DATASETS__TEST": (str(labels),), "TEST__EVAL_PERIOD": 1}
-    straight, halted = make_cfg("straight", 2, **options), make_cfg("halted", 2, **options)
+    straight, halted = make_cfg("straight", 3, **options), make_cfg("halted", 3, **options)
     engine = Detectron2Engine()
     engine.launch(train, 2, (straight,))
-    engine.launch(train, 2, (make_cfg("halted", 1, **options),))
+    halt(straight, halted, "model_0000000.pth")
     engine.launch(train, 2, (halted, True))
     assert_same_state(stored(straight), stored(halted))
     metrics = (Path(straight.OUTPUT_DIR) / "metrics.json").read_text().splitlines()
@@ -176,10 +190,11 @@ def test_one_of_two_processes_diverges_and_both_stop(make_cfg: Callable[..., Cfg
         Detectron2Engine().launch(train, 2, (cfg,))
 
 
-def test_predictions_are_those_of_stock_detectron2(make_cfg: Callable[..., CfgNode], labels: Path) -> None:
-    cfg = make_cfg("run", 3, INPUT__FORMAT="BGR")
-    train(cfg)
-    weights = str(Path(cfg.OUTPUT_DIR) / "model_final.pth")
+def test_predictions_are_those_of_stock_detectron2(
+    trained: CfgNode, make_cfg: Callable[..., CfgNode], labels: Path
+) -> None:
+    cfg = make_cfg("run", 4, INPUT__FORMAT="BGR", INPUT__MIN_SIZE_TEST=120)
+    weights = str(Path(trained.OUTPUT_DIR) / "model_final.pth")
     records = load_dataset(str(labels), cfg)
     found = list(Detectron2Engine().predict(cfg, records, weights=weights))
     assert [prediction.record["image_id"] for prediction in found] == [record["image_id"] for record in records]

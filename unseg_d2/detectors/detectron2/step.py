@@ -41,7 +41,7 @@ class TrainingStep(nn.Module):
         seed_iteration(self.seed, get_event_storage().iter, comm.get_rank())
         try:
             losses = self.model(batch)
-            finite = torch.stack([loss.detach() for loss in losses.values()]).isfinite().tolist()
+            finite = torch.stack([loss.detach().float() for loss in losses.values()]).isfinite().tolist()
             broken = [name for name, good in zip(losses, finite) if not good]
         except FloatingPointError:  # raised by the proposal generator, for what it predicts
             losses, broken = {}, ["the output of the proposal generator"]
