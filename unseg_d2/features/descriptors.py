@@ -23,7 +23,7 @@ from fvcore.common.config import CfgNode
 from unseg_d2.features.registry import FEATURE_BACKENDS
 from unseg_d2.structures import PatchFeatures
 
-VERSION = 3
+VERSION = 4
 """Raised whenever the numbers change; enters the checksum of label sets."""
 
 NOTICEABLE = 0.01  # a just noticeable difference in Lab / 100
@@ -50,7 +50,7 @@ class DescriptorSettings:
     smoothing: float = 0.0
     reference: str = "border"
     ridge: float = 0.01
-    bandwidth: float = 2.0
+    bandwidth: float = 1.5
     palette: int = 64
 
 
