@@ -8,7 +8,7 @@ OUTPUT ?= output/quickstart
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python tools/self_train.py --config-file configs/quickstart.yaml --images synthetic_train --gt synthetic_val \
-		--rounds 1 --num-workers 2 --output $(OUTPUT)
+		--rounds 1 --output $(OUTPUT)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not slow"

@@ -15,7 +15,6 @@ from unseg_d2.training.table import rounds_table
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser."""
     parser = argparse.ArgumentParser(
-        prog="self_train.py",
         description=__doc__,
         epilog="Killed at any point, the same command goes on where it stopped. "
         "A data set is a folder of images, labels.json, labels.json::image/folder or a built-in name.",
@@ -27,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=1, help="self-training rounds after the first training")
     parser.add_argument("--gt", default="", help="data set with annotations to evaluate every round on")
     parser.add_argument("--num-gpus", type=int, default=1, help="training processes, one per GPU (or per CPU process)")
-    parser.add_argument("--num-workers", type=int, default=1, help="processes that make pseudo-masks")
+    parser.add_argument("--num-workers", type=int, help="processes that make pseudo-masks (default: one per core)")
     parser.add_argument("--output", required=True, type=Path, help="folder of the run")
     return parser
 

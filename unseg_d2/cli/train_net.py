@@ -20,7 +20,7 @@ from unseg_d2.training.train import train
 
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser; it follows Detectron2's ``train_net.py``."""
-    parser = argparse.ArgumentParser(prog="train_net.py", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     add_config_arguments(parser)
     parser.add_argument("--num-gpus", type=int, default=1, help="training processes, one per GPU (or per CPU process)")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")

@@ -46,7 +46,7 @@ class Plan:
         labels: label set to start from instead of making one.
         ground_truth: data set with annotations to evaluate on; empty evaluates nothing.
         num_processes: training processes, one per GPU.
-        num_workers: processes that make pseudo-masks.
+        num_workers: processes that make pseudo-masks; ``None`` is one per GPU, or one per core.
     """
 
     config_file: str
@@ -57,7 +57,7 @@ class Plan:
     labels: str = ""
     ground_truth: str = ""
     num_processes: int = 1
-    num_workers: int = 1
+    num_workers: int | None = None
 
     def settings(self) -> dict[str, Any]:
         """Return what the results depend on, and what does not change when rounds are added."""
