@@ -12,18 +12,21 @@ import torch.distributed as dist
 
 from unseg_d2.detectors.builtin.distributed import (
     all_reduce_sum,
+    gather,
     launch,
     rank_and_world_size,
     resolve_device,
+    resolve_seed,
     seed_iteration,
 )
 from unseg_d2.errors import UnsegError
 
 
-def note_rank(folder: Path) -> None:
+def note_what_it_sees(folder: Path) -> None:
     rank, world_size = rank_and_world_size()
     total = all_reduce_sum(torch.tensor([1.0 + rank]))
-    (folder / f"{rank}.json").write_text(json.dumps([rank, world_size, total.item()]))
+    answer = [rank, world_size, total.item(), gather([rank, "x"]), resolve_seed(-1)]
+    (folder / f"{rank}.json").write_text(json.dumps(answer))
 
 
 def fail_on_second() -> None:
@@ -33,14 +36,16 @@ def fail_on_second() -> None:
 
 
 def test_two_processes_are_connected(tmp_path: Path) -> None:
-    launch(note_rank, 2, (tmp_path,), device="cpu")
-    assert json.loads((tmp_path / "0.json").read_text()) == [0, 2, 3.0]
-    assert json.loads((tmp_path / "1.json").read_text()) == [1, 2, 3.0]
+    launch(note_what_it_sees, 2, (tmp_path,), device="cpu")
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert first[:4] == [0, 2, 3.0, [0, "x", 1, "x"]]
+    assert second[:4] == [1, 2, 3.0, []]
+    assert first[4] == second[4]
 
 
 def test_one_process_stays_here(tmp_path: Path) -> None:
-    launch(note_rank, 1, (tmp_path,))
-    assert json.loads((tmp_path / "0.json").read_text()) == [0, 1, 1.0]
+    launch(note_what_it_sees, 1, (tmp_path,))
+    assert json.loads((tmp_path / "0.json").read_text())[:4] == [0, 1, 1.0, [0, "x"]]
 
 
 def test_the_message_of_a_failed_process_arrives() -> None:
@@ -53,7 +58,7 @@ def test_a_group_of_torchrun_is_joined(tmp_path: Path, monkeypatch: pytest.Monke
     for name, value in store.items():
         monkeypatch.setenv(name, value)
     try:
-        launch(note_rank, 4, (tmp_path,), device="cpu")
+        launch(note_what_it_sees, 4, (tmp_path,), device="cpu")
         assert dist.is_initialized()
     finally:
         dist.destroy_process_group()
@@ -63,7 +68,7 @@ def test_a_group_of_torchrun_is_joined(tmp_path: Path, monkeypatch: pytest.Monke
 def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UnsegError, match="2 processes need as many GPUs, but torch sees 1"):
-        launch(note_rank, 2, (), device="cuda")
+        launch(note_what_it_sees, 2, (), device="cuda")
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +19,13 @@ from pycocotools import mask as mask_codec
 from unseg_d2.detectors.builtin.engine import BuiltinEngine
 from unseg_d2.detectors.checkpoints import load_checkpoint
 from unseg_d2.errors import UnsegError
+
+RUN = """
+import sys
+from unseg_d2.config import load_cfg
+from unseg_d2.detectors.builtin.engine import BuiltinEngine
+BuiltinEngine().train(load_cfg(sys.argv[1]), resume=True)
+"""
 
 
 @pytest.fixture
@@ -45,15 +55,18 @@ def labels(tmp_path: Path, make_sample: Callable) -> Path:
     return tmp_path / "labels.json"
 
 
-def recipe(tiny_cfg: Callable, labels: Path, folder: str) -> CfgNode:
+def recipe(tiny_cfg: Callable, labels: Path, folder: str, **overrides: object) -> CfgNode:
     cfg = tiny_cfg(
         OUTPUT_DIR=labels.parent / folder,
-        SOLVER__MAX_ITER=2,
-        INPUT__MIN_SIZE_TRAIN=(64,),
-        INPUT__MIN_SIZE_TEST=48,
-        MODEL__RESNETS__NORM="GN",
+        **{
+            "SOLVER__MAX_ITER": 2,
+            "INPUT__MIN_SIZE_TRAIN": (64,),
+            "INPUT__MIN_SIZE_TEST": 48,
+            "MODEL__RESNETS__NORM": "GN",
+            **overrides,
+        },
     )
-    cfg.DATASETS.TRAIN = (f"{labels}::{labels.parent}",)
+    cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = (f"{labels}::{labels.parent}",)
     cfg.freeze()
     return cfg
 
@@ -63,8 +76,10 @@ def train(cfg: CfgNode) -> None:
 
 
 def test_train_and_predict(labels: Path, tiny_cfg: Callable) -> None:
-    cfg = recipe(tiny_cfg, labels, "one")
+    cfg = recipe(tiny_cfg, labels, "one", TEST__EVAL_PERIOD=2)
     weights = BuiltinEngine().train(cfg, resume=False)
+    figures = json.loads((weights.parent / "metrics.json").read_text().splitlines()[-1])
+    assert figures["iteration"] == 1 and {"bbox/AP50", "segm/AR100"} <= figures.keys()
     records = [
         {"file_name": str(labels.parent / f"{number}.png"), "image_id": number, "height": 64, "width": 96}
         for number in (3, 1)
@@ -77,6 +92,26 @@ def test_train_and_predict(labels: Path, tiny_cfg: Callable) -> None:
         assert (np.diff(prediction.scores) <= 0).all()
         assert prediction.rles[0]["size"] == [64, 96]
         json.dumps(prediction.to_coco_results())
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_network(labels: Path, tiny_cfg: Callable) -> None:
+    more = {"SOLVER__MAX_ITER": 40, "SOLVER__CHECKPOINT_PERIOD": 1}
+    folders = [labels.parent / name for name in ("whole", "killed")]
+    for folder in folders:
+        (labels.parent / f"{folder.name}.yaml").write_text(recipe(tiny_cfg, labels, folder.name, **more).dump())
+    command = [sys.executable, "-c", RUN]
+    process = subprocess.Popen([*command, labels.parent / "killed.yaml"])
+    while not (folders[1] / "model_0000003.pth").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert not (folders[1] / "model_final.pth").exists()
+    for folder in folders:
+        subprocess.run([*command, labels.parent / f"{folder.name}.yaml"], check=True)
+    whole, killed = (load_checkpoint(folder / "model_final.pth")["model"] for folder in folders)
+    assert all(torch.equal(tensor, killed[name]) for name, tensor in whole.items())
 
 
 @pytest.mark.slow

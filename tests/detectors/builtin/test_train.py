@@ -70,11 +70,13 @@ def test_what_a_run_leaves(
     tiny_cfg: Callable, make_loader: LoaderFactory, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    final = train(recipe(tiny_cfg, tmp_path, SOLVER__CHECKPOINT_PERIOD=3), make_loader, resume=False)
+    cfg = recipe(tiny_cfg, tmp_path, SOLVER__CHECKPOINT_PERIOD=3, TEST__EVAL_PERIOD=4, VIS_PERIOD=5)
+    final = train(cfg, make_loader, resume=False, evaluate=lambda model: {"bbox/AP": 12.5})
     names = {file.name for file in tmp_path.iterdir() if not file.name.startswith("events.out.tfevents")}
     assert names == {"model_0000002.pth", "model_0000005.pth", "model_final.pth", "last_checkpoint", "metrics.json"}
     assert final == last_checkpoint(tmp_path) == tmp_path / "model_final.pth"
-    (line,) = (json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines())
+    figures, line = (json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines())
+    assert figures == {"iteration": 3, "bbox/AP": 12.5}
     assert line["iteration"] == 5 and line["lr"] == pytest.approx(0.01)
     losses = sum(value for name, value in line.items() if name.startswith("loss_"))
     assert losses == pytest.approx(line["total_loss"], rel=0.5)  # medians do not add up exactly

@@ -77,6 +77,26 @@ def all_reduce_sum(values: Tensor) -> Tensor:
     return values
 
 
+def gather(items: list[Any]) -> list[Any]:
+    """Return the items of all processes, one process after the other, in the main process; nothing elsewhere."""
+    rank, world_size = rank_and_world_size()
+    if world_size == 1:
+        return items
+    shares: list[Any] | None = [None] * world_size if rank == 0 else None
+    dist.gather_object(items, shares)
+    return [item for share in shares or () for item in share]
+
+
+def resolve_seed(seed: int) -> int:
+    """Return ``SEED``; a negative one is drawn, the same in all processes."""
+    if seed >= 0:
+        return seed
+    drawn = [int.from_bytes(os.urandom(4), "little")]
+    if rank_and_world_size()[1] > 1:
+        dist.broadcast_object_list(drawn)
+    return drawn[0]
+
+
 def seed_iteration(seed: int, iteration: int, rank: int) -> None:
     """Seed torch for one training step, so that a step does not depend on those before it."""
     torch.manual_seed(int(np.random.SeedSequence([seed, iteration, rank]).generate_state(1, np.uint64)[0] >> 1))

@@ -12,13 +12,14 @@ from fvcore.common.config import CfgNode
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.loader import build_test_loader, build_train_loader
 from unseg_d2.data.sample import Sample
-from unseg_d2.detectors.builtin.distributed import launch, rank_and_world_size, resolve_device
-from unseg_d2.detectors.builtin.model import build_model
+from unseg_d2.detectors.builtin.distributed import gather, launch, rank_and_world_size, resolve_device
+from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.postprocess import to_prediction
 from unseg_d2.detectors.builtin.train import train
 from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.protocol import Prediction
 from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation.records import evaluate_on_records
 
 
 class BuiltinEngine:
@@ -42,15 +43,50 @@ class BuiltinEngine:
             rank, world_size = rank_and_world_size()
             return build_train_loader(records, recipe, start_iter=start_iter, rank=rank, world_size=world_size)
 
-        return train(cfg, make_loader, resume=resume)
+        return train(cfg, make_loader, resume=resume, evaluate=lambda model: evaluate_datasets(cfg, model))
 
     def predict(self, cfg: CfgNode, records: Sequence[dict[str, Any]], *, weights: str) -> Iterator[Prediction]:
         """Yield the predictions of the records, in their order."""
-        device = resolve_device(cfg.MODEL.DEVICE)
-        model = build_model(cfg).to(device).eval()
+        model = build_model(cfg).to(resolve_device(cfg.MODEL.DEVICE))
         load_weights(model, weights, trust=cfg.MODEL.TRUST_CHECKPOINT)
-        amp = cfg.SOLVER.AMP.ENABLED and device.type == "cuda"
+        yield from predict(model, cfg, records)
+
+
+def predict(model: GeneralizedRCNN, cfg: CfgNode, records: Sequence[dict[str, Any]]) -> Iterator[Prediction]:
+    """Yield the predictions of a network that is already on its device; its mode is restored at the end."""
+    was_training = model.training
+    model.eval()
+    try:
         for record, sample in zip(records, build_test_loader(records, cfg)):
-            with torch.inference_mode(), torch.autocast(device.type, enabled=amp, dtype=torch.float16):
+            with torch.inference_mode():
                 (detections,) = model([sample])
             yield to_prediction(record, sample, detections)
+    finally:
+        model.train(was_training)
+
+
+def evaluate_datasets(cfg: CfgNode, model: GeneralizedRCNN) -> dict[str, float]:
+    """Evaluate a network on ``DATASETS.TEST``; every process takes its share of the images.
+
+    Args:
+        cfg: recipe.
+        model: the network on its device.
+
+    Returns:
+        ``{"bbox/AP": percent, ...}`` in the main process, with the data set's name in front where there are several;
+        nothing elsewhere.
+    """
+    rank, world_size = rank_and_world_size()
+    figures = {}
+    for name in cfg.DATASETS.TEST:
+        records = load_dataset(name, cfg)
+        share = predict(model, cfg, records[rank::world_size])
+        results = gather([result for prediction in share for result in prediction.to_coco_results()])
+        if rank > 0:
+            continue
+        found = evaluate_on_records(records, results, with_masks=cfg.MODEL.MASK_ON and not cfg.TEST.NO_SEGM)
+        prefix = f"{Path(name).stem}/" if len(cfg.DATASETS.TEST) > 1 else ""
+        figures.update(
+            {f"{prefix}{kind}/{metric}": value for kind, values in found.items() for metric, value in values.items()}
+        )
+    return figures

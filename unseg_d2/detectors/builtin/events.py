@@ -69,6 +69,12 @@ class TrainingLog:
         for name, value in values.items():
             self.writer.add_scalar(name, value, iteration)
 
+    def figures(self, iteration: int, values: Mapping[str, float]) -> None:
+        """Report an evaluation; the time that it took does not count as that of an iteration."""
+        self.scalars(iteration, values)
+        logger.info(f"iter: {iteration}/{self.max_iter}  " + "  ".join(f"{k}: {v:.2f}" for k, v in values.items()))
+        self.last = time.perf_counter()
+
     def sample(self, iteration: int, sample: Sample) -> None:
         """Draw a training sample with its boxes and masks into TensorBoard."""
         picture = sample.image.cpu()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from unseg_d2.detectors.builtin.distributed import (
     all_reduce_sum,
     rank_and_world_size,
     resolve_device,
+    resolve_seed,
     seed_iteration,
 )
 from unseg_d2.detectors.builtin.events import TrainingLog
@@ -33,18 +33,21 @@ if TYPE_CHECKING:
 
 # (recipe, first iteration) -> endless batches of this process
 LoaderFactory = Callable[[CfgNode, int], Iterable[list["Sample"]]]
+# network in training mode -> figures by name
+Evaluation = Callable[[GeneralizedRCNN], dict[str, float]]
 FINAL = "model_final.pth"
 
 logger = logging.getLogger(__name__)
 
 
-def train(cfg: CfgNode, make_loader: LoaderFactory, *, resume: bool) -> Path:
+def train(cfg: CfgNode, make_loader: LoaderFactory, *, resume: bool, evaluate: Evaluation | None = None) -> Path:
     """Train from ``MODEL.WEIGHTS``, or go on from the last checkpoint.
 
     Args:
         cfg: frozen recipe.
         make_loader: gives the batches of this process from an iteration on.
         resume: go on from the last checkpoint in ``OUTPUT_DIR`` where there is one.
+        evaluate: called every ``TEST.EVAL_PERIOD`` iterations in all processes; the main one returns figures.
 
     Returns:
         ``OUTPUT_DIR/model_final.pth``.
@@ -52,12 +55,16 @@ def train(cfg: CfgNode, make_loader: LoaderFactory, *, resume: bool) -> Path:
     Raises:
         UnsegError: a loss is not finite, a checkpoint does not fit, or the disk is full.
     """
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SEED = resolve_seed(cfg.SEED)
+    cfg.freeze()
     trainer = Trainer(cfg, resume=resume)
     final = trainer.output / FINAL
     if trainer.finished:
         logger.info("The training in %s is finished; nothing to do.", trainer.output)
         return final
-    trainer.run(make_loader)
+    trainer.run(make_loader, evaluate)
     return final
 
 
@@ -65,7 +72,7 @@ class Trainer:
     """Network, optimiser and where they stand.
 
     Args:
-        cfg: frozen recipe.
+        cfg: frozen recipe; its ``SEED`` is not negative.
         resume: restore the last checkpoint in ``OUTPUT_DIR`` where there is one.
     """
 
@@ -80,8 +87,7 @@ class Trainer:
         if cfg.FLOAT32_PRECISION:
             torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
-        self.seed = cfg.SEED if cfg.SEED >= 0 else int.from_bytes(os.urandom(4), "little")
-        torch.manual_seed(self.seed if cfg.SEED >= 0 else 0)
+        torch.manual_seed(cfg.SEED)
         self.model: GeneralizedRCNN = build_model(cfg).to(self.device)
         self.optimizer = build_optimizer(cfg, self.model)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp)
@@ -89,14 +95,12 @@ class Trainer:
         self.finished = False
         self._restore(resume)
 
-    def run(self, make_loader: LoaderFactory) -> None:
-        """Train to the end and write the final checkpoint."""
+    def run(self, make_loader: LoaderFactory, evaluate: Evaluation | None = None) -> None:
+        """Train to the end and write the final checkpoint; see :func:`train`."""
         cfg, max_iter = self.cfg, self.cfg.SOLVER.MAX_ITER
-        model = self._distribute()
-        model.train()
+        model = self._distribute().train()
         log = TrainingLog(self.output, self.start_iter, max_iter) if self.rank == 0 else None
-        if self.start_iter < max_iter:
-            batches = iter(make_loader(cfg, self.start_iter))
+        batches = iter(make_loader(cfg, self.start_iter)) if self.start_iter < max_iter else None
         for iteration in range(self.start_iter, max_iter):
             started = time.perf_counter()
             samples = next(batches)
@@ -105,10 +109,14 @@ class Trainer:
             losses = self._step(model, samples, iteration)
             if log is not None:
                 log.step(iteration, losses, lr, data_time)
-                if cfg.VIS_PERIOD > 0 and iteration % cfg.VIS_PERIOD == 0:
+                if _is_time(iteration, cfg.VIS_PERIOD):
                     log.sample(iteration, samples[0])
-            if (iteration + 1) % cfg.SOLVER.CHECKPOINT_PERIOD == 0:
+            if _is_time(iteration, cfg.SOLVER.CHECKPOINT_PERIOD):
                 self._save(f"model_{iteration:07d}.pth", iteration)
+            if evaluate is not None and _is_time(iteration, cfg.TEST.EVAL_PERIOD):
+                figures = evaluate(self.model)
+                if log is not None:
+                    log.figures(iteration, figures)
         self._precise_bn(make_loader)
         self._save(FINAL, max_iter - 1)
         if log is not None:
@@ -116,7 +124,7 @@ class Trainer:
 
     def _step(self, model: nn.Module, samples: Sequence[Sample], iteration: int) -> dict[str, float]:
         """Forward, backward and update; returns each loss, averaged over the processes."""
-        seed_iteration(self.seed, iteration, self.rank)
+        seed_iteration(self.cfg.SEED, iteration, self.rank)
         with torch.autocast(self.device.type, enabled=self.amp, dtype=torch.float16):
             losses: dict[str, Tensor] = model(samples)
         values = torch.stack([loss.detach().float() for loss in losses.values()])
@@ -183,8 +191,12 @@ class Trainer:
         cfg.defrost()
         cfg.DATALOADER.COPY_PASTE = False
         cfg.freeze()
-        seed_iteration(self.seed, self.cfg.SOLVER.MAX_ITER, self.rank)
+        seed_iteration(self.cfg.SEED, self.cfg.SOLVER.MAX_ITER, self.rank)
         update_bn_stats(self.model, make_loader(cfg, 0), precise.NUM_ITER)
+
+
+def _is_time(iteration: int, period: int) -> bool:
+    return period > 0 and (iteration + 1) % period == 0
 
 
 def _diverged(losses: dict[str, float], samples: Sequence[Sample], iteration: int) -> UnsegError:
