@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from unseg_d2.graph.affinity import BinaryAffinity, binary_affinity, pack_bits, unpack_bits
+from unseg_d2.graph.affinity import (
+    BinaryAffinity,
+    binary_affinity,
+    binary_affinity_by_precision,
+    pack_bits,
+    unpack_bits,
+)
 
 
 def random_connected(n: int, density: float, seed: int = 0) -> np.ndarray:
@@ -31,12 +37,11 @@ def test_binary_affinity_is_the_thresholded_cosine():
     np.testing.assert_array_equal(binary_affinity(torch.from_numpy(tokens), tau=0.15).dense().numpy(), expected)
 
 
-@pytest.mark.parametrize(("exact", "connected"), [(True, True), (False, False)])
-def test_cosines_that_float32_cannot_tell_from_tau(exact, connected):
-    tau = np.nextafter(0.6, 0)  # a little less than the cosine of the two patches, and 0.6 in float32 arithmetic
-    tokens = torch.tensor([[[1.0, 3.0], [0.0, 4.0]]])
-    affinity = binary_affinity(tokens, tau=float(tau), exact=exact)
-    assert (affinity.dense()[0, 0, 1] == 1) == connected
+def test_cosines_that_float32_cannot_tell_from_tau():
+    tau = float(np.nextafter(0.6, 0))  # a little less than the cosine of the two patches, and equal to it in float32
+    single, double = binary_affinity_by_precision(torch.tensor([[[1.0, 3.0], [0.0, 4.0]]]), tau)
+    assert single.dense()[0, 0, 1] == 1e-5
+    assert double.dense()[0, 0, 1] == 1
 
 
 def test_zero_features_are_connected_to_nothing():
@@ -53,19 +58,16 @@ def test_isolate_equals_zeroing_the_features():
     assert torch.equal(binary_affinity(tokens, tau=0.1).isolate(painted).bits, zeroed.bits)
 
 
-def test_pack_bits_is_undone_and_agrees_with_the_portable_path():
-    flags = torch.rand(2, 21, 5) < 0.5
-    bits = pack_bits(flags)
-    assert torch.equal(unpack_bits(bits)[:, :21], flags)
-    assert torch.equal(bits, pack_bits_portable(flags))
+def test_pack_bits_has_the_first_flag_highest():
+    flags = torch.tensor([[1, 0, 0, 0, 0, 0, 1, 0, 0, 1], [0] * 10], dtype=torch.bool)
+    assert pack_bits(flags).tolist() == [[0b10000010, 0b01000000], [0, 0]]
+    assert torch.equal(unpack_bits(pack_bits(flags))[:, :10], flags)
 
 
-def pack_bits_portable(flags: torch.Tensor) -> torch.Tensor:
-    """Bit by bit, as the definition says."""
-    packed = torch.zeros(flags.shape[0], -(-flags.shape[1] // 8), flags.shape[2], dtype=torch.uint8)
-    for row in range(flags.shape[1]):
-        packed[:, row // 8] |= flags[:, row].byte() << (7 - row % 8)
-    return packed
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_cuda_packs_the_same_bits():
+    flags = torch.rand(3, 5, 21) < 0.5
+    assert torch.equal(pack_bits(flags.cuda()).cpu(), pack_bits(flags))
 
 
 @pytest.mark.parametrize(

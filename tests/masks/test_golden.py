@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from unseg_d2.graph import binary_affinity
+from unseg_d2.graph import binary_affinity_by_precision
 from unseg_d2.masks.maskcut_parity import ParityStep, parity_steps
 
 NUM_IMAGES = 8
@@ -51,8 +51,9 @@ def expected(published: dict[str, np.ndarray], image: int) -> dict[str, np.ndarr
     return {key[4:]: value[row] for key, value in published.items() if key.startswith(prefix) and "final" not in key}
 
 
-def degrees(tokens: torch.Tensor, painted: np.ndarray, exact: bool) -> np.ndarray:
-    affinity = binary_affinity(tokens[None].flatten(2), SETTINGS["tau"], SETTINGS["eps"], exact=exact)
+def degrees(tokens: torch.Tensor, painted: np.ndarray, iteration: int) -> np.ndarray:
+    single, double = binary_affinity_by_precision(tokens[None].flatten(2), SETTINGS["tau"], SETTINGS["eps"])
+    affinity = double if iteration else single
     return affinity.isolate(torch.from_numpy(painted).flatten()[None]).degrees()[0].numpy()
 
 
@@ -62,7 +63,7 @@ class TestMaskCut:
         reference = expected(published, image)
         painted = np.zeros((60, 60), dtype=bool)
         for iteration, step in enumerate(steps[image]):
-            d = degrees(tokens[image], painted, exact=iteration > 0)
+            d = degrees(tokens[image], painted, iteration)
             ours, theirs = step.eigenvector.ravel(), reference["eigvec"][iteration]
             cosine = (ours * d) @ theirs / np.sqrt((ours * d) @ ours * ((theirs * d) @ theirs))
             assert abs(cosine) >= 1 - 1e-8, f"iteration {iteration}"

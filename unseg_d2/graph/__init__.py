@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unseg_d2.graph.affinity import BinaryAffinity, binary_affinity
+from unseg_d2.graph.affinity import BinaryAffinity, binary_affinity, binary_affinity_by_precision
 from unseg_d2.graph.ncut import NO_CUT, NormalizedCut, canonical_sign, cohesion, second_eigenvector
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "BinaryAffinity",
     "NormalizedCut",
     "binary_affinity",
+    "binary_affinity_by_precision",
     "canonical_sign",
     "cohesion",
     "second_eigenvector",

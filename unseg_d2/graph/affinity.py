@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-ROWS_PER_CHUNK = 256  # rows of the cosine matrix that exist at a time; a multiple of 8
-GROUPS_PER_CHUNK = 64  # groups looked up at a time; their indices stay in the cache
-DECIDED_IN_FLOAT64 = 1e-4  # distance from tau within which a float32 cosine is recomputed; its error stays below 5e-5
+ROWS_PER_CHUNK = 128  # rows of the cosine matrix that exist at a time; a multiple of 8
+GROUPS_PER_CHUNK = 32  # groups looked up at a time; their indices stay in the cache
+DECIDED_IN_FLOAT64 = 1e-5  # distance from tau within which a float32 cosine, of error 1e-6, is recomputed
+PAIRS_PER_CHUNK = 1024  # cosines recomputed at a time
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,12 @@ class BinaryAffinity:
         Args:
             nodes: ``(b, n)`` bool.
         """
-        kept = pack_bits(~nodes[:, :, None])  # (b, g, 1): the bits that survive in every column
+        kept = pack_bits(~nodes)[:, :, None]  # the bits that survive in every column
         return BinaryAffinity(torch.where(nodes[:, None], 0, self.bits & kept), self.eps)
 
     def dense(self) -> Tensor:
         """Return A as ``(b, n, n)`` float64: 104 MB per image of 60x60 patches."""
-        connected = unpack_bits(self.bits)[:, : self.num_nodes]
+        connected = unpack_bits(self.bits.transpose(1, 2))[:, :, : self.num_nodes]
         return connected.double().masked_fill_(~connected, self.eps)
 
     @staticmethod
@@ -84,43 +85,58 @@ class BinaryAffinity:
         """Return the affinity of ``(b, n, n)`` bool symmetric matrices that say which patches are connected."""
         if connected.dim() != 3 or connected.shape[1] != connected.shape[2] or connected.dtype != torch.bool:
             raise ValueError(f"expected (b, n, n) bool, got {tuple(connected.shape)} {connected.dtype}")
-        return BinaryAffinity(pack_bits(connected), _checked_eps(eps))
+        return BinaryAffinity(pack_bits(connected).transpose(1, 2).contiguous(), _checked_eps(eps))
 
 
-def binary_affinity(tokens: Tensor, tau: float, eps: float = 1e-5, *, exact: bool = True) -> BinaryAffinity:
+def binary_affinity(tokens: Tensor, tau: float, eps: float = 1e-5) -> BinaryAffinity:
     """Connect the patches whose features have a cosine strictly above tau (TokenCut, equation 4).
+
+    Cosines that are too close to tau for float32 are computed in float64, so that the graph does not depend on the
+    device or the number of threads.
 
     Args:
         tokens: ``(b, C, n)`` features, any float type; an all-zero feature is connected to nothing, not even to itself.
         tau: threshold on the cosine, in [0, 1).
         eps: weight of an edge between patches that are not connected, in [0, 1).
-        exact: decide cosines that are too close to tau for float32 in float64, so that the graph does not depend on
-            the device or the number of threads. ``False`` is float32 throughout.
 
     Raises:
         ValueError: if a feature is NaN or infinite, or tau or eps is out of range.
     """
+    return binary_affinity_by_precision(tokens, tau, eps)[1]
+
+
+def binary_affinity_by_precision(
+    tokens: Tensor, tau: float, eps: float = 1e-5
+) -> tuple[BinaryAffinity, BinaryAffinity]:
+    """Return :func:`binary_affinity` of cosines in float32 throughout, and the usual one."""
     if tokens.dim() != 3:
         raise ValueError(f"expected tokens of shape (b, C, n), got {tuple(tokens.shape)}")
     if not 0 <= tau < 1:
         raise ValueError(f"tau must lie in [0, 1), got {tau}")
-    if not torch.isfinite(tokens).all():
+    if not all(torch.isfinite(extreme) for extreme in tokens.aminmax()):  # NaN is both extremes; needs no copy
         raise ValueError("the patch features contain NaN or infinite values; check the feature backend")
-    return BinaryAffinity(torch.stack([_packed_graph(image, tau, exact) for image in tokens]), _checked_eps(eps))
+    bits = torch.stack([_packed_graphs(image, tau) for image in tokens], dim=1)
+    return BinaryAffinity(bits[0], _checked_eps(eps)), BinaryAffinity(bits[1], _checked_eps(eps))
 
 
-def _packed_graph(tokens: Tensor, tau: float, exact: bool) -> Tensor:
-    """``(g, n)`` bits of one image from its ``(C, n)`` tokens."""
+def _packed_graphs(tokens: Tensor, tau: float) -> Tensor:
+    """Bits of one image from its ``(C, n)`` tokens, ``(2, g, n)``: of float32 cosines, and of exact ones."""
+    n = tokens.shape[1]
     unit = F.normalize(tokens.float(), dim=0, eps=1e-12)
-    rows = []
-    for start in range(0, tokens.shape[1], ROWS_PER_CHUNK):
-        cosine = unit[:, start : start + ROWS_PER_CHUNK].T @ unit
-        connected = cosine > tau
-        if exact:
-            near = ((cosine - tau).abs_() < DECIDED_IN_FLOAT64).nonzero(as_tuple=True)
-            connected[near] = _cosine64(tokens, near[0] + start, near[1]) > tau
-        rows.append(pack_bits(connected[None])[0])
-    return torch.cat(rows)
+    above = unit.new_empty(min(ROWS_PER_CHUNK, n), n)  # cosine - tau, whose sign is exact; one buffer for all chunks
+    bits = torch.empty(2, -(-n // 8), n, dtype=torch.uint8, device=tokens.device)
+    for start in range(0, n, ROWS_PER_CHUNK):
+        rows = slice(start, min(start + ROWS_PER_CHUNK, n))
+        chunk = above[: rows.stop - start]
+        torch.mm(unit[:, rows].T, unit, out=chunk).sub_(tau)
+        connected = chunk > 0
+        bits[0, :, rows] = pack_bits(connected).T
+        near = (chunk.abs_() < DECIDED_IN_FLOAT64).nonzero()
+        for pairs in near.split(PAIRS_PER_CHUNK):
+            i, j = pairs.unbind(1)
+            connected[i, j] = _cosine64(tokens, i + start, j) > tau
+        bits[1, :, rows] = pack_bits(connected).T
+    return bits
 
 
 def _cosine64(tokens: Tensor, i: Tensor, j: Tensor) -> Tensor:
@@ -130,28 +146,26 @@ def _cosine64(tokens: Tensor, i: Tensor, j: Tensor) -> Tensor:
 
 
 def pack_bits(flags: Tensor) -> Tensor:
-    """Pack ``(b, m, n)`` bool along the second axis into ``(b, ceil(m / 8), n)`` uint8, first flag highest."""
+    """Pack ``(..., n)`` bool along the last axis into ``(..., ceil(n / 8))`` uint8, the first flag highest."""
     if flags.device.type == "cpu":
-        return torch.from_numpy(np.packbits(flags.numpy(), axis=1))
-    b, m, n = flags.shape
-    padded = F.pad(flags, (0, 0, 0, -m % 8)).view(b, -1, 8, n).byte()
-    return (padded << _shifts(flags.device)).sum(2, dtype=torch.uint8)
+        return torch.from_numpy(np.packbits(flags.numpy(), axis=-1))
+    padded = F.pad(flags, (0, -flags.shape[-1] % 8)).unflatten(-1, (-1, 8)).byte()
+    return (padded << _shifts(flags.device)).sum(-1, dtype=torch.uint8)
 
 
 def unpack_bits(bits: Tensor) -> Tensor:
-    """Undo :func:`pack_bits`: ``(b, g, n)`` uint8 to ``(b, 8 g, n)`` bool."""
-    b, groups, n = bits.shape
-    return ((bits[:, :, None] >> _shifts(bits.device)) & 1).bool().reshape(b, 8 * groups, n)
+    """Undo :func:`pack_bits`: ``(..., g)`` uint8 to ``(..., 8 g)`` bool."""
+    return ((bits[..., None] >> _shifts(bits.device)) & 1).bool().flatten(-2)
 
 
 def _shifts(device: torch.device) -> Tensor:
-    """How far each flag of a group is shifted, ``(8, 1)``."""
-    return torch.arange(7, -1, -1, dtype=torch.uint8, device=device)[:, None]
+    """How far each flag of a group is shifted, ``(8,)``."""
+    return torch.arange(7, -1, -1, dtype=torch.uint8, device=device)
 
 
 def _bit_patterns(device: torch.device) -> Tensor:
     """Column c holds the bits of the byte c, ``(8, 256)`` float64."""
-    return ((torch.arange(256, device=device) >> _shifts(device).long()) & 1).double()
+    return unpack_bits(torch.arange(256, device=device).byte()[:, None]).T.double()
 
 
 def _checked_eps(eps: float) -> float:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -130,6 +129,8 @@ def _polish(operator: Callable[[Tensor], Tensor], values: Tensor, vectors: Tenso
 
 def _dense(affinity: BinaryAffinity, live: Tensor, scale: Tensor, trivial: Tensor) -> tuple[float, Tensor]:
     """Eigenpair of one graph by the dense symmetric solver; the first eigenvalue is moved from 1 to -1."""
+    import scipy.linalg  # here, because it is rarely needed and takes memory in every worker process
+
     matrix = (scale[:, None] * affinity.dense()[0] * scale)[live][:, live].cpu().numpy()
     first = trivial[live].cpu().numpy()
     matrix -= 2 * np.outer(first, first)

@@ -31,7 +31,7 @@ def check_tokens(tokens: Tensor) -> None:
     """Raise ValueError unless the tokens are ``(b, C, h, w)``, floating, finite and not without patches."""
     if tokens.dim() != 4 or tokens.numel() == 0 or not tokens.is_floating_point():
         raise ValueError(f"expected floating (b, C, h, w) tokens, got {tuple(tokens.shape)} {tokens.dtype}")
-    if not torch.isfinite(tokens).all():
+    if not all(torch.isfinite(extreme) for extreme in tokens.aminmax()):  # NaN is both extremes; needs no copy
         raise ValueError("the patch features contain NaN or infinite values; check the feature backend")
 
 

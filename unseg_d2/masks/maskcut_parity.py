@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unseg_d2.graph.affinity import binary_affinity
+from unseg_d2.graph.affinity import binary_affinity_by_precision
 from unseg_d2.graph.ncut import NO_CUT, second_eigenvector
 from unseg_d2.masks.bipartition import connected_component, foreground_side, intersection_over_union
 
@@ -67,10 +67,9 @@ def parity_steps(
     painted = np.zeros((b, h, w), dtype=bool)
     previous = np.zeros((b, h, w), dtype=bool)
     steps: list[list[ParityStep]] = [[] for _ in range(b)]
-    affinity = binary_affinity(tokens.flatten(2), tau, eps, exact=False)
+    single, double = binary_affinity_by_precision(tokens.flatten(2), tau, eps)
     for iteration in range(num_masks):
-        if iteration == 1:
-            affinity = binary_affinity(tokens.flatten(2), tau, eps, exact=True)
+        affinity = double if iteration else single
         graph = affinity.isolate(torch.from_numpy(painted).flatten(1).to(tokens.device))
         cut = second_eigenvector(graph)
         # Where all patches are alike, any vector is an eigenvector and LAPACK's choice means nothing: no foreground.
