@@ -43,8 +43,10 @@ class TrainingStep(nn.Module):
             losses = self.model(batch)
             finite = torch.stack([loss.detach().float() for loss in losses.values()]).isfinite().tolist()
             broken = [name for name, good in zip(losses, finite) if not good]
-        except FloatingPointError:  # raised by the proposal generator, for what it predicts
-            losses, broken = {}, ["the output of the proposal generator"]
+        except (FloatingPointError, AssertionError) as error:  # the proposal generator; the boxes of a cascade
+            if "NaN" not in str(error):
+                raise
+            losses, broken = {}, ["a predicted box"]
         if _in_any_process(bool(broken)):
             raise _diverged(broken, [str(data["file_name"]) for data in batch])
         return losses
