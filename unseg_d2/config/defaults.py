@@ -68,7 +68,7 @@ def _add_pseudo_labels(cfg: CN) -> None:
     cfg.REFINE.CRF.BILATERAL_SRGB = 5.0  # sigma of the appearance kernel, grey levels
     cfg.REFINE.CRF.BILATERAL_WEIGHT = 10.0  # Potts weight of the appearance kernel
     cfg.REFINE.GUIDED = CN()
-    cfg.REFINE.GUIDED.RADIUS = 8  # r: half width of the window, px of the resized image
+    cfg.REFINE.GUIDED.RADIUS = 6  # r: half width of the window, px of the resized image
     cfg.REFINE.GUIDED.EPS = 1e-3  # epsilon: variance (image in [0, 1]) below which the filter averages
 
     cfg.PSEUDO = CN()

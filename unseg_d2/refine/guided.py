@@ -20,11 +20,11 @@ FOREGROUND = 0.5  # filtered masks are foreground above this
 
 
 @REFINERS.register()
-def guided(*, radius: int = 8, eps: float = 1e-3) -> Refiner:
+def guided(*, radius: int = 6, eps: float = 1e-3) -> Refiner:
     """Return a refiner that snaps masks to the colour edges of the image and fills their holes.
 
     Args:
-        radius: half width of the window in pixels; about the side of the blocks that the masks are made of.
+        radius: half width of the window in pixels; a little less than the side of a patch works best.
         eps: variance of the image, of values in [0, 1], below which it counts as flat.
 
     Raises:
