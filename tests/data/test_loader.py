@@ -7,6 +7,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -70,6 +71,21 @@ def assert_same(first: list[list[Sample]], second: list[list[Sample]]) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_batches_do_not_depend_on_the_workers(records: list[dict[str, Any]], workers: int) -> None:
     assert_same(batches(records, config()), batches(records, config(NUM_WORKERS=workers)))
+
+
+def test_workers_live_beside_the_threads_of_opencv(records: list[dict[str, Any]]) -> None:
+    """A pool of OpenCV's threads that a loader process inherits would make it wait for ever."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    cv2.GaussianBlur(np.zeros((2000, 2000), np.float32), (0, 0), 5)  # starts the pool
+    loader = build_train_loader(records, config(NUM_WORKERS=1))
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("the loader process does not answer"))
+    signal.alarm(60)
+    try:
+        assert len(next(iter(loader))) == 4
+    finally:
+        signal.alarm(0)
+        cv2.setNumThreads(threads)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

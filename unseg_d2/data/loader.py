@@ -18,7 +18,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from fvcore.common.config import CfgNode
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -281,7 +280,13 @@ class _Images(_Batches):
 
 
 def _data_loader(dataset: Dataset, sampler: Iterable[Any], num_workers: int) -> DataLoader:
-    """A loader whose items are whole batches, with single-threaded processes, at most one per core."""
+    """A loader whose items are whole batches, with single-threaded processes, at most one per core.
+
+    torch gives each process one thread; OpenCV has to be told, and here: its pool does not survive a fork, so that a
+    process which touches a pool inherited from this one waits for ever.
+    """
+    if num_workers:
+        cv2.setNumThreads(1)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return DataLoader(
         dataset,
@@ -289,15 +294,8 @@ def _data_loader(dataset: Dataset, sampler: Iterable[Any], num_workers: int) -> 
         sampler=sampler,
         num_workers=min(num_workers, cores),
         collate_fn=_identity,
-        worker_init_fn=_one_thread,
     )
 
 
 def _identity(item: Any) -> Any:
     return item
-
-
-def _one_thread(_: int) -> None:
-    """Loader processes share the cores already: threads in each of them would only get into each other's way."""
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
