@@ -114,7 +114,7 @@ def _join_torchrun(main: Callable[..., None], args: Sequence[Any], use_cuda: boo
 def _spawn(main: Callable[..., None], num_processes: int, args: Sequence[Any], use_cuda: bool) -> None:
     messages = mp.get_context("spawn").SimpleQueue()
     with tempfile.TemporaryDirectory() as folder:
-        level = logging.getLogger().getEffectiveLevel()
+        level = logging.getLogger("unseg_d2").getEffectiveLevel()
         arguments = (main, num_processes, args, use_cuda, Path(folder) / "store", level, messages)
         try:
             mp.start_processes(_worker, arguments, nprocs=num_processes, start_method="spawn")

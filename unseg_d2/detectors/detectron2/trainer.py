@@ -60,6 +60,7 @@ def train(
     cfg = _with_seed(cfg)
     translated = to_detectron2(cfg)
     _set_up_torch(cfg)
+    _set_up_logging()
     model = build_model(translated)
     optimizer = build_optimizer(translated, model)
     scheduler = build_lr_scheduler(translated, optimizer)
@@ -155,7 +156,16 @@ def _set_up_torch(cfg: CfgNode) -> None:
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     if cfg.FLOAT32_PRECISION:
         torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
+
+
+def _set_up_logging() -> None:
+    """Print Detectron2's progress where this project's messages go, unless the caller has decided otherwise."""
     logging.getLogger("detectron2.engine.train_loop").addFilter(_NO_TRACEBACK)
+    ours, theirs = logging.getLogger("unseg_d2"), logging.getLogger("detectron2")
+    if ours.handlers and not theirs.handlers:
+        theirs.handlers = ours.handlers
+        theirs.setLevel(ours.getEffectiveLevel())
+        theirs.propagate = False
 
 
 def _finish(cfg: CfgNode, checkpointer: SafeCheckpointer, start: int) -> Path:
