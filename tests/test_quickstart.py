@@ -44,9 +44,13 @@ def test_the_detector_beats_its_masks(tmp_path: Path) -> None:
             "masks": "round0/figures_masks.json", "round 0": "round0/figures.json", "round 1": "round1/figures.json"
         }.items()
     }  # fmt: skip
-    best = max(figures["round 0"]["segm"]["AP50"], figures["round 1"]["segm"]["AP50"])
-    assert best > figures["masks"]["segm"]["AP50"]
-    assert figures["round 1"]["bbox"]["AR100"] > figures["masks"]["bbox"]["AR100"]
+    masks, first, last = (figures[name]["segm"] for name in ("masks", "round 0", "round 1"))
+    assert max(first["AP50"], last["AP50"]) > masks["AP50"]
+    assert last["Recall50"] > masks["Recall50"]
+    # What this recipe gave where it was written; convolutions differ a little from one processor to the next.
+    assert masks["AP50"] == pytest.approx(19.2, abs=4)
+    assert last["AP50"] == pytest.approx(37.2, abs=15)
+    assert last["Recall50"] == pytest.approx(81.5, abs=20)
 
 
 SHORT = """
