@@ -6,7 +6,7 @@ import pytest
 
 from unseg_d2.config import load_cfg
 from unseg_d2.errors import UnsegError
-from unseg_d2.training.evaluate import check_expected, ground_truth, score
+from unseg_d2.training.evaluate import check_expected, score
 
 RECORD = {
     "file_name": "a.png",
@@ -15,12 +15,6 @@ RECORD = {
     "width": 20,
     "annotations": [{"bbox": [1, 2, 4, 5], "bbox_mode": 1, "category_id": 0, "area": 20, "iscrowd": 0}],
 }
-
-
-def test_ground_truth_has_one_category_and_new_ids() -> None:
-    truth = ground_truth([RECORD], "photos")
-    assert truth["images"] == [{"file_name": "a.png", "height": 10, "width": 20, "id": 7}]
-    assert truth["annotations"][0].items() >= {"id": 1, "image_id": 7, "category_id": 1, "area": 20}.items()
 
 
 def test_boxes_alone_are_scored_as_boxes() -> None:
@@ -32,7 +26,7 @@ def test_boxes_alone_are_scored_as_boxes() -> None:
 
 def test_no_annotations_is_an_error() -> None:
     with pytest.raises(UnsegError, match="photos has no annotations"):
-        ground_truth([{**RECORD, "annotations": []}], "photos")
+        score([{**RECORD, "annotations": []}], [], load_cfg(), "photos")
 
 
 def test_expected_results() -> None:

@@ -11,37 +11,10 @@ from fvcore.common.config import CfgNode
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
-from unseg_d2.evaluation.class_agnostic import evaluate
+from unseg_d2.evaluation.records import evaluate_on_records
 from unseg_d2.training.prediction import predict_to_file
 
 Figures = dict[str, dict[str, float]]  # {"bbox": {"AP": percent, ...}, "segm": {...}}
-
-
-def ground_truth(records: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    """Turn records back into a COCO dictionary of one category.
-
-    Args:
-        records: Detectron2's standard dataset dicts with annotations.
-        name: of the data set, for the message.
-
-    Raises:
-        UnsegError: no record has annotations.
-    """
-    images = [{key: record[key] for key in ("file_name", "height", "width")} for record in records]
-    for image, record in zip(images, records):
-        image["id"] = record["image_id"]
-    annotations = [
-        {**annotation, "image_id": record["image_id"], "category_id": 1}
-        for record in records
-        for annotation in record.get("annotations", [])
-    ]
-    if not annotations:
-        raise UnsegError(f"{name} has no annotations, so there is nothing to compare with.")
-    for index, annotation in enumerate(annotations):
-        annotation["id"] = index + 1
-        annotation.setdefault("iscrowd", 0)
-        annotation.setdefault("area", annotation["bbox"][2] * annotation["bbox"][3])
-    return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "object"}]}
 
 
 def score(records: list[dict[str, Any]], results: list[dict[str, Any]], cfg: CfgNode, name: str) -> Figures:
@@ -51,14 +24,17 @@ def score(records: list[dict[str, Any]], results: list[dict[str, Any]], cfg: Cfg
         records: the data set.
         results: COCO results.
         cfg: ``TEST.NO_SEGM`` leaves the masks out.
-        name: of the data set, for messages.
+        name: of the data set, for the message.
 
     Returns:
         Figures in percent per kind of overlap.
+
+    Raises:
+        UnsegError: no record has annotations.
     """
-    truth = ground_truth(records, name)
-    with_masks = not cfg.TEST.NO_SEGM and all(annotation.get("segmentation") for annotation in truth["annotations"])
-    return evaluate(truth, results, iou_types=("bbox", "segm") if with_masks else ("bbox",))
+    if not any(record.get("annotations") for record in records):
+        raise UnsegError(f"{name} has no annotations, so there is nothing to compare with.")
+    return evaluate_on_records(records, results, with_masks=not cfg.TEST.NO_SEGM)
 
 
 def evaluate_detector(

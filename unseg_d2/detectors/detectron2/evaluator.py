@@ -11,7 +11,7 @@ from detectron2.utils import comm
 
 from unseg_d2.detectors.builtin.postprocess import encode_masks
 from unseg_d2.detectors.protocol import Prediction
-from unseg_d2.evaluation.class_agnostic import evaluate
+from unseg_d2.evaluation.records import evaluate_on_records
 
 
 def to_prediction(record: dict[str, Any], instances: Instances) -> Prediction:
@@ -57,15 +57,4 @@ class ClassAgnosticEvaluator(DatasetEvaluator):
         results = [result for share in comm.gather(self.results) for result in share]
         if not comm.is_main_process():
             return None
-        truth = self._ground_truth()
-        with_masks = self.with_masks and all(annotation.get("segmentation") for annotation in truth["annotations"])
-        return evaluate(truth, results, ("bbox", "segm") if with_masks else ("bbox",))
-
-    def _ground_truth(self) -> dict[str, Any]:
-        annotations = [
-            {**annotation, "image_id": record["image_id"]}
-            for record in self.records.values()
-            for annotation in record.get("annotations", [])
-        ]
-        images = [{"id": key, "height": r["height"], "width": r["width"]} for key, r in self.records.items()]
-        return {"images": images, "annotations": annotations}
+        return evaluate_on_records(list(self.records.values()), results, with_masks=self.with_masks)
