@@ -27,11 +27,15 @@ class PatchFeatures:
         tokens: ``(C, h, w)`` float32, not normalised.
         patch_size: side of a patch in pixels of the (resized) network input.
         attention: ``(h, w)`` float32 mean [CLS] attention over heads, or ``None`` where the backend has none.
+        depth: depth of the image, sampled on the patch grid, ``(h, w)``, or ``None`` without a depth source.
+        members: the same image as each backend of an ensemble describes it, on grids of their own; empty without one.
     """
 
     tokens: Tensor
     patch_size: int
     attention: Tensor | None = None
+    depth: DepthMap | None = None
+    members: tuple[PatchFeatures, ...] = ()
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -44,8 +48,8 @@ class DepthMap:
     """Depth of one image and what its numbers mean.
 
     Attributes:
-        depth: ``(H, W)`` float32.
-        kind: ``metric`` (metres), ``relative`` (far = 1) or ``inverse`` (near is large).
+        depth: ``(H, W)`` float32, finite.
+        kind: ``metric`` (metres), ``relative`` (far is large, no unit) or ``inverse`` (near is large, no unit).
     """
 
     depth: Tensor

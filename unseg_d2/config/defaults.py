@@ -1,4 +1,4 @@
-"""Every configuration key, with its default, in one place.
+"""Every configuration key with its default; those of features, generators and label sets are in pseudo_defaults.py.
 
 Keys under ``MODEL``, ``INPUT``, ``DATALOADER``, ``SOLVER`` and ``TEST`` carry Detectron2's names, defaults and
 meaning, and those that CutLER added carry CutLER's, so that a published YAML file loads unchanged. The rest is ours.
@@ -7,6 +7,8 @@ meaning, and those that CutLER added carry CutLER's, so that a published YAML fi
 from __future__ import annotations
 
 from fvcore.common.config import CfgNode as CN
+
+from unseg_d2.config.pseudo_defaults import add_pseudo_label_defaults
 
 
 def get_cfg() -> CN:
@@ -19,61 +21,13 @@ def get_cfg() -> CN:
     cfg.CUDNN_BENCHMARK = False  # let cuDNN search for the fastest convolution (pays off for fixed image sizes only)
     cfg.FLOAT32_PRECISION = ""  # torch.set_float32_matmul_precision, empty leaves it alone
     cfg.VIS_PERIOD = 0  # iterations between pictures of training samples in TensorBoard, 0 = never
-    _add_pseudo_labels(cfg)
+    add_pseudo_label_defaults(cfg)
     _add_data(cfg)
     _add_model(cfg)
     _add_heads(cfg)
     _add_solver(cfg)
     _add_rounds(cfg)
     return cfg
-
-
-def _add_pseudo_labels(cfg: CN) -> None:
-    """Features, generators, refiners and label sets: all of this project, nothing of Detectron2."""
-    cfg.FEATURES = CN()
-    cfg.FEATURES.NAME = "vit"  # vit (timm, pretrained) | descriptors (no weights; for trying things out)
-    cfg.FEATURES.IMAGE_SIZE = 480  # side of the square that every image is resized to (MaskCut: fixed_size)
-    cfg.FEATURES.WEIGHTS = ""  # local .pth or .safetensors of the ViT; empty downloads the timm weights
-    cfg.FEATURES.BATCH_SIZE = 1  # images per forward pass of the backbone and of the generator
-    cfg.FEATURES.DEVICE = "auto"  # auto | cpu | cuda | cuda:1 ...
-    cfg.FEATURES.PRECISION = "float32"  # float32 | float16 | bfloat16 of the ViT's forward pass
-    cfg.FEATURES.VIT = CN()
-    cfg.FEATURES.VIT.ARCH = "dino_vitb8"  # dino_vit{s,b}{8,16}, dinov2_vit{s,b,l}14, dinov3_vit{s,b,l}16
-    cfg.FEATURES.VIT.FACET = "key"  # key | query | value | kqv | token, of the last block
-    cfg.FEATURES.VIT.POS_EMBED = "offset"  # offset: sampling ratio 28/60.1 (DINO, MaskCut) | exact: 28/60 (CuVLER)
-    cfg.FEATURES.DESCRIPTORS = CN()
-    cfg.FEATURES.DESCRIPTORS.PATCH_SIZE = 8  # side of a patch in pixels of the resized image
-
-    cfg.MASKS = CN()
-    cfg.MASKS.GENERATOR = "maskcut"  # name in the registry of generators
-    cfg.MASKS.MODE = "default"  # default: what the paper means | parity: what the published code does
-    cfg.MASKS.MASKCUT = CN()
-    cfg.MASKS.MASKCUT.TAU = 0.15  # tau^ncut: cosine above which two patches are connected
-    cfg.MASKS.MASKCUT.EPS = 1e-5  # weight of an edge between patches that are not connected
-    cfg.MASKS.MASKCUT.NUM_MASKS = 3  # N: bipartitions per image
-    cfg.MASKS.MASKCUT.MAX_OVERLAP = 0.5  # a mask with more IoU than this with the previous one is a repetition
-    cfg.MASKS.MASKCUT.MIN_AREA = 0.01  # smallest share of the grid a mask after the first may have
-    cfg.MASKS.TOKENCUT = CN()
-    cfg.MASKS.TOKENCUT.TAU = 0.2  # tau of TokenCut
-    cfg.MASKS.TOKENCUT.EPS = 1e-5  # weight of an edge between patches that are not connected
-
-    cfg.REFINE = CN()
-    cfg.REFINE.NAME = "guided"  # guided (OpenCV) | crf (pydensecrf, extra 'crf') | none
-    cfg.REFINE.MIN_IOU = 0.5  # a mask whose IoU with its refined self is lower is dropped
-    cfg.REFINE.CRF = CN()
-    cfg.REFINE.CRF.ITERATIONS = 10  # mean-field steps
-    cfg.REFINE.CRF.GAUSSIAN_SXY = 3.0  # sigma of the smoothness kernel, px
-    cfg.REFINE.CRF.GAUSSIAN_WEIGHT = 7.0  # Potts weight of the smoothness kernel
-    cfg.REFINE.CRF.BILATERAL_SXY = 50.0  # sigma of the appearance kernel, px
-    cfg.REFINE.CRF.BILATERAL_SRGB = 5.0  # sigma of the appearance kernel, grey levels
-    cfg.REFINE.CRF.BILATERAL_WEIGHT = 10.0  # Potts weight of the appearance kernel
-    cfg.REFINE.GUIDED = CN()
-    cfg.REFINE.GUIDED.RADIUS = 6  # r: half width of the window, px of the resized image
-    cfg.REFINE.GUIDED.EPS = 1e-3  # epsilon: variance (image in [0, 1]) below which the filter averages
-
-    cfg.PSEUDO = CN()
-    cfg.PSEUDO.SHARD_SIZE = 64  # images per shard, the unit of resuming
-    cfg.PSEUDO.MAX_PIXELS = 178956970  # images with more pixels are recorded as failures (decompression bombs)
 
 
 def _add_data(cfg: CN) -> None:
