@@ -26,9 +26,10 @@ EXTRAS = {
     "crf": ["pydensecrf2>=1.1"],  # builds from source: needs a C++ compiler
     "fast-eval": ["hotcoco>=1.3", "faster-coco-eval>=1.8"],
     "depth": ["transformers>=4.50"],
+    "marigold": ["diffusers>=0.31", "transformers>=4.50"],
     "ray": ["ray>=2.40"],
     "app": ["gradio>=5"],
-    "test": ["pytest>=8", "ruff>=0.9", "hotcoco>=1.3", "faster-coco-eval>=1.8"],
+    "test": ["pytest>=8", "ruff>=0.9", "hotcoco>=1.3", "faster-coco-eval>=1.8", "transformers>=4.50"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 

@@ -41,9 +41,18 @@ def _add_features(cfg: CN) -> None:
 def _add_depth(cfg: CN) -> None:
     """Image to depth."""
     cfg.DEPTH = CN()
-    cfg.DEPTH.SOURCE = "none"  # none | files | hub (transformers, extra 'depth')
+    cfg.DEPTH.SOURCE = "none"  # none | files | synthetic | hub (extra 'depth') | marigold (extra 'marigold')
     cfg.DEPTH.KIND = ""  # metric (metres) | relative (far is large) | inverse (near is large); files must say which
-    cfg.DEPTH.CACHE = ""  # folder that keeps depth at patch resolution; empty computes it every time
+    cfg.DEPTH.CACHE = ""  # folder that keeps predicted depth at patch resolution; empty predicts it every time
+    cfg.DEPTH.FILES = CN()
+    cfg.DEPTH.FILES.ROOT = ""  # folder of .npy, .npz or .png named as the images; empty: 'depth' beside the images
+    cfg.DEPTH.FILES.SCALE = 1.0  # factor to metres: 0.001 for millimetres, 1 / 256 for KITTI
+    cfg.DEPTH.FILES.SUFFIX = ""  # between the image's name and the extension, e.g. _zoedepth
+    cfg.DEPTH.HUB = CN()
+    cfg.DEPTH.HUB.MODEL = "Intel/zoedepth-nyu-kitti"  # id on the Hugging Face hub (CutS3D: ZoeDepth), or local folder
+    cfg.DEPTH.MARIGOLD = CN()
+    cfg.DEPTH.MARIGOLD.MODEL = "prs-eth/marigold-depth-v1-1"  # id on the Hugging Face hub, or local folder
+    cfg.DEPTH.MARIGOLD.STEPS = 4  # denoising steps
 
 
 def _add_spectral_generators(cfg: CN) -> None:

@@ -1,0 +1,134 @@
+"""Depth from files: sensor readings, the output of another program, the exact depth of synthetic scenes."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+
+from unseg_d2.data.images import ImageFile, ImageProblem
+from unseg_d2.depth.registry import DEPTH_SOURCES
+from unseg_d2.errors import UnsegError
+from unseg_d2.structures import DepthKind, DepthMap
+
+EXTENSIONS = (".npy", ".npz", ".png")
+BESIDE = "depth"  # folder beside that of the images where depth is looked for by default
+
+
+@DEPTH_SOURCES.register()
+class FilesDepth:
+    """Depth that lies on disk, a file per image under the image's name: ``.npy``, ``.npz`` or ``.png``.
+
+    Args:
+        root: folder of the files; ``None`` is the folder ``depth`` beside the folder of the images.
+        kind: what the numbers mean.
+        scale: factor that turns the numbers of the files into those of the kind, e.g. 0.001 for millimetres.
+        suffix: what the files' names have between the name of the image and the extension, e.g. ``_zoedepth``.
+
+    Raises:
+        UnsegError: there is no such folder, or the scale is not positive.
+    """
+
+    predicts = False
+
+    def __init__(
+        self, root: str | Path | None, kind: DepthKind, *, scale: float = 1.0, suffix: str = "", name: str = "files"
+    ) -> None:
+        if root is not None and not Path(root).is_dir():
+            raise UnsegError(f"There is no folder {root}; set DEPTH.FILES.ROOT to the folder with the depth files.")
+        if not scale > 0:
+            raise UnsegError(f"DEPTH.FILES.SCALE must be positive, but is {scale}.")
+        self.root = None if root is None else Path(root)
+        self.kind = kind
+        self.scale = scale
+        self.suffix = suffix
+        self.name = name
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> FilesDepth:
+        """Return the source of ``cfg.DEPTH.FILES``; the kind must be declared, because files do not tell."""
+        if not cfg.DEPTH.KIND:
+            raise UnsegError(
+                "Depth files do not say what their numbers mean: set DEPTH.KIND to metric (metres), relative (far is "
+                "large) or inverse (near is large, as MiDaS and Depth Anything give it)."
+            )
+        files = cfg.DEPTH.FILES
+        return cls(files.ROOT or None, cfg.DEPTH.KIND, scale=files.SCALE, suffix=files.SUFFIX)
+
+    def __call__(self, images: Sequence[np.ndarray], files: Sequence[ImageFile]) -> list[DepthMap]:
+        """Read the depth of each image."""
+        return [DepthMap(torch.from_numpy(self._read(file)), self.kind) for file in files]
+
+    def _read(self, file: ImageFile) -> np.ndarray:
+        path = self._find(file)
+        try:
+            return read_depth(path) * np.float32(self.scale)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise ImageProblem(f"the depth file {path} cannot be read: {error}") from None
+
+    def _find(self, file: ImageFile) -> Path:
+        relative = PurePosixPath(file.file_name)
+        root = self.root or _image_root(file).parent / BESIDE
+        stem = root / relative.parent / (relative.stem + self.suffix)
+        for extension in EXTENSIONS:
+            path = stem.with_name(stem.name + extension)
+            if path.is_file():
+                return path
+        raise ImageProblem(f"there is no depth for it: no {stem}{{{','.join(EXTENSIONS)}}}")
+
+
+@DEPTH_SOURCES.register()
+class SyntheticDepth(FilesDepth):
+    """The exact depth of the scenes of :mod:`unseg_d2.data.synthetic`: 16-bit millimetres beside the images."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "metric", scale=0.001, name="synthetic")
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> SyntheticDepth:
+        """Return the source; nothing can be set."""
+        return cls()
+
+
+def read_depth(path: Path) -> np.ndarray:
+    """Read a map of numbers as it is stored.
+
+    Args:
+        path: ``.npy``; ``.npz``, its entry ``depth`` or the only one; ``.png`` with 8 or 16 bit, of which a colour one
+            must have equal channels.
+
+    Returns:
+        ``(H, W)`` float32; singleton axes in front or at the end are removed.
+
+    Raises:
+        ValueError: the file is damaged or holds something else.
+    """
+    if path.suffix == ".png":
+        content = np.fromfile(path, np.uint8)
+        values = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
+        if values is None:
+            raise ValueError("it is not a PNG file, or damaged")
+        if values.ndim == 3 and (values == values[..., :1]).all():
+            values = values[..., 0]
+    else:
+        values = np.load(path, allow_pickle=False)
+        if isinstance(values, np.lib.npyio.NpzFile):
+            with values as archive:
+                if "depth" not in archive.files and len(archive.files) != 1:
+                    raise ValueError(f"it has no entry 'depth', but {', '.join(archive.files) or 'nothing'}")
+                values = archive["depth" if "depth" in archive.files else archive.files[0]]
+        while values.ndim > 2 and 1 in (values.shape[0], values.shape[-1]):
+            values = values[0] if values.shape[0] == 1 else values[..., 0]
+    if values.ndim != 2 or not values.size or values.dtype.kind not in "uif":
+        raise ValueError(f"expected numbers (H, W), found {values.shape} {values.dtype}")
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _image_root(file: ImageFile) -> Path:
+    """Folder that the file name is relative to."""
+    return file.path.parents[len(PurePosixPath(file.file_name).parts) - 1]

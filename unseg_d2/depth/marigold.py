@@ -1,0 +1,86 @@
+"""Depth predicted by Marigold, a diffusion model (Ke et al., CVPR 2024), through diffusers.
+
+Shape legend
+    H, W   height and width of an image in pixels
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+from PIL import Image
+
+from unseg_d2.data.images import ImageFile
+from unseg_d2.depth.registry import DEPTH_SOURCES
+from unseg_d2.errors import UnsegError, missing_extra
+from unseg_d2.structures import DepthKind, DepthMap
+
+
+@DEPTH_SOURCES.register()
+class MarigoldDepth:
+    """Affine-invariant depth, 0 near and 1 far; the noise is drawn from a fixed seed, so results repeat.
+
+    Args:
+        model: id on the hub or local folder of a Marigold depth pipeline.
+        steps: denoising steps.
+        seed: of the noise that every image starts from.
+        device: where the model runs.
+
+    Raises:
+        UnsegError: diffusers is not installed, or the model cannot be loaded.
+    """
+
+    kind: DepthKind = "relative"
+    predicts = True
+
+    def __init__(self, model: str, *, steps: int = 4, seed: int = 0, device: str = "cpu") -> None:
+        self.name = f"marigold/{model}/{steps}"
+        self._model_id, self._steps, self._seed, self._device = model, steps, seed, device
+        self._diffusers = _import_diffusers()
+        self._pipeline: Any = None
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> MarigoldDepth:
+        """Return the source of ``cfg.DEPTH.MARIGOLD`` on the device of the features."""
+        if cfg.DEPTH.KIND not in ("", cls.kind):
+            raise UnsegError(f"Marigold's depth is relative, but DEPTH.KIND is '{cfg.DEPTH.KIND}'; leave it empty.")
+        device = cfg.FEATURES.DEVICE
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        settings = cfg.DEPTH.MARIGOLD
+        return cls(settings.MODEL, steps=settings.STEPS, device=device)
+
+    def __call__(self, images: Sequence[np.ndarray], files: Sequence[ImageFile]) -> list[DepthMap]:
+        """Predict the depth of each image, one at a time, at the image's own size ``(H, W)``."""
+        if self._pipeline is None:
+            self._pipeline = self._load().to(self._device)
+            self._pipeline.set_progress_bar_config(disable=True)
+        return [self._predict(image) for image in images]
+
+    def _predict(self, image: np.ndarray) -> DepthMap:
+        generator = torch.Generator().manual_seed(self._seed)
+        output = self._pipeline(Image.fromarray(image), num_inference_steps=self._steps, generator=generator)
+        depth = np.squeeze(np.asarray(output.prediction, dtype=np.float32))  # the singleton axes differ by version
+        return DepthMap(torch.from_numpy(np.ascontiguousarray(depth)), self.kind)
+
+    def _load(self) -> Any:
+        try:
+            return self._diffusers.MarigoldDepthPipeline.from_pretrained(self._model_id)
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise UnsegError(
+                f"The depth model {self._model_id} cannot be loaded ({reason}); set DEPTH.MARIGOLD.MODEL to another id "
+                "of the hub, or to a folder with the model's files."
+            ) from None
+
+
+def _import_diffusers() -> Any:
+    try:
+        return importlib.import_module("diffusers")
+    except ImportError:
+        raise missing_extra("diffusers", "marigold") from None
