@@ -52,7 +52,7 @@ def test_one_faulty_image_does_not_spoil_its_batch(images: Path) -> None:
 
 def test_full_gpu_memory_is_not_blamed_on_the_image(images: Path) -> None:
     class Full(MaskPipeline):
-        def __call__(self, images):
+        def __call__(self, images, files):
             raise torch.OutOfMemoryError
 
     with pytest.raises(UnsegError, match=r"lower FEATURES.BATCH_SIZE"):

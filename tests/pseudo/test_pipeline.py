@@ -11,12 +11,13 @@ from PIL import Image
 from pseudo_fakes import BrightRed, MeanColour, keep
 
 from unseg_d2.config import load_cfg
-from unseg_d2.data.images import read_image
+from unseg_d2.data.images import ImageFile, ImageProblem, read_image
 from unseg_d2.data.rle import decode_mask, encode_mask
+from unseg_d2.depth import GridDepth
 from unseg_d2.masks import build_generator
 from unseg_d2.pseudo.pipeline import MaskPipeline, mask_iou, resize_mask, square, upsample
 from unseg_d2.refine import build_refiner
-from unseg_d2.structures import PatchFeatures, Proposals
+from unseg_d2.structures import DepthMap, PatchFeatures, Proposals
 
 
 def half_red(height: int, width: int) -> np.ndarray:
@@ -173,3 +174,44 @@ def test_published_masks_are_reproduced_from_features_on(shared_data: Path, inde
     assert len(found) == len(expected) > 0
     for mask, other in zip(found, expected):
         assert (mask.mask & other).sum() / (mask.mask | other).sum() >= 0.99
+
+
+class Stripes:
+    """Four proposals of one row of patches each, the last the best."""
+
+    def __call__(self, features: list[PatchFeatures]) -> list[Proposals]:
+        return [Proposals(torch.eye(4, dtype=torch.bool)[:, :, None].expand(4, 4, 4), torch.arange(4) / 4)] * len(
+            features
+        )
+
+
+def test_of_too_many_proposals_the_best_are_taken() -> None:
+    pipeline = MaskPipeline(MeanColour(), Stripes(), keep, 32, max_proposals=2)
+    (found,) = pipeline([half_red(32, 32)])
+    assert [mask.score for mask in found] == [0.5, 0.75] and found.left_out == 2
+    (everything,) = MaskPipeline(MeanColour(), Stripes(), keep, 32)([half_red(32, 32)])
+    assert len(everything) == 4 and everything.left_out == 0
+
+
+class Far:
+    """Depth that grows to the right; images named ``lost`` have none."""
+
+    name, kind, predicts = "far", "metric", False
+
+    def __call__(self, images: list[np.ndarray], files: list[ImageFile]) -> list[DepthMap]:
+        for file in files:
+            if file.file_name == "lost":
+                raise ImageProblem("there is no depth for it")
+        return [DepthMap(torch.arange(1.0, 5.0).expand(4, 4), "metric") for _ in images]
+
+
+def test_generators_see_the_depth_of_each_image() -> None:
+    class Near:
+        def __call__(self, features: list[PatchFeatures]) -> list[Proposals]:
+            return [Proposals((one.depth.depth < 2.5)[None], torch.ones(1)) for one in features]
+
+    pipeline = MaskPipeline(MeanColour(), Near(), keep, 32, depth=GridDepth(Far()))
+    (found,) = pipeline([np.zeros((40, 40, 3), np.uint8)])[0]
+    assert found.mask[:, :19].all() and not found.mask[:, 21:].any()
+    with pytest.raises(ImageProblem, match="no depth"):
+        pipeline([np.zeros((40, 40, 3), np.uint8)], [ImageFile(Path("lost"), "lost")])

@@ -113,14 +113,16 @@ def _manifest(cfg: CfgNode, inputs: Inputs, build: Build) -> dict[str, Any]:
     batch = cfg.FEATURES.BATCH_SIZE
     if batch < 1 or cfg.PSEUDO.SHARD_SIZE < 1:
         raise UnsegError("FEATURES.BATCH_SIZE and PSEUDO.SHARD_SIZE must be at least 1.")
-    features = build(_on_cpu(cfg)).features  # settings that do not work are found before any process starts
+    pipeline = build(_on_cpu(cfg))  # settings that do not work are found before any process starts
+    features, depth = pipeline.features, pipeline.depth
     return {
         "image_root": str(inputs.root),
         "num_images": len(inputs),
         "images_sha256": inputs.checksum,
         "shard_size": -(-size // batch) * batch,
         "features": {"name": features.name, "checksum": features.checksum},
-        "settings": {name: cfg[name] for name in ("FEATURES", "MASKS", "REFINE", "PSEUDO")},
+        "depth": None if depth is None else {"name": depth.source.name, "kind": depth.source.kind},
+        "settings": {name: cfg[name] for name in ("FEATURES", "DEPTH", "MASKS", "REFINE", "PSEUDO")},
         "versions": _versions(),
         "not_images": inputs.others,
     }

@@ -14,7 +14,7 @@ from unseg_d2.pseudo.shards import ShardFolder
 
 CATEGORIES = [{"id": 1, "name": "fg", "supercategory": "fg"}]
 
-_IMAGE_KEYS = ("id", "file_name", "height", "width")
+_IMAGE_KEYS = ("id", "file_name", "height", "width", "proposals_left_out")
 
 
 def read_label_set(path: str | Path) -> CocoDataset:
@@ -87,16 +87,19 @@ def summarise(folder: str | Path, labels: str | Path | None = None) -> str:
     """
     shards = ShardFolder(folder)
     shards.load()
-    images = masks = failures = 0
+    images = masks = failures = capped = 0
     for line in shards.lines():
         images += "failure" not in line
         failures += "failure" in line
         masks += len(line.get("annotations", []))
+        capped += "proposals_left_out" in line
     labels = Path(labels) if labels else shards.folder / "labels.json"
     text = [f"{masks} masks on {images} images: {labels if labels.is_file() else shards.folder}"]
     skipped = failures + len(shards.manifest["not_images"])
     if skipped and (shards.folder / "failures.jsonl").is_file():
         text.append(f"{skipped} {'file' if skipped == 1 else 'files'} not usable: {shards.folder / 'failures.jsonl'}")
+    if capped:
+        text.append(f"{capped} images had more proposals than MASKS.MAX_PROPOSALS; the best were taken.")
     if shards.unfinished():
         text.append(f"{shards.num_missing()} of {shards.manifest['num_images']} images are still to be done.")
     return "\n".join(text)
@@ -129,7 +132,7 @@ def write_label_set(
 
 
 def _images(shards: ShardFolder) -> Iterator[dict[str, Any]]:
-    return ({key: line[key] for key in _IMAGE_KEYS} for line in shards.lines() if "failure" not in line)
+    return ({key: line[key] for key in _IMAGE_KEYS if key in line} for line in shards.lines() if "failure" not in line)
 
 
 def _annotations(shards: ShardFolder) -> Iterator[dict[str, Any]]:

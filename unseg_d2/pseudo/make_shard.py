@@ -15,12 +15,12 @@ from fvcore.common.config import CfgNode
 from pycocotools import mask as mask_utils
 
 from unseg_d2.data.coco import resolve_image
-from unseg_d2.data.images import ImageProblem, read_image
+from unseg_d2.data.images import ImageFile, ImageProblem, read_image
 from unseg_d2.data.rle import encode_confidence, encode_mask
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.pipeline import MaskPipeline
 from unseg_d2.pseudo.shards import ShardFolder, ShardWriter
-from unseg_d2.structures import PseudoMask
+from unseg_d2.structures import PseudoMask, PseudoMasks
 
 Line = dict[str, Any]
 Build = Callable[[CfgNode], MaskPipeline]
@@ -124,27 +124,33 @@ def image_lines(pipeline: MaskPipeline, images: Sequence[tuple[Any, str]], root:
             pixels[index] = read_image(resolve_image(root, name), max_pixels=max_pixels)
         except ImageProblem as problem:
             lines[index]["failure"] = str(problem)
-    for index, found in zip(pixels, _masks(pipeline, list(pixels.values()))):
+    files = [ImageFile(root / images[index][1], images[index][1]) for index in pixels]
+    for index, found in zip(pixels, _masks(pipeline, list(pixels.values()), files)):
         if isinstance(found, str):
             lines[index]["failure"] = found
         else:
             height, width = pixels[index].shape[:2]
             lines[index] |= {"height": height, "width": width, "annotations": [_annotation(mask) for mask in found]}
+            if found.left_out:
+                lines[index]["proposals_left_out"] = found.left_out
     return lines
 
 
-def _masks(pipeline: MaskPipeline, images: list[np.ndarray]) -> list[list[PseudoMask] | str]:
+def _masks(pipeline: MaskPipeline, images: list[np.ndarray], files: list[ImageFile]) -> list[PseudoMasks | str]:
     """Run the pipeline; when it fails, image by image, so that the fault of one is not laid on the others."""
     if not images:
         return []
     try:
-        return list(pipeline(images))
+        return list(pipeline(images, files))
     except torch.OutOfMemoryError:
         raise UnsegError("The GPU's memory is full; lower FEATURES.BATCH_SIZE or --num-workers.") from None
+    except ImageProblem as problem:
+        if len(images) == 1:
+            return [str(problem)]
     except (ValueError, RuntimeError, ArithmeticError) as error:
         if len(images) == 1:
             return [f"{type(error).__name__}: {' '.join(str(error).split())}"]
-    return [found for image in images for found in _masks(pipeline, [image])]
+    return [found for image, file in zip(images, files) for found in _masks(pipeline, [image], [file])]
 
 
 def _annotation(found: PseudoMask) -> dict[str, Any]:
