@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from pycocotools import mask as mask_utils
 
 from unseg_d2.config import load_cfg
 from unseg_d2.data.coco import encode_mask, read_coco
 from unseg_d2.data.images import read_image
+from unseg_d2.evaluation.best_iou import best_ious
 from unseg_d2.evaluation.class_agnostic import evaluate
 from unseg_d2.features.descriptors import Descriptors, DescriptorSettings
 from unseg_d2.masks import build_generator
@@ -101,23 +101,8 @@ def figures(images: list[dict], annotations: list[dict], results: list[dict]) ->
     annotations = [annotation for annotation in annotations if annotation["image_id"] in ids]
     results = [result for result in results if result["image_id"] in ids]
     scores = evaluate({"images": images, "annotations": annotations}, results, ("segm",))["segm"]
-    best = []
-    for image in images:
-        objects = [a for a in annotations if a["image_id"] == image["id"] and not a.get("iscrowd")]
-        found = [result["segmentation"] for result in results if result["image_id"] == image["id"]]
-        wanted = [to_rle(a["segmentation"], image["height"], image["width"]) for a in objects]
-        if wanted:
-            best.extend(mask_utils.iou(found, wanted, [0] * len(wanted)).max(0) if found else [0.0] * len(wanted))
+    best = best_ious({"images": images, "annotations": annotations}, results)
     return 100 * float(np.mean(best)), scores["Recall50"], scores["AP50"], len(results) / len(images)
-
-
-def to_rle(segmentation: dict | list, height: int, width: int) -> dict:
-    """Polygons or run lengths as compressed run lengths."""
-    if isinstance(segmentation, list):
-        return mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
-    if isinstance(segmentation["counts"], list):
-        return mask_utils.frPyObjects(segmentation, height, width)
-    return segmentation
 
 
 if __name__ == "__main__":

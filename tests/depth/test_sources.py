@@ -156,6 +156,13 @@ def test_the_suffix_belongs_to_the_name(tmp_path: Path) -> None:
     assert source([image()], [file(tmp_path, "a.jpg")])[0].depth[0, 0] == 1000
 
 
+def test_zero_is_a_hole_or_far(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", [[0.0, 2.0, 10.0]])
+    for zero, expected in (("hole", [0, 2, 10]), ("far", [11, 2, 10])):
+        (depth,) = FilesDepth(tmp_path, "metric", zero=zero)([image()], [file(tmp_path, "a.jpg")])
+        np.testing.assert_allclose(depth.depth[0], expected, rtol=1e-6)
+
+
 def test_a_missing_file_is_named(scenes: Path) -> None:
     with pytest.raises(ImageProblem, match=r"no depth for it: no .*depth/b\{\.npy,\.npz,\.png\}"):
         FilesDepth(None, "metric")([image()], [file(scenes, "b.jpg")])
@@ -186,6 +193,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, content: bytes | np.
         (("DEPTH.SOURCE", "files", "DEPTH.KIND", "inverted"), "DEPTH.KIND is 'inverted'.*Did you mean 'inverse'"),
         (("DEPTH.SOURCE", "files", "DEPTH.KIND", "metric", "DEPTH.FILES.ROOT", "/nowhere"), "no folder /nowhere"),
         (("DEPTH.SOURCE", "files", "DEPTH.KIND", "metric", "DEPTH.FILES.SCALE", "0.0"), "SCALE must be positive"),
+        (("DEPTH.SOURCE", "files", "DEPTH.KIND", "metric", "DEPTH.FILES.ZERO", "sky"), "must be hole or far"),
         (("DEPTH.SOURCE", "marigold", "DEPTH.KIND", "metric"), "Marigold's depth is relative"),
     ],
 )

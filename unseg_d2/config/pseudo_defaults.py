@@ -47,6 +47,7 @@ def _add_depth(cfg: CN) -> None:
     cfg.DEPTH.FILES = CN()
     cfg.DEPTH.FILES.ROOT = ""  # folder of .npy, .npz or .png named as the images; empty: 'depth' beside the images
     cfg.DEPTH.FILES.SCALE = 1.0  # factor to metres: 0.001 for millimetres, 1 / 256 for KITTI
+    cfg.DEPTH.FILES.ZERO = "hole"  # 0 in metric files: hole (no reading) | far (nothing within reach, e.g. the sky)
     cfg.DEPTH.FILES.SUFFIX = ""  # between the image's name and the extension, e.g. _zoedepth
     cfg.DEPTH.HUB = CN()
     cfg.DEPTH.HUB.MODEL = "Intel/zoedepth-nyu-kitti"  # id on the Hugging Face hub (CutS3D: ZoeDepth), or local folder
@@ -66,6 +67,14 @@ def _add_spectral_generators(cfg: CN) -> None:
     cfg.MASKS.TOKENCUT = CN()
     cfg.MASKS.TOKENCUT.TAU = 0.2  # tau of TokenCut
     cfg.MASKS.TOKENCUT.EPS = 1e-5  # weight of an edge between patches that are not connected
+    cfg.MASKS.VOTECUT = CN()
+    cfg.MASKS.VOTECUT.TAU = 0.15  # tau^ncut: cosine above which two patches are connected
+    cfg.MASKS.VOTECUT.EPS = 1e-5  # weight of an edge between patches that are not connected
+    cfg.MASKS.VOTECUT.NUM_CLUSTERS = [2, 3]  # K: numbers of clusters into which k-means cuts each eigenvector
+    cfg.MASKS.VOTECUT.MIN_IOU = 0.6  # pieces with an IoU above this may be one object
+    cfg.MASKS.VOTECUT.MIN_VOTES = 0.2  # tau_m: share of a group's pieces that a patch of its mask must exceed
+    cfg.MASKS.VOTECUT.MAX_MASKS = 10  # objects per image
+    cfg.MASKS.VOTECUT.GRID = 0  # side of the square grid of votes (60 in the published code); 0: the finest member's
 
 
 def _add_refiners(cfg: CN) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -16,7 +17,10 @@ from unseg_d2.depth.registry import DEPTH_SOURCES
 from unseg_d2.errors import UnsegError
 from unseg_d2.structures import DepthKind, DepthMap
 
+Zero = Literal["hole", "far"]
+
 EXTENSIONS = (".npy", ".npz", ".png")
+BEYOND = 1.1  # "far" is this many times farther than the farthest reading
 BESIDE = "depth"  # folder beside that of the images where depth is looked for by default
 
 
@@ -28,6 +32,7 @@ class FilesDepth:
         root: folder of the files; ``None`` is the folder ``depth`` beside the folder of the images.
         kind: what the numbers mean.
         scale: factor that turns the numbers of the files into those of the kind, e.g. 0.001 for millimetres.
+        zero: what 0 means in metric files: ``hole`` is no reading, ``far`` is nothing within reach, such as the sky.
         suffix: what the files' names have between the name of the image and the extension, e.g. ``_zoedepth``.
 
     Raises:
@@ -37,15 +42,25 @@ class FilesDepth:
     predicts = False
 
     def __init__(
-        self, root: str | Path | None, kind: DepthKind, *, scale: float = 1.0, suffix: str = "", name: str = "files"
+        self,
+        root: str | Path | None,
+        kind: DepthKind,
+        *,
+        scale: float = 1.0,
+        zero: Zero = "hole",
+        suffix: str = "",
+        name: str = "files",
     ) -> None:
         if root is not None and not Path(root).is_dir():
             raise UnsegError(f"There is no folder {root}; set DEPTH.FILES.ROOT to the folder with the depth files.")
         if not scale > 0:
             raise UnsegError(f"DEPTH.FILES.SCALE must be positive, but is {scale}.")
+        if zero not in get_args(Zero):
+            raise UnsegError(f"DEPTH.FILES.ZERO is '{zero}', but must be hole or far.")
         self.root = None if root is None else Path(root)
         self.kind = kind
         self.scale = scale
+        self.zero = zero
         self.suffix = suffix
         self.name = name
 
@@ -58,7 +73,7 @@ class FilesDepth:
                 "large) or inverse (near is large, as MiDaS and Depth Anything give it)."
             )
         files = cfg.DEPTH.FILES
-        return cls(files.ROOT or None, cfg.DEPTH.KIND, scale=files.SCALE, suffix=files.SUFFIX)
+        return cls(files.ROOT or None, cfg.DEPTH.KIND, scale=files.SCALE, zero=files.ZERO, suffix=files.SUFFIX)
 
     def __call__(self, images: Sequence[np.ndarray], files: Sequence[ImageFile]) -> list[DepthMap]:
         """Read the depth of each image."""
@@ -67,9 +82,12 @@ class FilesDepth:
     def _read(self, file: ImageFile) -> np.ndarray:
         path = self._find(file)
         try:
-            return read_depth(path) * np.float32(self.scale)
+            depth = read_depth(path) * np.float32(self.scale)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ImageProblem(f"the depth file {path} cannot be read: {error}") from None
+        if self.kind == "metric" and self.zero == "far":
+            depth[depth == 0] = BEYOND * depth.max()
+        return depth
 
     def _find(self, file: ImageFile) -> Path:
         relative = PurePosixPath(file.file_name)
@@ -87,7 +105,7 @@ class SyntheticDepth(FilesDepth):
     """The exact depth of the scenes of :mod:`unseg_d2.data.synthetic`: 16-bit millimetres beside the images."""
 
     def __init__(self) -> None:
-        super().__init__(None, "metric", scale=0.001, name="synthetic")
+        super().__init__(None, "metric", scale=0.001, zero="far", name="synthetic")
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> SyntheticDepth:

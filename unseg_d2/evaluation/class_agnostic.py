@@ -143,7 +143,7 @@ def _truth(annotation: dict[str, Any], iou_type: str, sizes: dict[Any, tuple[int
     """Return what the matching needs of an annotation; its area decides on small, medium or large."""
     segmentation = annotation.get("segmentation")
     item = {"image_id": annotation["image_id"], "category_id": 1, "iscrowd": int(annotation.get("iscrowd", 0))}
-    rle = _rle(segmentation, *sizes[annotation["image_id"]]) if segmentation else None
+    rle = to_rle(segmentation, *sizes[annotation["image_id"]]) if segmentation else None
     if iou_type == "segm":
         if rle is None:
             raise UnsegError("The ground truth has annotations without masks; evaluate boxes only.")
@@ -167,7 +167,8 @@ def _result(result: dict[str, Any], iou_type: str) -> dict[str, Any]:
     return item | {"bbox": bbox, "area": float(bbox[2] * bbox[3])}
 
 
-def _rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
+def to_rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
+    """Return a COCO segmentation (polygons or run lengths) of an image as compressed run lengths."""
     if isinstance(segmentation, dict) and not isinstance(segmentation["counts"], list):
         return segmentation
     rle = mask_utils.frPyObjects(segmentation, height, width)

@@ -1,0 +1,39 @@
+"""How well the best mask covers each object, whatever its score."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as mask_utils
+
+from unseg_d2.evaluation.class_agnostic import to_rle
+
+
+def best_ious(ground_truth: dict[str, Any], results: Iterable[dict[str, Any]]) -> np.ndarray:
+    """Return for each object the largest IoU that a mask of its image has with it.
+
+    The mean over objects is what the literature on proposals calls the average best overlap (ABO).
+
+    Args:
+        ground_truth: COCO dictionary with ``images`` and ``annotations`` with masks; crowd regions do not count.
+        results: ``{image_id, segmentation (RLE)}`` each.
+
+    Returns:
+        ``(number of objects,)`` float64 in [0, 1], in the order of the annotations.
+    """
+    sizes = {image["id"]: (image["height"], image["width"]) for image in ground_truth["images"]}
+    found: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for result in results:
+        found[result["image_id"]].append(result["segmentation"])
+    best = []
+    for annotation in ground_truth["annotations"]:
+        if annotation.get("iscrowd"):
+            continue
+        image_id = annotation["image_id"]
+        masks = found[image_id]
+        wanted = to_rle(annotation["segmentation"], *sizes[image_id])
+        best.append(mask_utils.iou(masks, [wanted], [0]).max() if masks else 0.0)
+    return np.array(best, dtype=float)
