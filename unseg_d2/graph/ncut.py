@@ -26,7 +26,8 @@ class NormalizedCut:
     """Relaxed normalised cuts of a batch of graphs.
 
     Attributes:
-        vectors: ``(b, n)`` float64, D-orthonormal (``x^T D x = 1``), of canonical sign; 0 on dropped patches.
+        vectors: ``(b, n)`` float64, D-orthonormal (``x^T D x = 1``), of canonical sign; 0 on dropped patches. Of the
+            symmetric normalised Laplacian they are orthonormal instead.
         values: ``(b,)`` float64 eigenvalues in [0, 2]; 0 is a graph in two pieces, 1 or more has no cut.
     """
 
@@ -35,7 +36,12 @@ class NormalizedCut:
 
 
 def second_eigenvector(
-    affinity: BinaryAffinity, live: Tensor | None = None, *, tolerance: float = 1e-10, max_steps: int = 256
+    affinity: BinaryAffinity,
+    live: Tensor | None = None,
+    *,
+    generalized: bool = True,
+    tolerance: float = 1e-10,
+    max_steps: int = 256,
 ) -> NormalizedCut:
     """Solve ``(D - A) x = lambda D x`` for the second smallest eigenvalue (Shi and Malik 2000, section 2.1).
 
@@ -47,6 +53,8 @@ def second_eigenvector(
     Args:
         affinity: graphs of b images.
         live: ``(b, n)`` bool, patches that take part; at least one per image. ``None`` is all.
+        generalized: ``False`` returns the eigenvector ``D^1/2 x`` of the symmetric normalised Laplacian
+            ``D^-1/2 (D - A) D^-1/2``, which VoteCut clusters; the eigenvalue is the same.
         tolerance: bound on the angle between computed and true eigenvector, radians.
         max_steps: Lanczos steps before the dense solver takes over.
 
@@ -76,8 +84,8 @@ def second_eigenvector(
     values, vectors = pairs.values, _deflate(pairs.vectors, trivial)
     for i in torch.nonzero(~pairs.converged)[:, 0].tolist():
         values[i], vectors[i] = _dense(affinity[[i]], live[i], scale[i], trivial[i])
-    vectors = canonical_sign(_polish(operator, values, vectors) * scale)
-    return NormalizedCut(vectors, 1 - values)
+    vectors = _polish(operator, values, vectors)
+    return NormalizedCut(canonical_sign(vectors * scale if generalized else vectors), 1 - values)
 
 
 def cohesion(affinity: BinaryAffinity, masks: Tensor, live: Tensor | None = None) -> Tensor:

@@ -6,14 +6,18 @@ from unseg_d2.masks.maskcut import MaskCut, maskcut
 from unseg_d2.masks.protocol import MaskGenerator
 from unseg_d2.masks.registry import MASK_GENERATORS, build_generator, generator_names
 from unseg_d2.masks.tokencut import TokenCut, tokencut
+from unseg_d2.masks.votecut import VoteCut, cut_vectors, votecut
 
 __all__ = [
     "MASK_GENERATORS",
     "MaskCut",
     "MaskGenerator",
     "TokenCut",
+    "VoteCut",
     "build_generator",
+    "cut_vectors",
     "generator_names",
     "maskcut",
     "tokencut",
+    "votecut",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor
 
 from unseg_d2.structures import PatchFeatures, Proposals
 
+Result = TypeVar("Result")  # of one image, mostly Proposals
 
-def map_batches(function: Callable[[Tensor], list[Proposals]], features: Sequence[PatchFeatures]) -> list[Proposals]:
+
+def map_batches(function: Callable[[Tensor], list[Result]], features: Sequence[PatchFeatures]) -> list[Result]:
     """Apply a function of ``(b, C, h, w)`` tokens to images, those of one shape on a GPU together.
 
     On the CPU each image goes alone: batching gains nothing there and costs memory.
@@ -20,10 +23,10 @@ def map_batches(function: Callable[[Tensor], list[Proposals]], features: Sequenc
     for i, image in enumerate(features):
         alone = i if image.tokens.device.type == "cpu" else None
         groups.setdefault((image.tokens.shape, image.tokens.device, alone), []).append(i)
-    results: list[Proposals | None] = [None] * len(features)
+    results: list[Result | None] = [None] * len(features)
     for members in groups.values():
-        for i, proposals in zip(members, function(torch.stack([features[i].tokens for i in members]))):
-            results[i] = proposals
+        for i, result in zip(members, function(torch.stack([features[i].tokens for i in members]))):
+            results[i] = result
     return results
 
 

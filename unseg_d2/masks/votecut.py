@@ -1,0 +1,215 @@
+"""VoteCut: what an ensemble of backends agrees on (Arica et al., CuVLER, CVPR 2024, section 3.1).
+
+Shape legend
+    b      images
+    C      feature channels of a member
+    h, w   rows and columns of a member's patch grid
+    H, W   rows and columns of the grid on which votes are counted
+    n      proposals of one image, of all members
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+from scipy import ndimage
+from torch import Tensor
+
+from unseg_d2.graph.affinity import binary_affinity
+from unseg_d2.graph.ncut import NO_CUT, second_eigenvector
+from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
+from unseg_d2.masks.kmeans_1d import kmeans_1d
+from unseg_d2.masks.kmeans_lloyd import lloyd_kmeans_1d
+from unseg_d2.masks.registry import MASK_GENERATORS
+from unseg_d2.masks.vote_clusters import Mode, greedy_clusters, pairwise_iou, vote
+from unseg_d2.structures import PatchFeatures, Proposals
+
+MAX_CORNERS = 1  # a cluster of patches that touches more corners of the image is the background
+MAX_COMPONENTS = 30  # a cluster in more pieces is noise
+MIN_SIDE = 5  # a piece with both sides of its box shorter than this is noise, patches of the member's own grid
+MAX_INSPECTED = 100  # clusters of proposals that the published code looks at
+
+
+@MASK_GENERATORS.register()
+class VoteCut:
+    """Mask generator of the members of an ensemble, or of the features alone where there are none.
+
+    Args:
+        tau: cosine above which two patches are connected, in [0, 1).
+        eps: weight of an edge between patches that are not connected, in (0, 1).
+        settings: keyword arguments of :func:`votecut`.
+
+    Raises:
+        ValueError: if a setting is out of range.
+    """
+
+    def __init__(self, *, tau: float = 0.15, eps: float = 1e-5, **settings: Any) -> None:
+        votecut([cut_vectors(torch.ones(1, 1, 1, 1), tau=tau, eps=eps)[0]], **settings)  # names a wrong setting
+        self.tau, self.eps, self.settings = tau, eps, settings
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> VoteCut:
+        """Return the generator of ``cfg.MASKS.VOTECUT`` in ``cfg.MASKS.MODE``."""
+        return cls(mode=cfg.MASKS.MODE, **{key.lower(): value for key, value in cfg.MASKS.VOTECUT.items()})
+
+    def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:
+        """Return the proposals of each image, on the finest grid of its members.
+
+        Eigenvectors of one grid go through a GPU together, whatever their image or member.
+        """
+        members = [image.members or (image,) for image in features]
+        for image in members:
+            _check_members(image)
+        flat = [member for image in members for member in image]
+        vectors = iter(map_batches(lambda tokens: cut_vectors(tokens, tau=self.tau, eps=self.eps), flat))
+        return [votecut([next(vectors) for _ in image], **self.settings) for image in members]
+
+
+def cut_vectors(tokens: Tensor, *, tau: float = 0.15, eps: float = 1e-5) -> list[np.ndarray]:
+    """Return the second eigenvector of the symmetric normalised Laplacian of each image's patches (stage A).
+
+    Unlike in MaskCut it is not scaled back by ``D^-1/2`` to the generalised eigenvector.
+
+    Args:
+        tokens: ``(b, C, h, w)`` patch features of one member, of any float type.
+        tau: cosine above which two patches are connected, in [0, 1).
+        eps: weight of an edge between patches that are not connected, in (0, 1).
+
+    Returns:
+        ``(h, w)`` float64 each, of norm 1 and canonical sign; 0 everywhere if all patches are alike.
+
+    Raises:
+        ValueError: if the features are not finite or a setting is out of range.
+    """
+    check_tokens(tokens)
+    b, _, h, w = tokens.shape
+    cut = second_eigenvector(binary_affinity(tokens.flatten(2), tau, eps), generalized=False)
+    vectors = torch.where(cut.values[:, None] < NO_CUT, cut.vectors, 0)
+    return list(vectors.view(b, h, w).cpu().numpy())
+
+
+def votecut(
+    vectors: Sequence[np.ndarray],
+    *,
+    num_clusters: Sequence[int] = (2, 3),
+    min_iou: float = 0.6,
+    min_votes: float = 0.2,
+    max_masks: int = 10,
+    grid: int = 0,
+    mode: Mode = "default",
+) -> Proposals:
+    """Find the objects of one image on which the eigenvectors of an ensemble agree (stage B).
+
+    The pieces into which k-means cuts each eigenvector are compared on one grid, grouped by IoU, and each group is
+    merged by a vote of its members on every patch. ``default`` finds the optimum of k-means, lets each piece vote once
+    and keeps the largest groups. ``parity`` does what the published code does: it stops k-means early
+    (:func:`lloyd_kmeans_1d`), may lose pieces (:func:`greedy_clusters`), and keeps the first ``max_masks`` groups.
+
+    Args:
+        vectors: ``(h, w)`` float64 per member, each on its own grid, in the order of their votes.
+        num_clusters: numbers of clusters of k-means, K in the paper.
+        min_iou: pieces with an IoU above this may be one object, in [0, 1].
+        min_votes: share of a group that a patch must exceed to belong to its mask, tau_m in the paper, in [0, 1).
+        max_masks: most proposals, at least 1.
+        grid: side of the square grid that votes are counted on (60 in the published code); 0 takes the finest grid
+            of the members, whatever its shape.
+        mode: ``default`` or ``parity``.
+
+    Returns:
+        Proposals on that grid, on the CPU; the score is the number of votes over that of the largest group.
+
+    Raises:
+        ValueError: if there is no vector or a setting is out of range.
+    """
+    _check_settings(vectors, num_clusters, min_iou, min_votes, max_masks, grid, mode)
+    shape = (grid, grid) if grid else max((vector.shape for vector in vectors), key=lambda shape: shape[0] * shape[1])
+    masks = np.concatenate([pieces(vector, shape, num_clusters, mode) for vector in vectors])
+    clusters = greedy_clusters(pairwise_iou(masks), min_iou, mode)
+    if mode == "parity":
+        clusters = clusters[: min(max_masks, MAX_INSPECTED)]
+    clusters = sorted(clusters, key=lambda cluster: -cluster.size)[:max_masks]
+    found = [(vote(masks[cluster.members], min_votes), cluster.size / clusters[0].size) for cluster in clusters]
+    return to_proposals(found, shape)
+
+
+def pieces(
+    vector: np.ndarray, grid: tuple[int, int], num_clusters: Sequence[int] = (2, 3), mode: Mode = "default"
+) -> np.ndarray:
+    """Return the connected pieces of an eigenvector's clusters that may be objects.
+
+    Args:
+        vector: ``(h, w)`` float64.
+        grid: ``(H, W)`` of the result.
+        num_clusters: numbers of clusters of k-means.
+        mode: ``default`` finds the best clusters; ``parity`` searches for them as the published code does.
+
+    Returns:
+        ``(n, H, W)`` bool, by number of clusters, cluster, then row-major order.
+    """
+    if not np.ptp(vector):
+        return np.zeros((0, *grid), dtype=bool)
+    values = vector.ravel()
+    if mode == "parity":
+        clusterings = [lloyd_kmeans_1d(values, k) for k in num_clusters]
+    else:
+        clusterings = kmeans_1d(values, num_clusters)
+    return np.concatenate([label_pieces(labels.reshape(vector.shape), grid) for labels in clusterings])
+
+
+def label_pieces(labels: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Return the connected pieces of an ``(h, w)`` label map that may be objects, ``(n, H, W)`` bool.
+
+    A label that touches two corners or more, or falls into more than 30 pieces, is left out, and so is a piece with a
+    box smaller than five patches both ways. Pieces are connected by sides, not by corners.
+    """
+    rows, columns = (np.arange(side) * length // side for side, length in zip(grid, labels.shape))
+    found = [np.zeros((0, *grid), dtype=bool)]
+    for label in range(labels.max() + 1):
+        cluster = labels == label
+        if cluster[[0, 0, -1, -1], [0, -1, 0, -1]].sum() > MAX_CORNERS:
+            continue
+        components, count = ndimage.label(cluster)
+        if count > MAX_COMPONENTS:
+            continue
+        boxes = ndimage.find_objects(components)
+        kept = [k + 1 for k, box in enumerate(boxes) if max(side.stop - side.start for side in box) >= MIN_SIDE]
+        resized = components[rows[:, None], columns]
+        found.append(resized == np.array(kept, dtype=resized.dtype)[:, None, None])
+    masks = np.concatenate(found)
+    return masks[masks.any((1, 2))]  # a coarser grid may lose a thin piece
+
+
+def _check_members(members: Sequence[PatchFeatures]) -> None:
+    """Say which member of an ensemble has features that cannot be used."""
+    for number, member in enumerate(members):
+        try:
+            check_tokens(member.tokens[None])
+        except ValueError as error:
+            raise ValueError(f"member {number} of the ensemble: {error}" if len(members) > 1 else str(error)) from None
+
+
+def _check_settings(
+    vectors: Sequence[np.ndarray],
+    num_clusters: Sequence[int],
+    min_iou: float,
+    min_votes: float,
+    max_masks: int,
+    grid: int,
+    mode: str,
+) -> None:
+    if not vectors:
+        raise ValueError("an ensemble needs at least one member")
+    if mode not in ("default", "parity"):
+        raise ValueError(f"mode must be 'default' or 'parity', got '{mode}'")
+    if not num_clusters or min(num_clusters) < 2:
+        raise ValueError(f"num_clusters must be numbers from 2 on, got {tuple(num_clusters)}")
+    if not 0 <= min_iou <= 1:
+        raise ValueError(f"min_iou must lie in [0, 1], got {min_iou}")
+    if not 0 <= min_votes < 1:
+        raise ValueError(f"min_votes must lie in [0, 1), got {min_votes}")
+    if max_masks < 1 or grid < 0:
+        raise ValueError(f"max_masks must be at least 1 and grid at least 0, got {max_masks} and {grid}")
