@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUTPUT ?= output/quickstart
 
-.PHONY: quickstart test test-slow lint bench clean
+.PHONY: quickstart test test-slow lint bench bench-generators clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python tools/self_train.py --config-file configs/quickstart.yaml --images synthetic_train --gt synthetic_val \
@@ -24,6 +24,10 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/maskcut.py
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/engines.py
+
+# make bench-generators DATA=folder/with/sets EVERY=4
+bench-generators: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/generators.py $(if $(DATA),--data $(DATA)) --every $(or $(EVERY),1)
 
 clean:
 	rm -rf $(VENV) build *.egg-info
