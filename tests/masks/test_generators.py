@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +46,13 @@ def generator(request: pytest.FixtureRequest) -> MaskGenerator:
     return build_generator(cfg)
 
 
+def ensemble(h: int = 18, w: int = 25, seed: int = 0) -> PatchFeatures:
+    """The features of :func:`features` as the first member of two; the other one sees the same on a coarser grid."""
+    image = features(h, w, seed)
+    coarse = torch.nn.functional.interpolate(image.tokens[None], size=(-(-h // 2), -(-w // 2)), mode="nearest")[0]
+    return replace(image, members=(image, PatchFeatures(coarse, patch_size=16)))
+
+
 class TestEveryGenerator:
     def test_follows_the_protocol(self, generator):
         assert isinstance(generator, MaskGenerator)
@@ -55,6 +64,13 @@ class TestEveryGenerator:
 
     def test_finds_something_in_an_ordinary_image(self, generator):
         assert len(generator([features()])[0]) > 0
+
+    @pytest.mark.parametrize("grid", [(18, 25), (30, 9), (1, 12), (1, 1)])
+    def test_members_of_an_ensemble_on_other_grids(self, generator, grid):
+        image = ensemble(*grid)
+        (proposals,) = generator([image])
+        assert_well_formed(proposals, grid)
+        assert_equal(generator([features(), image])[1], proposals)
 
     def test_one_patch(self, generator):
         assert_well_formed(generator([features(1, 1)])[0], (1, 1))
@@ -92,6 +108,18 @@ class TestEveryGenerator:
         image.tokens[3, 4, 5] = value
         with pytest.raises(ValueError, match="NaN or infinite"):
             generator([image])
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_members_that_are_not_finite_are_named_where_they_matter(self, generator, value):
+        image = ensemble()
+        expected = generator([features()])[0]
+        image.members[1].tokens[3, 4, 5] = value
+        try:
+            (proposals,) = generator([image])
+        except ValueError as error:
+            assert "member 1 of the ensemble" in str(error) and "NaN or infinite" in str(error)
+        else:
+            assert_equal(proposals, expected)
 
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
     def test_cuda_equals_cpu(self, generator):

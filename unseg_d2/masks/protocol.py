@@ -18,5 +18,9 @@ class MaskGenerator(Protocol):
     """
 
     def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:
-        """Return the proposals of each image, in order, on its patch grid and on the CPU."""
+        """Return the proposals of each image, in order and on the CPU.
+
+        They lie on the image's patch grid; of a generator that looks at the members of an ensemble, on the finest of
+        the members' grids.
+        """
         ...
