@@ -1,5 +1,16 @@
 """Losses as pure functions of tensors, shared by both engines."""
 
 from unseg_d2.losses.droploss import classification_loss, droploss_weights, published_references
+from unseg_d2.losses.soft_target import soft_box_loss, soft_classification_loss, soft_mask_loss
+from unseg_d2.losses.spatial_confidence import confidence_weights, spatial_confidence_loss
 
-__all__ = ["classification_loss", "droploss_weights", "published_references"]
+__all__ = [
+    "classification_loss",
+    "confidence_weights",
+    "droploss_weights",
+    "published_references",
+    "soft_box_loss",
+    "soft_classification_loss",
+    "soft_mask_loss",
+    "spatial_confidence_loss",
+]
