@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from unseg_d2.data.copy_paste import GeneratorDraws, boxes_from_masks, copy_paste
+from unseg_d2.data.copy_paste import GeneratorDraws, boxes_from_masks, copy_paste, mean_confidence
 from unseg_d2.data.sample import Sample
 
 
@@ -216,5 +216,62 @@ def test_boxes_from_masks() -> None:
 def test_impossible_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="min_ratio"):
         copy_paste(sample(4, 4), sample(4, 4), rng=FixedDraws(), min_ratio=0.9, max_ratio=0.5)
-    with pytest.raises(ValueError, match="unknown mode"):
-        copy_paste(sample(4, 4), sample(4, 4), rng=FixedDraws(), mode="published")
+
+
+def three_objects(*levels: int) -> Sample:
+    """Objects side by side, each of an even confidence within its mask and 0 outside."""
+    source = sample(6, 30, (0, 0, 5, 6), (10, 0, 15, 6), (20, 0, 25, 6), value=200)
+    source.confidence = source.masks.to(torch.uint8) * torch.tensor(levels, dtype=torch.uint8)[:, None, None]
+    return source
+
+
+def test_mean_confidence_looks_within_the_masks() -> None:
+    source = three_objects(51, 255, 102)
+    np.testing.assert_allclose(mean_confidence(source), [0.2, 1.0, 0.4], atol=1e-6)
+    source.confidence = None
+    assert mean_confidence(source).tolist() == [1, 1, 1]
+
+
+def test_the_surest_objects_are_pasted() -> None:
+    source = three_objects(130, 250, 200)
+    for number, expected in ((1, [0.2]), (2, [0.2, 0.3]), (3, [0.2, 0.3, 0.1])):
+        pasted = copy_paste(source, sample(6, 30), rng=FixedDraws(number), selection="confident")
+        np.testing.assert_allclose(pasted.scores, expected)
+
+
+def test_equally_sure_objects_are_drawn_at_random() -> None:
+    source = sample(6, 30, (0, 0, 5, 6), (10, 0, 15, 6), (20, 0, 25, 6))
+    scores = set()
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        pasted = copy_paste(source, sample(6, 30), rng=rng, selection="confident", min_ratio=1.0)
+        scores |= {round(score, 1) for score in pasted.scores[:1].tolist()}
+    assert scores == {0.1, 0.2, 0.3}
+
+
+@pytest.mark.parametrize(("level", "expected"), [(255, 200), (0, 100), (51, 120), (128, 150)])
+def test_pixels_are_blended_by_confidence(level: int, expected: int) -> None:
+    source, target = sample(4, 4, (0, 0, 2, 4), value=200), sample(4, 4, value=100)
+    source.confidence = torch.full((1, 4, 4), level, dtype=torch.uint8)
+    blended = copy_paste(source, target, rng=FixedDraws(), blend="confidence")
+    assert (blended.image[:, :, :2] == expected).all() and (blended.image[:, :, 2:] == 100).all()
+    assert torch.equal(blended.masks, copy_paste(source, target, rng=FixedDraws()).masks)
+
+
+def test_where_pastes_overlap_the_larger_confidence_counts() -> None:
+    source, target = sample(4, 4, (0, 0, 4, 4), (0, 0, 2, 4), value=200), sample(4, 4, value=100)
+    source.confidence = torch.stack([torch.full((4, 4), 51), torch.full((4, 4), 204)]).to(torch.uint8)
+    blended = copy_paste(source, target, rng=FixedDraws(2), blend="confidence")
+    assert (blended.image[:, :, :2] == 180).all() and (blended.image[:, :, 2:] == 120).all()
+
+
+def test_certain_blending_is_plain_pasting() -> None:
+    source, target = three_objects(255, 255, 255), sample(6, 30, (5, 1, 10, 4), value=9)
+    plain, blended = (copy_paste(source, target, rng=FixedDraws(3), blend=blend) for blend in ("hard", "confidence"))
+    assert torch.equal(plain.image, blended.image)
+
+
+@pytest.mark.parametrize("options", [{"mode": "other"}, {"selection": "best"}, {"blend": "soft"}])
+def test_unknown_options_are_named(options: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="expected one of"):
+        copy_paste(sample(4, 4), sample(4, 4), rng=FixedDraws(), **options)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,12 @@ def test_draws_cover_the_choices_and_both_flips() -> None:
 
 def test_confidence_follows_the_image(record: dict[str, Any]) -> None:
     record["annotations"][0]["confidence"] = encode_confidence(np.array([[0.0, 1.0]]))
-    confidence = load_sample(record, rng=rng(), augmentation=FIXED).confidence
+    anything = replace(FIXED, min_confidence=0.0)
+    confidence = load_sample(record, rng=rng(), augmentation=anything).confidence
     assert confidence is not None and confidence.dtype == torch.uint8 and confidence.shape == (2, 6, 8)
     assert confidence[0, :, 0].max() == 0 and confidence[0, :, -1].min() == 255
+    at_least_half = load_sample(record, rng=rng(), augmentation=FIXED).confidence
+    assert torch.equal(at_least_half, confidence.clamp(min=128))
     assert (confidence[1] == 255).all()
 
 

@@ -51,6 +51,8 @@ def _add_data(cfg: CN) -> None:
     cfg.DATALOADER.COPY_PASTE_MIN_RATIO = 0.5  # smallest scale of the source, relative to the target image
     cfg.DATALOADER.COPY_PASTE_MAX_RATIO = 1.0  # largest scale of the source, relative to the target image
     cfg.DATALOADER.COPY_PASTE_MODE = "default"  # default: boxes as meant, any number of objects | parity: as published
+    cfg.DATALOADER.COPY_PASTE_SELECTION = "random"  # random | confident: those of highest mean SC (CutS3D, 3.4)
+    cfg.DATALOADER.COPY_PASTE_BLEND = "hard"  # hard | confidence: alpha is SC (CutS3D, equation 5)
     cfg.DATALOADER.COPY_PASTE_SOURCE = "sample"  # sample: a second random image | batch: the reversed batch (published)
     cfg.DATALOADER.VISUALIZE_COPY_PASTE = False  # write the first pasted batches to OUTPUT_DIR/copy_paste
 
@@ -63,6 +65,7 @@ def _add_data(cfg: CN) -> None:
     cfg.INPUT.RANDOM_FLIP = "horizontal"  # horizontal | vertical | none
     cfg.INPUT.FORMAT = "BGR"  # channel order of PIXEL_MEAN and of the network's input
     cfg.INPUT.MASK_FORMAT = "polygon"  # kept for published files; masks are always bit masks here
+    cfg.INPUT.MIN_CONFIDENCE = 0.5  # SC_min: spatial confidence within a mask is at least this
     cfg.INPUT.CROP = CN({"ENABLED": False})  # Detectron2's random crop; must stay off
     cfg.INPUT.CROP.TYPE = "relative_range"  # kept for published files
     cfg.INPUT.CROP.SIZE = [0.9, 0.9]  # kept for published files
@@ -156,6 +159,7 @@ def _add_heads(cfg: CN) -> None:
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.05  # detections below are dropped
     cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST = 0.5  # IoU of the NMS at test time
     cfg.MODEL.ROI_HEADS.PROPOSAL_APPEND_GT = True  # add the ground-truth boxes to the proposals
+    cfg.MODEL.ROI_HEADS.SOFT_TARGETS = False  # an instance counts as much as its score s (CuVLER, section 3.3)
     cfg.MODEL.ROI_HEADS.USE_DROPLOSS = False  # ignore RoIs whose box overlaps no pseudo-mask (CutLER, section 3.3)
     cfg.MODEL.ROI_HEADS.DROPLOSS_IOU_THRESH = 0.0  # tau^IoU of DropLoss
     cfg.MODEL.ROI_HEADS.DROPLOSS_REFERENCE = "all"  # all: every box of the image | published: CutLER's partial set
@@ -184,6 +188,7 @@ def _add_heads(cfg: CN) -> None:
     cfg.MODEL.ROI_BOX_CASCADE_HEAD.IOUS = (0.5, 0.6, 0.7)  # foreground threshold per stage
     cfg.MODEL.ROI_MASK_HEAD = CN()
     cfg.MODEL.ROI_MASK_HEAD.NAME = "MaskRCNNConvUpsampleHead"  # the only one
+    cfg.MODEL.ROI_MASK_HEAD.CONFIDENCE = "none"  # none | spatial: per cell SC (CutS3D, equation 6) | scalar: mean SC
     cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION = 14  # cells per side of a pooled RoI; the mask has twice as many
     cfg.MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO = 0  # samples per cell, 0 = adaptive
     cfg.MODEL.ROI_MASK_HEAD.NUM_CONV = 0  # 3x3 convolutions

@@ -6,6 +6,9 @@ and into an image without objects boxes arrive with the horizontal and vertical 
 is meant: 1 to n objects, masks cut at one half, pixels rounded, boxes always taken from the masks, and pastes that
 became too small to be seen are dropped.
 
+Spatial confidence (CutS3D, section 3.4) can decide which objects are pasted, the surest ones, and how: blended with
+what is there by their confidence at each pixel.
+
 Shape legend
     H, W   height and width of the target image in pixels
     h, w   height and width of the scaled source image in pixels
@@ -15,7 +18,7 @@ Shape legend
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import cv2
 import numpy as np
@@ -26,6 +29,8 @@ from torch import Tensor
 from unseg_d2.data.sample import Sample
 
 Mode = Literal["default", "parity"]
+Selection = Literal["random", "confident"]
+Blend = Literal["hard", "confidence"]
 _MAX_HIDDEN = 0.5  # a paste that hides this share of an object of the target, or more, is left out
 
 
@@ -97,6 +102,8 @@ def copy_paste(
     random_num: bool = True,
     rate: float = 1.0,
     mode: Mode = "default",
+    selection: Selection = "random",
+    blend: Blend = "hard",
 ) -> Sample:
     """Paste objects of one sample into another; neither is changed.
 
@@ -112,24 +119,29 @@ def copy_paste(
         random_num: paste a random number of the objects instead of all.
         rate: probability that anything is pasted, in [0, 1].
         mode: ``default`` or ``parity``, see the module.
+        selection: ``random``, or ``confident``: the objects of highest mean confidence, ties at random.
+        blend: ``hard``, or ``confidence``: pixels of a pasted object are alpha-blended, alpha being its confidence
+            (equation 5), where pasted objects overlap the larger one. Masks do not depend on it.
 
     Returns:
         A new sample, first the objects of the target of which something is still seen, then the pasted ones; or the
         target itself when nothing is pasted.
 
     Raises:
-        ValueError: ratios outside (0, 1] or an unknown mode.
+        ValueError: ratios outside (0, 1] or an unknown mode, selection or blend.
     """
     if not 0 < min_ratio <= max_ratio <= 1:
         raise ValueError(f"need 0 < min_ratio <= max_ratio <= 1, got {min_ratio} and {max_ratio}")
-    if mode not in ("default", "parity"):
-        raise ValueError(f"unknown mode '{mode}', it is default or parity")
+    for value, allowed in ((mode, Mode), (selection, Selection), (blend, Blend)):
+        if value not in get_args(allowed):
+            raise ValueError(f"expected one of {', '.join(get_args(allowed))}, got '{value}'")
     draws = GeneratorDraws(rng) if isinstance(rng, np.random.Generator) else rng
     if draws.chance() > rate or len(source) == 0:
         return target
     n = len(source)
     most = n if mode == "default" else max(n - 1, 1)
-    chosen = torch.from_numpy(draws.choose(n, draws.number(1, most) if random_num else n))
+    count = draws.number(1, most) if random_num else n
+    chosen = torch.from_numpy(draws.choose(n, count) if selection == "random" else _surest(source, count, draws))
     ratio = draws.ratio(min_ratio, max_ratio)
     size = max(int(ratio * target.size[0]), 1), max(int(ratio * target.size[1]), 1)
     x, y = draws.offset(target.size[1] - size[1]), draws.offset(target.size[0] - size[0])
@@ -139,7 +151,7 @@ def copy_paste(
         kept &= paste.masks.any(axis=(1, 2))
     if not kept.any():
         return target
-    merged = _merge(target, paste.select(kept))
+    merged = _merge(target, paste.select(kept), blend)
     if mode == "parity" and len(target) == 0:
         factor = torch.tensor([target.size[1] / source.size[1], target.size[0] / source.size[0]] * 2) * ratio
         return replace(merged, boxes=source.boxes[chosen] * factor + torch.tensor([y, x, y, x]))
@@ -153,6 +165,20 @@ def boxes_from_masks(masks: Tensor) -> Tensor:
         x, y, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
         box[:] = x, y, x + width, y + height
     return torch.from_numpy(boxes)
+
+
+def mean_confidence(sample: Sample) -> np.ndarray:
+    """Mean spatial confidence of each instance over its mask, ``(N,)`` float64 in [0, 1]; 1 for one without a map."""
+    if sample.confidence is None:
+        return np.ones(len(sample))
+    pairs = zip(sample.confidence.numpy(), sample.masks.numpy())
+    return np.array([cv2.mean(map_, mask.view(np.uint8))[0] / 255 if mask.any() else 0.0 for map_, mask in pairs])
+
+
+def _surest(source: Sample, count: int, draws: Draws) -> np.ndarray:
+    """Indices of the ``count`` instances of highest mean confidence, in random order where it is equal."""
+    shuffled = draws.choose(len(source), len(source))
+    return shuffled[np.argsort(-mean_confidence(source)[shuffled], kind="stable")[:count]]
 
 
 def _scale(source: Sample, chosen: Tensor, size: tuple[int, int], corner: tuple[int, int], mode: Mode) -> _Paste:
@@ -191,7 +217,7 @@ def _hidden_share(paste: _Paste, masks: np.ndarray) -> np.ndarray:
     return share
 
 
-def _merge(target: Sample, paste: _Paste) -> Sample:
+def _merge(target: Sample, paste: _Paste, blend: Blend) -> Sample:
     """Lay the pasted objects over the target; boxes are taken from the masks."""
     height, width = paste.masks.shape[1:]
     window = (..., slice(paste.y, paste.y + height), slice(paste.x, paste.x + width))
@@ -205,7 +231,11 @@ def _merge(target: Sample, paste: _Paste) -> Sample:
     masks[:n][window] &= ~union
     masks[n:][window] = paste.masks
     image = target.image.clone()
-    np.copyto(image.numpy()[window], paste.image, where=union)
+    pixels = image.numpy()[window]
+    if blend == "confidence" and paste.confidence is not None:
+        _blend(pixels, paste)
+    else:
+        np.copyto(pixels, paste.image, where=union)
     merged = torch.from_numpy(masks)
     return replace(
         target,
@@ -215,6 +245,13 @@ def _merge(target: Sample, paste: _Paste) -> Sample:
         scores=torch.cat([target.scores[seen], paste.scores]),
         confidence=_merge_confidence(target, seen, paste, window),
     )
+
+
+def _blend(pixels: np.ndarray, paste: _Paste) -> None:
+    """Blend the pasted objects into ``pixels (3, h, w)`` uint8, in place (CutS3D, equation 5)."""
+    alpha = np.where(paste.masks, paste.confidence, 0).max(axis=0).astype(np.int32)
+    mixed = alpha * paste.image + (255 - alpha) * pixels
+    pixels[:] = (mixed + 127) // 255
 
 
 def _merge_confidence(target: Sample, seen: list[int], paste: _Paste, window: tuple) -> Tensor | None:

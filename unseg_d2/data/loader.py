@@ -61,6 +61,12 @@ class CopyPaste:
             raise UnsegError(f"DATALOADER.COPY_PASTE_SOURCE is '{block.COPY_PASTE_SOURCE}'; it is sample or batch.")
         if block.COPY_PASTE_MODE not in ("default", "parity"):
             raise UnsegError(f"DATALOADER.COPY_PASTE_MODE is '{block.COPY_PASTE_MODE}'; it is default or parity.")
+        if block.COPY_PASTE_SELECTION not in ("random", "confident"):
+            raise UnsegError(
+                f"DATALOADER.COPY_PASTE_SELECTION is '{block.COPY_PASTE_SELECTION}'; it is random or confident."
+            )
+        if block.COPY_PASTE_BLEND not in ("hard", "confidence"):
+            raise UnsegError(f"DATALOADER.COPY_PASTE_BLEND is '{block.COPY_PASTE_BLEND}'; it is hard or confidence.")
         low, high = block.COPY_PASTE_MIN_RATIO, block.COPY_PASTE_MAX_RATIO
         if not 0 < low <= high <= 1:
             raise UnsegError(f"DATALOADER.COPY_PASTE_MIN_RATIO {low} and _MAX_RATIO {high}: need 0 < min <= max <= 1.")
@@ -70,6 +76,8 @@ class CopyPaste:
             "random_num": block.COPY_PASTE_RANDOM_NUM,
             "rate": block.COPY_PASTE_RATE,
             "mode": block.COPY_PASTE_MODE,
+            "selection": block.COPY_PASTE_SELECTION,
+            "blend": block.COPY_PASTE_BLEND,
         }
         pictures = Path(cfg.OUTPUT_DIR) / "copy_paste" if block.VISUALIZE_COPY_PASTE else None
         return cls(block.COPY_PASTE_SOURCE, options, pictures)

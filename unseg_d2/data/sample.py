@@ -37,7 +37,8 @@ class Sample:
         boxes: ``(N, 4)`` float32 x1, y1, x2, y2 in px.
         masks: ``(N, H, W)`` bool.
         scores: ``(N,)`` float32 in [0, 1].
-        confidence: ``(N, H, W)`` uint8 spatial confidence, 255 meaning 1, or ``None`` where no annotation has one.
+        confidence: ``(N, H, W)`` uint8 spatial confidence, 255 meaning 1, or ``None`` where no annotation has one; only
+            what lies within the mask means something.
         file_name: absolute path of the image.
         image_id: id of the image in its data set.
         height: height of the original image, px.
@@ -72,12 +73,15 @@ class Augmentation:
         max_size: upper limit of the longest edge, px.
         sampling: ``choice`` of the listed lengths or ``range`` between two.
         flip: ``horizontal``, ``vertical`` or ``none``; with probability 1/2.
+        min_confidence: spatial confidence within a mask is at least this, in [0, 1]: refinement may have added pixels
+            that no 3D cut has seen (CutS3D, section 3.4).
     """
 
     min_sizes: tuple[int, ...] = (800,)
     max_size: int = 1333
     sampling: Literal["choice", "range"] = "choice"
     flip: Literal["horizontal", "vertical", "none"] = "horizontal"
+    min_confidence: float = 0.5
 
     @classmethod
     def from_cfg(cls, cfg: CfgNode) -> Augmentation:
@@ -95,7 +99,9 @@ class Augmentation:
             raise UnsegError(f"INPUT.RANDOM_FLIP is '{flip}'; it is horizontal, vertical or none.")
         if not sizes or (sampling == "range" and len(sizes) != 2):
             raise UnsegError("INPUT.MIN_SIZE_TRAIN needs at least one length, and exactly two for a range.")
-        return cls(sizes, cfg.INPUT.MAX_SIZE_TRAIN, sampling, flip)
+        if not 0 <= cfg.INPUT.MIN_CONFIDENCE <= 1:
+            raise UnsegError(f"INPUT.MIN_CONFIDENCE is {cfg.INPUT.MIN_CONFIDENCE}; it must lie in [0, 1].")
+        return cls(sizes, cfg.INPUT.MAX_SIZE_TRAIN, sampling, flip, cfg.INPUT.MIN_CONFIDENCE)
 
     def draw(self, rng: np.random.Generator, height: int, width: int) -> Geometry:
         """Draw size and flip for an image of ``height`` x ``width`` px."""
@@ -206,7 +212,7 @@ def load_sample(record: dict[str, Any], *, rng: np.random.Generator, augmentatio
     boxes[:, 2:] += boxes[:, :2]
     try:
         masks = geometry.masks([a.get("segmentation") or _rectangle(box) for a, box in zip(annotations, boxes)])
-        confidence = _confidence(annotations, geometry)
+        confidence = _confidence(annotations, geometry, augmentation.min_confidence)
     except UnsegError as error:
         raise UnsegError(f"An annotation of {record['file_name']} cannot be used: {error}") from None
     boxes = torch.from_numpy(geometry.boxes(boxes).astype(np.float32))
@@ -270,7 +276,7 @@ def _rectangle(box: np.ndarray) -> list[list[float]]:
     return [[left, top, right, top, right, bottom, left, bottom]]
 
 
-def _confidence(annotations: list[dict[str, Any]], geometry: Geometry) -> Tensor | None:
+def _confidence(annotations: list[dict[str, Any]], geometry: Geometry, least: float) -> Tensor | None:
     """Spatial confidence ``(N, H, W)`` uint8; an annotation without one is sure everywhere."""
     if not any(a.get("confidence") for a in annotations):
         return None
@@ -278,7 +284,7 @@ def _confidence(annotations: list[dict[str, Any]], geometry: Geometry) -> Tensor
     for plane, annotation in zip(result, annotations):
         if annotation.get("confidence"):
             plane[:] = geometry.confidence(decode_confidence(annotation["confidence"]))
-    return torch.from_numpy(result)
+    return torch.from_numpy(result.clip(min=round(255 * least)))
 
 
 @lru_cache(maxsize=256)
