@@ -11,16 +11,24 @@ import torch
 from unseg_d2.config import get_cfg
 from unseg_d2.errors import UnsegError
 from unseg_d2.masks import MASK_GENERATORS, MaskGenerator, build_generator, generator_names
-from unseg_d2.structures import PatchFeatures, Proposals
+from unseg_d2.structures import DepthMap, PatchFeatures, Proposals
 
 
 def features(h: int = 18, w: int = 25, seed: int = 0) -> PatchFeatures:
-    """Smooth random tokens with a distinct rectangle, 16 channels."""
+    """Smooth random tokens with a distinct rectangle, 16 channels; depth of a slope with the same rectangle nearer."""
     rng = np.random.default_rng(seed)
     coarse = torch.from_numpy(rng.standard_normal((1, 16, 4, 5))).float()
     tokens = torch.nn.functional.interpolate(coarse, size=(h, w), mode="bilinear")[0]
     tokens[:, h // 4 : h // 2, w // 4 : w // 2] = torch.from_numpy(2 * rng.standard_normal((16, 1, 1))).float()
-    return PatchFeatures(tokens, patch_size=8, attention=torch.from_numpy(rng.random((h, w))).float())
+    return described(tokens, attention=torch.from_numpy(rng.random((h, w))).float())
+
+
+def described(tokens: torch.Tensor, attention: torch.Tensor | None = None) -> PatchFeatures:
+    """Tokens ``(C, h, w)`` with all that a generator may ask for."""
+    h, w = tokens.shape[1:]
+    depth = torch.linspace(9, 3, h)[:, None].repeat(1, w)
+    depth[h // 4 : h // 2, w // 4 : w // 2] = 2
+    return PatchFeatures(tokens, 8, torch.ones(h, w) if attention is None else attention, DepthMap(depth, "metric"))
 
 
 def assert_well_formed(proposals: Proposals, grid: tuple[int, int]) -> None:
@@ -37,6 +45,10 @@ def assert_well_formed(proposals: Proposals, grid: tuple[int, int]) -> None:
 def assert_equal(first: Proposals, second: Proposals) -> None:
     assert torch.equal(first.masks, second.masks)
     torch.testing.assert_close(first.scores, second.scores)
+
+
+def on_cuda(depth: DepthMap) -> DepthMap:
+    return replace(depth, depth=depth.depth.cuda())
 
 
 @pytest.fixture(params=[(name, mode) for name in generator_names() for mode in ("default", "parity")], ids="-".join)
@@ -78,17 +90,17 @@ class TestEveryGenerator:
     @pytest.mark.parametrize("value", [0.0, 1.0])
     def test_an_image_of_equal_patches_has_no_objects(self, generator, value):
         tokens = torch.full((16, 9, 13), value)
-        assert len(generator([PatchFeatures(tokens, 8, torch.ones(9, 13))])[0]) == 0
+        assert len(generator([described(tokens)])[0]) == 0
 
     def test_float16_gives_what_its_values_give_in_float32(self, generator):
         image = features()
-        half = PatchFeatures(image.tokens.half(), 8, image.attention)
-        single = PatchFeatures(image.tokens.half().float(), 8, image.attention)
+        half = replace(image, tokens=image.tokens.half())
+        single = replace(image, tokens=image.tokens.half().float())
         assert_equal(generator([half])[0], generator([single])[0])
 
     def test_float64(self, generator):
         image = features()
-        assert_well_formed(generator([PatchFeatures(image.tokens.double(), 8, image.attention)])[0], image.grid)
+        assert_well_formed(generator([replace(image, tokens=image.tokens.double())])[0], image.grid)
 
     def test_repeats_itself_whatever_the_batch(self, generator):
         images = [features(seed=0), features(12, 12, seed=1), features(seed=2)]
@@ -124,9 +136,12 @@ class TestEveryGenerator:
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
     def test_cuda_equals_cpu(self, generator):
         images = [features(seed=seed) for seed in range(4)] + [features(12, 30), features(1, 1)]
-        moved = [PatchFeatures(image.tokens.cuda(), 8, image.attention.cuda()) for image in images]
-        for on_cuda, on_cpu in zip(generator(moved), generator(images)):
-            assert_equal(on_cuda, on_cpu)
+        moved = [
+            replace(image, tokens=image.tokens.cuda(), attention=image.attention.cuda(), depth=on_cuda(image.depth))
+            for image in images
+        ]
+        for theirs, ours in zip(generator(moved), generator(images)):
+            assert_equal(theirs, ours)
 
 
 def test_an_unknown_name_suggests_the_nearest():

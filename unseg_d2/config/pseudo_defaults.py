@@ -14,6 +14,7 @@ def add_pseudo_label_defaults(cfg: CN) -> None:
     cfg.MASKS.MODE = "default"  # default: what the paper means | parity: what the published code does
     cfg.MASKS.MAX_PROPOSALS = 300  # an image with more proposals keeps the best; 0 keeps all
     _add_spectral_generators(cfg)
+    _add_cuts3d(cfg)
     _add_refiners(cfg)
     cfg.PSEUDO = CN()
     cfg.PSEUDO.SHARD_SIZE = 64  # images per shard, the unit of resuming
@@ -75,6 +76,44 @@ def _add_spectral_generators(cfg: CN) -> None:
     cfg.MASKS.VOTECUT.MIN_VOTES = 0.2  # tau_m: share of a group's pieces that a patch of its mask must exceed
     cfg.MASKS.VOTECUT.MAX_MASKS = 10  # objects per image
     cfg.MASKS.VOTECUT.GRID = 0  # side of the square grid of votes (60 in the published code); 0: the finest member's
+
+
+def _add_cuts3d(cfg: CN) -> None:
+    """CutS3D. No code is published; each comment says where the default comes from.
+
+    [paper]: stated in its text; [notes]: stated by readers of its last version; [MaskCut]: of the method that it builds
+    on; [inferred]: what the equations leave, or what works; benchmarks/cuts3d.py measures those that matter.
+    """
+    cfg.MASKS.CUTS3D = CN()
+    cfg.MASKS.CUTS3D.TAU = 0.15  # tau^ncut: cosine above which two patches are connected [MaskCut]
+    cfg.MASKS.CUTS3D.EPS = 1e-5  # weight of an edge between patches that are not connected [MaskCut]
+    cfg.MASKS.CUTS3D.NUM_MASKS = 3  # N: normalised cuts per image [MaskCut; the number is lost in the text]
+    cfg.MASKS.CUTS3D.MIN_AREA = 0.01  # smallest share of the grid a mask after the first may have [MaskCut]
+    cfg.MASKS.CUTS3D.REMOVAL = "remove"  # patches of a mask: remove (from the graph) [paper] | zero [MaskCut]
+    cfg.MASKS.CUTS3D.MAX_REST = 0.9  # a semantic mask with more IoU than this with all that is left ends the image
+    # [paper; the number is inferred]
+    cfg.MASKS.CUTS3D.MIN_REST = 0.01  # share of the grid that must be left for another cut [inferred]
+    cfg.MASKS.CUTS3D.CONNECTED = True  # semantic masks: only the part in 2D around the peak [MaskCut] | all [paper?]
+    cfg.MASKS.CUTS3D.IMPORTANCE = True  # sharpen the affinity by Spatial Importance [paper]
+    cfg.MASKS.CUTS3D.SIGMA = 3.0  # sigma of G, patches [inferred]
+    cfg.MASKS.CUTS3D.BETA = 0.45  # beta: lowest Spatial Importance [notes]
+    cfg.MASKS.CUTS3D.PAIRING = "mean"  # mean | product | max | row: Spatial Importance of a pair [inferred]
+    cfg.MASKS.CUTS3D.COMPENSATE = True  # tau^(1 - beta), so that flat regions connect as in MaskCut [inferred]
+    cfg.MASKS.CUTS3D.LOCAL_CUT = True  # cut the semantic masks in 3D [paper]
+    cfg.MASKS.CUTS3D.LOCALCUT = CN()
+    cfg.MASKS.CUTS3D.LOCALCUT.TAU_KNN = 0.115  # tau^knn: longest edge [paper; the unit is inferred: image sides]
+    cfg.MASKS.CUTS3D.LOCALCUT.K = 10  # k: neighbours of a point [inferred]
+    cfg.MASKS.CUTS3D.LOCALCUT.DEPTH_AXIS = "disparity"  # z is linear in: disparity | depth | metres [inferred]
+    cfg.MASKS.CUTS3D.LOCALCUT.Z_SCALE = 2.0  # length of the z axis in image sides; a factor of metres [inferred]
+    cfg.MASKS.CUTS3D.LOCALCUT.POINT_SET = "v3"  # v3: points outside the mask are far away [notes] | v1: dropped [paper]
+    cfg.MASKS.CUTS3D.LOCALCUT.CAPACITY = "gaussian"  # gaussian | linear | binary [inferred] | distance [paper]
+    cfg.MASKS.CUTS3D.LOCALCUT.SINK = "signed"  # smallest entry of x: signed [inferred] | absolute [paper]
+    cfg.MASKS.CUTS3D.LOCALCUT.SEEDS = 1  # points that join source and sink [paper: 1]
+    cfg.MASKS.CUTS3D.LOCALCUT.GATE = 0.3  # with more seeds: most that cut edges may weigh against all [inferred]
+    cfg.MASKS.CUTS3D.LOCALCUT.MIN_AREA = 0.01  # share of the grid below which a minimum cut is degenerate [inferred]
+    cfg.MASKS.CUTS3D.LOCALCUT.NUM_THRESHOLDS = 6  # T of Spatial Confidence [inferred: its lower bounds are sixths]
+    cfg.MASKS.CUTS3D.LOCALCUT.T_MIN = 0.5  # lowest threshold as a share of tau^knn [inferred]
+    cfg.MASKS.CUTS3D.LOCALCUT.MIN_CONFIDENCE = 0.5  # lowest Spatial Confidence within a mask [paper]
 
 
 def _add_refiners(cfg: CN) -> None:

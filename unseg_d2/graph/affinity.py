@@ -9,12 +9,15 @@ Shape legend
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from unseg_d2.graph.sharpening import PairThresholds
 
 ROWS_PER_CHUNK = 128  # rows of the cosine matrix that exist at a time; a multiple of 8
 GROUPS_PER_CHUNK = 32  # groups looked up at a time; their indices stay in the cache
@@ -66,6 +69,11 @@ class BinaryAffinity:
         """Return the row sums of A, ``(b, n)`` float64."""
         return self.product(torch.ones(self.num_images, self.num_nodes, dtype=torch.float64, device=self.bits.device))
 
+    def density(self) -> Tensor:
+        """Return the share of the pairs of patches that are connected, ``(b,)`` float64 in [0, 1]."""
+        degrees = self.degrees().sum(1) / self.num_nodes**2
+        return (degrees - self.eps) / (1 - self.eps)
+
     def isolate(self, nodes: Tensor) -> BinaryAffinity:
         """Return the affinity in which some patches are connected to nothing, not even to themselves.
 
@@ -88,7 +96,7 @@ class BinaryAffinity:
         return BinaryAffinity(pack_bits(connected).transpose(1, 2).contiguous(), _checked_eps(eps))
 
 
-def binary_affinity(tokens: Tensor, tau: float, eps: float = 1e-5) -> BinaryAffinity:
+def binary_affinity(tokens: Tensor, tau: float | Sequence[float | PairThresholds], eps: float = 1e-5) -> BinaryAffinity:
     """Connect the patches whose features have a cosine strictly above tau (TokenCut, equation 4).
 
     Cosines that are too close to tau for float32 are computed in float64, so that the graph does not depend on the
@@ -96,7 +104,7 @@ def binary_affinity(tokens: Tensor, tau: float, eps: float = 1e-5) -> BinaryAffi
 
     Args:
         tokens: ``(b, C, n)`` features, any float type; an all-zero feature is connected to nothing, not even to itself.
-        tau: threshold on the cosine, in [0, 1).
+        tau: threshold on the cosine, in [0, 1); or for each image its own, which may differ from pair to pair.
         eps: weight of an edge between patches that are not connected, in [0, 1).
 
     Raises:
@@ -106,20 +114,23 @@ def binary_affinity(tokens: Tensor, tau: float, eps: float = 1e-5) -> BinaryAffi
 
 
 def binary_affinity_by_precision(
-    tokens: Tensor, tau: float, eps: float = 1e-5
+    tokens: Tensor, tau: float | Sequence[float | PairThresholds], eps: float = 1e-5
 ) -> tuple[BinaryAffinity, BinaryAffinity]:
     """Return :func:`binary_affinity` of cosines in float32 throughout, and the usual one."""
     if tokens.dim() != 3:
         raise ValueError(f"expected tokens of shape (b, C, n), got {tuple(tokens.shape)}")
-    if not 0 <= tau < 1:
-        raise ValueError(f"tau must lie in [0, 1), got {tau}")
+    thresholds = [tau] * len(tokens) if isinstance(tau, (int, float)) else tau
+    for threshold in thresholds:
+        value = threshold.tau if isinstance(threshold, PairThresholds) else threshold
+        if not 0 <= value < 1:
+            raise ValueError(f"tau must lie in [0, 1), got {value}")
     if not all(torch.isfinite(extreme) for extreme in tokens.aminmax()):  # NaN is both extremes; needs no copy
         raise ValueError("the patch features contain NaN or infinite values; check the feature backend")
-    bits = torch.stack([_packed_graphs(image, tau) for image in tokens], dim=1)
+    bits = torch.stack([_packed_graphs(*pair) for pair in zip(tokens, thresholds, strict=True)], dim=1)
     return BinaryAffinity(bits[0], _checked_eps(eps)), BinaryAffinity(bits[1], _checked_eps(eps))
 
 
-def _packed_graphs(tokens: Tensor, tau: float) -> Tensor:
+def _packed_graphs(tokens: Tensor, tau: float | PairThresholds) -> Tensor:
     """Bits of one image from its ``(C, n)`` tokens, ``(2, g, n)``: of float32 cosines, and of exact ones."""
     n = tokens.shape[1]
     unit = F.normalize(tokens.float(), dim=0, eps=1e-12)
@@ -128,13 +139,14 @@ def _packed_graphs(tokens: Tensor, tau: float) -> Tensor:
     for start in range(0, n, ROWS_PER_CHUNK):
         rows = slice(start, min(start + ROWS_PER_CHUNK, n))
         chunk = above[: rows.stop - start]
-        torch.mm(unit[:, rows].T, unit, out=chunk).sub_(tau)
+        torch.mm(unit[:, rows].T, unit, out=chunk).sub_(tau.rows(rows) if isinstance(tau, PairThresholds) else tau)
         connected = chunk > 0
         bits[0, :, rows] = pack_bits(connected).T
         near = (chunk.abs_() < DECIDED_IN_FLOAT64).nonzero()
         for pairs in near.split(PAIRS_PER_CHUNK):
             i, j = pairs.unbind(1)
-            connected[i, j] = _cosine64(tokens, i + start, j) > tau
+            threshold = tau.between(i + start, j) if isinstance(tau, PairThresholds) else tau
+            connected[i, j] = _cosine64(tokens, i + start, j) > threshold
         bits[1, :, rows] = pack_bits(connected).T
     return bits
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unseg_d2.masks.cuts3d import CutS3D, CutS3DSettings, cuts3d
+from unseg_d2.masks.localcut import LocalCutSettings, localcut
 from unseg_d2.masks.maskcut import MaskCut, maskcut
 from unseg_d2.masks.protocol import MaskGenerator
 from unseg_d2.masks.registry import MASK_GENERATORS, build_generator, generator_names
@@ -10,13 +12,18 @@ from unseg_d2.masks.votecut import VoteCut, cut_vectors, votecut
 
 __all__ = [
     "MASK_GENERATORS",
+    "CutS3D",
+    "CutS3DSettings",
+    "LocalCutSettings",
     "MaskCut",
     "MaskGenerator",
     "TokenCut",
     "VoteCut",
     "build_generator",
+    "cuts3d",
     "cut_vectors",
     "generator_names",
+    "localcut",
     "maskcut",
     "tokencut",
     "votecut",

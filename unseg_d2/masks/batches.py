@@ -19,15 +19,20 @@ def map_batches(function: Callable[[Tensor], list[Result]], features: Sequence[P
 
     On the CPU each image goes alone: batching gains nothing there and costs memory.
     """
+    results: list[Result | None] = [None] * len(features)
+    for members in batch_by_shape(features):
+        for i, result in zip(members, function(torch.stack([features[i].tokens for i in members]))):
+            results[i] = result
+    return results
+
+
+def batch_by_shape(features: Sequence[PatchFeatures]) -> list[list[int]]:
+    """Return the indices of the images that go through a generator together, see :func:`map_batches`."""
     groups: dict[tuple, list[int]] = {}
     for i, image in enumerate(features):
         alone = i if image.tokens.device.type == "cpu" else None
         groups.setdefault((image.tokens.shape, image.tokens.device, alone), []).append(i)
-    results: list[Result | None] = [None] * len(features)
-    for members in groups.values():
-        for i, result in zip(members, function(torch.stack([features[i].tokens for i in members]))):
-            results[i] = result
-    return results
+    return list(groups.values())
 
 
 def check_tokens(tokens: Tensor) -> None:

@@ -1,0 +1,69 @@
+"""Thresholds of single pairs: what thresholding an affinity comes to whose entries are raised to powers of their own.
+
+``cos ** e > tau`` is ``cos > tau ** (1 / e)``. So the sharpened matrix of CutS3D (section 3.3, equation 3) never has
+to exist: the cosines are compared with another threshold for each pair.
+
+Shape legend
+    n      patches (nodes)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+Pairing = Literal["mean", "product", "max", "row"]
+
+
+@dataclass(frozen=True)
+class PairThresholds:
+    """Thresholds on the cosines of the pairs of one image, ``tau ** (1 / e_ij)`` with ``e_ij = 1 - s_ij``.
+
+    A pair whose exponent is 0 is connected if its cosine is positive; by ``0 ** 0 = 1`` it would be connected to
+    everything.
+
+    Attributes:
+        tau: threshold on the sharpened similarity, in [0, 1).
+        importance: ``(n,)`` float64, s, in [0, 1].
+        pairing: importance of a pair from those of its patches, for which the paper gives no rule: their ``mean`` (the
+            geometric mean of sharpening by rows and by columns), ``product`` or ``max``; ``row`` raises ``W_ij`` to
+            ``1 - s_i`` and, as a normalised cut needs a symmetric matrix, keeps an edge that both directions have.
+    """
+
+    tau: float
+    importance: Tensor
+    pairing: Pairing = "mean"
+
+    def __post_init__(self) -> None:
+        if self.pairing not in get_args(Pairing):
+            raise ValueError(f"pairing must be one of {', '.join(get_args(Pairing))}, got '{self.pairing}'")
+        if not (self.importance.min() >= 0 and self.importance.max() <= 1):  # NaN fails both
+            raise ValueError("importance must lie in [0, 1]")
+
+    def between(self, i: Tensor | slice, j: Tensor | slice) -> Tensor:
+        """Return the thresholds of the pairs of broadcast indices, float64."""
+        return self._of(self.importance[i], self.importance[j])
+
+    def rows(self, rows: slice) -> Tensor:
+        """Return the thresholds of some patches with all patches, ``(rows, n)`` float32, to within 1e-6."""
+        single = self.importance.float()
+        return self._of(single[rows, None], single)
+
+    def _of(self, first: Tensor, second: Tensor) -> Tensor:
+        if self.tau == 0:
+            return torch.zeros_like(first + second)
+        exponents = (1 - _pair(first, second, self.pairing)).clamp_min_(0)
+        return torch.exp_(exponents.reciprocal_().mul_(math.log(self.tau)))
+
+
+def _pair(first: Tensor, second: Tensor, pairing: Pairing) -> Tensor:
+    """Importance of pairs, symmetric in its arguments."""
+    if pairing == "mean":
+        return (first + second) / 2
+    if pairing == "product":
+        return first * second
+    return torch.maximum(first, second) if pairing == "max" else torch.minimum(first, second)

@@ -1,0 +1,287 @@
+"""CutS3D: normalised cuts whose masks are cut again in 3D (Sick et al., ICCV 2025, sections 3.1 to 3.4).
+
+Shape legend
+    b      images
+    h, w   rows and columns of the patch grid, n = h w patches
+    C      feature channels
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor
+
+from unseg_d2.graph.affinity import BinaryAffinity, binary_affinity
+from unseg_d2.graph.ncut import NO_CUT, second_eigenvector
+from unseg_d2.graph.sharpening import Pairing, PairThresholds
+from unseg_d2.masks.batches import batch_by_shape, check_tokens, to_proposals
+from unseg_d2.masks.bipartition import connected_component, foreground_side, intersection_over_union
+from unseg_d2.masks.localcut import LocalCutSettings, cut_mask
+from unseg_d2.masks.point_cloud import point_cloud, relief
+from unseg_d2.masks.registry import MASK_GENERATORS
+from unseg_d2.masks.spatial_confidence import mean_confidence
+from unseg_d2.masks.spatial_importance import compensated_threshold, spatial_importance
+from unseg_d2.structures import DepthMap, PatchFeatures, Proposals
+
+Removal = Literal["remove", "zero"]
+
+
+@MASK_GENERATORS.register()
+class CutS3D:
+    """Mask generator that calls :func:`cuts3d` with fixed settings.
+
+    Args:
+        settings: `CutS3DSettings`; ``None`` takes the defaults.
+    """
+
+    def __init__(self, settings: CutS3DSettings | None = None) -> None:
+        self.settings = settings or CutS3DSettings()
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> CutS3D:
+        """Return the generator of ``cfg.MASKS.CUTS3D`` in ``cfg.MASKS.MODE``.
+
+        No code is published. ``parity`` is the paper read word by word, see `literal`.
+
+        Raises:
+            ValueError: if a setting is out of range.
+        """
+        values = {key.lower(): value for key, value in cfg.MASKS.CUTS3D.items()}
+        local = LocalCutSettings(**{key.lower(): value for key, value in values.pop("localcut").items()})
+        settings = CutS3DSettings(**values, local=local)
+        return cls(literal(settings) if cfg.MASKS.MODE == "parity" else settings)
+
+    def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:
+        """Return the proposals of each image; images of one grid go through a GPU together.
+
+        Raises:
+            ValueError: if an image has no depth, or `cuts3d` raises it.
+        """
+        return [_proposals(trace) for trace in self.traces(features)]
+
+    def traces(self, features: Sequence[PatchFeatures]) -> list[CutS3DTrace]:
+        """Return how the generator comes to the proposals of each image."""
+        if any(image.depth is None for image in features):
+            raise ValueError("CutS3D needs depth for every image; set DEPTH.SOURCE")
+        traces: dict[int, CutS3DTrace] = {}
+        for members in batch_by_shape(features):
+            tokens = torch.stack([features[i].tokens for i in members])
+            traces.update(zip(members, cuts3d_traces(tokens, [features[i].depth for i in members], self.settings)))
+        return [traces[i] for i in range(len(features))]
+
+
+@dataclass(frozen=True)
+class CutS3DSettings:
+    """Settings of :func:`cuts3d`; `unseg_d2/config/pseudo_defaults.py` says where each default comes from.
+
+    Attributes:
+        tau: cosine above which two patches are connected, before sharpening.
+        eps: weight of an edge between patches that are not connected.
+        num_masks: normalised cuts per image, N in the paper.
+        min_area: a mask after the first is dropped unless it covers more than this share of the grid.
+        removal: ``remove`` takes the patches of a mask out of the graph; ``zero`` leaves them in it, connected to
+            nothing, as MaskCut does.
+        max_rest: a semantic mask whose IoU with all that no mask covers is larger is the rest: the image is done.
+        min_rest: share of the grid that must be left for another cut.
+        connected: whether a semantic mask is only the part around its peak that hangs together in 2D.
+        importance: whether the affinity is sharpened by spatial importance.
+        sigma: of the Gaussian of spatial importance, patches.
+        beta: lowest spatial importance.
+        pairing: see :class:`~unseg_d2.graph.sharpening.PairThresholds`.
+        compensate: raise the threshold to ``tau ** (1 - beta)``, so that sharpening leaves flat depth alone.
+        local_cut: whether semantic masks are cut in 3D; without it their confidence is 1.
+        local: see :class:`~unseg_d2.masks.localcut.LocalCutSettings`.
+    """
+
+    tau: float = 0.15
+    eps: float = 1e-5
+    num_masks: int = 3
+    min_area: float = 0.01
+    removal: Removal = "remove"
+    max_rest: float = 0.9
+    min_rest: float = 0.01
+    connected: bool = True
+    importance: bool = True
+    sigma: float = 3.0
+    beta: float = 0.45
+    pairing: Pairing = "mean"
+    compensate: bool = True
+    local_cut: bool = True
+    local: LocalCutSettings = field(default_factory=LocalCutSettings)
+
+    def __post_init__(self) -> None:
+        if self.removal not in get_args(Removal):
+            raise ValueError(f"removal must be one of {', '.join(get_args(Removal))}, got '{self.removal}'")
+        if self.num_masks < 1:
+            raise ValueError(f"num_masks must be at least 1, got {self.num_masks}")
+        for name in ("min_area", "max_rest", "min_rest"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+
+
+def literal(settings: CutS3DSettings) -> CutS3DSettings:
+    """Return the settings with every choice that the text of the paper states taken at its word.
+
+    The threshold stays as it is where the affinity is sharpened; the point cloud holds the points of the semantic mask
+    only; edges weigh their length; the sink is the smallest absolute entry of the eigenvector; no guard, no seeds.
+    Such a minimum cut often severs a single point: what the paper states cannot be all that its authors did.
+    """
+    local = replace(
+        settings.local,
+        depth_axis="depth",
+        z_scale=1.0,
+        point_set="v1",
+        capacity="distance",
+        sink="absolute",
+        seeds=1,
+        min_area=0.0,
+    )
+    return replace(settings, compensate=False, connected=False, local=local)
+
+
+@dataclass(frozen=True)
+class CutS3DStep:
+    """One normalised cut of one image; all maps ``(h, w)``.
+
+    Attributes:
+        eigenvector: float64, larger in the foreground; 0 on patches that were removed before.
+        semantic: bool, the mask that the normalised cut gives.
+        mask: bool, what LocalCut keeps of it.
+        confidence: float32 spatial confidence, 0 outside the mask.
+        accepted: whether the mask becomes a proposal.
+    """
+
+    eigenvector: np.ndarray
+    semantic: np.ndarray
+    mask: np.ndarray
+    confidence: np.ndarray
+    accepted: bool
+
+
+@dataclass(frozen=True)
+class CutS3DTrace:
+    """How CutS3D came to the proposals of one image.
+
+    Attributes:
+        distance: ``(h, w)`` float64 depth as LocalCut sees it, far is large.
+        importance: ``(h, w)`` float64, or ``None`` where it is off or depth is flat.
+        density: share of the pairs of patches that are connected, in [0, 1].
+        steps: its cuts, in order.
+    """
+
+    distance: np.ndarray
+    importance: np.ndarray | None
+    density: float
+    steps: list[CutS3DStep]
+
+
+def cuts3d(tokens: Tensor, depth: Sequence[DepthMap], settings: CutS3DSettings | None = None) -> list[Proposals]:
+    """Find up to ``num_masks`` disjoint objects in each image.
+
+    Args:
+        tokens: ``(b, C, h, w)`` patch features of any float type.
+        depth: of each image, ``(h, w)``, of any kind.
+        settings: `CutS3DSettings`; ``None`` takes the defaults.
+
+    Returns:
+        Proposals per image in the order in which they are found, on the CPU, with spatial confidence, whose mean
+        within the mask is the score; without empty masks.
+
+    Raises:
+        ValueError: if features or depth are not finite, or the depth of an image does not have its grid.
+    """
+    return [_proposals(trace) for trace in cuts3d_traces(tokens, depth, settings)]
+
+
+def cuts3d_traces(
+    tokens: Tensor, depth: Sequence[DepthMap], settings: CutS3DSettings | None = None
+) -> list[CutS3DTrace]:
+    """Run :func:`cuts3d` and return every step of it, for pictures and ablations."""
+    settings = settings or CutS3DSettings()
+    check_tokens(tokens)
+    b, _, h, w = tokens.shape
+    distances = [_distance(image, (h, w), settings) for image in depth]
+    importance = [_importance(distance, settings) for distance in distances]
+    thresholds = [_threshold(image, settings, tokens.device) for image in importance]
+    affinity = binary_affinity(tokens.flatten(2), thresholds, settings.eps)
+    densities = affinity.density().tolist()
+    traces = [CutS3DTrace(*image, []) for image in zip(distances, importance, densities, strict=True)]
+    live = np.ones((b, h, w), dtype=bool)
+    active = list(range(b))
+    for _ in range(settings.num_masks):
+        active = [i for i in active if live[i].sum() > max(1, settings.min_rest * h * w)]
+        if not active:
+            break
+        active, vectors = _eigenvectors(affinity, live, active, settings.removal)
+        steps = {i: _step(vector, live[i], traces[i], settings) for i, vector in zip(active, vectors)}
+        active = [i for i in active if steps[i] is not None]
+        for i in active:
+            traces[i].steps.append(steps[i])
+            live[i] &= ~steps[i].mask
+    return traces
+
+
+def _distance(depth: DepthMap, grid: tuple[int, int], settings: CutS3DSettings) -> np.ndarray:
+    """Depth as LocalCut takes it, ``(h, w)``, far is large."""
+    if tuple(depth.depth.shape) != grid:
+        raise ValueError(f"the patch grid is {grid}, but the depth is {tuple(depth.depth.shape)}")
+    return relief(depth.depth.cpu().numpy(), depth.kind, axis=settings.local.depth_axis)
+
+
+def _importance(distance: np.ndarray, settings: CutS3DSettings) -> np.ndarray | None:
+    return spatial_importance(distance, settings.sigma, settings.beta) if settings.importance else None
+
+
+def _threshold(importance: np.ndarray | None, settings: CutS3DSettings, device: torch.device) -> float | PairThresholds:
+    """Threshold on the cosines of one image: one for all pairs where the affinity is not sharpened."""
+    if importance is None:
+        return settings.tau
+    tau = compensated_threshold(settings.tau, settings.beta) if settings.compensate else settings.tau
+    return PairThresholds(tau, torch.from_numpy(importance).flatten().to(device), settings.pairing)
+
+
+def _eigenvectors(
+    affinity: BinaryAffinity, live: np.ndarray, active: list[int], removal: Removal
+) -> tuple[list[int], np.ndarray]:
+    """Cut the graphs of the active images; images that have no cut are no longer active."""
+    nodes = torch.from_numpy(live[active]).flatten(1).to(affinity.bits.device)
+    graphs = affinity[active]
+    cut = second_eigenvector(graphs, nodes) if removal == "remove" else second_eigenvector(graphs.isolate(~nodes))
+    kept = torch.nonzero(cut.values < NO_CUT)[:, 0].tolist()
+    vectors = cut.vectors.view(-1, *live.shape[1:]).cpu().numpy()
+    return [active[k] for k in kept], vectors[kept]
+
+
+def _step(vector: np.ndarray, live: np.ndarray, trace: CutS3DTrace, settings: CutS3DSettings) -> CutS3DStep | None:
+    """Turn an eigenvector into a mask; ``None`` if it shows nothing new, which ends the image."""
+    side, seed = foreground_side(vector, live if settings.removal == "remove" else None)
+    if not side.any():
+        return None
+    vector = vector if side.flat[np.argmax(np.where(live, vector, -np.inf))] else -vector
+    semantic = (connected_component(side, seed) if settings.connected else side) & live
+    taken = ~live
+    if not semantic.any() or (taken.any() and intersection_over_union(semantic, live) > settings.max_rest):
+        return None
+    if settings.local_cut:
+        mask, confidence = cut_mask(
+            semantic, point_cloud(trace.distance, settings.local.z_scale), vector, settings.local
+        )
+    else:
+        mask, confidence = semantic, semantic.astype(np.float32)
+    accepted = not trace.steps or mask.mean() > settings.min_area
+    return CutS3DStep(vector, semantic, mask, confidence, accepted)
+
+
+def _proposals(trace: CutS3DTrace) -> Proposals:
+    steps = [step for step in trace.steps if step.accepted]
+    scored = [(step.mask, mean_confidence(step.confidence, step.mask)) for step in steps]
+    proposals = to_proposals(scored, trace.distance.shape)
+    if not steps:
+        return proposals
+    return replace(proposals, confidence=torch.from_numpy(np.stack([step.confidence for step in steps])))
