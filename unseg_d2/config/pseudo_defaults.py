@@ -58,7 +58,7 @@ def _add_depth(cfg: CN) -> None:
 
 
 def _add_spectral_generators(cfg: CN) -> None:
-    """Generators that cut a graph of patches by its eigenvectors."""
+    """Generators that cut a graph of patches by its eigenvectors, or (LOST) grow a mask on it by its degrees."""
     cfg.MASKS.MASKCUT = CN()
     cfg.MASKS.MASKCUT.TAU = 0.15  # tau^ncut: cosine above which two patches are connected
     cfg.MASKS.MASKCUT.EPS = 1e-5  # weight of an edge between patches that are not connected
@@ -76,6 +76,9 @@ def _add_spectral_generators(cfg: CN) -> None:
     cfg.MASKS.VOTECUT.MIN_VOTES = 0.2  # tau_m: share of a group's pieces that a patch of its mask must exceed
     cfg.MASKS.VOTECUT.MAX_MASKS = 10  # objects per image
     cfg.MASKS.VOTECUT.GRID = 0  # side of the square grid of votes (60 in the published code); 0: the finest member's
+    cfg.MASKS.LOST = CN()
+    cfg.MASKS.LOST.MAX_SEEDS = 100  # k: patches of lowest degree that may join the seed
+    cfg.MASKS.LOST.CENTER = False  # subtract the image's mean feature first (not published; descriptors need it)
 
 
 def _add_cuts3d(cfg: CN) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unseg_d2.masks.cuts3d import CutS3D, CutS3DSettings, cuts3d
 from unseg_d2.masks.localcut import LocalCutSettings, localcut
+from unseg_d2.masks.lost import LOST, lost
 from unseg_d2.masks.maskcut import MaskCut, maskcut
 from unseg_d2.masks.protocol import MaskGenerator
 from unseg_d2.masks.registry import MASK_GENERATORS, build_generator, generator_names
@@ -11,6 +12,7 @@ from unseg_d2.masks.tokencut import TokenCut, tokencut
 from unseg_d2.masks.votecut import VoteCut, cut_vectors, votecut
 
 __all__ = [
+    "LOST",
     "MASK_GENERATORS",
     "CutS3D",
     "CutS3DSettings",
@@ -24,6 +26,7 @@ __all__ = [
     "cut_vectors",
     "generator_names",
     "localcut",
+    "lost",
     "maskcut",
     "tokencut",
     "votecut",

@@ -1,0 +1,96 @@
+"""LOST: the one object of an image, grown from the patch that is least like the others (Simeoni et al., BMVC 2021).
+
+Shape legend
+    b      images
+    h, w   rows and columns of the patch grid, n = h w patches
+    C      feature channels
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor
+
+from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
+from unseg_d2.masks.bipartition import connected_component
+from unseg_d2.masks.registry import MASK_GENERATORS
+from unseg_d2.structures import PatchFeatures, Proposals
+
+ROWS_PER_CHUNK = 512  # rows of the Gram matrix that exist at a time
+
+
+@MASK_GENERATORS.register()
+class LOST:
+    """Mask generator that calls :func:`lost` with fixed settings.
+
+    Args:
+        settings: keyword arguments of :func:`lost`.
+
+    Raises:
+        ValueError: if a setting is out of range.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        lost(torch.ones(1, 1, 1, 1), **settings)  # names a wrong setting before the first image
+        self.settings = settings
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> LOST:
+        """Return the generator of ``cfg.MASKS.LOST``; both values of ``MASKS.MODE`` mean the same here."""
+        return cls(**{key.lower(): value for key, value in cfg.MASKS.LOST.items()})
+
+    def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:
+        """Return the proposals of each image; images of one grid go through a GPU together."""
+        return map_batches(lambda tokens: lost(tokens, **self.settings), features)
+
+
+def lost(tokens: Tensor, *, max_seeds: int = 100, center: bool = False) -> list[Proposals]:
+    """Find one object in each image: the patches that correlate with its seeds (arXiv 2109.14279, section 3).
+
+    Two patches are alike when the product of their features, not normalised, is at least 0. The seed is the patch that
+    is like the fewest patches, since objects are mostly smaller than the background. It is joined by those of the
+    ``max_seeds`` patches of lowest degree that are like it; patches that are on the whole like these seeds form the
+    mask, of which the part connected to the seed is kept. Of equal degrees the first in row-major order is taken.
+
+    Args:
+        tokens: ``(b, C, h, w)`` patch features of any float type.
+        max_seeds: patches of lowest degree that are looked at, k in the paper, at least 1; all if there are fewer.
+        center: subtract the mean feature of the image first, which is not published. Features without negative
+            entries, such as descriptors, need it: all their products are positive, so that nothing is found.
+
+    Returns:
+        One proposal per image, or none if all patches are alike, on the CPU. The score is the share of patches that
+        are unlike the seed, in [0, 1]: low where the seed is like most of the image and hardly an object.
+
+    Raises:
+        ValueError: if the features are not finite or ``max_seeds`` is below 1.
+    """
+    if max_seeds < 1:
+        raise ValueError(f"max_seeds must be at least 1, got {max_seeds}")
+    check_tokens(tokens)
+    return [_seed_expansion(image, max_seeds, center) for image in tokens]
+
+
+def _seed_expansion(tokens: Tensor, max_seeds: int, center: bool) -> Proposals:
+    """The object of one image from its ``(C, h, w)`` tokens."""
+    grid = tokens.shape[1:]
+    features = tokens.flatten(1).double()  # so that the sign of a product does not depend on the device
+    if center:
+        features = features - features.mean(1, keepdim=True)
+    degrees = _degrees(features)
+    lowest = degrees.argsort(stable=True)[:max_seeds]
+    seed = lowest[0]
+    seeds = lowest[features[:, lowest].T @ features[:, seed] >= 0]
+    alike = features.T @ features[:, seeds].sum(1) >= 0
+    mask = connected_component(alike.view(grid).cpu().numpy(), int(seed))
+    score = 1 - float(degrees[seed]) / len(degrees)
+    return to_proposals([] if mask.all() else [(mask, score)], tuple(grid))
+
+
+def _degrees(features: Tensor) -> Tensor:
+    """Number of patches that each of ``(C, n)`` features is like, itself included, ``(n,)``."""
+    return torch.cat([(rows.T @ features >= 0).sum(1) for rows in features.split(ROWS_PER_CHUNK, dim=1)])
