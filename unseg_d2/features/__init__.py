@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unseg_d2.features import descriptors, vit  # noqa: F401 (register themselves)
-from unseg_d2.features.registry import FEATURE_BACKENDS, FeatureBackend, build_features
+from unseg_d2.features.ensemble import Ensemble, build_features, join_members
+from unseg_d2.features.registry import FEATURE_BACKENDS, FeatureBackend
 
-__all__ = ["FEATURE_BACKENDS", "FeatureBackend", "build_features"]
+__all__ = ["FEATURE_BACKENDS", "Ensemble", "FeatureBackend", "build_features", "join_members"]

@@ -42,8 +42,8 @@ class FeatureBackend(Protocol):
         ...
 
 
-def build_features(cfg: CfgNode) -> FeatureBackend:
-    """Return the feature backend that ``cfg.FEATURES`` describes.
+def build_backend(cfg: CfgNode) -> FeatureBackend:
+    """Return the single feature backend that ``cfg.FEATURES`` describes, whatever its ``MEMBERS``.
 
     Raises:
         UnsegError: if ``FEATURES.NAME`` is not registered, or the backend cannot be made (e.g. missing weights).
