@@ -41,19 +41,21 @@ def soft_classification_loss(logits: Tensor, labels: Tensor, scores: Tensor, wei
     return (loss if weights is None else loss * weights).mean()
 
 
-def soft_box_loss(deltas: Tensor, target_deltas: Tensor, scores: Tensor, num_rois: int) -> Tensor:
-    """Return the L1 loss of the foreground RoIs, each times the score of its instance, over the number of all RoIs.
+def soft_box_loss(deltas: Tensor, target_deltas: Tensor, scores: Tensor, num_rois: int, beta: float = 0.0) -> Tensor:
+    """Return the (smooth) L1 loss of the foreground RoIs, each times the score of its instance, over the number of all RoIs.
 
     Args:
         deltas: ``(F, 4)`` predicted (dx, dy, dw, dh).
         target_deltas: ``(F, 4)``.
         scores: ``(F,)`` in [0, 1].
         num_rois: R, foreground and background.
+        beta: where the smooth L1 loss turns from quadratic to linear; 0 is the L1 loss.
 
     Returns:
         Scalar.
     """
-    return ((deltas - target_deltas).abs().sum(1) * scores).sum() / max(num_rois, 1)
+    loss = F.smooth_l1_loss(deltas, target_deltas, beta=beta, reduction="none")
+    return (loss.sum(1) * scores).sum() / max(num_rois, 1)
 
 
 def soft_mask_loss(mask_logits: Tensor, targets: Tensor, scores: Tensor) -> Tensor:

@@ -34,6 +34,22 @@ def confidence_weights(confidence: Tensor, masks: Tensor, boxes: Tensor, instanc
     return roi_align(weights[:, None], rois, (size, size), 1.0, 0, aligned=True).squeeze(1).detach()
 
 
+def mean_confidence(confidence: Tensor, masks: Tensor) -> Tensor:
+    """Return the mean confidence of each instance over its mask, for the scalar variant of the loss.
+
+    Args:
+        confidence: ``(G, H, W)`` as in :func:`confidence_weights`.
+        masks: ``(G, H, W)`` bool.
+
+    Returns:
+        ``(G,)`` float32 in [0, 1]; 1 for an empty mask.
+    """
+    scale = 255.0 if confidence.dtype == torch.uint8 else 1.0
+    area = masks.flatten(1).sum(1)
+    total = (confidence * masks).flatten(1).sum(1, dtype=torch.float32) / scale
+    return torch.where(area > 0, total / area.clamp(min=1), 1.0)
+
+
 def spatial_confidence_loss(mask_logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Return the binary cross entropy with a weight per cell, averaged over all cells.
 

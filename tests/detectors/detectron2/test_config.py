@@ -36,7 +36,7 @@ def test_every_value_of_a_recipe_arrives(tiny_cfg: Callable[..., CfgNode]) -> No
     recipe = tiny_cfg(MODEL__RESNETS__NORM="SyncBN", SOLVER__WEIGHT_DECAY_BIAS=0.0, ROUNDS__MATCH_IOU=0.4)
     translated = dict(leaves(to_detectron2(recipe)))
     changed = {key for key, value in leaves(recipe) if translated[key] != value}
-    assert changed == {"MODEL.ROI_HEADS.NAME", "MODEL.RESNETS.NORM"}
+    assert changed == {"MODEL.ROI_HEADS.NAME", "MODEL.ROI_MASK_HEAD.NAME", "MODEL.RESNETS.NORM"}
     assert translated["MODEL.ROI_HEADS.NAME"] == "DropLossCascadeROIHeads"
     assert translated["MODEL.RESNETS.NORM"] == "BN"
 

@@ -17,7 +17,7 @@ from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 
 from unseg_d2.detectors.detectron2.config import to_detectron2
-from unseg_d2.detectors.detectron2.roi_heads import DropLossOutputLayers
+from unseg_d2.detectors.detectron2.roi_heads import PseudoLabelOutputLayers
 
 pytestmark = pytest.mark.detectron2
 
@@ -104,9 +104,9 @@ def test_images_without_objects(reference: str, counts: tuple[int, int], tiny_cf
     assert (result["loss_cls_stage2"] > 0) == (sum(counts) > 0)
 
 
-def predictor(**options: object) -> DropLossOutputLayers:
+def predictor(**options: object) -> PseudoLabelOutputLayers:
     """A predictor whose deltas are zero: predicted boxes are the proposals."""
-    layers = DropLossOutputLayers(
+    layers = PseudoLabelOutputLayers(
         ShapeSpec(channels=4), box2box_transform=Box2BoxTransform((10, 10, 5, 5)), num_classes=1, **options
     )
     torch.nn.init.zeros_(layers.bbox_pred.weight)

@@ -29,11 +29,15 @@ class Targets:
         boxes: ``(G, 4)`` float32 xyxy in pixels of the network's input.
         classes: ``(G,)`` int64 in [0, K).
         masks: ``(G, H, W)`` bool, not padded.
+        scores: ``(G,)`` float32 in [0, 1], or ``None`` where all are 1.
+        confidence: ``(G, H, W)`` uint8 spatial confidence, 255 meaning 1, or ``None`` where it is 1 everywhere.
     """
 
     boxes: Tensor
     classes: Tensor
     masks: Tensor
+    scores: Tensor | None = None
+    confidence: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,9 @@ def make_batch(samples: Sequence[Sample], mean: Tensor, std: Tensor, *, flip_cha
 def _targets(sample: Sample, device: torch.device) -> Targets:
     boxes = sample.boxes.to(device, non_blocking=True)
     classes = torch.zeros(len(boxes), dtype=torch.int64, device=device)
-    return Targets(boxes, classes, sample.masks.to(device, non_blocking=True))
+    masks, scores = (tensor.to(device, non_blocking=True) for tensor in (sample.masks, sample.scores))
+    confidence = None if sample.confidence is None else sample.confidence.to(device, non_blocking=True)
+    return Targets(boxes, classes, masks, scores, confidence)
 
 
 def _round_up(length: int) -> int:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from unseg_d2.detectors.builtin.box_coder import BoxCoder, clip_boxes
+from unseg_d2.losses.soft_target import soft_box_loss
 
 
 class BoxHead(nn.Sequential):
@@ -65,7 +66,14 @@ class BoxPredictor(nn.Module):
 
 
 def box_regression_loss(
-    deltas: Tensor, boxes: Tensor, gt_boxes: Tensor, labels: Tensor, coder: BoxCoder, num_classes: int, beta: float
+    deltas: Tensor,
+    boxes: Tensor,
+    gt_boxes: Tensor,
+    labels: Tensor,
+    coder: BoxCoder,
+    num_classes: int,
+    beta: float,
+    scores: Tensor | None = None,
 ) -> Tensor:
     """Return the (smooth) L1 loss of the foreground RoIs, summed and divided by the number of all RoIs.
 
@@ -77,13 +85,16 @@ def box_regression_loss(
         coder: parametrisation of the deltas.
         num_classes: K.
         beta: where the smooth L1 loss turns from quadratic to linear; 0 is the L1 loss.
+        scores: ``(R,)`` weight of each RoI's instance, or ``None`` where all count the same.
     """
     foreground = (labels < num_classes).nonzero()[:, 0]
     deltas = deltas.unflatten(1, (-1, 4))
     chosen = labels[foreground] if deltas.shape[1] > 1 else torch.zeros_like(foreground)
     wanted = coder.encode(boxes[foreground], gt_boxes[foreground])
-    loss = F.smooth_l1_loss(deltas[foreground, chosen].float(), wanted, beta=beta, reduction="sum")
-    return loss / max(len(labels), 1)
+    if scores is None:
+        loss = F.smooth_l1_loss(deltas[foreground, chosen].float(), wanted, beta=beta, reduction="sum")
+        return loss / max(len(labels), 1)
+    return soft_box_loss(deltas[foreground, chosen].float(), wanted, scores[foreground], len(labels), beta)
 
 
 def select_detections(

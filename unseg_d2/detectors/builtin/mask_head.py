@@ -18,6 +18,7 @@ from torchvision.ops import roi_align
 from torchvision.ops.misc import Conv2dNormActivation
 
 from unseg_d2.detectors.builtin.backbone import get_norm
+from unseg_d2.losses.spatial_confidence import spatial_confidence_loss
 
 
 class MaskHead(nn.Sequential):
@@ -69,17 +70,21 @@ def mask_targets(masks: Tensor, boxes: Tensor, index: Tensor, size: int) -> Tens
     return (crops[:, 0] >= 0.5).to(boxes.dtype)
 
 
-def mask_loss(logits: Tensor, classes: Tensor, targets: Tensor) -> Tensor:
+def mask_loss(logits: Tensor, classes: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return the mean binary cross entropy over RoIs and pixels.
 
     Args:
         logits: ``(R, K, M, M)``.
         classes: ``(R,)`` int64 in [0, K); selects the mask channel unless there is only one.
         targets: ``(R, M, M)`` in [0, 1].
+        weights: how much each cell counts, ``(R, M, M)`` or ``(R, 1, 1)``; ``None`` is 1.
     """
     if len(logits) == 0:
         return logits.sum() * 0.0
-    return F.binary_cross_entropy_with_logits(select_masks(logits, classes).float(), targets)
+    chosen = select_masks(logits, classes).float()
+    if weights is None:
+        return F.binary_cross_entropy_with_logits(chosen, targets)
+    return spatial_confidence_loss(chosen, targets, weights)
 
 
 def select_masks(logits: Tensor, classes: Tensor) -> Tensor:

@@ -99,6 +99,8 @@ def build_roi_heads(cfg: CfgNode, channels: int) -> RoIHeads:
     """Build the cascade or the single-stage heads that ``MODEL.ROI_HEADS.NAME`` asks for."""
     heads, box, mask = cfg.MODEL.ROI_HEADS, cfg.MODEL.ROI_BOX_HEAD, cfg.MODEL.ROI_MASK_HEAD
     iou_thresholds, regression_weights = _stages(cfg)
+    if mask.CONFIDENCE not in ("none", "spatial", "scalar"):
+        raise UnsegError(f"MODEL.ROI_MASK_HEAD.CONFIDENCE is '{mask.CONFIDENCE}'; choose none, spatial or scalar.")
     strides = [STRIDES[name] for name in heads.IN_FEATURES]
     boxes_per_roi = 1 if box.CLS_AGNOSTIC_BBOX_REG else heads.NUM_CLASSES
     num_masks = 1 if mask.CLS_AGNOSTIC_MASK else heads.NUM_CLASSES
@@ -121,6 +123,8 @@ def build_roi_heads(cfg: CfgNode, channels: int) -> RoIHeads:
         box_loss_weight=box.BBOX_REG_LOSS_WEIGHT,
         droploss_iou_threshold=heads.DROPLOSS_IOU_THRESH if heads.USE_DROPLOSS else None,
         droploss_reference=heads.DROPLOSS_REFERENCE,
+        soft_targets=heads.SOFT_TARGETS,
+        mask_confidence=mask.CONFIDENCE,
         score_thresh=heads.SCORE_THRESH_TEST,
         nms_thresh=heads.NMS_THRESH_TEST,
         topk=cfg.TEST.DETECTIONS_PER_IMAGE,

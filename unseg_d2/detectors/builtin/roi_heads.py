@@ -25,6 +25,8 @@ from unseg_d2.detectors.builtin.mask_head import MaskHead, mask_loss, mask_targe
 from unseg_d2.detectors.builtin.matching import match_boxes, sample_labels
 from unseg_d2.detectors.builtin.roi_pool import PyramidRoIAlign
 from unseg_d2.losses.droploss import classification_loss, droploss_weights, published_references
+from unseg_d2.losses.soft_target import soft_classification_loss
+from unseg_d2.losses.spatial_confidence import confidence_weights, mean_confidence
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ class RoIHeads(nn.Module):
         box_loss_weight: factor on the box loss.
         droploss_iou_threshold: tau^IoU, or ``None`` for the plain classification loss.
         droploss_reference: "all" compares with every box of the image, "published" as CutLER's released code does.
+        soft_targets: an instance counts as much as its score, in all losses.
+        mask_confidence: "spatial" weights cells of the mask loss, "scalar" whole masks, by spatial confidence.
         score_thresh, nms_thresh, topk: see :func:`~unseg_d2.detectors.builtin.box_head.select_detections`.
     """
 
@@ -104,6 +108,8 @@ class RoIHeads(nn.Module):
         box_loss_weight: float = 1.0,
         droploss_iou_threshold: float | None = None,
         droploss_reference: str = "all",
+        soft_targets: bool = False,
+        mask_confidence: str = "none",
         score_thresh: float = 0.05,
         nms_thresh: float = 0.5,
         topk: int = 100,
@@ -118,6 +124,7 @@ class RoIHeads(nn.Module):
         self.append_ground_truth = append_ground_truth
         self.smooth_l1_beta, self.box_loss_weight = smooth_l1_beta, box_loss_weight
         self.droploss_iou_threshold, self.droploss_reference = droploss_iou_threshold, droploss_reference
+        self.soft_targets, self.mask_confidence = soft_targets, mask_confidence
         self.selection: dict[str, Any] = {"score_thresh": score_thresh, "nms_thresh": nms_thresh, "topk": topk}
 
     def forward(
@@ -218,11 +225,15 @@ class RoIHeads(nn.Module):
         self, logits: Tensor, deltas: Tensor, boxes: Tensor, rois: RoIs, targets: Sequence[Targets], stage: int
     ) -> dict[str, Tensor]:
         weights = self._droploss(boxes, rois, targets, stage)
+        scores = gather_scores(rois, targets) if self.soft_targets else None
         coder, beta = self.box_predictor[stage].coder, self.smooth_l1_beta
-        loss_box = box_regression_loss(deltas, rois.boxes, rois.gt_boxes, rois.labels, coder, self.num_classes, beta)
+        regression = deltas, rois.boxes, rois.gt_boxes, rois.labels, coder, self.num_classes, beta, scores
+        logits = logits.float()
         return {
-            "loss_cls": classification_loss(logits.float(), rois.labels, weights),
-            "loss_box_reg": loss_box * self.box_loss_weight,
+            "loss_cls": classification_loss(logits, rois.labels, weights)
+            if scores is None
+            else soft_classification_loss(logits, rois.labels, scores, weights),
+            "loss_box_reg": box_regression_loss(*regression) * self.box_loss_weight,
         }
 
     def _droploss(self, boxes: Tensor, rois: RoIs, targets: Sequence[Targets], stage: int) -> Tensor | None:
@@ -248,17 +259,48 @@ class RoIHeads(nn.Module):
         foreground = (rois.labels < self.num_classes).nonzero()[:, 0]
         image, boxes, index = rois.image_index()[foreground], rois.boxes[foreground], rois.gt_index[foreground]
         logits = self.mask_head(self.mask_pool(features, boxes, image))
-        wanted = [
-            mask_targets(target.masks, boxes[image == number], index[image == number], logits.shape[-1])
-            for number, target in enumerate(targets)
-        ]
-        return mask_loss(logits, rois.labels[foreground], torch.cat(wanted))
+        size = logits.shape[-1]
+        per_image = [(target, boxes[image == number], index[image == number]) for number, target in enumerate(targets)]
+        wanted = torch.cat([mask_targets(target.masks, *chosen, size) for target, *chosen in per_image])
+        weights = None
+        if self.mask_confidence != "none":
+            weights = torch.cat([cell_weights(*part, size, self.mask_confidence) for part in per_image])
+        if self.soft_targets:
+            scores = gather_scores(rois, targets)[foreground, None, None]
+            weights = scores if weights is None else weights * scores
+        return mask_loss(logits, rois.labels[foreground], wanted, weights)
 
     def _with_masks(self, features: Sequence[Tensor], found: Sequence[Detections]) -> list[Detections]:
         rois = RoIs(torch.cat([image.boxes for image in found]), [len(image.boxes) for image in found])
         logits = self.mask_head(self.mask_pool(features, rois.boxes, rois.image_index()))
         masks = select_masks(logits, torch.cat([image.classes for image in found])).float().sigmoid()
         return [replace(image, masks=part) for image, part in zip(found, masks.split(rois.counts))]
+
+
+def gather_scores(rois: RoIs, targets: Sequence[Targets]) -> Tensor:
+    """Return ``(R,)`` float32, the score of the instance that each RoI is matched to; 1 where there is none."""
+    columns = []
+    for target, index in zip(targets, rois.gt_index.split(rois.counts)):
+        known = target.scores is not None and len(target.scores) > 0
+        columns.append(target.scores[index] if known else torch.ones_like(index, dtype=torch.float32))
+    return torch.cat(columns)
+
+
+def cell_weights(target: Targets, boxes: Tensor, index: Tensor, size: int, kind: str) -> Tensor:
+    """Return the weights ``(R, M, M)`` of the mask loss of the foreground RoIs of one image.
+
+    Args:
+        target: ground truth of the image.
+        boxes: ``(R, 4)``.
+        index: ``(R,)``, the instance of each.
+        size: M.
+        kind: ``spatial`` or ``scalar``.
+    """
+    if target.confidence is None or len(boxes) == 0:
+        return boxes.new_ones(len(boxes), size, size)
+    if kind == "scalar":
+        return mean_confidence(target.confidence, target.masks)[index, None, None].expand(-1, size, size)
+    return confidence_weights(target.confidence, target.masks, boxes, index, size)
 
 
 class ScaleGradient(torch.autograd.Function):

@@ -48,6 +48,8 @@ def to_detectron2(cfg: CfgNode) -> Detectron2CfgNode:
     translated.merge_from_other_cfg(cfg)
     translated.SOLVER.REFERENCE_WORLD_SIZE = 0
     translated.MODEL.ROI_HEADS.NAME = ROI_HEADS.get(cfg.MODEL.ROI_HEADS.NAME, cfg.MODEL.ROI_HEADS.NAME)
+    if cfg.MODEL.ROI_MASK_HEAD.NAME == "MaskRCNNConvUpsampleHead":
+        translated.MODEL.ROI_MASK_HEAD.NAME = "ConfidenceMaskHead"
     if cfg.MODEL.DEVICE == "auto":
         translated.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
     if not translated.MODEL.DEVICE.startswith("cuda"):

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
-from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.structures import BitMasks, Instances
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.loader import build_test_loader
 from unseg_d2.data.sample import Sample
+from unseg_d2.detectors.detectron2.uncertain import LazyConfidence, ScoredBoxes
 
 
 def to_input(
@@ -33,10 +34,12 @@ def to_input(
     data |= {"file_name": sample.file_name, "image_id": sample.image_id}
     if with_instances:
         instances = Instances(tuple(image.shape[1:]))
-        instances.gt_boxes = Boxes(sample.boxes)
+        instances.gt_boxes = ScoredBoxes(sample.boxes, sample.scores)
         instances.gt_classes = torch.zeros(len(sample.boxes), dtype=torch.int64)
         if with_masks:
             instances.gt_masks = BitMasks(sample.masks)
+            if sample.confidence is not None:
+                instances.gt_confidence = LazyConfidence(sample.confidence, sample.masks)
         data["instances"] = instances
     return data
 

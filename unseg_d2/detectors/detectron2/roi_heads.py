@@ -1,4 +1,4 @@
-"""Detectron2's RoI heads with DropLoss (CutLER, section 3.3) and with masks that are indexed, not copied.
+"""Detectron2's RoI heads with DropLoss (CutLER) and soft targets (CuVLER), and with masks indexed, not copied.
 
 Shapes: B images, R_b sampled regions of image b, G_b its ground truth, K classes.
 
@@ -22,17 +22,21 @@ from detectron2.structures import BitMasks, Instances
 from torch import Tensor, nn
 
 from unseg_d2.detectors.detectron2.lazy_masks import LazyMasks
+from unseg_d2.detectors.detectron2.uncertain import region_scores
 from unseg_d2.losses.droploss import classification_loss, droploss_weights, published_references
+from unseg_d2.losses.soft_target import soft_box_loss, soft_classification_loss
 
 
-class DropLossOutputLayers(FastRCNNOutputLayers):
-    """Box predictor whose classification loss ignores regions that touch no pseudo ground truth.
+class PseudoLabelOutputLayers(FastRCNNOutputLayers):
+    """Box predictor whose losses know that the ground truth is uncertain.
 
     Args:
         input_shape: shape of the features of one region.
-        droploss_iou_thresh: tau^IoU; a region counts when its predicted box has more IoU than this with a reference.
+        droploss_iou_thresh: tau^IoU; a region counts in the classification loss when its predicted box has more IoU
+            than this with a reference (CutLER, section 3.3). ``None`` counts all.
         droploss_reference: ``all`` compares with every ground-truth box of the image, ``published`` with the partial
             set of CutLER's released code.
+        soft_targets: an instance counts as much as its score (CuVLER, section 3.3).
         **kwargs: arguments of ``FastRCNNOutputLayers``.
 
     Raises:
@@ -44,34 +48,57 @@ class DropLossOutputLayers(FastRCNNOutputLayers):
         self,
         input_shape: ShapeSpec,
         *,
-        droploss_iou_thresh: float = 0.01,
+        droploss_iou_thresh: float | None = 0.01,
         droploss_reference: str = "all",
+        soft_targets: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(input_shape, **kwargs)
         if droploss_reference not in ("all", "published"):
             raise ValueError(f"DROPLOSS_REFERENCE is 'all' or 'published', not {droploss_reference!r}")
         if self.use_sigmoid_ce:
-            raise ValueError("DropLoss weights the softmax cross entropy; switch off USE_SIGMOID_CE or USE_DROPLOSS")
+            raise ValueError("DropLoss and soft targets change the softmax cross entropy; switch off USE_SIGMOID_CE")
+        if soft_targets and self.box_reg_loss_type != "smooth_l1":
+            raise ValueError(f"soft targets know the box loss smooth_l1, not {self.box_reg_loss_type}")
         self.droploss_iou_thresh = droploss_iou_thresh
         self.droploss_reference = droploss_reference
+        self.soft_targets = soft_targets
         self.targets: list[Instances] | None = None  # set by the heads while they compute a training step
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
         """Read the arguments from ``MODEL.ROI_HEADS`` and ``MODEL.ROI_BOX_HEAD``."""
         arguments = super().from_config(cfg, input_shape)
-        arguments["droploss_iou_thresh"] = cfg.MODEL.ROI_HEADS.DROPLOSS_IOU_THRESH
-        arguments["droploss_reference"] = cfg.MODEL.ROI_HEADS.DROPLOSS_REFERENCE
+        heads = cfg.MODEL.ROI_HEADS
+        arguments["droploss_iou_thresh"] = heads.DROPLOSS_IOU_THRESH if heads.USE_DROPLOSS else None
+        arguments["droploss_reference"] = heads.DROPLOSS_REFERENCE
+        arguments["soft_targets"] = heads.SOFT_TARGETS
         return arguments
 
     def losses(self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]) -> dict[str, Tensor]:
-        """Return Detectron2's losses with the classification loss weighted; the box loss is untouched."""
+        """Return Detectron2's losses, the classification loss weighted, and with soft targets both of them soft."""
         losses = super().losses(predictions, proposals)
-        weights = self.region_weights(predictions, proposals)
+        weights = None if self.droploss_iou_thresh is None else self.region_weights(predictions, proposals)
         labels = cat([p.gt_classes for p in proposals])
-        losses["loss_cls"] = classification_loss(predictions[0], labels, weights) * self.loss_weight.get("loss_cls", 1)
+        if self.soft_targets:
+            scores = cat([region_scores(p) for p in proposals])
+            loss_cls = soft_classification_loss(predictions[0], labels, scores, weights)
+            loss_box = self._soft_box_loss(predictions[1], labels, scores, proposals)
+            losses["loss_box_reg"] = loss_box * self.loss_weight.get("loss_box_reg", 1)
+        else:
+            loss_cls = classification_loss(predictions[0], labels, weights)
+        losses["loss_cls"] = loss_cls * self.loss_weight.get("loss_cls", 1)
         return losses
+
+    def _soft_box_loss(self, deltas: Tensor, labels: Tensor, scores: Tensor, proposals: list[Instances]) -> Tensor:
+        foreground = (labels < self.num_classes).nonzero()[:, 0]
+        boxes = cat([p.proposal_boxes.tensor for p in proposals])[foreground]
+        wanted = cat([(p.gt_boxes if p.has("gt_boxes") else p.proposal_boxes).tensor for p in proposals])[foreground]
+        deltas = deltas[foreground].unflatten(1, (-1, 4))
+        chosen = labels[foreground] if deltas.shape[1] > 1 else torch.zeros_like(foreground)
+        deltas = deltas[torch.arange(len(foreground), device=deltas.device), chosen]
+        targets = self.box2box_transform.get_deltas(boxes, wanted)
+        return soft_box_loss(deltas, targets, scores[foreground], len(labels), self.smooth_l1_beta)
 
     @torch.no_grad()
     def region_weights(self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]) -> Tensor | None:
@@ -93,7 +120,7 @@ class DropLossOutputLayers(FastRCNNOutputLayers):
                 return None
             references = [published_references(p.gt_boxes.tensor) for p in proposals]
         elif self.targets is None:
-            raise RuntimeError("DropLossOutputLayers needs DropLossCascadeROIHeads or DropLossStandardROIHeads")
+            raise RuntimeError("PseudoLabelOutputLayers needs DropLossCascadeROIHeads or DropLossStandardROIHeads")
         else:
             references = [t.gt_boxes.tensor for t in self.targets]
         pred_boxes = self.predict_boxes_for_gt_classes(predictions, proposals)
@@ -128,9 +155,9 @@ class DropLossCascadeROIHeads(_PseudoGroundTruth, CascadeROIHeads):
     @classmethod
     def _init_box_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         parts = super()._init_box_head(cfg, input_shape)
-        if cfg.MODEL.ROI_HEADS.USE_DROPLOSS:
+        if _is_uncertain(cfg):
             parts["box_predictors"] = [
-                DropLossOutputLayers(cfg, head.output_shape, box2box_transform=stock.box2box_transform)
+                PseudoLabelOutputLayers(cfg, head.output_shape, box2box_transform=stock.box2box_transform)
                 for head, stock in zip(parts["box_heads"], parts["box_predictors"])
             ]
         return parts
@@ -143,8 +170,8 @@ class DropLossStandardROIHeads(_PseudoGroundTruth, StandardROIHeads):
     @classmethod
     def _init_box_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         parts = super()._init_box_head(cfg, input_shape)
-        if cfg.MODEL.ROI_HEADS.USE_DROPLOSS:
-            parts["box_predictor"] = DropLossOutputLayers(cfg, parts["box_head"].output_shape)
+        if _is_uncertain(cfg):
+            parts["box_predictor"] = PseudoLabelOutputLayers(cfg, parts["box_head"].output_shape)
         return parts
 
 
@@ -165,7 +192,7 @@ for _heads in (CustomCascadeROIHeads, CustomStandardROIHeads):
 @contextmanager
 def _shown(box_predictor: nn.Module, targets: list[Instances] | None) -> Iterator[None]:
     """Hand the targets to the DropLoss predictors below a module and take them away again."""
-    layers = [module for module in box_predictor.modules() if isinstance(module, DropLossOutputLayers)]
+    layers = [module for module in box_predictor.modules() if isinstance(module, PseudoLabelOutputLayers)]
     for layer in layers:
         layer.targets = targets
     try:
@@ -173,6 +200,11 @@ def _shown(box_predictor: nn.Module, targets: list[Instances] | None) -> Iterato
     finally:
         for layer in layers:
             layer.targets = None
+
+
+def _is_uncertain(cfg: CfgNode) -> bool:
+    """Whether the box predictors have to be this module's."""
+    return cfg.MODEL.ROI_HEADS.USE_DROPLOSS or cfg.MODEL.ROI_HEADS.SOFT_TARGETS
 
 
 def _with_lazy_masks(targets: Instances) -> Instances:
