@@ -93,8 +93,13 @@ def test_batch_equals_single_and_repeats():
     assert len(backend.checksum) == 64
 
 
+def test_float32_of_the_same_range():
+    image = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(patch_descriptors(image.astype(np.float32)), patch_descriptors(image))
+
+
 @pytest.mark.parametrize(
-    "image", [np.zeros((64, 64), np.uint8), np.zeros((64, 64, 3), np.float32), np.zeros((4, 4, 3), np.uint8)]
+    "image", [np.zeros((64, 64), np.uint8), np.zeros((64, 64, 3), np.float64), np.zeros((4, 4, 3), np.uint8)]
 )
 def test_refuses_other_input(image):
     with pytest.raises(ValueError, match="image"):

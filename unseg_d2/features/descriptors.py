@@ -63,7 +63,7 @@ def patch_descriptors(image: np.ndarray, patch_size: int = 8, settings: Descript
     drawn from the image itself then turns distances into cosines, which is what graph cuts threshold.
 
     Args:
-        image: ``(H, W, 3)`` uint8 RGB, at least one patch large.
+        image: ``(H, W, 3)`` RGB, uint8 or float32 in [0, 255], at least one patch large.
         patch_size: side of a patch in pixels; a remainder at the right and bottom is left out.
         settings: what goes in; the default is the choice that ``docs/descriptors.md`` explains.
 
@@ -71,11 +71,11 @@ def patch_descriptors(image: np.ndarray, patch_size: int = 8, settings: Descript
         ``(C, h, w)`` float32, finite. The cosine of two patches is near 1 where they look alike and near 0 where not.
 
     Raises:
-        ValueError: if the image is not uint8 RGB or smaller than a patch.
+        ValueError: if the image is not of this kind or smaller than a patch.
     """
     settings = settings or DescriptorSettings()
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"expected a (H, W, 3) uint8 image, got {image.dtype} {image.shape}")
+    if image.dtype not in (np.uint8, np.float32) or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected a (H, W, 3) image in uint8 or float32, got {image.dtype} {image.shape}")
     if min(image.shape[:2]) < patch_size:
         raise ValueError(f"the image {image.shape[:2]} is smaller than a patch of {patch_size} px")
     lab = cv2.cvtColor(np.multiply(image, np.float32(1 / 255), dtype=np.float32), cv2.COLOR_RGB2LAB) / 100

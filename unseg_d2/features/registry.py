@@ -18,7 +18,7 @@ FEATURE_BACKENDS = Registry("FEATURE_BACKENDS")
 
 @runtime_checkable
 class FeatureBackend(Protocol):
-    """Turns square images into patch tokens.
+    """Turns images into patch tokens.
 
     Attributes:
         name: what goes into the ``info`` of a label set, e.g. ``"vit/dino_vitb8/key"``.
@@ -34,7 +34,8 @@ class FeatureBackend(Protocol):
         """Describe a batch of images.
 
         Args:
-            images: ``(S, S, 3)`` uint8 RGB each, already resized, all of one size.
+            images: ``(H, W, 3)`` RGB each, already resized, all of one size; uint8, or float32 in [0, 255] where an
+                image is padded with a colour that is no level of uint8.
 
         Returns:
             One :class:`PatchFeatures` per image, in order.

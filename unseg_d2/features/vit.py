@@ -2,7 +2,7 @@
 
 Shape legend
     B      images in a batch
-    S      side of the square image in pixels
+    H, W   height and width of an image in pixels, multiples of the patch size
     h, w   rows and columns of the patch grid
     N      tokens of an image: one [CLS], R registers, then h * w patches in row-major order
     C      channels of the transformer
@@ -164,7 +164,7 @@ class ViT:
         return [PatchFeatures(*pair) for pair in zip(tokens, [self.patch_size] * len(images), attention)]
 
     def _normalise(self, images: Sequence[np.ndarray]) -> Tensor:
-        """``(B, 3, S, S)`` in the network's normalisation, S rounded to a multiple of the patch."""
+        """``(B, 3, H, W)`` in the network's normalisation, sides rounded to multiples of the patch."""
         height, width = (max(1, round(side / self.patch_size)) * self.patch_size for side in images[0].shape[:2])
         if (height, width) != images[0].shape[:2]:
             resize = Image.Resampling.LANCZOS
