@@ -1,0 +1,149 @@
+"""Scores and spatial confidence of pseudo-masks on their way through Detectron2's heads.
+
+Detectron2 hands the ground truth of sampled regions on by indexing ``gt_boxes`` and ``gt_masks``, in the stages of a
+cascade ``gt_boxes`` alone; so scores ride on the boxes, and confidence has a lazy container like that of masks.
+
+Shapes: G instances of the image, R regions of interest, (H, W) image size, M side of a mask target.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling.roi_heads import ROI_MASK_HEAD_REGISTRY, MaskRCNNConvUpsampleHead
+from detectron2.structures import Boxes, Instances
+from torch import Tensor
+
+from unseg_d2.losses.spatial_confidence import confidence_weights, mean_confidence, spatial_confidence_loss
+
+
+class ScoredBoxes(Boxes):
+    """Ground-truth boxes that know the score of their instance.
+
+    Args:
+        tensor: (G, 4) xyxy in pixels.
+        scores: (G,) float32 in [0, 1].
+    """
+
+    def __init__(self, tensor: Tensor, scores: Tensor) -> None:
+        super().__init__(tensor)
+        self.scores = scores
+
+    def __getitem__(self, item: int | slice | Tensor) -> ScoredBoxes:
+        """Select boxes with their scores."""
+        boxes = super().__getitem__(item)
+        return ScoredBoxes(boxes.tensor, self.scores[item].reshape(len(boxes)))
+
+    def to(self, device: torch.device) -> ScoredBoxes:
+        """Move to a device."""
+        return ScoredBoxes(self.tensor.to(device), self.scores.to(device))
+
+    def clone(self) -> ScoredBoxes:
+        """Return a copy."""
+        return ScoredBoxes(self.tensor.clone(), self.scores.clone())
+
+
+class LazyConfidence:
+    """A field of ``Instances`` with the spatial confidence of masks, which copies none when indexed.
+
+    Args:
+        confidence: uint8 (G, H, W), 255 meaning 1, shared by all containers that are made from this one.
+        masks: bool (G, H, W), shared too.
+        index: int64 (R,), which instance each of the R elements is; all G in order by default.
+    """
+
+    def __init__(self, confidence: Tensor, masks: Tensor, index: Tensor | None = None) -> None:
+        self.confidence, self.masks = confidence, masks
+        self.index = torch.arange(len(masks), device=masks.device) if index is None else index
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, item: int | slice | Tensor) -> LazyConfidence:
+        """Select elements; an integer gives a container of one."""
+        return LazyConfidence(self.confidence, self.masks, self.index[item].reshape(-1))
+
+    def to(self, *args: Any, **kwargs: Any) -> LazyConfidence:
+        """Move to a device; takes the arguments of ``Tensor.to``."""
+        confidence, masks = self.confidence.to(*args, **kwargs), self.masks.to(*args, **kwargs)
+        return LazyConfidence(confidence, masks, self.index.to(masks.device))
+
+    def weights(self, boxes: Tensor, size: int, kind: str) -> Tensor:
+        """Return the weights (R, M, M) of the mask loss.
+
+        Args:
+            boxes: (R, 4) regions, xyxy in pixels.
+            size: M.
+            kind: ``spatial`` or ``scalar``.
+        """
+        if kind == "scalar":
+            return mean_confidence(self.confidence, self.masks)[self.index, None, None].expand(-1, size, size)
+        return confidence_weights(self.confidence, self.masks, boxes, self.index, size)
+
+
+@ROI_MASK_HEAD_REGISTRY.register()
+class ConfidenceMaskHead(MaskRCNNConvUpsampleHead):
+    """Detectron2's mask head, whose loss counts cells by spatial confidence and masks by the score of their instance.
+
+    Args:
+        input_shape: shape of the features of one region.
+        confidence: ``none``, ``spatial`` (CutS3D, equation 6) or ``scalar``.
+        soft_targets: multiply the loss of a mask by the score of its instance (CuVLER, section 3.3).
+        **kwargs: arguments of ``MaskRCNNConvUpsampleHead``.
+
+    Raises:
+        ValueError: an unknown kind of confidence.
+    """
+
+    @configurable
+    def __init__(
+        self, input_shape: ShapeSpec, *, confidence: str = "none", soft_targets: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(input_shape, **kwargs)
+        if confidence not in ("none", "spatial", "scalar"):
+            raise ValueError(f"MODEL.ROI_MASK_HEAD.CONFIDENCE is none, spatial or scalar, not {confidence!r}")
+        self.confidence, self.soft_targets = confidence, soft_targets
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
+        """Read the arguments from ``MODEL.ROI_MASK_HEAD`` and ``MODEL.ROI_HEADS``."""
+        arguments = super().from_config(cfg, input_shape)
+        arguments["confidence"] = cfg.MODEL.ROI_MASK_HEAD.CONFIDENCE
+        arguments["soft_targets"] = cfg.MODEL.ROI_HEADS.SOFT_TARGETS
+        return arguments
+
+    def forward(self, x: Tensor, instances: list[Instances]) -> dict[str, Tensor] | list[Instances]:
+        """Return the loss in training, the instances with their masks otherwise."""
+        if not self.training or (self.confidence == "none" and not self.soft_targets):
+            return super().forward(x, instances)
+        logits = self.layers(x)
+        instances = [image for image in instances if len(image)]
+        if not instances:
+            return {"loss_mask": logits.sum() * 0.0}
+        size = logits.shape[-1]
+        targets = [image.gt_masks.crop_and_resize(image.proposal_boxes.tensor, size) for image in instances]
+        weights = torch.cat([self._weights(image, size) for image in instances])
+        chosen = logits[:, 0]
+        if logits.shape[1] > 1:
+            classes = torch.cat([image.gt_classes for image in instances])
+            chosen = logits[torch.arange(len(logits), device=logits.device), classes]
+        loss = spatial_confidence_loss(chosen.float(), torch.cat(targets).to(chosen.device), weights)
+        return {"loss_mask": loss * self.loss_weight}
+
+    def _weights(self, image: Instances, size: int) -> Tensor:
+        boxes = image.proposal_boxes.tensor
+        weights = boxes.new_ones(len(image), size, size)
+        if self.confidence != "none" and image.has("gt_confidence"):
+            weights = image.gt_confidence.weights(boxes, size, self.confidence)
+        return weights * region_scores(image)[:, None, None] if self.soft_targets else weights
+
+
+def region_scores(regions: Instances) -> Tensor:
+    """Return (R,) float32, the score of the instance that each region is matched to; 1 where there is none."""
+    boxes = regions.gt_boxes if regions.has("gt_boxes") else None
+    if isinstance(boxes, ScoredBoxes):
+        return boxes.scores
+    return torch.ones(len(regions), device=regions.gt_classes.device)
