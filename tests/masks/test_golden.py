@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from unseg_d2.graph import binary_affinity_by_precision, second_eigenvector
-from unseg_d2.masks.bipartition import foreground_side
+from unseg_d2.graph import binary_affinity_by_precision
 from unseg_d2.masks.maskcut_parity import ParityStep, parity_steps
-from unseg_d2.masks.tokencut import tokencut
+from unseg_d2.masks.tokencut import salient_cuts, tokencut
+from unseg_d2.pseudo.geometry import network_input
 
 NUM_IMAGES = 8
 SETTINGS = {"tau": 0.15, "eps": 1e-5, "num_masks": 3, "max_overlap": 0.5, "min_area": 0.01}
@@ -99,18 +99,17 @@ def test_tokencut(golden, tokens):
     """Nothing in TokenCut depends on the sign of the eigenvector."""
     reference = np.load(golden / "tokencut.npz")
     sides, components = (unpack(reference[key], 60) for key in ("bipartition60", "component60"))
+    seen = network_input(np.zeros((480, 480, 3), np.uint8), patch_size=8)
     for i, image in enumerate(tokens):
+        (cut,) = salient_cuts(image[None])
         affinity, _ = binary_affinity_by_precision(image[None].flatten(2), tau=0.2)
-        cut = second_eigenvector(affinity)
-        ours, theirs, d = cut.vectors[0].numpy(), reference["eigvec_raw"][i], affinity.degrees()[0].numpy()
+        ours, theirs, d = cut.eigenvector.ravel(), reference["eigvec_raw"][i], affinity.degrees()[0].numpy()
         assert abs(ours @ (d * theirs)) / np.sqrt(theirs @ (d * theirs)) >= 1 - 1e-8
-        side, seed = foreground_side(ours.reshape(60, 60), corner_rule=False)
-        np.testing.assert_array_equal(side, sides[i])
+        np.testing.assert_array_equal(cut.side, sides[i])
         if reference["seed_tie_count"][i] == 1:
-            assert seed == reference["seed"][i]
+            assert cut.seed == reference["seed"][i]
         (proposals,) = tokencut(image[None])
         assert len(proposals) == 1
+        np.testing.assert_array_equal(cut.mask, components[i])
         np.testing.assert_array_equal(proposals.masks[0].numpy(), components[i])
-        rows, columns = np.nonzero(components[i])
-        box = 8 * np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
-        np.testing.assert_array_equal(box, reference["box_xyxy"][i])
+        np.testing.assert_array_equal(seen.boxes(proposals.masks.numpy())[0], reference["box_xyxy"][i])

@@ -8,7 +8,7 @@ from unseg_d2.masks.lost import LOST, lost
 from unseg_d2.masks.maskcut import MaskCut, maskcut
 from unseg_d2.masks.protocol import MaskGenerator
 from unseg_d2.masks.registry import MASK_GENERATORS, build_generator, generator_names
-from unseg_d2.masks.tokencut import TokenCut, tokencut
+from unseg_d2.masks.tokencut import SalientCut, TokenCut, salient_cuts, tokencut
 from unseg_d2.masks.votecut import VoteCut, cut_vectors, votecut
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "LocalCutSettings",
     "MaskCut",
     "MaskGenerator",
+    "SalientCut",
     "TokenCut",
     "VoteCut",
     "build_generator",
@@ -28,6 +29,7 @@ __all__ = [
     "localcut",
     "lost",
     "maskcut",
+    "salient_cuts",
     "tokencut",
     "votecut",
 ]
