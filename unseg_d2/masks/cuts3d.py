@@ -26,7 +26,7 @@ from unseg_d2.masks.localcut import LocalCutSettings, cut_mask
 from unseg_d2.masks.point_cloud import point_cloud, relief
 from unseg_d2.masks.registry import MASK_GENERATORS
 from unseg_d2.masks.spatial_confidence import mean_confidence
-from unseg_d2.masks.spatial_importance import compensated_threshold, spatial_importance
+from unseg_d2.masks.spatial_importance import spatial_importance
 from unseg_d2.structures import DepthMap, PatchFeatures, Proposals
 
 Removal = Literal["remove", "zero"]
@@ -38,10 +38,15 @@ class CutS3D:
 
     Args:
         settings: `CutS3DSettings`; ``None`` takes the defaults.
+
+    Raises:
+        ValueError: if a setting is out of range.
     """
 
     def __init__(self, settings: CutS3DSettings | None = None) -> None:
         self.settings = settings or CutS3DSettings()
+        depth = DepthMap(torch.tensor([[1.0, 2.0, 4.0]]), "metric")
+        cuts3d(torch.ones(1, 1, 1, 3), [depth], self.settings)  # names a wrong setting before the first image
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> CutS3D:
@@ -94,7 +99,7 @@ class CutS3DSettings:
         sigma: of the Gaussian of spatial importance, patches.
         beta: lowest spatial importance.
         pairing: see :class:`~unseg_d2.graph.sharpening.PairThresholds`.
-        compensate: raise the threshold to ``tau ** (1 - beta)``, so that sharpening leaves flat depth alone.
+        compensate: raise the threshold so that sharpening leaves flat depth alone, to ``tau ** (1 - beta)`` for ``mean``.
         local_cut: whether semantic masks are cut in 3D; without it their confidence is 1.
         local: see :class:`~unseg_d2.masks.localcut.LocalCutSettings`.
     """
@@ -242,8 +247,8 @@ def _threshold(importance: np.ndarray | None, settings: CutS3DSettings, device: 
     """Threshold on the cosines of one image: one for all pairs where the affinity is not sharpened."""
     if importance is None:
         return settings.tau
-    tau = compensated_threshold(settings.tau, settings.beta) if settings.compensate else settings.tau
-    return PairThresholds(tau, torch.from_numpy(importance).flatten().to(device), settings.pairing)
+    thresholds = PairThresholds(settings.tau, torch.from_numpy(importance).flatten().to(device), settings.pairing)
+    return thresholds.compensated(settings.beta) if settings.compensate else thresholds
 
 
 def _eigenvectors(

@@ -56,8 +56,8 @@ class LocalCutSettings:
 
     tau_knn: float = 0.115
     k: int = 10
-    depth_axis: DepthAxis = "depth"
-    z_scale: float = 1.0
+    depth_axis: DepthAxis = "disparity"
+    z_scale: float = 2.0
     point_set: PointSet = "v3"
     capacity: Capacity = "gaussian"
     sink: Sink = "signed"

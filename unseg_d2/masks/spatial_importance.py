@@ -38,15 +38,3 @@ def spatial_importance(distance: np.ndarray, sigma: float = 3.0, beta: float = 0
     if np.ptp(distance) < FLAT or np.ptp(change) < FLAT * FLAT:
         return None
     return beta + (1 - beta) * (change - change.min()) / np.ptp(change)
-
-
-def compensated_threshold(tau: float, beta: float) -> float:
-    """Return the threshold at which sharpening leaves patches of the least importance connected as without it.
-
-    Two such patches are connected if ``cos ** (1 - beta) > tau'``, so ``tau' = tau ** (1 - beta)``. With the unchanged
-    tau the graph is much denser than MaskCut's.
-
-    >>> round(compensated_threshold(0.15, 0.45), 3)
-    0.352
-    """
-    return tau ** (1 - beta)
