@@ -1,0 +1,70 @@
+"""Refinement of each mask on its neighbourhood in the original image, as VoteCut does it.
+
+Shape legend
+    H, W   height and width of the image in pixels
+    n      masks
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from unseg_d2.refine import Refiner
+
+
+def refine_crops(
+    image: np.ndarray, masks: np.ndarray, refiner: Refiner, *, margin: float = 1 / 3, min_box_iou: float = 0.5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Refine each mask on a crop around it; a mask whose box changes too much stays as it was.
+
+    No mask is lost: unlike a mask that fails on the whole image, one that fails here is kept unrefined (Arica et al.,
+    CuVLER, CVPR 2024, published code).
+
+    Args:
+        image: ``(H, W, 3)`` uint8 RGB, at its original size.
+        masks: ``(n, H, W)`` bool.
+        refiner: called with each crop and its one mask; whatever it raises is raised here.
+        margin: share of a mask's width and height that is added to its box on each side, at least 0.
+        min_box_iou: IoU of the boxes before and after, in [0, 1], below which the mask stays as it was.
+
+    Returns:
+        Masks ``(n, H, W)`` bool, and ``(n,)`` bool that says which of them were refined; empty masks are not.
+
+    Raises:
+        ValueError: if masks and image differ in size.
+    """
+    if masks.ndim != 3 or masks.shape[1:] != image.shape[:2]:
+        raise ValueError(f"expected (n, {image.shape[0]}, {image.shape[1]}) masks, got {masks.shape}")
+    results, refined = masks.copy(), np.zeros(len(masks), dtype=bool)
+    for index, mask in enumerate(masks):
+        if not mask.any():
+            continue
+        box = mask_box(mask)
+        window = expand(box, margin, mask.shape)
+        candidate = np.zeros_like(mask)
+        candidate[window] = refiner(image[window], mask[window][None])[0]
+        if candidate.any() and box_iou(box, mask_box(candidate)) >= min_box_iou:
+            results[index], refined[index] = candidate, True
+    return results, refined
+
+
+def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Return top, left, bottom and right (exclusive) of a mask that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+
+
+def expand(box: tuple[int, int, int, int], margin: float, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Return the part of an image of a shape that a box covers, with a share of its sides added on each side."""
+    top, left, bottom, right = box
+    dy, dx = (int(length * margin + 1e-9) for length in (bottom - top, right - left))  # a third of 3 is 1, not .9999
+    return slice(max(0, top - dy), min(shape[0], bottom + dy)), slice(max(0, left - dx), min(shape[1], right + dx))
+
+
+def box_iou(first: tuple[int, int, int, int], second: tuple[int, int, int, int]) -> float:
+    """Return the IoU of two boxes ``(top, left, bottom, right)`` that are not empty."""
+    height = min(first[2], second[2]) - max(first[0], second[0])
+    width = min(first[3], second[3]) - max(first[1], second[1])
+    overlap = max(0, height) * max(0, width)
+    areas = [(bottom - top) * (right - left) for top, left, bottom, right in (first, second)]
+    return overlap / (sum(areas) - overlap)
