@@ -21,7 +21,9 @@ from unseg_d2.evaluation.best_iou import best_ious
 from unseg_d2.evaluation.class_agnostic import evaluate
 from unseg_d2.features.descriptors import Descriptors, DescriptorSettings
 from unseg_d2.masks import build_generator
-from unseg_d2.pseudo.pipeline import MaskPipeline, square
+from unseg_d2.pseudo.finish import Finish
+from unseg_d2.pseudo.geometry import network_input
+from unseg_d2.pseudo.pipeline import MaskPipeline
 from unseg_d2.refine import build_refiner
 
 PLAIN = {"reference": "image", "bandwidth": 0.0}  # whitened over the whole image, compared by plain cosine
@@ -72,13 +74,13 @@ def measure(name: str, settings: DescriptorSettings, folder: Path, every: int) -
     features = Descriptors(8, settings)
     cfg = load_cfg(None, ["FEATURES.DEVICE", "cpu"])
     options = {key.lower(): value for key, value in cfg.REFINE.GUIDED.items()}
-    pipeline = MaskPipeline(features, build_generator(cfg), build_refiner("guided", **options))
+    pipeline = MaskPipeline(features, build_generator(cfg), Finish(build_refiner("guided", **options)))
     results, seconds = [], 0.0
     for image in images:
         pixels = read_image(folder / "images" / image["file_name"])
         for mask in pipeline([pixels])[0]:
             results.append({"image_id": image["id"], "segmentation": encode_mask(mask.mask), "score": mask.score})
-        resized = square(pixels, 480)
+        resized = network_input(pixels, 8).image
         started = time.process_time()
         features([resized])
         seconds += time.process_time() - started

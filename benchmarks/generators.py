@@ -142,15 +142,33 @@ class Timed:
             self.seconds += time.process_time() - started
 
     def __getattr__(self, name: str) -> Any:
+        if name == "members":  # of an ensemble: the time of all counts here
+            return [(_Shared(self, backend), size) for backend, size in self._part.members]
         return getattr(self._part, name)
+
+
+class _Shared(Timed):
+    """A member of an ensemble, whose time counts as the ensemble's."""
+
+    def __init__(self, whole: Timed, part: Callable[..., Any]) -> None:
+        super().__init__(part)
+        self._whole = whole
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Do what the member does."""
+        before = self.seconds
+        result = super().__call__(*args, **kwargs)
+        self._whole.seconds += self.seconds - before
+        return result
 
 
 def timed_pipeline(cfg: CfgNode, timers: dict[str, Timed]) -> MaskPipeline:
     """Build the pipeline and put a stopwatch on its parts."""
     pipeline = build_pipeline(cfg)
-    parts = {"features": pipeline.features, "generator": pipeline.generator, "refiner": pipeline.refiner}
-    timers.update({name: Timed(part) for name, part in parts.items()})
-    return replace(pipeline, **timers)
+    refiner = Timed(pipeline.finish.refiner)
+    timers |= {"features": Timed(pipeline.features), "generator": Timed(pipeline.generator), "refiner": refiner}
+    finish = replace(pipeline.finish, refiner=refiner)
+    return replace(pipeline, features=timers["features"], generator=timers["generator"], finish=finish)
 
 
 def figures(truth: Truth, labels: Any, has_masks: bool, timers: dict[str, Timed]) -> list[float | None]:

@@ -35,6 +35,11 @@ def test_a_finer_grid_than_the_map_repeats_it() -> None:
     assert to_grid(depth_map([[1.0, 2.0]]), (10, 20), (2, 4)).depth.tolist() == [[1, 1, 2, 2], [1, 1, 2, 2]]
 
 
+def test_patches_of_padding_have_the_depth_of_the_edge() -> None:
+    depth = depth_map(np.arange(1.0, 5.0)[None].repeat(4, 0))
+    assert to_grid(depth, (4, 4), (2, 6), (1.0, 4 / 6)).depth[0].tolist() == [1, 2, 3, 4, 4, 4]
+
+
 def test_pixels_without_a_reading_take_the_nearest_one() -> None:
     values = np.array([[0.0, 0, 2, 0, 0, 5]])
     assert to_grid(depth_map(values), (1, 6), (1, 6)).depth.tolist() == [[2, 2, 2, 2, 5, 5]]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from unseg_d2.pseudo.finish import Finish
 from unseg_d2.pseudo.pipeline import MaskPipeline
 from unseg_d2.structures import PatchFeatures, Proposals
 
@@ -55,7 +56,9 @@ def keep(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def fake_pipeline(cfg) -> MaskPipeline:
-    return MaskPipeline(MeanColour(), BrightRed(), keep, image_size=cfg.FEATURES.IMAGE_SIZE, mode=cfg.MASKS.MODE)
+    return MaskPipeline(
+        MeanColour(), BrightRed(), Finish(keep, mode=cfg.MASKS.MODE), image_size=cfg.FEATURES.IMAGE_SIZE
+    )
 
 
 def slow(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -65,7 +68,7 @@ def slow(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def slow_pipeline(cfg) -> MaskPipeline:
-    return MaskPipeline(MeanColour(), BrightRed(), slow, image_size=cfg.FEATURES.IMAGE_SIZE)
+    return MaskPipeline(MeanColour(), BrightRed(), Finish(slow), image_size=cfg.FEATURES.IMAGE_SIZE)
 
 
 def killed_pipeline(cfg) -> MaskPipeline:

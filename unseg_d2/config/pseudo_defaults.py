@@ -26,6 +26,7 @@ def _add_features(cfg: CN) -> None:
     cfg.FEATURES = CN()
     cfg.FEATURES.NAME = "vit"  # vit (timm, pretrained) | descriptors (no weights; for trying things out)
     cfg.FEATURES.IMAGE_SIZE = 480  # side of the square that every image is resized to (MaskCut: fixed_size)
+    cfg.FEATURES.RESIZE = "square"  # square (MaskCut) | nearest_multiple (TokenCut saliency) | pad (LOST, TokenCut)
     cfg.FEATURES.WEIGHTS = ""  # local .pth or .safetensors of the ViT; empty downloads the timm weights
     cfg.FEATURES.BATCH_SIZE = 1  # images per forward pass of the backbone and of the generator
     cfg.FEATURES.DEVICE = "auto"  # auto | cpu | cuda | cuda:1 ...
@@ -123,7 +124,9 @@ def _add_refiners(cfg: CN) -> None:
     """Masks that follow the edges of the image."""
     cfg.REFINE = CN()
     cfg.REFINE.NAME = "guided"  # guided (OpenCV) | crf (pydensecrf, extra 'crf') | none
-    cfg.REFINE.MIN_IOU = 0.5  # a mask whose IoU with its refined self is lower is dropped
+    cfg.REFINE.WHERE = "input"  # input (at the network's input size) | image (at the image's own) | crops (VoteCut)
+    cfg.REFINE.MIN_IOU = 0.5  # a mask whose IoU with its refined self is lower is dropped; crops: stays unrefined
+    cfg.REFINE.UPSAMPLE = "nearest"  # nearest | bilinear: how patches become pixels before they are refined
     cfg.REFINE.CRF = CN()
     cfg.REFINE.CRF.ITERATIONS = 10  # mean-field steps
     cfg.REFINE.CRF.GAUSSIAN_SXY = 3.0  # sigma of the smoothness kernel, px

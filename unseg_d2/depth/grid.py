@@ -40,7 +40,11 @@ class GridDepth:
     cache: Path | None = None
 
     def __call__(
-        self, images: Sequence[np.ndarray], files: Sequence[ImageFile], grid: tuple[int, int]
+        self,
+        images: Sequence[np.ndarray],
+        files: Sequence[ImageFile],
+        grid: tuple[int, int],
+        shown: tuple[float, float] = (1.0, 1.0),
     ) -> list[DepthMap]:
         """Return the depth of each image on a grid of ``(h, w)`` patches.
 
@@ -48,24 +52,26 @@ class GridDepth:
             images: ``(H, W, 3)`` uint8 RGB each.
             files: where they come from.
             grid: rows and columns.
+            shown: share of the grid, from the top left, that shows the image; less than 1 where it is padded.
 
         Raises:
             ImageProblem: the depth of an image is missing, of another image, flat, or not finite.
         """
-        paths = [self._path(image, grid) for image in images]
+        paths = [self._path(image, grid, shown) for image in images]
         found = [None if path is None or not path.is_file() else self._load(path) for path in paths]
         missing = [index for index, depth in enumerate(found) if depth is None]
         if missing:
             maps = self.source([images[index] for index in missing], [files[index] for index in missing])
             for index, depth in zip(missing, maps, strict=True):
-                found[index] = to_grid(depth, images[index].shape[:2], grid)
+                found[index] = to_grid(depth, images[index].shape[:2], grid, shown)
                 self._save(paths[index], found[index])
         return found
 
-    def _path(self, image: np.ndarray, grid: tuple[int, int]) -> Path | None:
+    def _path(self, image: np.ndarray, grid: tuple[int, int], shown: tuple[float, float]) -> Path | None:
         if self.cache is None or not self.source.predicts:
             return None
-        key = hashlib.sha256(np.ascontiguousarray(image).tobytes() + repr((image.shape, self.source.name)).encode())
+        described = repr((image.shape, self.source.name, shown)).encode()
+        key = hashlib.sha256(np.ascontiguousarray(image).tobytes() + described)
         name = f"{key.hexdigest()}_{grid[0]}x{grid[1]}.npy"
         return self.cache / self.source.name.replace("/", "_") / name[:2] / name
 
@@ -83,7 +89,9 @@ class GridDepth:
                 np.save(file, depth.depth.numpy())
 
 
-def to_grid(depth: DepthMap, image_size: tuple[int, int], grid: tuple[int, int]) -> DepthMap:
+def to_grid(
+    depth: DepthMap, image_size: tuple[int, int], grid: tuple[int, int], shown: tuple[float, float] = (1.0, 1.0)
+) -> DepthMap:
     """Sample a depth map at the centres of the patches of its image.
 
     Points, not means: a mean over a patch that lies on a border would invent a depth half way between an object and
@@ -94,6 +102,7 @@ def to_grid(depth: DepthMap, image_size: tuple[int, int], grid: tuple[int, int])
         depth: ``(H, W)``, of any size with the aspect ratio of the image.
         image_size: height and width of the image.
         grid: rows and columns ``(h, w)``.
+        shown: share of the grid that shows the image; patches beyond have the depth of its edge.
 
     Returns:
         ``(h, w)`` float32 of the same kind, finite.
@@ -107,7 +116,10 @@ def to_grid(depth: DepthMap, image_size: tuple[int, int], grid: tuple[int, int])
     if depth.kind == "metric" and (values == 0).any():
         rows, columns = ndimage.distance_transform_edt(values == 0, return_distances=False, return_indices=True)
         values = values[rows, columns]
-    rows, columns = (((np.arange(n) + 0.5) / n * size).astype(int) for n, size in zip(grid, values.shape))
+    rows, columns = (
+        ((np.arange(n) + 0.5) / (n * share) * size).astype(int).clip(max=size - 1)
+        for n, share, size in zip(grid, shown, values.shape)
+    )
     return DepthMap(_as_tensor(values[rows[:, None], columns]), depth.kind)
 
 

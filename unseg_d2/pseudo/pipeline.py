@@ -2,7 +2,6 @@
 
 Shape legend
     H, W   height and width of the image in pixels
-    S      side of the square that features and refinement work on, in pixels
     h, w   rows and columns of the patch grid
     n      number of proposals
 """
@@ -12,20 +11,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from fvcore.common.config import CfgNode
-from PIL import Image
 
 from unseg_d2.data.images import ImageFile
 from unseg_d2.depth import GridDepth, build_depth
-from unseg_d2.features import FeatureBackend, build_features
+from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.features import FeatureBackend, build_features, join_members
 from unseg_d2.masks import MaskGenerator, build_generator
-from unseg_d2.refine import Refiner, build_refiner
-from unseg_d2.structures import PatchFeatures, Proposals, PseudoMask, PseudoMasks
-
-Mode = Literal["default", "parity"]
+from unseg_d2.pseudo.finish import Finish
+from unseg_d2.pseudo.geometry import RESIZE, NetworkInput, Resize, network_input
+from unseg_d2.refine import build_refiner
+from unseg_d2.structures import PatchFeatures, Proposals, PseudoMasks
 
 
 @dataclass(frozen=True)
@@ -33,22 +31,20 @@ class MaskPipeline:
     """Everything between an image and its pseudo-masks.
 
     Attributes:
-        features: backend that describes the square image.
+        features: backend that describes the resized image, or an ensemble of backends.
         generator: finds proposals on the patch grid.
-        refiner: ``(S, S, 3)`` uint8 image and ``(n, S, S)`` bool masks to ``(n, S, S)`` bool masks.
-        image_size: wanted S; the nearest multiple of the patch size is taken.
-        min_iou: a mask whose IoU with its refined self is lower is dropped.
-        mode: see `resize_mask`.
+        finish: turns them into masks at the size of the image.
+        image_size: wanted side of the square that images are stretched to; see `network_input`.
+        resize: how images are brought to multiples of the patch; see `network_input`.
         depth: tells the generator how far away the patches are; ``None`` where it does not ask.
         max_proposals: of an image with more proposals the best are taken; 0 takes all.
     """
 
     features: FeatureBackend
     generator: MaskGenerator
-    refiner: Refiner
+    finish: Finish
     image_size: int = 480
-    min_iou: float = 0.5
-    mode: Mode = "default"
+    resize: Resize = "square"
     depth: GridDepth | None = None
     max_proposals: int = 0
 
@@ -64,37 +60,55 @@ class MaskPipeline:
 
         Raises:
             ImageProblem: an image has no usable depth.
+            ValueError: the features cannot be used.
         """
-        side = square_side(self.image_size, self.features.patch_size)
-        squares = [square(image, side) for image in images]
-        proposals = self.generator(self._with_depth(self.features(squares), images, files))
-        return [self._finish(*triple) for triple in zip(images, squares, proposals, strict=True)]
-
-    def _with_depth(
-        self, features: list[PatchFeatures], images: Sequence[np.ndarray], files: Sequence[ImageFile] | None
-    ) -> list[PatchFeatures]:
-        if self.depth is None:
-            return features
-        files = files or [ImageFile(Path("image"), "image")] * len(images)
-        depth = self.depth(images, files, features[0].grid)
-        return [replace(one, depth=its) for one, its in zip(features, depth, strict=True)]
-
-    def _finish(self, image: np.ndarray, resized: np.ndarray, proposals: Proposals) -> PseudoMasks:
-        found = PseudoMasks()
-        if not len(proposals):
-            return found
-        total, proposals = len(proposals), best(proposals, self.max_proposals)
-        found.left_out = total - len(proposals)
-        raw = upsample(proposals.masks.cpu().numpy(), len(resized))
-        refined = self.refiner(resized, raw)
-        kept = [index for index, value in enumerate(mask_iou(raw, refined)) if value >= self.min_iou]
-        confidence = None if proposals.confidence is None else proposals.confidence.cpu().numpy()
-        for index in kept:
-            mask = resize_mask(refined[index], image.shape[0], image.shape[1], self.mode)
-            if mask.any():
-                patches = None if confidence is None else confidence[index]
-                found.append(PseudoMask(mask, float(proposals.scores[index]), patches))
+        views, features = self.describe(images, files)
+        found = []
+        for image, view, proposals in zip(images, views, self.generator(features), strict=True):
+            chosen = best(proposals, self.max_proposals)
+            masks = self.finish(image, view, chosen)
+            masks.left_out = len(proposals) - len(chosen)
+            found.append(masks)
         return found
+
+    def describe(
+        self, images: Sequence[np.ndarray], files: Sequence[ImageFile] | None = None
+    ) -> tuple[list[NetworkInput], list[PatchFeatures]]:
+        """Return how the network sees each image, and its features, with depth where there is a source.
+
+        Args:
+            images: ``(H, W, 3)`` uint8 RGB each.
+            files: where the images come from.
+        """
+        members = getattr(self.features, "members", None)
+        if members is None:
+            views, features = self._look(self.features, self.image_size, images)
+        else:
+            looks = [self._look(backend, size, images) for backend, size in members]
+            views, features = looks[0][0], join_members([described for _, described in looks])
+        if self.depth is not None:
+            files = files or [ImageFile(Path("image"), "image")] * len(images)
+            depth = [
+                self.depth([image], [file], one.grid, view.shown_share)[0]
+                for image, file, one, view in zip(images, files, features, views, strict=True)
+            ]
+            features = [replace(one, depth=its) for one, its in zip(features, depth)]
+        return views, features
+
+    def _look(
+        self, backend: FeatureBackend, side: int, images: Sequence[np.ndarray]
+    ) -> tuple[list[NetworkInput], list[PatchFeatures]]:
+        """Show images to one backend, those of one size together."""
+        views = [network_input(image, backend.patch_size, self.resize, side) for image in images]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index, view in enumerate(views):
+            groups.setdefault((*view.image.shape, view.image.dtype == np.uint8), []).append(index)
+        features: list[PatchFeatures | None] = [None] * len(views)
+        for members in groups.values():
+            for index, described in zip(members, backend([views[index].image for index in members]), strict=True):
+                _check_grid(described, views[index], backend)
+                features[index] = described
+        return views, features
 
 
 def build_pipeline(cfg: CfgNode) -> MaskPipeline:
@@ -103,16 +117,24 @@ def build_pipeline(cfg: CfgNode) -> MaskPipeline:
     Raises:
         UnsegError: a name is unknown, a weight file or an extra is missing.
     """
-    name = cfg.REFINE.NAME
-    settings = cfg.REFINE.get(name.upper(), {})
+    name, resize = cfg.REFINE.NAME, cfg.FEATURES.RESIZE
+    if resize not in RESIZE:
+        raise UnsegError(
+            f"FEATURES.RESIZE is '{resize}', but must be one of {', '.join(RESIZE)}.{nearest(resize, RESIZE)}"
+        )
+    settings = {key.lower(): value for key, value in cfg.REFINE.get(name.upper(), {}).items()}
+    refiner = build_refiner(name, **settings)
+    try:
+        finish = Finish(refiner, cfg.REFINE.WHERE, cfg.REFINE.MIN_IOU, cfg.REFINE.UPSAMPLE, cfg.MASKS.MODE)
+    except ValueError as error:
+        raise UnsegError(f"{error}.") from None
     source = build_depth(cfg)
     return MaskPipeline(
         features=build_features(cfg),
         generator=build_generator(cfg),
-        refiner=build_refiner(name, **{key.lower(): value for key, value in settings.items()}),
+        finish=finish,
         image_size=cfg.FEATURES.IMAGE_SIZE,
-        min_iou=cfg.REFINE.MIN_IOU,
-        mode=cfg.MASKS.MODE,
+        resize=resize,
         depth=None if source is None else GridDepth(source, Path(cfg.DEPTH.CACHE) if cfg.DEPTH.CACHE else None),
         max_proposals=cfg.MASKS.MAX_PROPOSALS,
     )
@@ -127,55 +149,11 @@ def best(proposals: Proposals, count: int) -> Proposals:
     return Proposals(proposals.masks[chosen], proposals.scores[chosen], confidence)
 
 
-def square_side(image_size: int, patch_size: int) -> int:
-    """Return the multiple of the patch size nearest to the wanted side, at least one patch.
-
-    >>> square_side(480, 8), square_side(480, 14)
-    (480, 476)
-    """
-    return max(1, round(image_size / patch_size)) * patch_size
-
-
-def square(image: np.ndarray, side: int) -> np.ndarray:
-    """Stretch an image to a square with Lanczos' filter, as MaskCut and TokenCut do.
-
-    Args:
-        image: ``(H, W, 3)`` uint8.
-        side: S.
-
-    Returns:
-        ``(S, S, 3)`` uint8.
-    """
-    return np.array(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))
-
-
-def upsample(masks: np.ndarray, side: int) -> np.ndarray:
-    """Repeat the patches of ``(n, h, w)`` bool masks (nearest neighbour) to ``(n, S, S)``."""
-    rows, columns = (np.arange(side) * length // side for length in masks.shape[1:])
-    return masks[:, rows[:, None], columns]
-
-
-def mask_iou(masks: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """IoU of each of ``(n, S, S)`` bool masks with its partner, ``(n,)``; 0 where both are empty."""
-    intersection = (masks & others).sum((1, 2))
-    return intersection / np.maximum((masks | others).sum((1, 2)), 1)
-
-
-def resize_mask(mask: np.ndarray, height: int, width: int, mode: Mode = "default") -> np.ndarray:
-    """Stretch a mask from the square to the size of its image.
-
-    ``default`` interpolates linearly and keeps pixels covered by half or more. ``parity`` interpolates cubically and
-    keeps pixels above half of the largest value, as the published code does with Pillow 7 and later.
-
-    Args:
-        mask: ``(S, S)`` bool.
-        height: H.
-        width: W.
-        mode: ``default`` or ``parity``.
-
-    Returns:
-        ``(H, W)`` bool, possibly empty: a small object can vanish when the image is smaller than the square.
-    """
-    method = Image.Resampling.BICUBIC if mode == "parity" else Image.Resampling.BILINEAR
-    resized = np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).resize((width, height), method))
-    return resized > resized.max() / 2 if mode == "parity" else resized >= 128
+def _check_grid(features: PatchFeatures, view: NetworkInput, backend: FeatureBackend) -> None:
+    """Raise ValueError unless the features lie on the grid that the input and the patch size make."""
+    expected = tuple(length // backend.patch_size for length in view.image.shape[:2])
+    if features.grid != expected:
+        raise ValueError(
+            f"the features of {backend.name} have a grid of {features.grid[0]}x{features.grid[1]} patches, but patches "
+            f"of {backend.patch_size} px make {expected[0]}x{expected[1]}"
+        )

@@ -1,0 +1,77 @@
+"""LocalCut over a label set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from unseg_d2.cli.cut_masks import main
+from unseg_d2.data.coco import read_coco
+from unseg_d2.data.rle import decode_mask, encode_mask
+from unseg_d2.errors import UnsegError
+from unseg_d2.pseudo.cut_labels import cut_pixels
+from unseg_d2.structures import DepthMap
+
+HEIGHT, WIDTH = 120, 180
+DEPTH_OPTIONS = ["DEPTH.SOURCE", "files", "DEPTH.KIND", "metric"]
+
+
+def steps(height: int, width: int) -> np.ndarray:
+    """Depth of two planes that meet at two thirds of the width; the near one is the larger."""
+    return np.where(np.arange(width) < 2 * width // 3, 1.0, 3.0)[None].repeat(height, 0)
+
+
+def bar() -> np.ndarray:
+    """A mask across both planes."""
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[40:80, 10:170] = True
+    return mask
+
+
+def test_pixels_follow_the_nearest_cell() -> None:
+    small = np.zeros((HEIGHT, WIDTH), bool)
+    small[3, 100:140:2] = True  # covers half of no cell
+    masks = np.stack([bar(), small])
+    cut, confidence = cut_pixels(masks, DepthMap(torch.from_numpy(steps(60, 60)).float(), "metric"))
+    assert np.array_equal(cut[0], bar() & (np.arange(WIDTH) < 120))
+    assert np.array_equal(cut[1], small)
+    assert confidence.shape == (2, 60, 60) and confidence[1].max() == 1
+    assert confidence[0, 30, 20] == 1 and confidence[0, 5, 5] == 0
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    """A label set of somebody else: a COCO file, images and depth; the second image has no depth."""
+    for name in ("images", "depth"):
+        (tmp_path / name).mkdir()
+    content = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "fg"}]}
+    for index in (1, 2):
+        Image.fromarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8)).save(tmp_path / "images" / f"{index}.png")
+        content["images"].append({"id": index, "file_name": f"{index}.png", "height": HEIGHT, "width": WIDTH})
+        mask = {"id": index, "image_id": index, "category_id": 1, "iscrowd": 0, "area": 6400, "score": 0.7}
+        content["annotations"].append(mask | {"bbox": [10, 40, 160, 40], "segmentation": encode_mask(bar())})
+    np.save(tmp_path / "depth" / "1.npy", steps(HEIGHT, WIDTH))
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    return tmp_path / "labels.json"
+
+
+def test_a_label_set_is_cut(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = labels.parent / "cut"
+    main(["--masks", str(labels), "--output", str(output), "--num-workers", "0", *DEPTH_OPTIONS])
+    cut = read_coco(output / "labels.json")
+    (annotation,) = cut.annotations
+    assert np.array_equal(decode_mask(annotation["segmentation"], HEIGHT, WIDTH), bar() & (np.arange(WIDTH) < 120))
+    assert annotation["score"] == 0.7 and annotation["confidence"]["size"] == [60, 60]
+    assert "no depth for it" in (output / "failures.jsonl").read_text()
+    assert cut.info["depth"] == {"name": "files", "kind": "metric"}
+    assert "lost a part" in capsys.readouterr().out
+
+
+def test_without_a_depth_source_it_says_so(labels: Path) -> None:
+    with pytest.raises(UnsegError, match=r"set DEPTH\.SOURCE"):
+        main(["--masks", str(labels), "--output", str(labels.parent / "cut"), "--num-workers", "0"])

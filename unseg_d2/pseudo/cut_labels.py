@@ -1,0 +1,165 @@
+"""LocalCut over a label set: masks that exist, of any generator or detector, cut along the steps in depth.
+
+It goes through the same workers, shards and resuming as making masks: the source of the masks takes the place of
+features and generator.
+
+Shape legend
+    H, W   height and width of the image in pixels
+    h, w   rows and columns of the grid that masks are cut on
+    n      masks of one image
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from fvcore.common.config import CfgNode
+from scipy import ndimage
+
+from unseg_d2.data.coco import find_image_root
+from unseg_d2.data.images import ImageFile, ImageProblem
+from unseg_d2.data.rle import decode_mask
+from unseg_d2.depth import GridDepth, build_depth
+from unseg_d2.errors import UnsegError
+from unseg_d2.masks.cuts3d import CutS3D
+from unseg_d2.masks.localcut import LocalCutSettings, localcut
+from unseg_d2.pseudo.generate import generate_label_set
+from unseg_d2.pseudo.label_set import read_label_set
+from unseg_d2.structures import DepthMap, PseudoMask, PseudoMasks
+
+GRID = 60  # cells per side: that of CutS3D, whose threshold is in units of the image's side
+
+
+def cut_label_set(
+    cfg: CfgNode,
+    labels: str | Path,
+    output: str | Path,
+    *,
+    image_root: str | Path | None = None,
+    num_workers: int | None = None,
+) -> Path | None:
+    """Cut the masks of a label set in 3D, or go on doing so.
+
+    Args:
+        cfg: ``DEPTH`` says where depth comes from, ``MASKS.CUTS3D`` how masks are cut.
+        labels: label set (COCO file or folder).
+        output: folder of the new label set, whose masks also have a spatial confidence.
+        image_root: folder of the images; by default the one that the label set names.
+        num_workers: see `generate_label_set`.
+
+    Returns:
+        ``output/labels.json``.
+
+    Raises:
+        UnsegError: no label set, no depth source, or whatever `generate_label_set` raises.
+    """
+    path = Path(labels) / "labels.json" if Path(labels).is_dir() else Path(labels)
+    dataset = read_label_set(path)
+    root = Path(image_root) if image_root else find_image_root(dataset, path)
+    build = partial(build_cut_pipeline, labels=path)
+    return generate_label_set(cfg, f"{path}::{root}", output, num_workers=num_workers, build=build)
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """What stands for the feature backend in the ``info`` of the new label set."""
+
+    name: str
+    checksum: str
+
+
+@dataclass(frozen=True)
+class CutPipeline:
+    """Cuts the masks that a label set has for an image.
+
+    Attributes:
+        features: the label set.
+        masks: per file name, the segmentations (RLE or polygons) and scores of the label set.
+        depth: tells how far away everything is.
+        settings: of LocalCut.
+    """
+
+    features: LabelFile
+    masks: dict[str, list[tuple[dict | list, float]]]
+    depth: GridDepth
+    settings: LocalCutSettings
+
+    def __call__(self, images: Sequence[np.ndarray], files: Sequence[ImageFile]) -> list[PseudoMasks]:
+        """Return the masks of each image after the cut, in the order of the label set.
+
+        Raises:
+            ImageProblem: an image has no usable depth, or a mask of another size.
+        """
+        depth = self.depth(images, files, (GRID, GRID))
+        return [self._cut(image.shape[:2], file, its) for image, file, its in zip(images, files, depth, strict=True)]
+
+    def _cut(self, size: tuple[int, int], file: ImageFile, depth: DepthMap) -> PseudoMasks:
+        found = self.masks.get(file.file_name, [])
+        try:
+            masks = [decode_mask(segmentation, *size) for segmentation, _ in found]
+        except UnsegError as error:
+            raise ImageProblem(f"a mask does not fit the image: {error}") from None
+        if not masks:
+            return PseudoMasks()
+        cut, confidence = cut_pixels(np.stack(masks), depth, self.settings)
+        return PseudoMasks(
+            PseudoMask(mask, score, its) for mask, its, (_, score) in zip(cut, confidence, found, strict=True)
+        )
+
+
+def cut_pixels(
+    masks: np.ndarray, depth: DepthMap, settings: LocalCutSettings | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut pixel masks on a grid; pixels follow the cell of their mask that is nearest to them.
+
+    A mask that covers half of no cell is too small to be cut and stays as it is, with confidence 1.
+
+    Args:
+        masks: ``(n, H, W)`` bool.
+        depth: on the grid ``(h, w)``.
+        settings: of LocalCut.
+
+    Returns:
+        Masks ``(n, H, W)`` bool, each part of the one that was given, and their confidence ``(n, h, w)`` float32.
+    """
+    h, w = depth.depth.shape
+    cells = np.stack([cv2.resize(mask.astype(np.float32), (w, h), interpolation=cv2.INTER_AREA) for mask in masks])
+    coarse = cells >= 0.5
+    cut = localcut(coarse, depth.depth.numpy(), depth.kind, settings=settings)
+    rows, columns = (np.arange(size) * cells // size for size, cells in zip(masks.shape[1:], (h, w)))
+    result = masks.copy()
+    confidence = cut.confidence.copy()
+    for index, (mask, kept) in enumerate(zip(coarse, cut.masks)):
+        if not mask.any():
+            confidence[index] = cells[index] > 0
+            continue
+        nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
+        result[index] &= kept[tuple(nearest)][rows[:, None], columns]
+    return result, confidence
+
+
+def build_cut_pipeline(cfg: CfgNode, labels: Path) -> CutPipeline:
+    """Return the pipeline that cuts the masks of a label set.
+
+    Raises:
+        UnsegError: the label set is damaged, or ``DEPTH.SOURCE`` is not set.
+    """
+    source = build_depth(cfg)
+    if source is None:
+        raise UnsegError("Cutting in 3D needs depth: set DEPTH.SOURCE to files, synthetic, hub or marigold.")
+    dataset = read_label_set(labels)
+    names = {image["id"]: image["file_name"] for image in dataset.images}
+    masks: dict[str, list[tuple[dict | list, float]]] = {}
+    for annotation in dataset.annotations:
+        pair = (annotation["segmentation"], float(annotation.get("score", 1.0)))
+        masks.setdefault(names[annotation["image_id"]], []).append(pair)
+    checksum = hashlib.sha256(labels.read_bytes()).hexdigest()
+    cache = Path(cfg.DEPTH.CACHE) if cfg.DEPTH.CACHE else None
+    settings = CutS3D.from_config(cfg).settings.local
+    return CutPipeline(LabelFile(f"labels/{labels}", checksum), masks, GridDepth(source, cache), settings)

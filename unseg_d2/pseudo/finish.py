@@ -1,0 +1,157 @@
+"""From proposals on the patch grid to masks at the size of the image: enlarge, refine, check, resize.
+
+Shape legend
+    H, W     height and width of the image in pixels
+    H', W'   height and width of the part of the network's input that shows the image
+    h, w     rows and columns of the patch grid
+    n        number of proposals
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from unseg_d2.pseudo.crop_refine import refine_crops
+from unseg_d2.pseudo.geometry import NetworkInput
+from unseg_d2.refine import Refiner
+from unseg_d2.structures import Proposals, PseudoMask, PseudoMasks
+
+Mode = Literal["default", "parity"]
+Where = Literal["input", "image", "crops"]
+Upsample = Literal["nearest", "bilinear"]
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What happens to proposals after the generator.
+
+    Attributes:
+        refiner: image ``(k, l, 3)`` uint8 and masks ``(n, k, l)``, bool or soft, to masks ``(n, k, l)`` bool.
+        where: ``input`` refines at the network's input size (MaskCut, ProMerge, PriMaPs), ``image`` at the image's own
+            (TokenCut), ``crops`` on a crop of the image around each mask (VoteCut).
+        min_iou: a mask whose IoU with its refined self is lower is dropped; with ``crops``, whose *box* has a lower
+            IoU, stays unrefined.
+        upsample: how patches become pixels: ``nearest`` repeats them, ``bilinear`` gives soft masks (PriMaPs).
+        mode: see `resize_mask`.
+
+    Raises:
+        ValueError: an unknown ``where`` or ``upsample``.
+    """
+
+    refiner: Refiner
+    where: Where = "input"
+    min_iou: float = 0.5
+    upsample: Upsample = "nearest"
+    mode: Mode = "default"
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (("WHERE", self.where, Where), ("UPSAMPLE", self.upsample, Upsample)):
+            if value not in get_args(allowed):
+                raise ValueError(f"REFINE.{name} must be one of {', '.join(get_args(allowed))}, got '{value}'")
+        if self.where == "crops" and self.upsample != "nearest":
+            raise ValueError("REFINE.WHERE crops needs REFINE.UPSAMPLE nearest: crops are taken around sharp masks")
+
+    def __call__(self, image: np.ndarray, view: NetworkInput, proposals: Proposals) -> PseudoMasks:
+        """Return the masks of an image at its own size, in the order of the proposals, without empty ones.
+
+        Args:
+            image: ``(H, W, 3)`` uint8.
+            view: how the network saw it.
+            proposals: on the patch grid of the whole input, padding included.
+        """
+        if not len(proposals):
+            return PseudoMasks()
+        patches = proposals.masks.cpu().numpy()
+        masks, kept = getattr(self, f"_at_{self.where}")(image, view, patches)
+        confidence = None if proposals.confidence is None else proposals.confidence.cpu().numpy()
+        found = PseudoMasks()
+        for index in np.flatnonzero(kept):
+            mask = masks[index]
+            if mask.shape != image.shape[:2]:
+                mask = resize_mask(mask, *image.shape[:2], self.mode)
+            if mask.any():
+                cells = None if confidence is None else _shown_part(confidence[index], view)
+                found.append(PseudoMask(mask, float(proposals.scores[index]), cells))
+        return found
+
+    def _at_input(self, image: np.ndarray, view: NetworkInput, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        height, width = view.shown
+        pixels = view.image[:height, :width]
+        if pixels.dtype != np.uint8:  # padded images are float, their shown part holds levels
+            pixels = np.rint(pixels).astype(np.uint8)
+        raw = enlarge(patches, view.image.shape[:2], self.upsample)[:, :height, :width]
+        return self._refined(pixels, raw)
+
+    def _at_image(self, image: np.ndarray, view: NetworkInput, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._refined(image, self._on_image(view, patches))
+
+    def _at_crops(self, image: np.ndarray, view: NetworkInput, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        raw = view.to_image(patches)
+        masks, _ = refine_crops(image, raw, self.refiner, min_box_iou=self.min_iou)
+        return masks, masks.any((1, 2))
+
+    def _on_image(self, view: NetworkInput, patches: np.ndarray) -> np.ndarray:
+        if self.upsample == "nearest":
+            return view.to_image(patches)
+        return view.to_image(enlarge(patches, view.image.shape[:2], "bilinear"))
+
+    def _refined(self, pixels: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        refined = self.refiner(pixels, raw)
+        return refined, mask_iou(raw > 0.5, refined) >= self.min_iou
+
+
+def enlarge(masks: np.ndarray, size: tuple[int, int], how: Upsample = "nearest") -> np.ndarray:
+    """Enlarge masks ``(n, h, w)`` bool from patches to pixels.
+
+    Args:
+        masks: ``(n, h, w)``.
+        size: height and width.
+        how: ``nearest`` gives bool, ``bilinear`` float32 in [0, 1], pixel centres aligned.
+
+    Returns:
+        ``(n, *size)``.
+    """
+    if how == "bilinear":
+        soft = [cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR) for mask in masks]
+        return np.stack(soft)
+    rows, columns = (np.arange(side) * length // side for side, length in zip(size, masks.shape[1:]))
+    return masks[:, rows[:, None], columns]
+
+
+def mask_iou(masks: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """IoU of each of ``(n, k, l)`` bool masks with its partner, ``(n,)``; 0 where both are empty."""
+    intersection = (masks & others).sum((1, 2))
+    return intersection / np.maximum((masks | others).sum((1, 2)), 1)
+
+
+def resize_mask(mask: np.ndarray, height: int, width: int, mode: Mode = "default") -> np.ndarray:
+    """Stretch a mask from the network's input to the size of its image.
+
+    ``default`` interpolates linearly and keeps pixels covered by half or more. ``parity`` interpolates cubically and
+    keeps pixels above half of the largest value, as the published code does with Pillow 7 and later.
+
+    Args:
+        mask: ``(k, l)`` bool.
+        height: H.
+        width: W.
+        mode: ``default`` or ``parity``.
+
+    Returns:
+        ``(H, W)`` bool, possibly empty: a small object can vanish when the image is smaller than the input.
+    """
+    method = Image.Resampling.BICUBIC if mode == "parity" else Image.Resampling.BILINEAR
+    resized = np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).resize((width, height), method))
+    return resized > resized.max() / 2 if mode == "parity" else resized >= 128
+
+
+def _shown_part(confidence: np.ndarray, view: NetworkInput) -> np.ndarray:
+    """The patches ``(h, w)`` that show the image, without those of padding alone."""
+    rows, columns = (
+        -(-shown * length // total) for shown, length, total in zip(view.shown, confidence.shape, view.image.shape)
+    )
+    return confidence[:rows, :columns]
