@@ -37,6 +37,11 @@ class NetworkInput:
     size: tuple[int, int]
     shown: tuple[int, int]
 
+    @property
+    def shown_share(self) -> tuple[float, float]:
+        """Share of the rows and of the columns that shows the image."""
+        return self.shown[0] / self.image.shape[0], self.shown[1] / self.image.shape[1]
+
     def to_image(self, masks: np.ndarray) -> np.ndarray:
         """Return masks at the size of the original image, by the nearest neighbour.
 
