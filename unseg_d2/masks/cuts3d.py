@@ -99,7 +99,7 @@ class CutS3DSettings:
         sigma: of the Gaussian of spatial importance, patches.
         beta: lowest spatial importance.
         pairing: see :class:`~unseg_d2.graph.sharpening.PairThresholds`.
-        compensate: raise the threshold so that sharpening leaves flat depth alone, to ``tau ** (1 - beta)`` for ``mean``.
+        compensate: raise the threshold, to ``tau ** (1 - beta)`` for ``mean``, so that flat depth changes nothing.
         local_cut: whether semantic masks are cut in 3D; without it their confidence is 1.
         local: see :class:`~unseg_d2.masks.localcut.LocalCutSettings`.
     """
