@@ -47,14 +47,21 @@ def kmeans_1d(values: np.ndarray, num_clusters: Sequence[int]) -> list[np.ndarra
 
 
 def _best_cuts(points: np.ndarray, counts: np.ndarray, most: int) -> list[np.ndarray]:
-    """Where the last of 1, 2, ... ``most`` clusters of the first j points begins at best, ``(m + 1,)`` each."""
+    """Where the last of 1, 2, ... ``most`` clusters of the first j points begins at best, ``(m + 1,)`` each.
+
+    Of ``most`` clusters that is known for j = m only.
+    """
     m = len(points)
     sums = np.stack([np.concatenate([[0.0], np.cumsum(counts * points**power)]) for power in range(3)])
     ends = np.arange(m + 1)
     cost = _spread(sums, np.zeros(m + 1, dtype=np.int64), ends)
     cuts = [np.zeros(m + 1, dtype=np.int64)]
-    for clusters in range(2, most + 1):
+    for clusters in range(2, most):
         cost, begins = _add_cluster(cost, sums, clusters)
+        cuts.append(begins)
+    if most > 1:  # of the most clusters only the partition of all points is asked for
+        begins = np.zeros(m + 1, dtype=np.int64)
+        _, begins[m:] = _best_begins(cost, sums, np.array([m]), np.array([most - 1]), np.array([m - 1]))
         cuts.append(begins)
     return cuts
 
@@ -97,8 +104,10 @@ def _best_begins(
 
 def _spread(sums: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Sum of squared distances of the points from ``begin`` to ``end`` (exclusive) to their mean."""
-    count, total, squares = sums[:, ends] - sums[:, begins]
-    return np.maximum(squares - total**2 / np.maximum(count, 1), 0)
+    count, total, squares = sums.take(ends, axis=1) - sums.take(begins, axis=1)
+    total *= total
+    total /= np.maximum(count, 1)
+    return np.maximum(squares - total, 0)
 
 
 def _labels(cuts: list[np.ndarray], m: int) -> np.ndarray:
