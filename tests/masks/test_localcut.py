@@ -155,7 +155,15 @@ class TestLocalCut:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("point_set", "v2"), ("capacity", "cubic"), ("k", 0), ("tau_knn", 0.0), ("t_min", 1.5), ("z_scale", float("inf"))],
+    [
+        ("point_set", "v2"),
+        ("capacity", "cubic"),
+        ("k", 0),
+        ("tau_knn", 0.0),
+        ("t_min", 1.5),
+        ("z_scale", float("inf")),
+        ("percentile", 50.0),
+    ],
 )
 def test_settings_out_of_range_are_named(name, value):
     with pytest.raises(ValueError, match=name):

@@ -108,6 +108,7 @@ def _add_cuts3d(cfg: CN) -> None:
     cfg.MASKS.CUTS3D.LOCALCUT.TAU_KNN = 0.115  # tau^knn: longest edge [paper; the unit is inferred: image sides]
     cfg.MASKS.CUTS3D.LOCALCUT.K = 10  # k: neighbours of a point [inferred]
     cfg.MASKS.CUTS3D.LOCALCUT.DEPTH_AXIS = "disparity"  # z is linear in: disparity | depth | metres [inferred]
+    cfg.MASKS.CUTS3D.LOCALCUT.PERCENTILE = 1.0  # clipped at both ends of the depths before they become z [inferred]
     cfg.MASKS.CUTS3D.LOCALCUT.Z_SCALE = 2.0  # length of the z axis in image sides; a factor of metres [inferred]
     cfg.MASKS.CUTS3D.LOCALCUT.POINT_SET = "v3"  # v3: points outside the mask are far away [notes] | v1: dropped [paper]
     cfg.MASKS.CUTS3D.LOCALCUT.CAPACITY = "gaussian"  # gaussian | linear | binary [inferred] | distance [paper]

@@ -236,7 +236,8 @@ def _distance(depth: DepthMap, grid: tuple[int, int], settings: CutS3DSettings) 
     """Depth as LocalCut takes it, ``(h, w)``, far is large."""
     if tuple(depth.depth.shape) != grid:
         raise ValueError(f"the patch grid is {grid}, but the depth is {tuple(depth.depth.shape)}")
-    return relief(depth.depth.cpu().numpy(), depth.kind, axis=settings.local.depth_axis)
+    local = settings.local
+    return relief(depth.depth.cpu().numpy(), depth.kind, axis=local.depth_axis, percentile=local.percentile)
 
 
 def _importance(distance: np.ndarray, settings: CutS3DSettings) -> np.ndarray | None:

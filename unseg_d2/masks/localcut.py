@@ -36,6 +36,7 @@ class LocalCutSettings:
         tau_knn: longest edge between neighbouring points, in units of the image's longer side.
         k: neighbours of a point.
         depth_axis: what z is linear in, see :func:`~unseg_d2.masks.point_cloud.relief`.
+        percentile: share of the depths, in percent, that is clipped at either end before z is brought to [0, 1].
         z_scale: factor of z.
         point_set: ``v3`` moves the points outside the mask far away, so that the part around the source is the
             result; ``v1`` leaves them out and needs a sink within the mask.
@@ -57,6 +58,7 @@ class LocalCutSettings:
     tau_knn: float = 0.115
     k: int = 10
     depth_axis: DepthAxis = "disparity"
+    percentile: float = 1.0
     z_scale: float = 2.0
     point_set: PointSet = "v3"
     capacity: Capacity = "gaussian"
@@ -83,6 +85,8 @@ class LocalCutSettings:
         for name in ("tau_knn", "z_scale"):
             if not 0 < getattr(self, name) < np.inf:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if not 0 <= self.percentile < 50:
+            raise ValueError(f"percentile must lie in [0, 50), got {self.percentile}")
         for name in ("gate", "min_area", "t_min", "min_confidence"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
@@ -134,7 +138,8 @@ def localcut(
         )
     if eigenvectors is not None and eigenvectors.shape != masks.shape:
         raise ValueError(f"masks of shape {masks.shape} need eigenvectors of it, got {eigenvectors.shape}")
-    points = point_cloud(relief(depth, kind, axis=settings.depth_axis), settings.z_scale)
+    distance = relief(depth, kind, axis=settings.depth_axis, percentile=settings.percentile)
+    points = point_cloud(distance, settings.z_scale)
     result = LocalCuts(np.zeros_like(masks), np.zeros(masks.shape, np.float32))
     for i in np.flatnonzero(masks.any((1, 2))):
         vector = None if eigenvectors is None else eigenvectors[i]
