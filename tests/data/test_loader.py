@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import os
 import signal
 from collections.abc import Sequence
@@ -14,10 +15,10 @@ import torch
 from fvcore.common.config import CfgNode
 from PIL import Image
 
-from unseg_d2.config import get_cfg
+from unseg_d2.config import get_cfg, load_cfg
 from unseg_d2.data.images import read_image
 from unseg_d2.data.loader import build_test_loader, build_train_loader
-from unseg_d2.data.rle import encode_mask
+from unseg_d2.data.rle import encode_confidence, encode_mask
 from unseg_d2.data.sample import Sample
 from unseg_d2.errors import UnsegError
 
@@ -234,3 +235,30 @@ def test_test_images_keep_their_order(records: list[dict[str, Any]], workers: in
     samples = list(loader)
     assert [s.image_id for s in samples] == list(range(9)) and len(loader) == 9
     assert samples[0].size == (60, 80) and samples[2].size == (80, 60) and len(samples[0]) == 0
+
+
+UNCERTAIN = {
+    "MODEL.ROI_MASK_HEAD.CONFIDENCE": "spatial",
+    "DATALOADER.COPY_PASTE_SELECTION": "confident",
+    "DATALOADER.COPY_PASTE_BLEND": "confidence",
+}
+
+
+@pytest.mark.parametrize("key", UNCERTAIN)
+def test_a_recipe_for_confidence_needs_masks_that_have_one(records: list[dict[str, Any]], key: str) -> None:
+    options = ["DATALOADER.COPY_PASTE", "True", "SOLVER.IMS_PER_BATCH", "2", key, UNCERTAIN[key]]
+    cfg = load_cfg(None, options)
+    with pytest.raises(UnsegError, match=f"asks for {key} {UNCERTAIN[key]}, but no mask has a spatial confidence"):
+        build_train_loader(records, cfg)
+    confident = copy.deepcopy(records)
+    confident[0]["annotations"][0]["confidence"] = encode_confidence(np.ones((2, 2)))
+    build_train_loader(confident, cfg)
+
+
+def test_soft_targets_need_scores_that_are_probabilities(records: list[dict[str, Any]]) -> None:
+    cfg = load_cfg(None, ["SOLVER.IMS_PER_BATCH", "2", "MODEL.ROI_HEADS.SOFT_TARGETS", "True"])
+    build_train_loader(records, cfg)
+    wrong = copy.deepcopy(records)
+    wrong[0]["annotations"][0]["score"] = 1.5
+    with pytest.raises(UnsegError, match=r"score 1\.5, but soft targets need scores from 0 to 1"):
+        build_train_loader(wrong, cfg)

@@ -143,7 +143,31 @@ def _usable(records: Sequence[dict[str, Any]], cfg: CfgNode) -> list[dict[str, A
                 raise UnsegError(
                     f"{record['file_name']} has boxes without masks; give masks or set MODEL.MASK_ON False."
                 )
+    _check_certainty(kept, cfg)
     return list(kept)
+
+
+def _check_certainty(records: Sequence[dict[str, Any]], cfg: CfgNode) -> None:
+    """Refuse a recipe that lives on spatial confidence where no mask has one, and scores that are no probabilities."""
+    block = cfg.DATALOADER
+    wanted = [f"MODEL.ROI_MASK_HEAD.CONFIDENCE {cfg.MODEL.ROI_MASK_HEAD.CONFIDENCE}"]
+    wanted = [] if wanted[0].endswith(" none") else wanted
+    if block.COPY_PASTE:
+        wanted += ["DATALOADER.COPY_PASTE_SELECTION confident"] * (block.COPY_PASTE_SELECTION == "confident")
+        wanted += ["DATALOADER.COPY_PASTE_BLEND confidence"] * (block.COPY_PASTE_BLEND == "confidence")
+    if wanted and not any(a.get("confidence") for record in records for a in _instances(record)):
+        raise UnsegError(
+            f"The recipe asks for {' and '.join(wanted)}, but no mask has a spatial confidence: make the label set "
+            "with MASKS.GENERATOR cuts3d or with cut-masks, or set these keys to none, random and hard."
+        )
+    if cfg.MODEL.ROI_HEADS.SOFT_TARGETS:
+        for record in records:
+            for annotation in _instances(record):
+                if not 0 <= annotation.get("score", 1.0) <= 1:
+                    raise UnsegError(
+                        f"A mask of {record['file_name']} has the score {annotation['score']:g}, but soft targets need "
+                        "scores from 0 to 1; rescale them or set MODEL.ROI_HEADS.SOFT_TARGETS False."
+                    )
 
 
 def _instances(record: dict[str, Any]) -> list[dict[str, Any]]:
