@@ -109,7 +109,7 @@ def _add_cuts3d(cfg: CN) -> None:
     cfg.MASKS.CUTS3D.LOCALCUT.K = 10  # k: neighbours of a point [inferred]
     cfg.MASKS.CUTS3D.LOCALCUT.DEPTH_AXIS = "disparity"  # z is linear in: disparity | depth | metres [inferred]
     cfg.MASKS.CUTS3D.LOCALCUT.PERCENTILE = 1.0  # clipped at both ends of the depths before they become z [inferred]
-    cfg.MASKS.CUTS3D.LOCALCUT.Z_SCALE = 2.0  # length of the z axis in image sides; a factor of metres [inferred]
+    cfg.MASKS.CUTS3D.LOCALCUT.Z_SCALE = 3.0  # length of the z axis in image sides; a factor of metres [inferred]
     cfg.MASKS.CUTS3D.LOCALCUT.POINT_SET = "v3"  # v3: points outside the mask are far away [notes] | v1: dropped [paper]
     cfg.MASKS.CUTS3D.LOCALCUT.CAPACITY = "gaussian"  # gaussian | linear | binary [inferred] | distance [paper]
     cfg.MASKS.CUTS3D.LOCALCUT.SINK = "signed"  # smallest entry of x: signed [inferred] | absolute [paper]
@@ -124,17 +124,34 @@ def _add_cuts3d(cfg: CN) -> None:
 def _add_refiners(cfg: CN) -> None:
     """Masks that follow the edges of the image."""
     cfg.REFINE = CN()
-    cfg.REFINE.NAME = "guided"  # guided (OpenCV) | crf (pydensecrf, extra 'crf') | none
+    # guided | crf | crf_labels (masks that are disjoint) | bilateral | pydensecrf (extra 'crf') | none
+    cfg.REFINE.NAME = "guided"
     cfg.REFINE.WHERE = "input"  # input (at the network's input size) | image (at the image's own) | crops (VoteCut)
     cfg.REFINE.MIN_IOU = 0.5  # a mask whose IoU with its refined self is lower is dropped; crops: stays unrefined
     cfg.REFINE.UPSAMPLE = "nearest"  # nearest | bilinear: how patches become pixels before they are refined
-    cfg.REFINE.CRF = CN()
+    cfg.REFINE.CRF = CN()  # the constants of MaskCut, ProMerge and VoteCut
     cfg.REFINE.CRF.ITERATIONS = 10  # mean-field steps
     cfg.REFINE.CRF.GAUSSIAN_SXY = 3.0  # sigma of the smoothness kernel, px
     cfg.REFINE.CRF.GAUSSIAN_WEIGHT = 7.0  # Potts weight of the smoothness kernel
     cfg.REFINE.CRF.BILATERAL_SXY = 50.0  # sigma of the appearance kernel, px
     cfg.REFINE.CRF.BILATERAL_SRGB = 5.0  # sigma of the appearance kernel, grey levels
     cfg.REFINE.CRF.BILATERAL_WEIGHT = 10.0  # Potts weight of the appearance kernel
+    cfg.REFINE.PYDENSECRF = cfg.REFINE.CRF.clone()  # the same, run by the library pydensecrf
+    cfg.REFINE.CRF.DEVICE = "cpu"  # cpu | cuda | cuda:1 ...
+    cfg.REFINE.CRF_LABELS = cfg.REFINE.CRF.clone()  # one CRF over all masks and the background; PriMaPs' constants
+    cfg.REFINE.CRF_LABELS.GAUSSIAN_SXY = 1.0  # sigma of the smoothness kernel, px
+    cfg.REFINE.CRF_LABELS.GAUSSIAN_WEIGHT = 3.0  # Potts weight of the smoothness kernel
+    cfg.REFINE.CRF_LABELS.BILATERAL_SXY = 67.0  # sigma of the appearance kernel, px
+    cfg.REFINE.CRF_LABELS.BILATERAL_SRGB = 3.0  # sigma of the appearance kernel, grey levels
+    cfg.REFINE.CRF_LABELS.BILATERAL_WEIGHT = 4.0  # Potts weight of the appearance kernel
+    cfg.REFINE.BILATERAL = CN()  # the bilateral solver with TokenCut's constants; Two Tricks has 24, 4, 4
+    cfg.REFINE.BILATERAL.SIGMA_SPATIAL = 16.0  # side of a cell of the bilateral grid, px
+    cfg.REFINE.BILATERAL.SIGMA_LUMA = 16.0  # height of a cell in Y, grey levels
+    cfg.REFINE.BILATERAL.SIGMA_CHROMA = 8.0  # side of a cell in U and V, grey levels
+    cfg.REFINE.BILATERAL.SMOOTHNESS = 256.0  # lambda
+    cfg.REFINE.BILATERAL.CONFIDENCE = 0.999  # c: of the mask, everywhere
+    cfg.REFINE.BILATERAL.MAX_ITERATIONS = 25  # conjugate gradient steps
+    cfg.REFINE.BILATERAL.PARITY = False  # keep the second most frequent region, as TokenCut's code does
     cfg.REFINE.GUIDED = CN()
     cfg.REFINE.GUIDED.RADIUS = 6  # r: half width of the window, px of the resized image
     cfg.REFINE.GUIDED.EPS = 1e-3  # epsilon: variance (image in [0, 1]) below which the filter averages

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from unseg_d2.refine import crf, guided  # noqa: F401 (register themselves)
+from unseg_d2.refine import bilateral, crf, guided, pydensecrf  # noqa: F401 (register themselves)
+from unseg_d2.refine.bilateral import bilateral_solver
+from unseg_d2.refine.crf import crf_masks, label_probabilities
 from unseg_d2.refine.guided import guided_filter
 from unseg_d2.refine.holes import fill_holes
 from unseg_d2.refine.registry import REFINERS, Refiner, build_refiner
 
-__all__ = ["REFINERS", "Refiner", "build_refiner", "fill_holes", "guided_filter"]
+__all__ = [
+    "REFINERS",
+    "Refiner",
+    "build_refiner",
+    "bilateral_solver",
+    "crf_masks",
+    "fill_holes",
+    "guided_filter",
+    "label_probabilities",
+]

@@ -14,9 +14,7 @@ import cv2
 import numpy as np
 
 from unseg_d2.refine.holes import fill_holes
-from unseg_d2.refine.registry import REFINERS, Refiner, check_inputs
-
-FOREGROUND = 0.5  # filtered masks are foreground above this
+from unseg_d2.refine.registry import REFINERS, Refiner, check_inputs, hard, soft
 
 
 @REFINERS.register()
@@ -40,8 +38,8 @@ def guided(*, radius: int = 6, eps: float = 1e-3) -> Refiner:
 def _refine(image: np.ndarray, masks: np.ndarray, *, radius: int, eps: float) -> np.ndarray:
     check_inputs(image, masks)
     guide = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32) / 255
-    soft = guided_filter(guide, masks.astype(np.float32), radius=radius, eps=eps)
-    return fill_holes((soft > FOREGROUND) & masks.any((1, 2), keepdims=True))
+    filtered = guided_filter(guide, soft(masks), radius=radius, eps=eps)
+    return fill_holes(hard(filtered) & masks.any((1, 2), keepdims=True))
 
 
 def guided_filter(guide: np.ndarray, source: np.ndarray, *, radius: int, eps: float) -> np.ndarray:

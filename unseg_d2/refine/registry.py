@@ -11,7 +11,12 @@ from fvcore.common.registry import Registry
 from unseg_d2.errors import UnsegError, nearest
 
 Refiner = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""``(image (H, W, 3) uint8 RGB, masks (n, H, W) bool) -> masks (n, H, W) bool``; an empty mask stays empty."""
+"""``(image (H, W, 3) uint8 RGB, masks (n, H, W) bool or float32 in [0, 1]) -> masks (n, H, W) bool``.
+
+An empty mask, zero everywhere, stays empty.
+"""
+
+FOREGROUND = 0.5  # soft masks are foreground above this
 
 REFINERS = Registry("REFINERS")
 """Name to a function of settings that returns a :data:`Refiner`; the name is the value of ``REFINE.NAME``."""
@@ -21,7 +26,7 @@ def build_refiner(name: str, **settings: Any) -> Refiner:
     """Return the refiner of a name.
 
     Args:
-        name: ``guided``, ``crf``, ``none`` or whatever else is registered.
+        name: ``guided``, ``crf``, ``crf_labels``, ``bilateral``, ``pydensecrf``, ``none``, or one that you register.
         settings: keyword arguments of the refiner, such as ``radius`` and ``eps`` of ``guided``.
 
     Raises:
@@ -37,21 +42,33 @@ def build_refiner(name: str, **settings: Any) -> Refiner:
 
 
 def check_inputs(image: np.ndarray, masks: np.ndarray) -> None:
-    """Raise ValueError unless the image is ``(H, W, 3)`` uint8 and the masks are ``(n, H, W)`` bool."""
+    """Raise ValueError unless the image is ``(H, W, 3)`` uint8, the masks ``(n, H, W)`` bool or float32 in [0, 1]."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected a (H, W, 3) uint8 image, got {image.shape} {image.dtype}")
-    if masks.dtype != np.bool_ or masks.ndim != 3 or masks.shape[1:] != image.shape[:2]:
+    if masks.dtype not in (np.bool_, np.float32) or masks.ndim != 3 or masks.shape[1:] != image.shape[:2]:
         raise ValueError(
-            f"expected (n, {image.shape[0]}, {image.shape[1]}) bool masks, got {masks.shape} {masks.dtype}"
+            f"expected (n, {image.shape[0]}, {image.shape[1]}) bool or float32 masks, got {masks.shape} {masks.dtype}"
         )
+    if masks.dtype == np.float32 and not ((masks >= 0) & (masks <= 1)).all():
+        raise ValueError("expected soft masks in [0, 1], got NaN or values outside of it")
+
+
+def soft(masks: np.ndarray) -> np.ndarray:
+    """Return bool or float32 masks as float32."""
+    return masks.astype(np.float32, copy=False)
+
+
+def hard(masks: np.ndarray) -> np.ndarray:
+    """Return bool or float32 masks as new bool masks: what is above :data:`FOREGROUND`."""
+    return masks > FOREGROUND
 
 
 @REFINERS.register()
 def none() -> Refiner:
-    """Return the refiner that leaves the masks as they are."""
+    """Return the refiner that leaves the masks as they are, soft ones cut at one half."""
     return _unchanged
 
 
 def _unchanged(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
     check_inputs(image, masks)
-    return masks.copy()
+    return hard(masks)
