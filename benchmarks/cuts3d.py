@@ -1,6 +1,6 @@
 """What depth adds to MaskCut, step by step, on scenes where colour does not tell objects apart.
 
-    python benchmarks/cuts3d.py [--data folder] [--limit 24] [--num-masks 3] [--try MASKS.CUTS3D.PAIRING=product ...]
+    python benchmarks/cuts3d.py [--data folder] [--limit 24] [--num-masks 7] [--try MASKS.CUTS3D.PAIRING=product ...]
 
 Every row gets the same features, the same number of normalised cuts and the same refiner. Without --data, the
 project's own synthetic scenes, whose depth is exact, all of one colour each. --data is a folder with ``images/``,
@@ -89,7 +89,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with images, depth and instances.json")
     parser.add_argument("--limit", type=int, default=24, help="images to take at most")
-    parser.add_argument("--num-masks", type=int, default=3, help="normalised cuts per image, of every row")
+    parser.add_argument(
+        "--num-masks", type=int, default=7, help="normalised cuts per image, of every row; a scene has up to 7 objects"
+    )
     parser.add_argument("--refiner", default="guided", help="REFINE.NAME of every row")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap")

@@ -59,7 +59,7 @@ class LocalCutSettings:
     k: int = 10
     depth_axis: DepthAxis = "disparity"
     percentile: float = 1.0
-    z_scale: float = 2.0
+    z_scale: float = 3.0
     point_set: PointSet = "v3"
     capacity: Capacity = "gaussian"
     sink: Sink = "signed"
