@@ -68,6 +68,20 @@ class TestRefineCrops:
         assert not results.any() and refined.tolist() == [False, False]
         assert refine_crops(IMAGE, np.zeros((0, 40, 60), dtype=bool), fail)[0].shape == (0, 40, 60)
 
+    def test_masks_with_the_same_crop_are_refined_together(self):
+        sizes = []
+
+        def count(crop: np.ndarray, masks: np.ndarray) -> np.ndarray:
+            sizes.append(len(masks))
+            return masks & (np.arange(crop.shape[1]) > 3)
+
+        masks = np.stack([rectangle(1, 1, 40, 60), rectangle(20, 20, 30, 40), rectangle(0, 0, 38, 58)])
+        results, refined = refine_crops(IMAGE, masks, count)
+        assert sizes == [2, 1]
+        assert refined.all()
+        for mask, result, first in zip(masks, results, (4, 18, 4)):
+            np.testing.assert_array_equal(result, mask & (np.arange(60) >= first))
+
     def test_leaves_its_input_alone(self):
         masks = rectangle(10, 20, 20, 40)[None]
         before = masks.copy()
@@ -80,9 +94,9 @@ class TestRefineCrops:
 
 
 def test_a_third_of_a_side_is_rounded_down():
-    assert expand((10, 20, 13, 25), 1 / 3, (40, 60)) == (slice(9, 14), slice(19, 26))
-    assert expand((0, 1, 39, 60), 1 / 3, (40, 60)) == (slice(0, 40), slice(0, 60))
-    assert expand((5, 5, 6, 6), 0, (40, 60)) == (slice(5, 6), slice(5, 6))
+    assert expand((10, 20, 13, 25), 1 / 3, (40, 60)) == (9, 19, 14, 26)
+    assert expand((0, 1, 39, 60), 1 / 3, (40, 60)) == (0, 0, 40, 60)
+    assert expand((5, 5, 6, 6), 0, (40, 60)) == (5, 5, 6, 6)
 
 
 def test_iou_of_boxes():

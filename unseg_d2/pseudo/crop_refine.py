@@ -23,7 +23,9 @@ def refine_crops(
     Args:
         image: ``(H, W, 3)`` uint8 RGB, at its original size.
         masks: ``(n, H, W)`` bool.
-        refiner: called with each crop and its one mask; whatever it raises is raised here.
+        refiner: called with each crop and its masks, mostly one, which it must treat independently of each other;
+            whatever it raises is raised here. Masks with the same crop, often the whole image, go together, so that a
+            CRF builds one lattice for them.
         margin: share of a mask's width and height that is added to its box on each side, at least 0.
         min_box_iou: IoU of the boxes before and after, in [0, 1], below which the mask stays as it was.
 
@@ -36,15 +38,17 @@ def refine_crops(
     if masks.ndim != 3 or masks.shape[1:] != image.shape[:2]:
         raise ValueError(f"expected (n, {image.shape[0]}, {image.shape[1]}) masks, got {masks.shape}")
     results, refined = masks.copy(), np.zeros(len(masks), dtype=bool)
-    for index, mask in enumerate(masks):
-        if not mask.any():
-            continue
-        box = mask_box(mask)
-        window = expand(box, margin, mask.shape)
-        candidate = np.zeros_like(mask)
-        candidate[window] = refiner(image[window], mask[window][None])[0]
-        if candidate.any() and box_iou(box, mask_box(candidate)) >= min_box_iou:
-            results[index], refined[index] = candidate, True
+    boxes = {index: mask_box(mask) for index, mask in enumerate(masks) if mask.any()}
+    windows: dict[tuple[int, int, int, int], list[int]] = {}
+    for index, box in boxes.items():
+        windows.setdefault(expand(box, margin, image.shape), []).append(index)
+    for (top, left, bottom, right), group in windows.items():
+        window = np.s_[top:bottom, left:right]
+        for index, crop in zip(group, refiner(image[window], masks[group][:, top:bottom, left:right])):
+            candidate = np.zeros_like(masks[index])
+            candidate[window] = crop
+            if crop.any() and box_iou(boxes[index], mask_box(candidate)) >= min_box_iou:
+                results[index], refined[index] = candidate, True
     return results, refined
 
 
@@ -54,11 +58,11 @@ def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
     return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
 
 
-def expand(box: tuple[int, int, int, int], margin: float, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """Return the part of an image of a shape that a box covers, with a share of its sides added on each side."""
+def expand(box: tuple[int, int, int, int], margin: float, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Return a box with a share of its sides added on each side, rounded down, clipped to an image of a shape."""
     top, left, bottom, right = box
     dy, dx = (int(length * margin + 1e-9) for length in (bottom - top, right - left))  # a third of 3 is 1, not .9999
-    return slice(max(0, top - dy), min(shape[0], bottom + dy)), slice(max(0, left - dx), min(shape[1], right + dx))
+    return max(0, top - dy), max(0, left - dx), min(shape[0], bottom + dy), min(shape[1], right + dx)
 
 
 def box_iou(first: tuple[int, int, int, int], second: tuple[int, int, int, int]) -> float:
