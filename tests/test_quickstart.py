@@ -13,16 +13,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from unseg_d2.detectors.protocol import detectron2_availability
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def command(folder: Path, *opts: str) -> list[str]:
+def command(folder: Path, *opts: str, recipe: str = "quickstart_instant.yaml", engine: str = "builtin") -> list[str]:
     """The quickstart's command line with the little recipe, in ``folder``."""
     return [
         sys.executable, str(REPOSITORY / "tools" / "self_train.py"),
-        "--config-file", str(REPOSITORY / "configs" / "quickstart_instant.yaml"),
+        "--config-file", str(REPOSITORY / "configs" / recipe),
         "--images", "synthetic_train", "--gt", "synthetic_val", "--rounds", "1", "--num-workers", "2",
-        "--output", str(folder / "run"), "ENGINE", "builtin", "SYNTHETIC.ROOT", str(folder / "scenes"), *opts,
+        "--output", str(folder / "run"), "ENGINE", engine, "SYNTHETIC.ROOT", str(folder / "scenes"), *opts,
     ]  # fmt: skip
 
 
@@ -60,6 +62,16 @@ SHORT = """
 """.split()
 
 
+def assert_same_weights(whole: Path, killed: Path) -> None:
+    for index in range(2):
+        models = [
+            torch.load(run / "run" / f"round{index}" / "model_final.pth", weights_only=True)["model"]
+            for run in (whole, killed)
+        ]
+        assert models[0].keys() == models[1].keys()
+        assert all(torch.equal(models[0][key], models[1][key]) for key in models[0])
+
+
 @pytest.mark.slow
 def test_killed_again_and_again_it_ends_the_same(tmp_path: Path) -> None:
     """Killed while cutting masks, in the first training and in the second: the same weights and figures."""
@@ -69,13 +81,7 @@ def test_killed_again_and_again_it_ends_the_same(tmp_path: Path) -> None:
         kill_when(killed / "run" / landmark, command(killed, *SHORT))
     subprocess.run(command(killed, *SHORT), check=True, capture_output=True, env=environment(), timeout=600)
 
-    for index in range(2):
-        models = [
-            torch.load(run / "run" / f"round{index}" / "model_final.pth", weights_only=True)["model"]
-            for run in (whole, killed)
-        ]
-        assert models[0].keys() == models[1].keys()
-        assert all(torch.equal(models[0][key], models[1][key]) for key in models[0])
+    assert_same_weights(whole, killed)
     for name in ("round1/labels.json", "round1/figures.json"):
         assert without_folder(whole, name) == without_folder(killed, name)
 
@@ -96,3 +102,23 @@ def kill_when(landmark: Path, arguments: list[str]) -> None:
     assert process.poll() is None, f"the run ended before {landmark} appeared"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+WITHOUT_DETECTRON2 = pytest.mark.skipif(not detectron2_availability()[0], reason=detectron2_availability()[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "engine", ["builtin", pytest.param("detectron2", marks=[pytest.mark.detectron2, WITHOUT_DETECTRON2])]
+)
+def test_cuts3d_trains_on_spatial_confidence_and_survives_a_kill(engine: str, tmp_path: Path) -> None:
+    """DropLoss, confidence loss, confident and alpha-blended copy-paste, and a self-training round."""
+    options = {"recipe": "cuts3d/quickstart.yaml", "engine": engine}
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(whole, *SHORT, **options), check=True, capture_output=True, env=environment(), timeout=600)
+    labels = json.loads((whole / "run" / "round0" / "masks" / "labels.json").read_text())
+    assert labels["annotations"] and all(annotation["confidence"] for annotation in labels["annotations"])
+    assert labels["info"]["depth"] == {"name": "synthetic", "kind": "metric"}
+    kill_when(killed / "run" / "round0" / "model_0000003.pth", command(killed, *SHORT, **options))
+    subprocess.run(command(killed, *SHORT, **options), check=True, capture_output=True, env=environment(), timeout=600)
+    assert_same_weights(whole, killed)
