@@ -14,6 +14,7 @@ def add_pseudo_label_defaults(cfg: CN) -> None:
     cfg.MASKS.MODE = "default"  # default: what the paper means | parity: what the published code does
     cfg.MASKS.MAX_PROPOSALS = 300  # an image with more proposals keeps the best; 0 keeps all
     _add_spectral_generators(cfg)
+    _add_prompting_generators(cfg)
     _add_cuts3d(cfg)
     _add_refiners(cfg)
     cfg.PSEUDO = CN()
@@ -119,6 +120,21 @@ def _add_cuts3d(cfg: CN) -> None:
     cfg.MASKS.CUTS3D.LOCALCUT.NUM_THRESHOLDS = 6  # T of Spatial Confidence [inferred: its lower bounds are sixths]
     cfg.MASKS.CUTS3D.LOCALCUT.T_MIN = 0.5  # lowest threshold as a share of tau^knn [inferred]
     cfg.MASKS.CUTS3D.LOCALCUT.MIN_CONFIDENCE = 0.5  # lowest Spatial Confidence within a mask [paper]
+
+
+def _add_prompting_generators(cfg: CN) -> None:
+    """Generators that compare patches with prompts or anchors and need no eigenproblem of the graph."""
+    cfg.MASKS.PROMERGE = CN()
+    cfg.MASKS.PROMERGE.STRIDE = 4  # every STRIDE-th patch of every STRIDE-th row is a prompt
+    cfg.MASKS.PROMERGE.TAU = 0.2  # bipartition_tau: affinity to a prompt above which a patch belongs to its mask
+    cfg.MASKS.PROMERGE.MIN_COMPONENT = 0.5  # cc_maskarea_tau: smallest component relative to the prompt's own
+    cfg.MASKS.PROMERGE.MAX_BACKGROUND = 0.8  # iou_filter_tau: share of new patches in the background that rejects
+    cfg.MASKS.PROMERGE.MAX_LIKENESS = 0.1  # foreground_include_tau: mean feature times the background's that rejects
+    cfg.MASKS.PROMERGE.MERGE_ABOVE = 0.5  # intersection_merge_tau: covered share above which a mask joins a cluster
+    cfg.MASKS.PROMERGE.COMPARE_ABOVE = 0.1  # merge_ioa_tau: covered share above which it joins one that looks alike
+    cfg.MASKS.PROMERGE.MIN_SIMILARITY = 0.1  # dino_merge_tau: product of mean features from which both look alike
+    cfg.MASKS.PROMERGE.MIN_BACKGROUND = 0.1  # smallest share of the grid that counts as a background
+    cfg.MASKS.PROMERGE.MIN_ATTENTION = 0.0  # foreground probability by [CLS] attention below which to drop; 0 is off
 
 
 def _add_refiners(cfg: CN) -> None:

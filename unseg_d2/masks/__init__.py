@@ -6,6 +6,7 @@ from unseg_d2.masks.cuts3d import CutS3D, CutS3DSettings, cuts3d
 from unseg_d2.masks.localcut import LocalCutSettings, localcut
 from unseg_d2.masks.lost import LOST, lost
 from unseg_d2.masks.maskcut import MaskCut, maskcut
+from unseg_d2.masks.promerge import ProMerge, PromergeSettings, promerge
 from unseg_d2.masks.protocol import MaskGenerator
 from unseg_d2.masks.registry import MASK_GENERATORS, build_generator, generator_names
 from unseg_d2.masks.tokencut import SalientCut, TokenCut, salient_cuts, tokencut
@@ -19,6 +20,8 @@ __all__ = [
     "LocalCutSettings",
     "MaskCut",
     "MaskGenerator",
+    "ProMerge",
+    "PromergeSettings",
     "SalientCut",
     "TokenCut",
     "VoteCut",
@@ -29,6 +32,7 @@ __all__ = [
     "localcut",
     "lost",
     "maskcut",
+    "promerge",
     "salient_cuts",
     "tokencut",
     "votecut",

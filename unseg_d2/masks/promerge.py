@@ -1,0 +1,279 @@
+"""ProMerge: many objects per image by prompting with a grid of patches and merging the masks (Li and Shin, ECCV 2024).
+
+Shape legend
+    b      images
+    p      prompts: patches on a regular grid
+    h, w   rows and columns of the patch grid, n = h w patches
+    C      feature channels
+    m      proposals, a of them accepted; k clusters
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor
+
+from unseg_d2.masks.attention_prior import drop_unattended
+from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
+from unseg_d2.masks.promerge_filter import cascade_filter, merge, to_masks, to_sets
+from unseg_d2.masks.promerge_prompts import (
+    components,
+    feature_lengths,
+    majority,
+    prompt_indices,
+    sides_covered,
+    similar_patches,
+)
+from unseg_d2.masks.registry import MASK_GENERATORS
+from unseg_d2.structures import PatchFeatures, Proposals
+
+Mode = Literal["default", "parity"]
+
+
+@dataclass(frozen=True)
+class PromergeSettings:
+    """Settings of :func:`promerge`; the defaults are the published ones.
+
+    Attributes:
+        mode: ``default`` or ``parity``.
+        stride: distance of two prompts in patches, at least 1.
+        tau: affinity to a prompt above which a patch belongs to its mask, in [0, 1).
+        min_component: smallest size of a component, relative to the one with the prompt.
+        max_background: share of a mask's new patches in the background from which on it is rejected.
+        max_likeness: product of a mask's and the background's mean features from which on it is rejected.
+        merge_above: covered share of a mask above which it joins a cluster.
+        compare_above: covered share above which it joins a cluster that looks alike.
+        min_similarity: product of mean features from which on a mask and a cluster look alike.
+        min_background: smallest share of the grid that counts as a background.
+
+    Raises:
+        ValueError: if a setting is out of range.
+    """
+
+    mode: Mode = "default"
+    stride: int = 4
+    tau: float = 0.2
+    min_component: float = 0.5
+    max_background: float = 0.8
+    max_likeness: float = 0.1
+    merge_above: float = 0.5
+    compare_above: float = 0.1
+    min_similarity: float = 0.1
+    min_background: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("default", "parity"):
+            raise ValueError(f"mode must be 'default' or 'parity', got '{self.mode}'")
+        if self.stride < 1:
+            raise ValueError(f"stride must be at least 1, got {self.stride}")
+        if not 0 <= self.tau < 1:
+            raise ValueError(f"tau must lie in [0, 1), got {self.tau}")
+        for field in fields(self)[3:]:
+            lowest = -1 if field.name in ("max_likeness", "min_similarity") else 0
+            if not lowest <= getattr(self, field.name) <= 1:
+                raise ValueError(f"{field.name} must lie in [{lowest}, 1], got {getattr(self, field.name)}")
+
+
+@MASK_GENERATORS.register()
+class ProMerge:
+    """Mask generator that calls :func:`promerge` with fixed settings.
+
+    Args:
+        min_attention: smallest foreground probability of a mask by the backbone's [CLS] attention, see
+            :func:`~unseg_d2.masks.attention_prior.drop_unattended`; 0 leaves attention out of it.
+        settings: fields of :class:`PromergeSettings`.
+
+    Raises:
+        ValueError: if a setting is out of range.
+    """
+
+    def __init__(self, *, min_attention: float = 0.0, **settings: Any) -> None:
+        if not 0 <= min_attention < 1:
+            raise ValueError(f"min_attention must lie in [0, 1), got {min_attention}")
+        self.settings = PromergeSettings(**settings)
+        self.min_attention = min_attention
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> ProMerge:
+        """Return the generator of ``cfg.MASKS.PROMERGE`` in ``cfg.MASKS.MODE``."""
+        return cls(mode=cfg.MASKS.MODE, **{key.lower(): value for key, value in cfg.MASKS.PROMERGE.items()})
+
+    def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:
+        """Return the proposals of each image; images of one grid go through a GPU together."""
+        found = map_batches(lambda tokens: _promerge(tokens, self.settings), features)
+        if self.min_attention == 0:
+            return found
+        return [drop_unattended(mine, image.attention, self.min_attention) for mine, image in zip(found, features)]
+
+
+def promerge(tokens: Tensor, **settings: Any) -> list[Proposals]:
+    """Find the objects of each image, as many as there are; masks may overlap.
+
+    Every prompt, a patch on a regular grid, gives the mask of the patches that look like it. Masks that cover two sides
+    of the image vote for the background; the components of the others are proposals, which are kept if they look unlike
+    the background and lie outside of it, and merged where they overlap.
+
+    Where the background is missing or small, the published code, and ``parity``, finds nothing in the image. A close-up
+    is such an image: too little of what is behind the object is left to reach around a corner. In ``default`` a mask
+    that covers one side is then a vote, too (it stays a proposal: the object may touch the border), and where there is
+    not even one, nothing is tested against the background. On ECSSD with hand-made descriptors, at a tau so high that a
+    third of the images has no background, this finds more than testing nothing does (best mask of IoU .5 in 18 % of
+    these images instead of 12 %), with a fifth fewer masks; on crops around the objects, in 29 % instead of 23 %.
+
+    Args:
+        tokens: ``(b, C, h, w)`` patch features of any float type.
+        settings: fields of :class:`PromergeSettings`.
+
+    Returns:
+        Proposals per image, on the CPU. In ``parity`` scores are 1 and the clusters of the largest masks come first. In
+        ``default`` the score is the contrast to the background, ``(1 - cos) / 2`` with the mean cosine between the
+        mask's patches and the mean background, and the best comes first; without a background, the contrast to the
+        patches of no mask.
+
+    Raises:
+        ValueError: if the features are not finite or a setting is out of range.
+    """
+    return _promerge(tokens, PromergeSettings(**settings))
+
+
+def _promerge(tokens: Tensor, settings: PromergeSettings) -> list[Proposals]:
+    check_tokens(tokens)
+    results = []
+    for steps in promerge_steps(tokens, settings):
+        if settings.mode == "parity":
+            found = [(mask, 1.0) for mask in steps.merged]
+        else:
+            found = sorted(zip(steps.merged, steps.contrast.tolist()), key=lambda entry: -entry[1])
+        results.append(to_proposals(found, tokens.shape[2:]))
+    return results
+
+
+@dataclass(frozen=True)
+class PromergeSteps:
+    """What ProMerge finds in one image, step by step.
+
+    Attributes:
+        num_votes: prompts whose mask is a vote for the background.
+        proposals: ``(m, h, w)`` bool, components of the masks of the other prompts.
+        background: ``(h, w)`` bool, patches in more than half of the votes.
+        accepted: ``(a, h, w)`` bool, proposals that the filter lets through, smallest first.
+        merged: ``(k, h, w)`` bool, clusters of them, in the order of their largest masks.
+        contrast: ``(k,)`` of the clusters to the background, in [0, 1].
+    """
+
+    num_votes: int
+    proposals: np.ndarray
+    background: np.ndarray
+    accepted: np.ndarray
+    merged: np.ndarray
+    contrast: np.ndarray
+
+
+def promerge_steps(tokens: Tensor, settings: PromergeSettings) -> list[PromergeSteps]:
+    """Run all steps on ``(b, C, h, w)`` finite tokens; what needs every channel runs on their device, for all images.
+
+    Labelling, filtering and merging are on the CPU, one image at a time.
+    """
+    b, _, h, w = tokens.shape
+    flat = tokens.flatten(2).float()
+    lengths = feature_lengths(flat)
+    prompts = prompt_indices(h, w, settings.stride)
+    similar = similar_patches(flat, lengths, prompts, settings.tau).view(b, -1, h, w)
+    sides = sides_covered(similar)
+    background, kept = _background(similar, sides, settings)
+    likeness = _Features(flat, lengths).likeness(background.flatten(1))
+    on_cpu = [value.cpu().numpy() for value in (similar, sides, background, kept, likeness)]
+    results = []
+    for i, (masks, covered, behind, alive, like) in enumerate(zip(*on_cpu)):
+        vote = covered >= 2
+        proposals = components(masks[~vote], prompts[~vote], settings.min_component)
+        accepted, merged = np.zeros((2, 0, h, w), dtype=bool)
+        if alive and len(proposals):
+            image = _Features(flat[i : i + 1], lengths[i : i + 1])
+            accepted, merged = _filter_and_merge(proposals, behind, like, image, settings)
+        contrast = _contrast(merged, behind, like, _Features(flat[i : i + 1], lengths[i : i + 1]))
+        results.append(PromergeSteps(int(vote.sum()), proposals, behind, accepted, merged, contrast))
+    return results
+
+
+def _background(similar: Tensor, sides: Tensor, settings: PromergeSettings) -> tuple[Tensor, Tensor]:
+    """Return the background of each image, ``(b, h, w)`` bool, and whether objects are looked for in it, ``(b,)``."""
+    background = majority(similar, sides >= 2)
+    enough = background.float().mean((1, 2)) >= settings.min_background
+    enough &= background.flatten(1).any(1)
+    if settings.mode == "parity":
+        return background, enough
+    if not enough.all():
+        background = torch.where(enough[:, None, None], background, majority(similar, sides >= 1))
+    return background, torch.ones_like(enough)
+
+
+@dataclass(frozen=True)
+class _Features:
+    """Features ``(b, C, n)`` and what they are divided by, ``(b, n)``: unit features that are never written down."""
+
+    tokens: Tensor
+    lengths: Tensor
+
+    def mean(self, masks: Tensor) -> Tensor:
+        """Mean unit feature of one mask per image, ``(b, C)`` of ``(b, n)`` bool; 0 of an empty one."""
+        total = torch.bmm(self.tokens, (masks / self.lengths)[:, :, None])[:, :, 0]
+        return total / masks.sum(1, keepdim=True).clamp_min(1)
+
+    def likeness(self, masks: Tensor) -> Tensor:
+        """Product of each patch's unit feature and the mean one of its image's mask, ``(b, n)``."""
+        return torch.bmm(self.mean(masks)[:, None], self.tokens)[:, 0] / self.lengths
+
+
+def _filter_and_merge(
+    proposals: np.ndarray, background: np.ndarray, likeness: np.ndarray, image: _Features, settings: PromergeSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the accepted proposals and their clusters, ``(a, h, w)`` and ``(k, h, w)`` bool, of one image."""
+    h, w = background.shape
+    flat = proposals.reshape(len(proposals), -1)
+    sets = to_sets(flat)
+    accepted = cascade_filter(
+        sets,
+        (flat @ likeness / flat.sum(1)).tolist(),
+        to_sets(background.reshape(1, -1))[0],
+        max_background=settings.max_background,
+        max_likeness=settings.max_likeness,
+    )
+    means: dict[int, Tensor] = {}
+
+    def mean(members: int) -> Tensor:
+        if members not in means:
+            mask = torch.from_numpy(to_masks([members], h * w)).to(image.tokens.device)
+            means[members] = image.mean(mask)[0].double()
+        return means[members]
+
+    clusters = merge(
+        [sets[i] for i in accepted],
+        lambda first, second: float(mean(first) @ mean(second)),
+        merge_above=settings.merge_above,
+        compare_above=settings.compare_above,
+        min_similarity=settings.min_similarity,
+    )
+    return proposals[accepted], to_masks(clusters, h * w).reshape(-1, h, w)
+
+
+def _contrast(masks: np.ndarray, background: np.ndarray, likeness: np.ndarray, image: _Features) -> np.ndarray:
+    """Return ``(1 - cos) / 2`` of each mask's patches and the mean background, ``(k,)`` in [0, 1]."""
+    if not len(masks):
+        return np.zeros(0)
+    if not background.any():
+        background = ~masks.any(0)
+        likeness = image.likeness(_flat(background, image)).cpu().numpy()[0]
+    length = float(image.mean(_flat(background, image)).norm())
+    cosine = masks.reshape(len(masks), -1) @ likeness / masks.sum((1, 2)) / max(length, 1e-12)
+    return np.clip((1 - cosine) / 2, 0, 1)
+
+
+def _flat(mask: np.ndarray, image: _Features) -> Tensor:
+    return torch.from_numpy(mask.reshape(1, -1)).to(image.tokens.device)
