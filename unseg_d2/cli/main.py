@@ -13,6 +13,7 @@ from unseg_d2.errors import UnsegError, nearest
 COMMANDS = {
     "generate-masks": "make pseudo-masks for images",
     "cut-masks": "cut the masks of a label set in 3D",
+    "explain-masks": "pictures of how CutS3D comes to its masks",
     "export-masks": "write a label set as one COCO file",
     "score-masks": "compare a set of masks with ground truth",
     "train-net": "train or evaluate a detector",
