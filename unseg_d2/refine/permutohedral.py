@@ -17,9 +17,7 @@ Shape legend
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -78,45 +76,13 @@ class Lattice:
             vertices = blur @ vertices
         return self.slice @ vertices
 
-
-@dataclass(frozen=True)
-class KernelSum:
-    """A weighted sum of symmetrically normalised Gaussian kernels as one operator: weight n * K(n * x), n = 1/sqrt(K1).
-
-    Splatting and slicing are done for all kernels at once, with n and the weight folded into their entries.
-    """
-
-    splat: SparseRows
-    blurs: tuple[tuple[SparseRows, ...], ...]
-    slice: SparseRows
-
-    @classmethod
-    def of(cls, kernels: Sequence[tuple[Lattice, float]]) -> KernelSum:
-        """Combine lattices over the same points, each with its weight."""
-        splats, columns, weights, vertices, entries = [], [], [], 0, 0
-        for lattice, weight in kernels:
-            points = len(lattice.slice.starts) - 1
-            norm = lattice.filter(torch.ones((points, 1), device=lattice.slice.weights.device)).rsqrt()
-            splat = lattice.splat
-            scaled = splat.weights * norm[:, 0].index_select(0, splat.columns)
-            splats.append(SparseRows(splat.columns, scaled, splat.starts[bool(splats) :] + entries))
-            columns.append(lattice.slice.columns.view(points, -1) + vertices)
-            weights.append(lattice.slice.weights.view(points, -1) * (norm * weight))
-            vertices += len(splat.starts) - 1
-            entries += len(splat.columns)
-        column = torch.cat(columns, 1)
-        starts = torch.arange(0, column.numel() + 1, column.shape[1], dtype=torch.int32, device=column.device)
-        return cls(
-            SparseRows(*(torch.cat(part) for part in zip(*((s.columns, s.weights, s.starts) for s in splats)))),
-            tuple(lattice.blurs for lattice, _ in kernels),
-            SparseRows(column.view(-1), torch.cat(weights, 1).view(-1), starts),
-        )
-
-    def filter(self, values: Tensor) -> Tensor:
-        """Return the weighted sum of the filtered values, ``(N, c)`` float32 to ``(N, c)``."""
-        vertices = (self.splat @ values).split([len(blurs[0].starts) - 1 for blurs in self.blurs])
-        blurred = [reduce(lambda x, blur: blur @ x, blurs, part) for part, blurs in zip(vertices, self.blurs)]
-        return self.slice @ torch.cat(blurred)
+    def normalised(self, weight: float = 1.0) -> Lattice:
+        """Return the lattice whose filter is weight n * K(n * x) with n = 1 / sqrt(K 1), K being this one's filter."""
+        points = len(self.slice.starts) - 1
+        norm = self.filter(torch.ones((points, 1), device=self.slice.weights.device)).rsqrt()
+        splat = self.splat.weights * norm[:, 0].index_select(0, self.splat.columns)
+        sliced = self.slice.weights.view(points, -1) * (norm * weight)
+        return Lattice(replace(self.splat, weights=splat), self.blurs, replace(self.slice, weights=sliced.view(-1)))
 
 
 def build_lattice(positions: Tensor) -> Lattice:
