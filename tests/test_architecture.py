@@ -18,7 +18,8 @@ MAY_IMPORT = {
     "files": {"errors"},
     "config": BASE,
     "data": BASE,
-    "features": BASE | {"data"},
+    "zoo": BASE,
+    "features": BASE | {"data", "zoo"},
     "depth": BASE | {"data"},
     "graph": set(),
     "masks": BASE | {"graph"},
@@ -26,7 +27,7 @@ MAY_IMPORT = {
     "pseudo": BASE | {"features", "depth", "masks", "refine", "data", "config"},
     "losses": set(),
     "evaluation": BASE,
-    "detectors": BASE | {"data", "losses", "config", "evaluation"},
+    "detectors": BASE | {"data", "losses", "config", "evaluation", "zoo"},
     "viz": BASE | {"data"},
 }
 EVERYTHING = {"training", "cli"}

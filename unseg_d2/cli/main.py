@@ -18,6 +18,7 @@ COMMANDS = {
     "score-masks": "compare a set of masks with ground truth",
     "train-net": "train or evaluate a detector",
     "self-train": "pseudo-masks, training and self-training rounds in one go",
+    "zoo": "list, fetch and check published weights",
     "visualize": "a page of overlays for a label set or a file of predictions",
 }
 """Name of each command, which is also that of its module here, and what it does."""

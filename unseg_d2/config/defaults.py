@@ -90,7 +90,7 @@ def _add_model(cfg: CN) -> None:
     cfg.MODEL = CN()
     cfg.MODEL.DEVICE = "auto"  # auto | cpu | cuda
     cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"  # the only one
-    cfg.MODEL.WEIGHTS = ""  # checkpoint to start from; empty is a random initialisation
+    cfg.MODEL.WEIGHTS = ""  # checkpoint to start from, or zoo:NAME; empty is a random initialisation
     cfg.MODEL.TRUST_CHECKPOINT = False  # allow unpickling arbitrary objects from WEIGHTS
     cfg.MODEL.MASK_ON = False  # predict masks as well as boxes
     cfg.MODEL.KEYPOINT_ON = False  # must stay off

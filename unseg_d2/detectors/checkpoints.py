@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
+from unseg_d2.zoo.store import resolve
 
 # Name in the built-in network -> name in Detectron2; all rules are applied, in this order.
 KEY_RULES = (
@@ -67,7 +68,7 @@ def load_checkpoint(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
     """Read a checkpoint file without running code that may be hidden in it.
 
     Args:
-        path: ``.pth`` (torch), ``.safetensors``, or ``.pkl`` (Detectron2's model zoo; needs ``trust``).
+        path: ``.pth`` (torch), ``.safetensors``, ``.pkl`` (Detectron2's model zoo; needs ``trust``), or ``zoo:NAME``.
         trust: unpickle arbitrary objects, which can run arbitrary code.
 
     Returns:
@@ -76,7 +77,7 @@ def load_checkpoint(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
     Raises:
         UnsegError: the file is missing, damaged, holds no weights, or needs ``trust``.
     """
-    path = Path(path)
+    path = Path(resolve(path))
     if not path.is_file():
         raise UnsegError(f"There is no checkpoint {path}.")
     try:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.zoo.store import resolve
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def load_vit(arch: str, weights: str = "") -> nn.Module:
 
     Args:
         arch: a key of :data:`ARCHITECTURES`.
-        weights: ``.pth``, ``.pt`` or ``.safetensors`` file; empty takes timm's weights from the hub.
+        weights: ``.pth``, ``.pt`` or ``.safetensors`` file, or ``zoo:NAME``; empty takes timm's weights from the hub.
 
     Raises:
         UnsegError: for an unknown architecture, an unreadable file, an unreachable hub, or when file and network
@@ -103,6 +104,7 @@ def read_tensors(path: str) -> dict[str, Tensor]:
     Raises:
         UnsegError: if the file is missing, damaged, or holds other things than tensors.
     """
+    path = resolve(path)
     if not Path(path).is_file():
         raise UnsegError(f"FEATURES.WEIGHTS names '{path}', but there is no such file.")
     try:

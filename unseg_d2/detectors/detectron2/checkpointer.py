@@ -10,6 +10,7 @@ from torch import nn
 
 from unseg_d2.detectors.checkpoints import load_weights, save_checkpoint
 from unseg_d2.errors import UnsegError
+from unseg_d2.zoo.store import resolve
 
 ENGINE = "detectron2"  # recorded in the file, because an optimiser's state fits one engine only
 
@@ -46,7 +47,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         """Read weights and, to go on with a training, the other parts.
 
         Args:
-            path: file or URL; empty loads nothing.
+            path: file, URL or ``zoo:NAME``; empty loads nothing.
             checkpointables: names of the parts to load, ``None`` for all of them. Where none is wanted the file may
                 hold the backbone alone.
 
@@ -59,7 +60,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         if not path:
             return {}
         wanted = list(self.checkpointables) if checkpointables is None else checkpointables
-        file = self.path_manager.get_local_path(path)
+        file = self.path_manager.get_local_path(resolve(path))
         checkpoint = load_weights(self.model, file, trust=self.trust, allow_backbone=not wanted)
         if wanted and (checkpoint.get("engine") != ENGINE or not set(wanted) <= set(checkpoint)):
             raise UnsegError(

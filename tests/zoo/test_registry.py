@@ -1,0 +1,61 @@
+"""The registry is complete and true to itself; the page of the zoo is made from it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from unseg_d2.config import load_cfg
+from unseg_d2.errors import UnsegError
+from unseg_d2.features.weights import ARCHITECTURES
+from unseg_d2.zoo.registry import entries, find
+from unseg_d2.zoo.table import DATASETS, METRICS, markdown
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_page_is_made_from_the_registry():
+    page = (ROOT / "model_zoo" / "README.md").read_text(encoding="utf-8")
+    assert page.endswith(markdown(entries().values())), "run: unseg-d2 zoo list --markdown, and put it below the text"
+
+
+@pytest.mark.parametrize("entry", entries().values(), ids=lambda entry: entry.name)
+def test_entry(entry):
+    assert entry.kind in ("detector", "backbone", "vit")
+    assert entry.supervision and entry.licence["name"] and entry.page.startswith("https://")
+    assert entry.address is None or entry.address.startswith("https://")
+    assert (entry.file is None) == (entry.address is None)
+    assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)
+    assert entry.arch is None or entry.arch in ARCHITECTURES
+    for figure in entry.figures:
+        assert figure["dataset"] in DATASETS and figure["setting"] in ("zero-shot", "in-domain")
+        assert figure["kind"] in ("box", "mask") and figure["source"]
+        values = [figure[metric] for metric in METRICS if metric in figure]
+        assert values and all(0 < value < 100 for value in values)
+        assert figure.keys() <= {"dataset", "setting", "kind", "source", *METRICS}
+
+
+@pytest.mark.parametrize("entry", [e for e in entries().values() if e.kind == "detector"], ids=lambda e: e.name)
+def test_recipe_of_a_detector(entry):
+    heads = load_cfg(entry.recipe_file()).MODEL.ROI_HEADS.NAME
+    if entry.address:
+        assert ("Cascade" in heads) == ("Cascade" in entry.layout)
+
+
+def test_names_and_files_are_unique():
+    files = [entry.file for entry in entries().values() if entry.file]
+    assert len(set(files)) == len(files)
+    assert find("zoo:dino_vits8") is find("dino_vits8") is entries()["dino_vits8"]
+
+
+def test_a_backbone_has_no_recipe():
+    with pytest.raises(UnsegError, match="zoo:dino_resnet50 is no detector"):
+        find("dino_resnet50").recipe_file()
+
+
+def test_an_installation_without_recipes(monkeypatch, tmp_path):
+    monkeypatch.setattr("unseg_d2.zoo.registry.RECIPES", tmp_path)
+    with pytest.raises(UnsegError, match="name it with --config-file"):
+        find("cutler_cascade_final").recipe_file()

@@ -1,0 +1,93 @@
+"""Names of the zoo, the files behind them, and the command."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import pytest
+import torch
+
+from unseg_d2.cli.zoo import main
+from unseg_d2.detectors.checkpoints import load_checkpoint
+from unseg_d2.errors import UnsegError
+from unseg_d2.features.weights import read_tensors
+from unseg_d2.zoo import registry, store
+
+NAME = "cutler_cascade_final"
+
+
+@pytest.fixture
+def served(server, tmp_path, monkeypatch):
+    """The zoo in a folder of its own, with one entry on the server of this machine; returns a way to alter it."""
+    monkeypatch.setenv("UNSEG_D2_ZOO", str(tmp_path / "zoo"))
+    torch.save({"model": {"weight": torch.arange(4.0)}}, tmp_path / "model.pth")
+    server.content = (tmp_path / "model.pth").read_bytes()
+    originals = dict(registry.entries())
+
+    def alter(**values):
+        changed = originals | {NAME: dataclasses.replace(originals[NAME], **values)}
+        for module in (registry, store):
+            monkeypatch.setattr(module, "entries", lambda: changed)
+
+    alter(address=server.address)
+    return alter
+
+
+def test_a_name_loads_like_a_file(served, tmp_path, server):
+    for _ in range(2):
+        assert torch.equal(load_checkpoint(f"zoo:{NAME}")["model"]["weight"], torch.arange(4.0))
+        assert torch.equal(read_tensors(f"zoo:{NAME}")["weight"], torch.arange(4.0))
+    assert server.ranges == [""]
+    assert (tmp_path / "zoo" / "cutler_cascade_final.pth").is_file()
+
+
+def test_a_published_address_stands_for_the_entry(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNSEG_D2_ZOO", str(tmp_path))
+    (tmp_path / "cutler_cascade_r1.pth").touch()
+    address = "http://dl.fbaipublicfiles.com/cutler/checkpoints/cutler_cascade_r1.pth"  # as in CutLER's YAML
+    assert store.resolve(address) == str(tmp_path / "cutler_cascade_r1.pth")
+    assert store.resolve("https://example.org/x.pth") == "https://example.org/x.pth"
+    assert store.resolve("runs/model.pth") == "runs/model.pth"
+
+
+def test_unknown_and_unpublished_names():
+    with pytest.raises(UnsegError, match=r"no 'cutler_cascade_finl'. Did you mean 'cutler_cascade_final'"):
+        store.resolve("zoo:cutler_cascade_finl")
+    with pytest.raises(UnsegError, match=r"No address of cuts3d is known.*https://leonsick.github.io/cuts3d"):
+        store.resolve("zoo:cuts3d")
+
+
+def test_verify(served, server, tmp_path, capsys):
+    assert store.verify(NAME).text == "not fetched"
+    path = store.get(NAME)
+    assert store.verify(NAME).good and "not verifiable further" in store.verify(NAME).text
+    right = hashlib.sha256(server.content).hexdigest()
+    served(address=server.address, sha256=right)
+    assert store.verify(NAME).text == f"as published, sha256 {right}"
+    path.write_bytes(b"something else")
+    assert store.verify(NAME).wrong
+    served(address=server.address)
+    with pytest.raises(UnsegError, match=f"{NAME}: not on this machine as it should be"):
+        main(["verify"])
+    assert f"{right} when it was fetched" in capsys.readouterr().out
+
+
+def test_a_file_that_was_put_there_by_hand(served, tmp_path):
+    path = store.local_path(registry.find(NAME))
+    path.parent.mkdir()
+    path.write_bytes(b"weights")
+    assert store.get(NAME) == path
+    assert store.verify(NAME).good and store.verify(NAME).text.startswith("not verifiable (")
+
+
+def test_commands(served, capsys):
+    main(["verify"])
+    assert "Nothing was fetched" in capsys.readouterr().out
+    main(["get", NAME])
+    assert "licence: CC BY-NC-SA 4.0" in capsys.readouterr().out
+    main(["list"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("*") and "published" not in line] == [NAME]
+    with pytest.raises(UnsegError, match="dino_vits8: not on this machine"):
+        main(["verify", "dino_vits8"])

@@ -1,0 +1,181 @@
+"""Fetch one large file over HTTP: it goes on after a cut, and arrives completely or not at all."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import http.client
+import logging
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tqdm import tqdm
+
+from unseg_d2.errors import UnsegError
+from unseg_d2.files import explained
+
+ATTEMPTS = 5  # connections in a row that bring nothing
+TIMEOUT = 30.0  # seconds without a byte
+_CHUNK = 1 << 20
+_CUT = (http.client.HTTPException, ConnectionError, TimeoutError)
+
+logger = logging.getLogger(__name__)
+
+
+def download(address: str, path: Path, *, sha256: str | None = None, page: str = "", pause: float = 1.0) -> str:
+    """Fetch a file, or what is missing of it, and rename it into place when it is complete.
+
+    What has arrived waits in ``<path>.part`` for the next call. Processes that want the same file wait for each other.
+
+    Args:
+        address: http or https.
+        path: where the file goes; nothing happens where it is already.
+        sha256: its checksum in hexadecimal; ``None`` takes what comes.
+        page: where a person finds the file, for messages.
+        pause: seconds before a cut connection is tried again; they double each time.
+
+    Returns:
+        The sha256 of the file.
+
+    Raises:
+        UnsegError: no connection, no such file, a web page in its place, another checksum, or a full disk.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(path.with_name(f".{path.name}.lock")):
+            if not path.is_file():
+                _fetch(address, part, path, page or address, pause)
+                found = checksum(part)
+                if sha256 and found != sha256:
+                    part.unlink()
+                    _validator(part).unlink(missing_ok=True)
+                    raise UnsegError(
+                        f"{address} has the sha256 {found} instead of {sha256}: it was damaged on its way or replaced. "
+                        f"It was thrown away; try again, or look at {page or address}."
+                    )
+                os.replace(part, path)
+                _validator(part).unlink(missing_ok=True)
+                return found
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UnsegError(f"The disk is full: {path} is not complete. Free some space; it goes on then.") from error
+        raise explained(error, path) from error
+    return checksum(path)
+
+
+def checksum(path: Path) -> str:
+    """Return the sha256 of a file in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _fetch(address: str, part: Path, path: Path, page: str, pause: float) -> None:
+    """Bring ``part`` to its full length, over as many connections as it takes."""
+    fruitless, first = 0, _size(part)
+    while True:
+        before = _size(part)
+        try:
+            if _connection(address, part, path, page):
+                return
+            reason = "the connection was cut"
+        except urllib.error.HTTPError as error:
+            if error.code < 500 and error.code != 429:
+                raise UnsegError(f"{address} answers {error.code} {error.reason}; look at {page}.") from None
+            reason = f"the server answers {error.code} {error.reason}"
+        except (urllib.error.URLError, *_CUT) as error:
+            reason = str(getattr(error, "reason", "") or error) or type(error).__name__
+        fruitless = 0 if _size(part) > before else fruitless + 1
+        if fruitless >= ATTEMPTS or _size(part) <= first:  # without a network, say so at once
+            raise UnsegError(
+                f"{address} cannot be fetched ({reason}). Run the same command again with a connection, it goes on "
+                f"where it stopped; or put the file there by other means: {path}"
+            )
+        time.sleep(pause * 2**fruitless)
+
+
+def _connection(address: str, part: Path, path: Path, page: str) -> bool:
+    """Append what one connection brings to ``part``; returns whether it is complete."""
+    start = _size(part)
+    request = urllib.request.Request(address, headers={"User-Agent": "unseg-d2", "Accept-Encoding": "identity"})
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+        if _validator(part).is_file():  # another file by now: all of it, please
+            request.add_header("If-Range", _validator(part).read_text())
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not start:
+            raise
+        if error.headers.get("Content-Range") == f"bytes */{start}":
+            return True
+        part.unlink()  # longer than the file: not a part of it
+        return False
+    with response:
+        if response.headers.get_content_type() == "text/html":
+            raise UnsegError(
+                f"{address} answers with a web page instead of the file; fetch it with a browser from {page} and put "
+                f"it there: {path}"
+            )
+        resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        start = start if resumed else 0
+        if not resumed:
+            _remember(part, response.headers.get("ETag") or response.headers.get("Last-Modified"))
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length else None
+        _append(response, part, start, total, path.name)
+    return total is None or _size(part) == total
+
+
+def _append(response: http.client.HTTPResponse, part: Path, start: int, total: int | None, name: str) -> None:
+    interval = 0.2 if sys.stderr.isatty() else 15.0
+    with (
+        open(part, "ab" if start else "wb") as file,
+        tqdm(total=total, initial=start, desc=name, unit="B", unit_scale=True, mininterval=interval) as bar,
+    ):
+        try:
+            while chunk := response.read1(_CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+        finally:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _remember(part: Path, validator: str | None) -> None:
+    """Keep what tells this version of the file from others; weak ETags do not."""
+    if validator and not validator.startswith("W/"):
+        _validator(part).write_text(validator)
+    else:
+        _validator(part).unlink(missing_ok=True)
+
+
+def _validator(part: Path) -> Path:
+    return part.with_name(f".{part.name}.version")
+
+
+def _size(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("Another process is fetching %s; waiting for it.", path.name.strip("."))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,97 @@
+"""The list of published weights, read from ``models.json`` beside this file."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from unseg_d2.errors import UnsegError, nearest
+
+RECIPES = Path(__file__).resolve().parents[2] / "configs"
+"""Folder of the recipes; it is there in a clone and not in an installed package."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Weights that somebody published.
+
+    Attributes:
+        name: what ``zoo:NAME`` says.
+        method: of the paper.
+        kind: ``detector`` (whole network), ``backbone`` (ResNet to start from) or ``vit`` (features).
+        layout: network and names of its parameters.
+        engines: engines that read it.
+        recipe: file below ``configs/`` that describes the network, ``None`` where it is no detector.
+        address: where the file is, ``None`` where no address is known.
+        page: where the authors say so.
+        file: name on this machine.
+        sha256: of the file in hexadecimal, ``None`` where the authors publish none.
+        licence: ``{name, url}`` and perhaps ``note``.
+        supervision: what the weights have seen besides unlabelled images.
+        figures: published results, ``{dataset, setting, kind, AP, AP50, AR100, source}`` with those metrics, in
+            percent, that the source gives; ``setting`` is ``zero-shot`` or ``in-domain``, ``kind`` box or mask.
+        note: anything else one should know.
+        arch: ``FEATURES.VIT.ARCH`` of a ``vit``, ``None`` where it is not known.
+    """
+
+    name: str
+    method: str
+    kind: str
+    layout: str
+    engines: tuple[str, ...]
+    recipe: str | None
+    address: str | None
+    page: str
+    file: str | None
+    sha256: str | None
+    licence: dict[str, Any]
+    supervision: str
+    figures: tuple[dict[str, Any], ...]
+    note: str = ""
+    arch: str | None = None
+
+    def recipe_file(self) -> Path:
+        """Return the recipe that describes the network.
+
+        Raises:
+            UnsegError: it is no detector, or the recipes are not on this machine.
+        """
+        if self.recipe is None:
+            raise UnsegError(
+                f"zoo:{self.name} is no detector ({self.layout}); `unseg-d2 zoo list` names the detectors."
+            )
+        path = RECIPES / self.recipe
+        if not path.is_file():
+            raise UnsegError(
+                f"The recipe of zoo:{self.name}, configs/{self.recipe}, is not on this machine (an installed package "
+                "has no configs/); take it from the repository and name it with --config-file."
+            )
+        return path
+
+
+@functools.cache
+def entries() -> dict[str, Entry]:
+    """Return all entries by their names, in the order of the file."""
+    content = json.loads(resources.files("unseg_d2.zoo").joinpath("models.json").read_text(encoding="utf-8"))
+    found = (
+        Entry(**{**item, "engines": tuple(item["engines"]), "figures": tuple(item["figures"])})
+        for item in content["models"]
+    )
+    return {entry.name: entry for entry in found}
+
+
+def find(name: str) -> Entry:
+    """Return the entry of a name, with or without ``zoo:`` in front.
+
+    Raises:
+        UnsegError: there is none.
+    """
+    name = name.removeprefix("zoo:")
+    if name not in entries():
+        hint = nearest(name, entries()) or " `unseg-d2 zoo list` names them all."
+        raise UnsegError(f"The model zoo has no '{name}'.{hint}")
+    return entries()[name]

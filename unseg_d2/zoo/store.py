@@ -1,0 +1,117 @@
+"""Weights of the zoo on this machine: fetched once, found again, checked."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from unseg_d2.errors import UnsegError
+from unseg_d2.files import atomic_write
+from unseg_d2.zoo.download import checksum, download
+from unseg_d2.zoo.registry import Entry, entries, find
+
+PREFIX = "zoo:"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known of a file of the zoo.
+
+    Attributes:
+        good: it is there, and nothing speaks against it.
+        wrong: it is there, and is not what it should be.
+        text: both in words.
+    """
+
+    good: bool
+    wrong: bool
+    text: str
+
+
+def home() -> Path:
+    """Folder of fetched weights: ``$UNSEG_D2_ZOO``, else ``unseg_d2/zoo`` in the user's cache."""
+    if os.environ.get("UNSEG_D2_ZOO"):
+        return Path(os.environ["UNSEG_D2_ZOO"]).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "unseg_d2" / "zoo"
+
+
+def resolve(weights: str | Path) -> str:
+    """Return the file that stands for a name of the zoo, fetching it on first use; anything else as it is.
+
+    Args:
+        weights: ``zoo:NAME``, the published address of an entry (as in CutLER's configurations), or a path.
+
+    Raises:
+        UnsegError: there is no such entry, or it cannot be fetched.
+    """
+    text = str(weights)
+    if text.startswith(PREFIX):
+        return str(get(text))
+    if text.startswith(("http://", "https://")):
+        known = [entry for entry in entries().values() if entry.address and _same(entry.address, text)]
+        return str(get(known[0].name)) if known else text
+    return text
+
+
+def get(name: str) -> Path:
+    """Return the file of an entry, fetching it on first use.
+
+    Raises:
+        UnsegError: there is no such entry, no address of it is known, or it cannot be fetched.
+    """
+    entry = find(name)
+    if entry.address is None:
+        raise UnsegError(f"No address of {entry.name} is known: {entry.note}. See {entry.page}")
+    path = local_path(entry)
+    if not path.is_file():
+        logger.info("Fetching %s from %s; licence: %s.", entry.name, entry.address, entry.licence["name"])
+        found = download(entry.address, path, sha256=entry.sha256, page=entry.page)
+        with atomic_write(_record(path)) as file:
+            file.write(f"{found}  {path.name}\n".encode())
+    return path
+
+
+def verify(name: str) -> Verdict:
+    """Compare a fetched file with its published checksum or, where there is none, with what was fetched.
+
+    Raises:
+        UnsegError: there is no such entry.
+    """
+    entry = find(name)
+    if entry.address is None:
+        return Verdict(False, False, "not published")
+    path = local_path(entry)
+    if not path.is_file():
+        return Verdict(False, False, "not fetched")
+    found = checksum(path)
+    if entry.sha256:
+        if found == entry.sha256:
+            return Verdict(True, False, f"as published, sha256 {found}")
+        return Verdict(False, True, f"WRONG: sha256 {found} instead of {entry.sha256}; delete {path}")
+    unpublished = "the authors publish no checksum"
+    if not _record(path).is_file():
+        return Verdict(True, False, f"not verifiable ({unpublished}, and it was not fetched from here), sha256 {found}")
+    recorded = _record(path).read_text().split()[0]
+    if found != recorded:
+        return Verdict(False, True, f"WRONG: sha256 {found}, but {recorded} when it was fetched; delete {path}")
+    return Verdict(True, False, f"as fetched, not verifiable further ({unpublished}), sha256 {found}")
+
+
+def local_path(entry: Entry) -> Path:
+    """Return where the file of an entry lies or will lie."""
+    return home() / str(entry.file)
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _same(address: str, other: str) -> bool:
+    """Return whether two addresses differ in ``http`` and ``https`` at most."""
+    return urlsplit(address)._replace(scheme="") == urlsplit(other)._replace(scheme="")

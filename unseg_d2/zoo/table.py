@@ -1,0 +1,88 @@
+"""The zoo as a table, for ``model_zoo/README.md`` and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from unseg_d2.zoo.registry import Entry
+
+DATASETS = {
+    "coco_val2017": "COCO val2017",
+    "coco20k": "COCO20K",
+    "voc07": "VOC07",
+    "lvis_v1_val": "LVIS v1",
+    "uvo": "UVO",
+    "clipart": "Clipart",
+    "comic": "Comic",
+    "watercolor": "Watercolor",
+    "kitti": "KITTI",
+    "objects365": "Objects365",
+    "openimages": "OpenImages",
+    "sa1b": "SA-1B",
+}
+"""Data sets of published figures and how they are written."""
+METRICS = ("AP", "AP50", "AR100")
+SCHEME = "coco_val2017"  # what the terminal shows
+
+
+def markdown(entries: Iterable[Entry]) -> str:
+    """Return the two tables of ``model_zoo/README.md``: the weights, and their published figures."""
+    entries = list(entries)
+    lines = [
+        "| `zoo:` name | method | what | recipe | supervision used | licence | sha256 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [_weights_row(entry) for entry in entries]
+    notes = [f"- `{entry.name}`: {entry.note}." for entry in entries if entry.note]
+    lines += ["", "Notes", "", *notes, "", "## Published figures", ""]
+    lines += ["Class-agnostic, in percent, as the source gives them; none of them was measured here.", ""]
+    lines += ["| weights | data set | setting | | AP | AP50 | AR100 | source |", "|---|---|---|---|---|---|---|---|"]
+    for entry in entries:
+        for figure in entry.figures:
+            values = " | ".join(_number(figure.get(metric)) for metric in METRICS)
+            where = f"{DATASETS[figure['dataset']]} | {figure['setting']} | {figure['kind']}"
+            lines.append(f"| `{entry.name}` | {where} | {values} | {figure['source']} |")
+    return "\n".join(lines) + "\n"
+
+
+def terminal(entries: Iterable[Entry], fetched: Iterable[str]) -> str:
+    """Return a line per entry.
+
+    Args:
+        entries: what to list.
+        fetched: names of those that are on this machine.
+    """
+    fetched = set(fetched)
+    lines = []
+    for entry in entries:
+        mark = "*" if entry.name in fetched else " " if entry.address else "-"
+        figures = _headline(entry)
+        lines.append(
+            f"{mark} {entry.name:<20} {entry.method:<10} {entry.kind:<9} {entry.licence['name'][:24]:<25} {figures}"
+        )
+    return "\n".join([*lines, "", "* fetched   - no published address   figures: COCO val2017 as published"])
+
+
+def _weights_row(entry: Entry) -> str:
+    name = f"[`{entry.name}`]({entry.address})" if entry.address else f"`{entry.name}` (no published address)"
+    recipe = f"[`{entry.recipe}`](../configs/{entry.recipe})" if entry.recipe else "–"
+    licence = f"[{entry.licence['name']}]({entry.licence['url']})" if entry.licence["url"] else entry.licence["name"]
+    licence += f" ({entry.licence['note']})" if entry.licence.get("note") else ""
+    checksum = f"`{entry.sha256}`" if entry.sha256 else "not published"
+    method = f"[{entry.method}]({entry.page})"
+    return f"| {name} | {method} | {entry.layout} | {recipe} | {entry.supervision} | {licence} | {checksum} |"
+
+
+def _headline(entry: Entry) -> str:
+    """The first figures on COCO val2017 of boxes and of masks."""
+    texts = []
+    for kind in ("box", "mask"):
+        found = [f for f in entry.figures if f["dataset"] == SCHEME and f["kind"] == kind]
+        if found:
+            values = ", ".join(f"{metric} {found[0][metric]}" for metric in METRICS if metric in found[0])
+            texts.append(f"{kind} {values}" + (" (in-domain)" if found[0]["setting"] == "in-domain" else ""))
+    return "; ".join(texts)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
