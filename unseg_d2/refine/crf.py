@@ -1,8 +1,9 @@
-"""Fully connected CRF (Kraehenbuehl and Koltun, NeurIPS 2011): mean field, filtered on a permutohedral lattice.
+"""Fully connected CRF (Kraehenbuehl and Koltun, NeurIPS 2011): mean field on permutohedral lattices.
 
 Two Gaussian kernels connect all pixels, one of positions (smoothness) and one of positions and colours (appearance),
-each normalised symmetrically. The first is a separable filter, the second the permutohedral lattice, one per image for
-all its masks and all steps. Images are never cropped to their masks: the appearance kernel reaches far.
+each normalised symmetrically. Both are filtered on permutohedral lattices, as in the paper's own code, one of each for
+all masks and all steps; a smoothness kernel too narrow for a lattice is a separable filter. Images are not cropped to
+their masks: the appearance kernel reaches across all of the image.
 
 Two labels sum to one and the kernels are linear, so a mask needs one channel: with m = 2q - 1, q the probability of
 the mask, a mean-field step is m <- tanh((u + sum_k w_k F_k(m)) / 2).
@@ -17,7 +18,7 @@ Shape legend
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from unseg_d2.refine.permutohedral import build_lattice
 from unseg_d2.refine.registry import REFINERS, Refiner, check_inputs, hard, soft
 
 MAX_CHANNELS = 32  # masks filtered at a time, which bounds memory
+MIN_LATTICE_SXY = 2.0  # px; a lattice finer than this has about as many vertices as there are pixels
 
 
 @REFINERS.register()
@@ -203,16 +205,32 @@ def _pairwise(
 ) -> Callable[[Tensor], Tensor]:
     """The weighted sum of both kernels of images ``(b, 3, H, W)``, on values ``(b, H, W, c)``."""
     b, _, height, width = images.shape
-    y, x = torch.meshgrid(*(torch.arange(side, device=images.device) for side in (height, width)), indexing="ij")
-    positions = torch.stack([x, y]).expand(b, -1, -1, -1) / bilateral_sxy
-    features = torch.cat([positions, images.float() / bilateral_srgb], 1).flatten(2)
+    positions = _positions(b, height, width, images.device)
+    features = torch.cat([positions / bilateral_sxy, images.float() / bilateral_srgb], 1).flatten(2)
     appearance = build_lattice(features).normalised(bilateral_weight)
-    smoothness = GaussianKernel.build(height, width, gaussian_sxy, gaussian_weight, images.device)
+    smoothness = _smoothness(b, height, width, gaussian_sxy, gaussian_weight, images.device)
 
     def apply(values: Tensor) -> Tensor:
-        return smoothness.filter(values).add_(appearance.filter(values.flatten(0, 2)).view_as(values))
+        return appearance.filter(values.flatten(0, 2)).view_as(values).add_(smoothness(values))
 
     return apply
+
+
+@lru_cache(maxsize=2)  # the same for all images of a size
+def _smoothness(
+    b: int, height: int, width: int, sxy: float, weight: float, device: torch.device
+) -> Callable[[Tensor], Tensor]:
+    """The smoothness kernel on values ``(b, H, W, c)``."""
+    if sxy < MIN_LATTICE_SXY:
+        return GaussianKernel.build(height, width, sxy, weight, device).filter
+    lattice = build_lattice((_positions(b, height, width, device) / sxy).flatten(2)).normalised(weight)
+    return lambda values: lattice.filter(values.flatten(0, 2)).view_as(values)
+
+
+def _positions(b: int, height: int, width: int, device: torch.device) -> Tensor:
+    """x and y of each pixel, ``(b, 2, H, W)``."""
+    y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
+    return torch.stack([x, y]).expand(b, -1, -1, -1)
 
 
 def _softmax(logits: Tensor) -> Tensor:
