@@ -13,7 +13,7 @@ BASE = [
     "torchvision>=0.19",
     "timm>=1.0.15",
     "numpy>=1.26",
-    "scipy>=1.11",
+    "scipy>=1.12",
     "opencv-python-headless>=4.8",
     "pycocotools>=2.0.8",
     "fvcore>=0.1.5.post20221221",
@@ -23,7 +23,7 @@ BASE = [
     "jinja2>=3.1",
 ]
 EXTRAS = {
-    "crf": ["pydensecrf2>=1.1"],  # builds from source: needs a C++ compiler
+    "crf": ["pydensecrf2>=1.1"],  # only the reference of the dense CRF; builds from source: needs a C++ compiler
     "fast-eval": ["hotcoco>=1.3", "faster-coco-eval>=1.8"],
     "depth": ["transformers>=4.50"],
     "marigold": ["diffusers>=0.31", "transformers>=4.50"],

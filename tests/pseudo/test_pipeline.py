@@ -158,7 +158,6 @@ def test_published_records_are_reproduced(shared_data: Path) -> None:
 @pytest.mark.parametrize("index", [1, 2])
 def test_published_masks_are_reproduced_from_features_on(shared_data: Path, index: int) -> None:
     """The whole pipeline in parity mode on the published run's features; the eigenvector's peak is positive."""
-    pytest.importorskip("pydensecrf")
     golden, images = published(shared_data)
     features = np.load(shared_data / "golden" / "features.npz")
     tokens = torch.from_numpy(features[features.files[0]][index].astype(np.float32))
