@@ -135,6 +135,11 @@ def _add_prompting_generators(cfg: CN) -> None:
     cfg.MASKS.PROMERGE.MIN_SIMILARITY = 0.1  # dino_merge_tau: product of mean features from which both look alike
     cfg.MASKS.PROMERGE.MIN_BACKGROUND = 0.1  # smallest share of the grid that counts as a background
     cfg.MASKS.PROMERGE.MIN_ATTENTION = 0.0  # foreground probability by [CLS] attention below which to drop; 0 is off
+    cfg.MASKS.PRIMAPS = CN()
+    cfg.MASKS.PRIMAPS.PSI = 0.4  # psi: share of the largest cosine to the anchor from which on a patch is taken
+    cfg.MASKS.PRIMAPS.COVERAGE = 0.95  # share of the grid from which on no further mask is looked for
+    cfg.MASKS.PRIMAPS.MAX_MASKS = 100  # most proposals of an image; 0 is no limit (parity has none)
+    cfg.MASKS.PRIMAPS.SIGN = "canonical"  # of the principal direction: canonical | random (published)
 
 
 def _add_refiners(cfg: CN) -> None:

@@ -6,6 +6,7 @@ from unseg_d2.masks.cuts3d import CutS3D, CutS3DSettings, cuts3d
 from unseg_d2.masks.localcut import LocalCutSettings, localcut
 from unseg_d2.masks.lost import LOST, lost
 from unseg_d2.masks.maskcut import MaskCut, maskcut
+from unseg_d2.masks.primaps import PriMaPs, PrimapsLabels, PrimapsSettings, primaps, primaps_labels
 from unseg_d2.masks.promerge import ProMerge, PromergeSettings, promerge
 from unseg_d2.masks.protocol import MaskGenerator
 from unseg_d2.masks.registry import MASK_GENERATORS, build_generator, generator_names
@@ -20,6 +21,9 @@ __all__ = [
     "LocalCutSettings",
     "MaskCut",
     "MaskGenerator",
+    "PriMaPs",
+    "PrimapsLabels",
+    "PrimapsSettings",
     "ProMerge",
     "PromergeSettings",
     "SalientCut",
@@ -32,6 +36,8 @@ __all__ = [
     "localcut",
     "lost",
     "maskcut",
+    "primaps",
+    "primaps_labels",
     "promerge",
     "salient_cuts",
     "tokencut",

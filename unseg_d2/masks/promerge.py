@@ -238,9 +238,10 @@ def _filter_and_merge(
     h, w = background.shape
     flat = proposals.reshape(len(proposals), -1)
     sets = to_sets(flat)
+    total = flat.astype(np.float32) @ likeness
     accepted = cascade_filter(
         sets,
-        (flat @ likeness / flat.sum(1)).tolist(),
+        [total[i] / members.bit_count() for i, members in enumerate(sets)],
         to_sets(background.reshape(1, -1))[0],
         max_background=settings.max_background,
         max_likeness=settings.max_likeness,

@@ -47,10 +47,17 @@ def similar_patches(tokens: Tensor, lengths: Tensor, prompts: np.ndarray, tau: f
     scale = lengths[:, None]  # thresholds are scaled rather than the affinities: the tokens are read only once
     excess = torch.bmm(unit_prompts.transpose(1, 2), tokens).sub_(tau * scale)
     similar = excess > 0
-    image, prompt, patch = (excess.abs_() < DECIDED_IN_FLOAT64 * scale).nonzero(as_tuple=True)
+    image, prompt, patch = _nonzero(excess.abs_() < DECIDED_IN_FLOAT64 * scale)
     first, second = (_unit64(tokens[image, :, j]) for j in (index[prompt], patch))
     similar[image, prompt, patch] = (first * second).sum(1) > tau
     return similar
+
+
+def _nonzero(flags: Tensor) -> tuple[Tensor, ...]:
+    """Return the indices of the set flags; on the CPU NumPy is ten times as fast where hardly any is set."""
+    if flags.device.type != "cpu":
+        return flags.nonzero(as_tuple=True)
+    return torch.unravel_index(torch.from_numpy(np.flatnonzero(flags.numpy())), flags.shape)
 
 
 def _unit64(vectors: Tensor) -> Tensor:

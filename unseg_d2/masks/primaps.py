@@ -1,0 +1,330 @@
+"""PriMaPs: masks around principal directions of the features, one after another (Hahn et al., TMLR 2024, section 3.2).
+
+Shape legend
+    b      images
+    h, w   rows and columns of the patch grid, n = h w patches
+    C      feature channels
+    K      proposals
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+from scipy.linalg.blas import dsyrk
+from torch import Tensor
+
+from unseg_d2.graph.lanczos import largest_eigenpair
+from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
+from unseg_d2.masks.registry import MASK_GENERATORS
+from unseg_d2.structures import PatchFeatures, Proposals
+
+Mode = Literal["default", "parity"]
+Sign = Literal["canonical", "random"]
+
+TIE = 1e-9  # difference up to which two cosines count as equal
+MAX_DENSE = 96  # channels up to which a dense eigensolver is faster than iterations
+NO_DIRECTION = 1e-12  # share of the mean squared feature up to which a variance is rounding: the patches are alike
+
+
+@dataclass(frozen=True)
+class PrimapsSettings:
+    """Settings of :func:`primaps`; the defaults are the published ones, but for the limit.
+
+    Attributes:
+        mode: ``default`` or ``parity``.
+        psi: share of the largest cosine to the anchor from which on a patch belongs to the mask, in (0, 1].
+        coverage: share of the grid from which on no further mask is looked for, in (0, 1].
+        max_masks: most proposals of an image; 0 is no limit. ``parity`` has none.
+        sign: of the principal direction. ``canonical`` makes the larger extreme cosine positive; ``random`` takes
+            PyTorch's random numbers, as the published randomised decomposition in effect does.
+
+    Raises:
+        ValueError: if a setting is out of range.
+    """
+
+    mode: Mode = "default"
+    psi: float = 0.4
+    coverage: float = 0.95
+    max_masks: int = 100
+    sign: Sign = "canonical"
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("default", "parity"):
+            raise ValueError(f"mode must be 'default' or 'parity', got '{self.mode}'")
+        if self.sign not in ("canonical", "random"):
+            raise ValueError(f"sign must be 'canonical' or 'random', got '{self.sign}'")
+        if not (0 < self.psi <= 1 and 0 < self.coverage <= 1):
+            raise ValueError(f"psi and coverage must lie in (0, 1], got {self.psi} and {self.coverage}")
+        if self.max_masks < 0:
+            raise ValueError(f"max_masks must be at least 0, got {self.max_masks}")
+
+
+@MASK_GENERATORS.register()
+class PriMaPs:
+    """Mask generator that calls :func:`primaps` with fixed settings.
+
+    Args:
+        settings: fields of :class:`PrimapsSettings`.
+
+    Raises:
+        ValueError: if a setting is out of range.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = PrimapsSettings(**settings)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> PriMaPs:
+        """Return the generator of ``cfg.MASKS.PRIMAPS`` in ``cfg.MASKS.MODE``."""
+        return cls(mode=cfg.MASKS.MODE, **{key.lower(): value for key, value in cfg.MASKS.PRIMAPS.items()})
+
+    def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:
+        """Return the proposals of each image; images of one grid go through a GPU together."""
+        return map_batches(lambda tokens: _primaps(tokens, self.settings), features)
+
+
+def primaps(tokens: Tensor, **settings: Any) -> list[Proposals]:
+    """Divide each image into masks of patches that are alike; they do not overlap and leave out little.
+
+    The patch that looks most like the first principal direction of the free patches is the anchor, and the free patches
+    that look like it are the mask, until most of the image is taken. A 3x3 majority vote smooths the masks.
+
+    Args:
+        tokens: ``(b, C, h, w)`` patch features of any float type.
+        settings: fields of :class:`PrimapsSettings`.
+
+    Returns:
+        Proposals per image, on the CPU; none if all its patches are alike. The score is the mean cosine to the anchor
+        of the patches that were taken with it; in ``default`` the best comes first, in ``parity`` the first found, and
+        scores are 1.
+
+    Raises:
+        ValueError: if the features are not finite or a setting is out of range.
+    """
+    return _primaps(tokens, PrimapsSettings(**settings))
+
+
+def _primaps(tokens: Tensor, settings: PrimapsSettings) -> list[Proposals]:
+    results = []
+    for image in primaps_labels(tokens, settings):
+        masks = image.channels[1:] > 0
+        if settings.mode == "parity":
+            found = [(mask, 1.0) for mask in masks]
+        else:
+            found = sorted(zip(masks, image.scores.tolist()), key=lambda entry: -entry[1])
+        results.append(to_proposals(found, tokens.shape[2:]))
+    return results
+
+
+@dataclass(frozen=True)
+class PrimapsLabels:
+    """The proposals of one image as a label map.
+
+    Attributes:
+        labels: ``(h, w)`` int64; 0 is no proposal, 1 to K the proposals in the order in which they were found.
+        scores: ``(K,)`` mean cosine to the anchor, in [0, 1].
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def channels(self) -> np.ndarray:
+        """One-hot channels of the labels, ``(K + 1, h, w)`` float32: the logits of the published CRF."""
+        return (self.labels == np.arange(len(self.scores) + 1)[:, None, None]).astype(np.float32)
+
+
+def primaps_labels(tokens: Tensor, settings: PrimapsSettings) -> list[PrimapsLabels]:
+    """Return the label map of each image, see :func:`primaps`.
+
+    In ``parity`` a proposal that the majority vote leaves without patches keeps its label.
+    """
+    check_tokens(tokens)
+    b, _, h, w = tokens.shape
+    search = _Search.start(tokens.flatten(2).transpose(1, 2).contiguous(), settings)
+    while search.active:
+        search.step()
+    taken = search.taken.view(b, h, w).cpu().numpy()
+    return [_labels(maps, scores, settings) for maps, scores in zip(taken, search.scores)]
+
+
+def _labels(taken: np.ndarray, scores: list[float], settings: PrimapsSettings) -> PrimapsLabels:
+    labels = majority_filter(taken, len(scores))
+    if settings.mode == "parity":
+        return PrimapsLabels(labels, np.array(scores))
+    left = np.unique(labels[labels > 0])
+    return PrimapsLabels(np.searchsorted(left, labels, side="right") * (labels > 0), np.array(scores)[left - 1])
+
+
+def majority_filter(labels: np.ndarray, count: int) -> np.ndarray:
+    """Give each patch the label that five or more of its 3x3 neighbours have, or 0; the border is reflected.
+
+    Args:
+        labels: ``(h, w)`` integers from 0 to ``count``; 0 does not vote.
+        count: number of labels.
+
+    Returns:
+        ``(h, w)`` int64.
+    """
+    result = np.zeros(labels.shape, dtype=np.int64)
+    for label in range(1, count + 1):
+        votes = (labels == label).astype(np.uint8)
+        votes = cv2.boxFilter(votes, -1, (3, 3), normalize=False, borderType=cv2.BORDER_REFLECT_101)
+        result[votes >= 5] = label
+    return result
+
+
+@dataclass
+class _Search:
+    """The state of a batch: which patches are free, and the sums over them that their covariance is made of.
+
+    Where there is one image, patches that are taken leave the tensors; of a batch they stay and are masked. Everything
+    is in float64, so that anchors, and with them the masks, do not depend on the device or the number of threads.
+
+    Attributes:
+        unit: ``(b, r, C)`` float64, the r patches that are left, of length 1.
+        lengths: ``(b, r)`` float64.
+        free: ``(b, r)`` bool; a zero feature has no direction and is never free.
+        columns: ``(r,)`` index of each patch on the grid.
+        products: ``(b, C, C)``, sum of the outer products of the free tokens.
+        taken: ``(b, n)`` number of the proposal that has the patch, from 1; 0 is none.
+        scores: of the proposals of each image.
+        active: images that are not done.
+        stalled: steps in a row that took nothing, per image.
+    """
+
+    settings: PrimapsSettings
+    unit: Tensor
+    lengths: Tensor
+    free: Tensor
+    columns: Tensor
+    products: Tensor
+    taken: Tensor
+    scores: list[list[float]]
+    active: list[int]
+    stalled: list[int]
+
+    @staticmethod
+    def start(tokens: Tensor, settings: PrimapsSettings) -> _Search:
+        """Begin with all patches of ``(b, n, C)`` tokens free; an image whose patches are all alike is done."""
+        b, n, _ = tokens.shape
+        tokens = tokens.double()
+        lengths = tokens.norm(dim=2)
+        products = torch.stack([_gram(image) for image in tokens])
+        variance = products.diagonal(dim1=1, dim2=2).sum(1) / n - tokens.mean(1).square().sum(1)
+        varied = variance > NO_DIRECTION * lengths.square().mean(1)
+        return _Search(
+            settings,
+            unit=tokens / lengths.clamp_min(1e-300)[:, :, None],
+            lengths=lengths,
+            free=lengths > 0,
+            columns=torch.arange(n, device=tokens.device),
+            products=products,
+            taken=torch.zeros(b, n, dtype=torch.long, device=tokens.device),
+            scores=[[] for _ in range(b)],
+            active=varied.nonzero()[:, 0].tolist(),
+            stalled=[0] * b,
+        )
+
+    def step(self) -> None:
+        """Find one more proposal in each active image."""
+        unit, free = self._of_active(self.unit), self._of_active(self.free)
+        cosine = _product(unit, self._directions(unit, free)).masked_fill_(~free, 0)
+        cosine *= self._signs(cosine, free)
+        anchor = _first_largest(cosine if self.settings.mode == "parity" else cosine.masked_fill(~free, -2))
+        anchor_feature = unit[torch.arange(len(anchor), device=anchor.device), anchor]
+        cosine = _product(unit, anchor_feature).masked_fill_(~free, 0)
+        masks = free & (cosine >= self.settings.psi * cosine.amax(1, keepdim=True)) & (cosine > 0)
+        scores = (cosine * masks).sum(1) / masks.sum(1).clamp_min(1)
+        for i, mask, score in zip(self.active, masks, scores.clamp(0, 1).tolist()):
+            self._take(i, mask, score)
+        covered = (self.taken > 0).double().mean(1).tolist()
+        self.active = [i for i in self.active if not self._done(i, covered[i])]
+
+    def _of_active(self, values: Tensor) -> Tensor:
+        return values if len(self.active) == len(values) else values[self.active]
+
+    def _directions(self, unit: Tensor, free: Tensor) -> Tensor:
+        """First principal direction of the free tokens of each active image, ``(a, C)``; 0 where all are alike."""
+        products = self._of_active(self.products)
+        total = ((self._of_active(self.lengths) * free)[:, None] @ unit)[:, 0]
+        count = free.sum(1, keepdim=True)
+        scale = products.diagonal(dim1=1, dim2=2).sum(1).clamp_min(1e-300)
+        covariance = products - total[:, :, None] * (total / count)[:, None]
+        values, vectors = leading_eigenpair(covariance)
+        return torch.where((values > NO_DIRECTION * scale)[:, None], vectors, 0)
+
+    def _signs(self, cosine: Tensor, free: Tensor) -> Tensor:
+        """Factor 1 or -1 of each direction, ``(a, 1)``."""
+        if self.settings.sign == "random":
+            return (2 * torch.randint(0, 2, (len(cosine), 1)) - 1).to(cosine)
+        excess = cosine.masked_fill(~free, -2).amax(1) + cosine.masked_fill(~free, 2).amin(1)
+        excess = torch.where(excess.abs() > TIE, excess, cosine.sum(1))
+        return torch.where(excess < 0, -1.0, 1.0)[:, None].to(cosine)
+
+    def _take(self, i: int, mask: Tensor, score: float) -> None:
+        """Make a mask ``(r,)`` the next proposal of an image and take it out of the sums."""
+        self.scores[i].append(score)
+        leaving, left = mask.nonzero()[:, 0], (self.free[i] & ~mask).nonzero()[:, 0]
+        self.stalled[i] = 0 if len(leaving) else self.stalled[i] + 1
+        self.taken[i, self.columns[leaving]] = len(self.scores[i])
+        self.free[i] &= ~mask
+        # Whichever is less work: what leaves is subtracted, or what is left is summed again.
+        subtract = len(leaving) < len(left)
+        rows = leaving if subtract else left
+        tokens = self.unit[i, rows] * self.lengths[i, rows, None]
+        products = _gram(tokens)
+        self.products[i] = self.products[i] - products if subtract else products
+        # A random sign may make a taken patch the published anchor, which then has to be there.
+        if len(self.free) == 1 and (self.settings.mode, self.settings.sign) != ("parity", "random"):
+            self.unit, self.lengths, self.free = (x[:, left] for x in (self.unit, self.lengths, self.free))
+            self.columns = self.columns[left]
+
+    def _done(self, i: int, covered: float) -> bool:
+        if covered >= self.settings.coverage or not bool(self.free[i].any()):
+            return True
+        found = len(self.scores[i])
+        if self.settings.mode == "parity":
+            return found >= 4 and self.stalled[i] >= 2
+        return 0 < self.settings.max_masks <= found
+
+
+def leading_eigenpair(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """Largest eigenvalue ``(b,)`` and its vector ``(b, C)`` of ``(b, C, C)`` positive semidefinite matrices."""
+    if matrices.shape[1] <= MAX_DENSE:
+        values, vectors = torch.linalg.eigh(matrices)
+        return values[:, -1], vectors[:, :, -1]
+    scale = matrices.diagonal(dim1=1, dim2=2).sum(1, keepdim=True).clamp_min(1e-300)
+    start = torch.arange(1, matrices.shape[1] + 1, dtype=torch.float64).cos().to(matrices.device)
+    pair = largest_eigenpair(
+        lambda vectors: _product(matrices, vectors) / scale,
+        start.expand(len(matrices), -1),
+        tolerance=1e-7,
+        max_steps=128,
+    )
+    return pair.values * scale[:, 0], pair.vectors
+
+
+def _gram(rows: Tensor) -> Tensor:
+    """Sum of the outer products of ``(m, C)`` float64 rows, ``(C, C)``; on the CPU half of it is computed."""
+    if rows.device.type != "cpu" or len(rows) == 0:
+        return rows.T @ rows
+    half = torch.from_numpy(dsyrk(1.0, rows.numpy().T))
+    return half + half.triu(1).T
+
+
+def _product(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Products ``(b, m)`` of ``(b, m, k)`` matrices and ``(b, k)`` vectors."""
+    return (matrices @ vectors[:, :, None])[:, :, 0]
+
+
+def _first_largest(values: Tensor) -> Tensor:
+    """Index of the first entry of each row that equals the largest one up to rounding, ``(a,)``."""
+    return (values >= values.amax(1, keepdim=True) - TIE).float().argmax(1)
