@@ -23,6 +23,7 @@ __all__ = [
     "encode_mask",
     "find_image_root",
     "read_coco",
+    "read_json",
     "resolve_image",
     "to_records",
 ]
@@ -60,7 +61,7 @@ def read_coco(path: str | Path, *, need_annotations: bool = True) -> CocoDataset
     Raises:
         UnsegError: not JSON, a key is missing, ids are not unique, or a mask does not fit its image.
     """
-    content = _read_json(Path(path))
+    content = read_json(Path(path))
     try:
         return check_coco(content, need_annotations=need_annotations)
     except UnsegError as error:
@@ -161,7 +162,12 @@ def find_image_root(dataset: CocoDataset, path: str | Path) -> Path:
     )
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        UnsegError: it is not there, or no JSON.
+    """
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:

@@ -1,0 +1,183 @@
+"""Data sets that come as COCO files: COCO, COCO20K, LVIS v1, Objects365 v2, UVO."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from unseg_d2.data.coco import read_json
+from unseg_d2.data.prepare.writer import CocoWriter, Prepared, coco_writer
+from unseg_d2.errors import UnsegError
+
+COCO20K_IMAGES = 19817
+"""Length of the published list of COCO20K."""
+
+_KEPT = ("segmentation", "bbox", "area", "iscrowd")
+
+
+def prepare_coco(root: Path, *, split: str = "val2017") -> Prepared:
+    """Convert ``coco/annotations/instances_SPLIT.json``.
+
+    Args:
+        root: folder of the data sets.
+        split: ``val2017`` or ``train2017``.
+    """
+    folder = root / "coco/annotations"
+    protocol = f"All images of COCO {split}; all annotations as one class; crowd regions stay crowd regions."
+    return _convert(folder / f"instances_{split}.json", folder / f"coco_cls_agnostic_instances_{split}.json", protocol)
+
+
+def prepare_coco20k(root: Path, *, image_list: Path) -> Prepared:
+    """Convert the images of ``coco/annotations/instances_train2014.json`` that a list names.
+
+    Args:
+        root: folder of the data sets.
+        image_list: text file with one image a line (``COCO_train2014_000000000009.jpg``, folders before it allowed).
+
+    Raises:
+        UnsegError: the list has another length than the published one, or names images that COCO does not have.
+    """
+    names = _listed(image_list)
+    numbers = {_number(name, image_list) for name in names}
+    if len(numbers) != COCO20K_IMAGES:
+        raise UnsegError(
+            f"{image_list} names {len(numbers)} images, but COCO20K has {COCO20K_IMAGES}: take LOST's list "
+            "https://github.com/valeoai/LOST/blob/master/datasets/coco_20k_filenames.txt."
+        )
+    return _subset(root, image_list, numbers)
+
+
+def prepare_lvis(root: Path, *, source: str = "lvis_v1_val.json") -> Prepared:
+    """Convert LVIS v1, whose images name a folder of COCO 2017 in their ``coco_url`` only.
+
+    Args:
+        root: folder of the data sets.
+        source: file in ``coco/annotations`` (or ``lvis``) to convert.
+    """
+    folder = root / "coco/annotations"
+    path = next((p for p in (folder / source, root / "lvis" / source) if p.is_file()), folder / source)
+    protocol = (
+        "All images and annotations of LVIS v1 val as one class. LVIS is federated: a class is annotated exhaustively "
+        "only in some images, so a result on an object that nobody annotated counts as false."
+    )
+    return _convert(path, folder / "lvis1.0_cocofied_val_cls_agnostic.json", protocol, file_name=_lvis_name)
+
+
+def prepare_objects365(root: Path, *, source: str = "zhiyuan_objv2_val.json") -> Prepared:
+    """Convert the boxes of Objects365 v2, whatever depth of folders the images were unpacked to.
+
+    Args:
+        root: folder of the data sets.
+        source: file in ``objects365/annotations`` to convert.
+    """
+    folder = root / "objects365"
+    target = folder / "annotations/zhiyuan_objv2_val_cls_agnostic.json"
+    protocol = "All images and boxes of the validation set of Objects365 v2 as one class; crowd boxes stay crowd."
+
+    def file_name(image: dict[str, Any]) -> str:
+        return unpacked_name(folder / "val", image["file_name"])
+
+    return _convert(folder / "annotations" / source, target, protocol, file_name=file_name)
+
+
+def prepare_uvo(root: Path, *, source: str = "UVO_frame_val.json") -> Prepared:
+    """Convert UVO's sparse frames.
+
+    Args:
+        root: folder of the data sets.
+        source: file in ``uvo/annotations`` to convert.
+    """
+    folder = root / "uvo/annotations"
+    protocol = (
+        f"All frames and masks of {source} as one class. The published file val_sparse_cleaned is said to be cleaned; "
+        "how is not documented, so this one may list other frames."
+    )
+    return _convert(folder / source, folder / "val_sparse_cleaned_cls_agnostic.json", protocol)
+
+
+def unpacked_name(folder: Path, name: str) -> str:
+    """Return the ending of a file name under which the image lies in a folder, the whole name where none does.
+
+    >>> unpacked_name(Path("/nowhere"), "images/v2/patch16/objects365_v2_00908726.jpg")
+    'images/v2/patch16/objects365_v2_00908726.jpg'
+    """
+    parts = PurePosixPath(name).parts
+    endings = ["/".join(parts[start:]) for start in range(len(parts))]
+    return next((ending for ending in endings if (folder / ending).is_file()), name)
+
+
+def _convert(
+    source: Path,
+    target: Path,
+    protocol: str,
+    *,
+    file_name: Callable[[dict[str, Any]], str] = lambda image: image["file_name"],
+    keep: Callable[[dict[str, Any]], bool] = lambda image: True,
+) -> Prepared:
+    """Write the images of a COCO file with their annotations as one class."""
+    content = read_json(source)
+    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
+        raise UnsegError(f"{source} is no COCO annotation file: it needs 'images' and 'annotations'.")
+    annotations = defaultdict(list)
+    for annotation in content["annotations"]:
+        annotations[annotation["image_id"]].append(annotation)
+    with coco_writer(target, source=source.name, protocol=protocol) as writer:
+        for image in content["images"]:
+            if keep(image):
+                size = {key: image[key] for key in ("id", "height", "width")}
+                writer.add({**size, "file_name": file_name(image)}, _objects(annotations[image["id"]], writer))
+    return writer.prepared
+
+
+def _objects(annotations: list[dict[str, Any]], writer: CocoWriter) -> list[dict[str, Any]]:
+    objects = []
+    for annotation in annotations:
+        if not annotation.get("segmentation") and not annotation.get("bbox"):
+            writer.leave_out("no box and no mask")
+            continue
+        objects.append({key: annotation[key] for key in _KEPT if annotation.get(key) is not None})
+    return objects
+
+
+def _subset(root: Path, image_list: Path, numbers: set[int]) -> Prepared:
+    folder = root / "coco/annotations"
+    protocol = (
+        f"The {len(numbers)} images of COCO train2014 that {image_list.name} names; all annotations as one class; "
+        "crowd regions stay crowd regions."
+    )
+    prepared = _convert(
+        folder / "instances_train2014.json",
+        folder / "coco20k_trainval_gt.json",
+        protocol,
+        keep=lambda image: image["id"] in numbers,
+    )
+    if prepared.images != len(numbers):
+        prepared.path.unlink()
+        raise UnsegError(
+            f"{len(numbers) - prepared.images} images of {image_list} are not in instances_train2014.json."
+        )
+    return prepared
+
+
+def _listed(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (FileNotFoundError, UnicodeDecodeError):
+        raise UnsegError(f"There is no list of images {path}: a text file with one image a line is needed.") from None
+
+
+def _number(name: str, path: Path) -> int:
+    match = re.search(r"(\d{12})\.jpg$", name)
+    if not match:
+        raise UnsegError(f"{path} has the line {name!r}, but names like COCO_train2014_000000000009.jpg are needed.")
+    return int(match[1])
+
+
+def _lvis_name(image: dict[str, Any]) -> str:
+    """Return ``val2017/000000397133.jpg`` from ``http://images.cocodataset.org/val2017/000000397133.jpg``."""
+    if "coco_url" not in image:
+        raise UnsegError(f"Image {image['id']} of the LVIS file has no coco_url; LVIS v1 is needed, v0.5 has none.")
+    return "/".join(image["coco_url"].split("/")[-2:])

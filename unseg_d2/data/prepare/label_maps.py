@@ -1,0 +1,45 @@
+"""Images whose pixels name instances, as run lengths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as mask_utils
+
+from unseg_d2.data.rle import encode_mask
+from unseg_d2.errors import UnsegError
+
+
+def read_map(path: Path) -> np.ndarray:
+    """Return the values of a label image as they are stored, ``(H, W)`` integers; palettes are not applied."""
+    try:
+        with Image.open(path) as image:
+            values = np.array(image)
+    except (OSError, ValueError) as error:
+        raise UnsegError(f"{path} is no label image: {error}.") from None
+    if values.ndim != 2:
+        raise UnsegError(f"{path} has {values.shape[-1]} channels, but a label image has one.")
+    return values
+
+
+def mask_annotation(mask: np.ndarray, *, iscrowd: int = 0) -> dict[str, Any]:
+    """Return the COCO annotation of a mask ``(H, W)`` bool: run lengths, box (XYWH, px) and area."""
+    rle = encode_mask(mask)
+    bbox = [float(value) for value in mask_utils.toBbox(rle)]
+    return {"segmentation": rle, "bbox": bbox, "area": float(mask.sum()), "iscrowd": iscrowd}
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return height and width of an image, from its header.
+
+    Raises:
+        UnsegError: it is not there, or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except OSError:
+        raise UnsegError(f"There is no image {path}, or it is damaged; its size is needed.") from None

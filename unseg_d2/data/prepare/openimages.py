@@ -1,0 +1,120 @@
+"""Open Images V6, validation: boxes from one table, masks from another with one PNG each."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from unseg_d2.data.prepare.label_maps import image_size, mask_annotation, read_map
+from unseg_d2.data.prepare.writer import CocoWriter, Prepared, coco_writer
+from unseg_d2.errors import UnsegError
+
+BOXES = "validation-annotations-bbox.csv"
+MASKS = "validation-annotations-object-segmentation.csv"
+
+
+def prepare_openimages(root: Path) -> Prepared:
+    """Convert ``openImages/annotations/validation-annotations-bbox.csv``.
+
+    Args:
+        root: folder of the data sets; all images of the set have to be in ``openImages/validation``.
+    """
+    folder = root / "openImages"
+    rows = _rows(folder / "annotations" / BOXES, ("ImageID", "XMin", "XMax", "YMin", "YMax", "IsGroupOf"))
+    protocol = (
+        "All images of Open Images V6 validation that lie in openImages/validation; boxes of all classes as one class; "
+        "a box around a group (IsGroupOf) is a crowd region. Boxes only."
+    )
+    target = folder / "annotations/openimages_val_cls_agnostic.json"
+    with coco_writer(target, source=BOXES, protocol=protocol) as writer:
+        for number, path in enumerate(_images(folder), start=1):
+            height, width = image_size(path)
+            image = {"id": number, "file_name": path.name, "height": height, "width": width}
+            writer.add(image, (_box(row, height, width) for row in rows.pop(path.stem, ())))
+        _refuse_rest(rows, folder)
+    return writer.prepared
+
+
+def prepare_openimages_masks(root: Path) -> Prepared:
+    """Convert the masks of ``openImages/annotations/validation-annotations-object-segmentation.csv``.
+
+    Args:
+        root: folder of the data sets; the PNGs lie in ``openImages/masks``, in folders or not.
+    """
+    folder = root / "openImages"
+    rows = _rows(folder / "annotations" / MASKS, ("ImageID", "MaskPath"))
+    files = {path.name: path for path in (folder / "masks").rglob("*.png")}
+    protocol = (
+        "The images of Open Images V6 validation that have masks; masks of all classes as one class. Only some "
+        "classes have masks, so a result on an object of another class counts as false."
+    )
+    target = folder / "annotations/openimages_val_masks_cls_agnostic.json"
+    with coco_writer(target, source=MASKS, protocol=protocol) as writer:
+        for number, path in enumerate((path for path in _images(folder) if path.stem in rows), start=1):
+            height, width = image_size(path)
+            image = {"id": number, "file_name": path.name, "height": height, "width": width}
+            writer.add(image, _masks(rows.pop(path.stem), files, height, width, writer))
+        _refuse_rest(rows, folder)
+    return writer.prepared
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> dict[str, list[dict[str, str]]]:
+    """Return the rows of a table by image."""
+    rows = defaultdict(list)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file)
+            missing = set(columns) - set(table.fieldnames or ())
+            if missing:
+                raise UnsegError(f"{path} has no column {min(missing)}; take the file of Open Images V6.")
+            for row in table:
+                rows[row["ImageID"]].append({key: row[key] for key in columns})
+    except FileNotFoundError:
+        raise UnsegError(f"There is no file {path}; download it there.") from None
+    return rows
+
+
+def _images(folder: Path) -> list[Path]:
+    images = sorted((folder / "validation").glob("*.jpg"))
+    if not images:
+        raise UnsegError(f"There are no images {folder / 'validation'}/*.jpg; unpack validation.tar.gz there.")
+    return images
+
+
+def _refuse_rest(rows: dict[str, list[dict[str, str]]], folder: Path) -> None:
+    """Nothing is silently subset: every image of the table has to be there."""
+    if rows:
+        raise UnsegError(
+            f"{len(rows)} images of the table are not in {folder / 'validation'}, {min(rows)}.jpg for one; "
+            "the benchmark has all of them."
+        )
+
+
+def _box(row: dict[str, str], height: int, width: int) -> dict[str, Any]:
+    left, right = (float(row[key]) * width for key in ("XMin", "XMax"))
+    top, bottom = (float(row[key]) * height for key in ("YMin", "YMax"))
+    box = [left, top, right - left, bottom - top]
+    return {"bbox": box, "area": box[2] * box[3], "iscrowd": int(row["IsGroupOf"] == "1")}
+
+
+def _masks(
+    rows: list[dict[str, str]], files: dict[str, Path], height: int, width: int, writer: CocoWriter
+) -> Iterator[dict[str, Any]]:
+    """Yield masks at the size of the image; the PNGs may have another."""
+    for row in rows:
+        if row["MaskPath"] not in files:
+            raise UnsegError(
+                f"There is no mask {row['MaskPath']} in openImages/masks; unpack validation-masks-*.zip there."
+            )
+        mask = (read_map(files[row["MaskPath"]]) > 0).astype(np.uint8)
+        mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
+        if mask.any():
+            yield mask_annotation(mask)
+        else:
+            writer.leave_out("empty mask")

@@ -1,0 +1,45 @@
+"""SA-1B: one JSON beside each image, read one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from unseg_d2.data.coco import read_json
+from unseg_d2.data.prepare.writer import Prepared, coco_writer
+from unseg_d2.errors import UnsegError
+
+
+def prepare_sa1b(root: Path) -> Prepared:
+    """Convert ``sa1b/sa_*/sa_*.json``, of however many of the 1000 archives are unpacked.
+
+    Args:
+        root: folder of the data sets; images and JSONs may also lie directly in ``sa1b``.
+    """
+    folder = root / "sa1b"
+    paths = sorted(folder.rglob("sa_*.json"), key=lambda path: (path.parent, len(path.name), path.name))
+    if not paths:
+        raise UnsegError(f"There are no files {folder}/sa_*/sa_*.json; unpack one or more archives of SA-1B there.")
+    parts = sorted({path.parent.name for path in paths})
+    protocol = (
+        f"All images and masks of {len(parts)} of the 1000 parts of SA-1B ({parts[0]} to {parts[-1]}) as one class. "
+        "The masks were made by SAM, not by people. Figures of other parts are no figures of this benchmark."
+    )
+    target = folder / "annotations/sa1b_cls_agnostic.json"
+    with coco_writer(target, source="sa_*.json", protocol=protocol) as writer:
+        for path in paths:
+            content = _read(path)
+            image = content["image"]
+            name = (path.parent / image["file_name"]).relative_to(folder).as_posix()
+            size = {"height": image["height"], "width": image["width"]}
+            kept = [{key: item[key] for key in ("segmentation", "bbox", "area")} for item in content["annotations"]]
+            writer.add({"id": image["image_id"], "file_name": name, **size}, kept)
+    return writer.prepared
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    wanted = {"image_id", "file_name", "height", "width"}
+    if not isinstance(content, dict) or not wanted <= set(content.get("image", ())) or "annotations" not in content:
+        raise UnsegError(f"{path} is no annotation of SA-1B: it needs 'image' and 'annotations'.")
+    return content

@@ -1,0 +1,117 @@
+"""Write a class-agnostic COCO file piece by piece, so that the largest data sets need not fit into memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from unseg_d2.errors import UnsegError
+from unseg_d2.files import atomic_write
+
+CATEGORY = {"id": 1, "name": "fg", "supercategory": "fg"}
+"""The one class of every file."""
+
+
+@dataclass
+class Prepared:
+    """What was written.
+
+    Attributes:
+        path: the file.
+        protocol: how objects were counted and what was left out, in one or two sentences; ``info.protocol`` in it.
+        images: images listed, those without objects included.
+        objects: objects that count.
+        crowds: regions with ``iscrowd`` 1, which neither count as missed nor make a result on them false.
+        without_objects: images that have no object that counts.
+        left_out: annotations of the source that are not in the file, and why; reason to number.
+    """
+
+    path: Path
+    protocol: str
+    images: int = 0
+    objects: int = 0
+    crowds: int = 0
+    without_objects: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """Return what to print: the counts, what is left out, and the protocol."""
+        counts = f"{self.images} images ({self.without_objects} without objects), {self.objects} objects"
+        lines = [f"wrote     {self.path}", f"holds     {counts}, {self.crowds} crowd regions"]
+        lines += [f"left out  {number} annotations: {reason}" for reason, number in self.left_out.items() if number]
+        return [*lines, f"protocol  {self.protocol}"]
+
+
+class CocoWriter:
+    """Takes images with their annotations, one after the other; made by `coco_writer`."""
+
+    def __init__(self, file: BinaryIO, prepared: Prepared) -> None:
+        self._file = file
+        self._images: list[dict[str, Any]] = []
+        self._ids: set[Any] = set()
+        self._written = 0
+        self.prepared = prepared
+
+    def add(self, image: dict[str, Any], annotations: Iterable[dict[str, Any]]) -> None:
+        """Write the annotations of an image.
+
+        Args:
+            image: COCO image (``id``, ``file_name``, ``height``, ``width``).
+            annotations: COCO annotations; ``id``, ``image_id`` and ``category_id`` are set here, 1 for all classes.
+
+        Raises:
+            UnsegError: there was an image of that id before.
+        """
+        if image["id"] in self._ids:
+            raise UnsegError(f"The image id {image['id']} occurs twice in the source; remove one of the two files.")
+        self._ids.add(image["id"])
+        self._images.append(image)
+        objects = 0
+        for annotation in annotations:
+            number = self._written + 1
+            item = {"id": number, "image_id": image["id"], "category_id": CATEGORY["id"], "iscrowd": 0, **annotation}
+            self._file.write((",\n" if self._written else "").encode() + json.dumps(item).encode())
+            self._written = number
+            self.prepared.crowds += item["iscrowd"]
+            objects += 1 - item["iscrowd"]
+        self.prepared.images += 1
+        self.prepared.objects += objects
+        self.prepared.without_objects += not objects
+
+    def leave_out(self, reason: str) -> None:
+        """Count an annotation of the source that is not written."""
+        self.prepared.left_out[reason] = self.prepared.left_out.get(reason, 0) + 1
+
+    def _finish(self) -> None:
+        self._file.write(b'],\n"images": [')
+        for index, image in enumerate(self._images):
+            self._file.write((",\n" if index else "").encode() + json.dumps(image).encode())
+        self._file.write(b"]}\n")
+
+
+@contextmanager
+def coco_writer(path: Path, *, source: str, protocol: str) -> Iterator[CocoWriter]:
+    """Open a COCO file for writing; it appears under its name when the block succeeds.
+
+    Args:
+        path: the file to make or replace.
+        source: what it is made from, for ``info.source``.
+        protocol: for ``info.protocol``; what `Prepared.protocol` says.
+
+    Raises:
+        UnsegError: no image was added.
+    """
+    prepared = Prepared(path, protocol)
+    info = {"description": path.stem, "source": source, "protocol": protocol}
+    with atomic_write(path) as file:
+        writer = CocoWriter(file, prepared)
+        head = {"info": info, "categories": [CATEGORY]}
+        file.write(json.dumps(head)[:-1].encode() + b',\n"annotations": [')
+        yield writer
+        if not prepared.images:
+            raise UnsegError(f"{source} has no images, so {path} was not written.")
+        writer._finish()
