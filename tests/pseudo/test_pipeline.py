@@ -166,8 +166,8 @@ def test_published_masks_are_reproduced_from_features_on(shared_data: Path, inde
         def __call__(self, images: list[np.ndarray]) -> list[PatchFeatures]:
             return [PatchFeatures(tokens, 8)]
 
-    cfg = load_cfg(None, ["MASKS.MODE", "parity", "REFINE.NAME", "crf"])
-    refiner = build_refiner("crf", **{key.lower(): value for key, value in cfg.REFINE.CRF.items()})
+    cfg = load_cfg(None, ["MASKS.MODE", "parity"])
+    refiner = build_refiner("crf")
     pipeline = MaskPipeline(Recorded(), build_generator(cfg), Finish(refiner, mode="parity"))
     prefix = "pos" if index in golden["pos_image_index"] else "raw"
     height, width = images[index].shape[:2]
@@ -279,3 +279,8 @@ def test_every_way_to_resize_and_refine_finds_the_object(resize: str, where: str
 def test_settings_that_cannot_work_are_one_sentence(options: list[str], message: str) -> None:
     with pytest.raises(UnsegError, match=message):
         build_pipeline(load_cfg(None, ["FEATURES.NAME", "descriptors", *options]))
+
+
+def test_the_crf_follows_the_device_of_the_features() -> None:
+    cfg = load_cfg(None, ["FEATURES.NAME", "descriptors", "REFINE.NAME", "crf", "FEATURES.DEVICE", "cpu"])
+    assert build_pipeline(cfg).finish.refiner.keywords["device"] == torch.device("cpu")

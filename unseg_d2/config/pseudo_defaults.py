@@ -145,8 +145,7 @@ def _add_prompting_generators(cfg: CN) -> None:
 def _add_refiners(cfg: CN) -> None:
     """Masks that follow the edges of the image."""
     cfg.REFINE = CN()
-    # guided | crf | crf_labels (masks that are disjoint) | bilateral | pydensecrf (extra 'crf') | none
-    cfg.REFINE.NAME = "guided"
+    cfg.REFINE.NAME = "guided"  # guided | crf | crf_labels (disjoint masks) | bilateral | pydensecrf (extra) | none
     cfg.REFINE.WHERE = "input"  # input (at the network's input size) | image (at the image's own) | crops (VoteCut)
     cfg.REFINE.MIN_IOU = 0.5  # a mask whose IoU with its refined self is lower is dropped; crops: stays unrefined
     cfg.REFINE.UPSAMPLE = "nearest"  # nearest | bilinear: how patches become pixels before they are refined
@@ -158,7 +157,7 @@ def _add_refiners(cfg: CN) -> None:
     cfg.REFINE.CRF.BILATERAL_SRGB = 5.0  # sigma of the appearance kernel, grey levels
     cfg.REFINE.CRF.BILATERAL_WEIGHT = 10.0  # Potts weight of the appearance kernel
     cfg.REFINE.PYDENSECRF = cfg.REFINE.CRF.clone()  # the same, run by the library pydensecrf
-    cfg.REFINE.CRF.DEVICE = "cpu"  # cpu | cuda | cuda:1 ...
+    cfg.REFINE.CRF.DEVICE = "auto"  # auto (that of the features) | cpu | cuda | cuda:1 ...
     cfg.REFINE.CRF_LABELS = cfg.REFINE.CRF.clone()  # one CRF over all masks and the background; PriMaPs' constants
     cfg.REFINE.CRF_LABELS.GAUSSIAN_SXY = 1.0  # sigma of the smoothness kernel, px
     cfg.REFINE.CRF_LABELS.GAUSSIAN_WEIGHT = 3.0  # Potts weight of the smoothness kernel

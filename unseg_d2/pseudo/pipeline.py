@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.images import ImageFile
@@ -123,6 +124,8 @@ def build_pipeline(cfg: CfgNode) -> MaskPipeline:
             f"FEATURES.RESIZE is '{resize}', but must be one of {', '.join(RESIZE)}.{nearest(resize, RESIZE)}"
         )
     settings = {key.lower(): value for key, value in cfg.REFINE.get(name.upper(), {}).items()}
+    if settings.get("device") == "auto":
+        settings["device"] = _device(cfg.FEATURES.DEVICE)
     refiner = build_refiner(name, **settings)
     try:
         finish = Finish(refiner, cfg.REFINE.WHERE, cfg.REFINE.MIN_IOU, cfg.REFINE.UPSAMPLE, cfg.MASKS.MODE)
@@ -147,6 +150,12 @@ def best(proposals: Proposals, count: int) -> Proposals:
     chosen = proposals.scores.argsort(descending=True, stable=True)[:count].sort().values
     confidence = None if proposals.confidence is None else proposals.confidence[chosen]
     return Proposals(proposals.masks[chosen], proposals.scores[chosen], confidence)
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _check_grid(features: PatchFeatures, view: NetworkInput, backend: FeatureBackend) -> None:
