@@ -18,7 +18,9 @@ import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 from scipy.linalg.blas import dsyrk
+from scipy.sparse.linalg import ArpackError, eigsh
 from torch import Tensor
+from torch.nn import functional as F
 
 from unseg_d2.graph.lanczos import largest_eigenpair
 from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
@@ -148,7 +150,7 @@ def primaps_labels(tokens: Tensor, settings: PrimapsSettings) -> list[PrimapsLab
     """
     check_tokens(tokens)
     b, _, h, w = tokens.shape
-    search = _Search.start(tokens.flatten(2).transpose(1, 2).contiguous(), settings)
+    search = _Search.start(tokens.flatten(2).transpose(1, 2), settings)
     while search.active:
         search.step()
     taken = search.taken.view(b, h, w).cpu().numpy()
@@ -189,11 +191,12 @@ class _Search:
     is in float64, so that anchors, and with them the masks, do not depend on the device or the number of threads.
 
     Attributes:
-        unit: ``(b, r, C)`` float64, the r patches that are left, of length 1.
-        lengths: ``(b, r)`` float64.
+        tokens: ``(b, r, C)`` float64 of the r patches that are left.
+        lengths: ``(b, r)`` float64 of the tokens.
         free: ``(b, r)`` bool; a zero feature has no direction and is never free.
         columns: ``(r,)`` index of each patch on the grid.
-        products: ``(b, C, C)``, sum of the outer products of the free tokens.
+        total: ``(b, C)``, sum of the free tokens.
+        products: ``(b, C, C)``, sum of their outer products.
         taken: ``(b, n)`` number of the proposal that has the patch, from 1; 0 is none.
         scores: of the proposals of each image.
         active: images that are not done.
@@ -201,10 +204,11 @@ class _Search:
     """
 
     settings: PrimapsSettings
-    unit: Tensor
+    tokens: Tensor
     lengths: Tensor
     free: Tensor
     columns: Tensor
+    total: Tensor
     products: Tensor
     taken: Tensor
     scores: list[list[float]]
@@ -215,17 +219,19 @@ class _Search:
     def start(tokens: Tensor, settings: PrimapsSettings) -> _Search:
         """Begin with all patches of ``(b, n, C)`` tokens free; an image whose patches are all alike is done."""
         b, n, _ = tokens.shape
-        tokens = tokens.double()
+        tokens = torch.empty(tokens.shape, dtype=torch.float64, device=tokens.device).copy_(tokens)  # and row-major
         lengths = tokens.norm(dim=2)
         products = torch.stack([_gram(image) for image in tokens])
-        variance = products.diagonal(dim1=1, dim2=2).sum(1) / n - tokens.mean(1).square().sum(1)
+        total = tokens.sum(1)
+        variance = products.diagonal(dim1=1, dim2=2).sum(1) / n - (total / n).square().sum(1)
         varied = variance > NO_DIRECTION * lengths.square().mean(1)
         return _Search(
             settings,
-            unit=tokens / lengths.clamp_min(1e-300)[:, :, None],
+            tokens=tokens,
             lengths=lengths,
             free=lengths > 0,
             columns=torch.arange(n, device=tokens.device),
+            total=total,
             products=products,
             taken=torch.zeros(b, n, dtype=torch.long, device=tokens.device),
             scores=[[] for _ in range(b)],
@@ -235,12 +241,13 @@ class _Search:
 
     def step(self) -> None:
         """Find one more proposal in each active image."""
-        unit, free = self._of_active(self.unit), self._of_active(self.free)
-        cosine = _product(unit, self._directions(unit, free)).masked_fill_(~free, 0)
+        tokens, free = self._of_active(self.tokens), self._of_active(self.free)
+        inverse = torch.where(free, 1 / self._of_active(self.lengths), 0)  # takes patches that are not free to 0
+        cosine = _product(tokens, self._directions(free)) * inverse
         cosine *= self._signs(cosine, free)
         anchor = _first_largest(cosine if self.settings.mode == "parity" else cosine.masked_fill(~free, -2))
-        anchor_feature = unit[torch.arange(len(anchor), device=anchor.device), anchor]
-        cosine = _product(unit, anchor_feature).masked_fill_(~free, 0)
+        anchor_feature = F.normalize(tokens[torch.arange(len(anchor), device=anchor.device), anchor], dim=1, eps=1e-300)
+        cosine = _product(tokens, anchor_feature) * inverse
         masks = free & (cosine >= self.settings.psi * cosine.amax(1, keepdim=True)) & (cosine > 0)
         scores = (cosine * masks).sum(1) / masks.sum(1).clamp_min(1)
         for i, mask, score in zip(self.active, masks, scores.clamp(0, 1).tolist()):
@@ -251,10 +258,9 @@ class _Search:
     def _of_active(self, values: Tensor) -> Tensor:
         return values if len(self.active) == len(values) else values[self.active]
 
-    def _directions(self, unit: Tensor, free: Tensor) -> Tensor:
+    def _directions(self, free: Tensor) -> Tensor:
         """First principal direction of the free tokens of each active image, ``(a, C)``; 0 where all are alike."""
-        products = self._of_active(self.products)
-        total = ((self._of_active(self.lengths) * free)[:, None] @ unit)[:, 0]
+        products, total = self._of_active(self.products), self._of_active(self.total)
         count = free.sum(1, keepdim=True)
         scale = products.diagonal(dim1=1, dim2=2).sum(1).clamp_min(1e-300)
         covariance = products - total[:, :, None] * (total / count)[:, None]
@@ -279,12 +285,15 @@ class _Search:
         # Whichever is less work: what leaves is subtracted, or what is left is summed again.
         subtract = len(leaving) < len(left)
         rows = leaving if subtract else left
-        tokens = self.unit[i, rows] * self.lengths[i, rows, None]
-        products = _gram(tokens)
+        tokens = self.tokens[i].index_select(0, rows)  # much faster than indexing
+        total, products = tokens.sum(0), _gram(tokens)
+        self.total[i] = self.total[i] - total if subtract else total
         self.products[i] = self.products[i] - products if subtract else products
         # A random sign may make a taken patch the published anchor, which then has to be there.
         if len(self.free) == 1 and (self.settings.mode, self.settings.sign) != ("parity", "random"):
-            self.unit, self.lengths, self.free = (x[:, left] for x in (self.unit, self.lengths, self.free))
+            # The rows that were just gathered are the ones that stay, unless the others were.
+            self.tokens = self.tokens.index_select(1, left) if subtract else tokens[None]
+            self.lengths, self.free = self.lengths[:, left], self.free[:, left]
             self.columns = self.columns[left]
 
     def _done(self, i: int, covered: float) -> bool:
@@ -301,8 +310,12 @@ def leading_eigenpair(matrices: Tensor) -> tuple[Tensor, Tensor]:
     if matrices.shape[1] <= MAX_DENSE:
         values, vectors = torch.linalg.eigh(matrices)
         return values[:, -1], vectors[:, :, -1]
+    start = torch.arange(1, matrices.shape[1] + 1, dtype=torch.float64, device=matrices.device).cos()
+    if matrices.device.type == "cpu":
+        pairs = [_arpack(matrix.numpy(), start.numpy()) for matrix in matrices]
+        values, vectors = (torch.from_numpy(np.stack(part)) for part in zip(*pairs))
+        return values, vectors
     scale = matrices.diagonal(dim1=1, dim2=2).sum(1, keepdim=True).clamp_min(1e-300)
-    start = torch.arange(1, matrices.shape[1] + 1, dtype=torch.float64).cos().to(matrices.device)
     pair = largest_eigenpair(
         lambda vectors: _product(matrices, vectors) / scale,
         start.expand(len(matrices), -1),
@@ -310,6 +323,15 @@ def leading_eigenpair(matrices: Tensor) -> tuple[Tensor, Tensor]:
         max_steps=128,
     )
     return pair.values * scale[:, 0], pair.vectors
+
+
+def _arpack(matrix: np.ndarray, start: np.ndarray) -> tuple[np.float64, np.ndarray]:
+    """Largest eigenpair of one matrix, by the Lanczos iteration that has the least overhead on the CPU."""
+    try:
+        values, vectors = eigsh(matrix, k=1, which="LA", v0=start, tol=1e-10, ncv=12)
+    except ArpackError:  # zero, or eigenvalues too close together to tell them apart
+        values, vectors = np.linalg.eigh(matrix)
+    return values[-1], vectors[:, -1]
 
 
 def _gram(rows: Tensor) -> Tensor:
