@@ -18,6 +18,8 @@ COMMANDS = {
     "score-masks": "compare a set of masks with ground truth",
     "train-net": "train or evaluate a detector",
     "self-train": "pseudo-masks, training and self-training rounds in one go",
+    "demo": "run a trained detector on images and videos",
+    "convert-checkpoint": "turn published weights into a file that both engines read",
     "zoo": "list, fetch and check published weights",
     "visualize": "a page of overlays for a label set or a file of predictions",
 }
@@ -47,5 +49,5 @@ def _main() -> None:
 def usage() -> str:
     """List the commands."""
     lines = ["usage: unseg-d2 COMMAND [arguments]", "", "Segment objects without a single label.", "", "commands:"]
-    lines += [f"  {name:<16} {text}" for name, text in COMMANDS.items()]
+    lines += [f"  {name:<18} {text}" for name, text in COMMANDS.items()]
     return "\n".join([*lines, "", "unseg-d2 COMMAND --help lists the arguments of a command."])

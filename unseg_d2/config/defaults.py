@@ -228,6 +228,7 @@ def _add_solver(cfg: CN) -> None:
 
     cfg.TEST = CN()
     cfg.TEST.EVAL_PERIOD = 0  # iterations between evaluations, 0 = at the end only
+    cfg.TEST.IMS_PER_BATCH = 1  # images of one size that the network sees at once when it predicts
     cfg.TEST.DETECTIONS_PER_IMAGE = 100  # most detections per image
     cfg.TEST.EXPECTED_RESULTS = []  # [[iou_type, metric, value, tolerance], ...] checked after the last evaluation
     cfg.TEST.NO_SEGM = False  # CutLER: evaluate boxes only

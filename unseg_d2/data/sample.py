@@ -11,6 +11,7 @@ Shape legend
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -245,6 +246,28 @@ def load_test_image(record: dict[str, Any], *, min_size: int, max_size: int) -> 
     masks = torch.zeros(0, *pixels.shape[1:], dtype=torch.bool)
     name, image_id = record["file_name"], record["image_id"]
     return Sample(pixels, torch.zeros(0, 4), masks, torch.zeros(0), None, name, image_id, height, width)
+
+
+def batches_of_one_size(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
+    """Group neighbouring samples, in their order, so that no image of a batch is padded to the size of another.
+
+    Args:
+        samples: images.
+        size: most images in a batch.
+
+    Raises:
+        UnsegError: ``size`` is below 1.
+    """
+    if size < 1:
+        raise UnsegError(f"TEST.IMS_PER_BATCH is {size}; it must be 1 or more.")
+    batch: list[Sample] = []
+    for sample in samples:
+        if batch and (len(batch) == size or sample.image.shape != batch[0].image.shape):
+            yield batch
+            batch = []
+        batch.append(sample)
+    if batch:
+        yield batch
 
 
 def _read(record: dict[str, Any]) -> np.ndarray:

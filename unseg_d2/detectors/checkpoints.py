@@ -7,6 +7,7 @@ own names; :func:`detectron2_names` translates them.
 
 from __future__ import annotations
 
+import argparse
 import logging
 import pickle
 import re
@@ -116,12 +117,12 @@ def load_weights(
         UnsegError: some of the network is missing in the file or has another shape, or the reverse.
     """
     checkpoint = load_checkpoint(path, trust=trust)
-    given, source = _in_detectron2_names(checkpoint["model"])
+    given, source = in_detectron2_names(checkpoint["model"])
     state = model.state_dict()
     own = {foreign: name for name, foreign in detectron2_names(state).items()}
     only_backbone = allow_backbone and all(name.startswith(BACKBONE) for name in given if not OPTIONAL.search(name))
     wanted = {foreign for foreign in own if not only_backbone or foreign.startswith(BACKBONE)}
-    _check_match(path, source, given, {foreign: state[own[foreign]] for foreign in wanted})
+    check_match(path, source, given, {foreign: state[own[foreign]] for foreign in wanted})
     model.load_state_dict({own[foreign]: given[foreign] for foreign in wanted & set(given)}, strict=False)
     part = "backbone; pyramid and heads stay freshly initialised" if only_backbone else "whole network"
     logger.info("Loaded %d tensors from %s (%s): %s.", len(wanted), path, source, part)
@@ -168,7 +169,8 @@ def _read(path: Path, trust: bool) -> dict[str, Any]:
             raise pickle.UnpicklingError
         with open(path, "rb") as file:
             return pickle.load(file, encoding="latin1")
-    return torch.load(path, map_location="cpu", weights_only=not trust)
+    with torch.serialization.safe_globals([argparse.Namespace]):  # options in DINO's checkpoints; holds no code
+        return torch.load(path, map_location="cpu", weights_only=not trust)
 
 
 def _find_model(content: Any) -> dict[str, Tensor]:
@@ -185,8 +187,8 @@ def _find_model(content: Any) -> dict[str, Tensor]:
     return {key: value for key, value in arrays.items() if isinstance(key, str) and isinstance(value, Tensor)}
 
 
-def _in_detectron2_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """Return the weights under Detectron2's names, and what names they had."""
+def in_detectron2_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Return the weights under Detectron2's names, and whose names they had; heads of self-supervision are left out."""
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     source = "Detectron2's names"
     if any(name.startswith(("stem.conv1.", "res2.")) for name in state):
@@ -201,7 +203,15 @@ def _in_detectron2_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor]
     return state, source
 
 
-def _check_match(path: str | Path, source: str, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+def check_match(path: str | Path, source: str, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Raise :class:`UnsegError` where weights are not those of a network, by name and shape.
+
+    Args:
+        path: of the file, and ``source``, whose names it has: for the message.
+        source: see ``path``.
+        given: the weights, under Detectron2's names.
+        wanted: tensors of the network under the same names; derived ones and counters may be missing.
+    """
     given = {name: tensor for name, tensor in given.items() if not OPTIONAL.search(name)}
     wanted = {name: tensor for name, tensor in wanted.items() if not OPTIONAL.search(name)}
     missing = sorted(set(wanted) - set(given))

@@ -11,7 +11,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.loader import build_test_loader, build_train_loader
-from unseg_d2.data.sample import Sample
+from unseg_d2.data.sample import Sample, batches_of_one_size
 from unseg_d2.detectors.builtin.distributed import gather, launch, rank_and_world_size, resolve_device
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.postprocess import to_prediction
@@ -57,10 +57,12 @@ def predict(model: GeneralizedRCNN, cfg: CfgNode, records: Sequence[dict[str, An
     was_training = model.training
     model.eval()
     try:
-        for record, sample in zip(records, build_test_loader(records, cfg)):
+        remaining = iter(records)
+        for samples in batches_of_one_size(build_test_loader(records, cfg), cfg.TEST.IMS_PER_BATCH):
             with torch.inference_mode():
-                (detections,) = model([sample])
-            yield to_prediction(record, sample, detections)
+                detections = model(samples)
+            for sample, found in zip(samples, detections):
+                yield to_prediction(next(remaining), sample, found)
     finally:
         model.train(was_training)
 

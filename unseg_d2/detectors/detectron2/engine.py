@@ -15,13 +15,13 @@ from fvcore.common.config import CfgNode
 from torch import nn
 
 from unseg_d2.data.catalog import load_dataset
-from unseg_d2.data.loader import build_train_loader
-from unseg_d2.data.sample import Sample
+from unseg_d2.data.loader import build_test_loader, build_train_loader
+from unseg_d2.data.sample import Sample, batches_of_one_size
 from unseg_d2.detectors.builtin.distributed import launch, resolve_device
 from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator, to_prediction
-from unseg_d2.detectors.detectron2.inputs import TestInputs
+from unseg_d2.detectors.detectron2.inputs import TestInputs, to_input
 from unseg_d2.detectors.detectron2.trainer import train
 from unseg_d2.detectors.protocol import Prediction
 from unseg_d2.errors import UnsegError
@@ -56,10 +56,13 @@ class Detectron2Engine:
         model = build_model(to_detectron2(cfg))
         load_weights(model, weights, trust=cfg.MODEL.TRUST_CHECKPOINT)
         model.eval()
-        for record, data in zip(records, TestInputs(records, cfg)):
+        remaining = iter(records)
+        for samples in batches_of_one_size(build_test_loader(records, cfg), cfg.TEST.IMS_PER_BATCH):
+            data = [to_input(sample, channel_order=cfg.INPUT.FORMAT, with_instances=False) for sample in samples]
             with torch.inference_mode():
-                output = model(data)[0]
-            yield to_prediction(record, output["instances"])
+                outputs = model(data)
+            for output in outputs:
+                yield to_prediction(next(remaining), output["instances"])
 
 
 def evaluate_datasets(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:

@@ -1,0 +1,198 @@
+"""The demo from end to end, with a tiny detector of random weights that lies on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from unseg_d2.cli.demo import main
+from unseg_d2.config import load_cfg
+from unseg_d2.data.coco import find_image_root, read_coco
+from unseg_d2.data.sample import Sample, batches_of_one_size
+from unseg_d2.detectors.builtin.model import build_model
+from unseg_d2.detectors.checkpoints import save_checkpoint
+from unseg_d2.errors import UnsegError
+
+BASE = Path(__file__).resolve().parents[2] / "configs" / "base_cascade_mask_rcnn_R_50_FPN.yaml"
+TINY = f"""_BASE_: {BASE}
+ENGINE: builtin
+MODEL:
+  DEVICE: cpu
+  RESNETS: {{DEPTH: 18, RES2_OUT_CHANNELS: 64, NORM: BN}}
+  FPN: {{NORM: "", OUT_CHANNELS: 32}}
+  RPN: {{PRE_NMS_TOPK_TEST: 100, POST_NMS_TOPK_TEST: 50}}
+  ROI_BOX_HEAD: {{FC_DIM: 64}}
+  ROI_MASK_HEAD: {{CONV_DIM: 32}}
+INPUT: {{MIN_SIZE_TEST: 96}}
+TEST: {{DETECTIONS_PER_IMAGE: 5}}
+DATALOADER: {{NUM_WORKERS: 0}}
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> list[str]:
+    """Arguments that name a tiny detector, which finds something everywhere."""
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    model = build_model(load_cfg(tmp_path / "tiny.yaml"))
+    save_checkpoint(tmp_path / "run" / "model_final.pth", model)
+    return ["--config-file", str(tmp_path / "tiny.yaml"), "--weights", str(tmp_path / "run" / "model_final.pth")]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name, size in {"1.png": (64, 96), "2.jpg": (64, 96), "deep/3.png": (96, 64)}.items():
+        Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(folder / name)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
+    (folder / "notes.txt").write_text("hello")
+    return folder
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_format(tiny, photos, tmp_path, capsys):
+    output = tmp_path / "out"
+    arguments = ["--input", str(photos), "--output", str(output), "--format", "overlays,coco,labelstudio"]
+    main([*arguments, *tiny, "--score-threshold", "0.01"])
+    overlays = {f"overlays/{name}.jpg" for name in ("1.png", "2.jpg", "deep/3.png")}
+    others = {"predictions.json", "label_studio.json", "label_studio.xml", "failures.jsonl"}
+    assert files(output) == overlays | others
+    labels = read_coco(output / "predictions.json")
+    assert [image["file_name"] for image in labels.images] == ["1.png", "2.jpg", "deep/3.png"]
+    assert find_image_root(labels, output / "predictions.json") == photos
+    assert len(labels.annotations) > 3 and all(0.01 < a["score"] <= 1 and a["area"] >= 0 for a in labels.annotations)
+    assert f"{len(labels.annotations)} instances in 3 images" in capsys.readouterr().out
+    tasks = json.loads((output / "label_studio.json").read_text())
+    assert sum(len(task["predictions"][0]["result"]) for task in tasks) == len(labels.annotations)
+    assert tasks[2]["data"]["image"] == "/data/local-files/?d=deep/3.png"
+    failures = [json.loads(line) for line in (output / "failures.jsonl").read_text().splitlines()]
+    assert {Path(failure["file_name"]).name for failure in failures} == {"broken.jpg", "notes.txt"}
+    assert Image.open(output / "overlays" / "deep" / "3.png.jpg").size == (64, 96)
+
+
+def test_threshold_and_later_commands(tiny, photos, tmp_path, capsys):
+    """A high threshold leaves nothing; the label set is one for the other commands."""
+    from unseg_d2.cli.visualize import main as visualize
+
+    arguments = ["--input", str(photos / "1.png"), "--format", "coco", *tiny]
+    main([*arguments, "--output", str(tmp_path / "none"), "--score-threshold", "1"])
+    assert read_coco(tmp_path / "none" / "predictions.json").annotations == []
+    main([*arguments, "--output", str(tmp_path / "some"), "--score-threshold", "0.01"])
+    visualize(["--labels", str(tmp_path / "some" / "predictions.json"), "--output", str(tmp_path / "page.html")])
+    assert (tmp_path / "page.html").is_file()
+    assert not (tmp_path / "some" / "failures.jsonl").exists()
+
+
+def run(tiny: list[str], photos: Path, output: Path, *more: str) -> list[dict]:
+    main(
+        ["--input", str(photos), "--output", str(output), "--format", "coco", "--score-threshold", "0.01", *tiny, *more]
+    )
+    return json.loads((output / "predictions.json").read_text())["annotations"]
+
+
+def test_batches_give_what_single_images_give(tiny, photos, tmp_path):
+    single, batched = (run(["--batch-size", size, *tiny], photos, tmp_path / size) for size in ("1", "2"))
+    assert len(single) == len(batched)
+    for one, other in zip(single, batched):
+        assert one["image_id"] == other["image_id"]
+        np.testing.assert_allclose(one["bbox"], other["bbox"], atol=1e-2)
+        assert one["score"] == pytest.approx(other["score"], abs=1e-4)
+
+
+def test_batches_of_one_size():
+    samples = [
+        Sample(torch.zeros(3, *size), torch.zeros(0, 4), torch.zeros(0, *size), torch.zeros(0), None, "", i, *size)
+        for i, size in enumerate([(4, 6), (4, 6), (4, 6), (6, 4), (4, 6)])
+    ]
+    batches = [[sample.image_id for sample in batch] for batch in batches_of_one_size(samples, 2)]
+    assert batches == [[0, 1], [2], [3], [4]]
+    with pytest.raises(UnsegError, match="IMS_PER_BATCH is 0"):
+        next(batches_of_one_size(samples, 0))
+
+
+@pytest.mark.detectron2
+def test_both_engines_find_the_same(tiny, photos, tmp_path):
+    pytest.importorskip("detectron2._C", reason="Detectron2 is not installed", exc_type=ImportError)
+    builtin = run([*tiny, "ENGINE", "builtin"], photos, tmp_path / "builtin")
+    other = run(["--batch-size", "2", *tiny, "ENGINE", "detectron2"], photos, tmp_path / "detectron2")
+    assert len(builtin) == len(other) > 0
+    for one, two in zip(builtin, other):
+        np.testing.assert_allclose(one["bbox"], two["bbox"], atol=0.05)
+        assert one["score"] == pytest.approx(two["score"], abs=1e-3)
+
+
+def test_boxes_only(tiny, photos, tmp_path):
+    arguments = [
+        "--input",
+        str(photos / "1.png"),
+        "--output",
+        str(tmp_path / "out"),
+        "--format",
+        "overlays,labelstudio",
+    ]
+    model = build_model(load_cfg(tmp_path / "tiny.yaml", ["MODEL.MASK_ON", "False"]))
+    save_checkpoint(tmp_path / "run" / "model_final.pth", model)
+    main([*arguments, "--score-threshold", "0.01", *tiny, "MODEL.MASK_ON", "False"])
+    (task,) = json.loads((tmp_path / "out" / "label_studio.json").read_text())
+    assert {result["type"] for result in task["predictions"][0]["result"]} == {"rectanglelabels"}
+
+
+def test_video(tiny, tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (96, 64))
+    if not writer.isOpened():
+        pytest.skip("OpenCV has no video encoder here")
+    for seed in range(4):
+        writer.write(np.random.default_rng(seed).integers(0, 255, (64, 96, 3), dtype=np.uint8))
+    writer.release()
+    output = tmp_path / "out"
+    arguments = ["--input", str(tmp_path / "film.avi"), "--output", str(output), "--format", "overlays,coco"]
+    main([*arguments, "--score-threshold", "0.01", "--frame-step", "2", "--batch-size", "4", *tiny])
+    frames = {f"{number:06d}.jpg" for number in (1, 3)}
+    assert {f"frames/film.avi/{name}" for name in frames} | {f"overlays/{name}.jpg" for name in frames} <= files(output)
+    assert {image["file_name"] for image in read_coco(output / "predictions.json").images} == frames
+    capture = cv2.VideoCapture(str(output / "videos" / "film.avi.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 2 and capture.get(cv2.CAP_PROP_FPS) == pytest.approx(5.0)
+    assert capture.read()[1].shape == (64, 96, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Random weights find nothing: name a trained detector with --weights"),
+        (["--weights", "nowhere.pth"], "There is no checkpoint nowhere.pth"),
+        (["--weights", "zoo:cutler"], "The model zoo has no 'cutler'"),
+        (["--weights", "zoo:dino_resnet50"], "zoo:dino_resnet50 is no detector"),
+        (["--weights", "zoo:cuts3d"], "No address of cuts3d is known"),
+        (["--format", "overlay"], "--format overlay is unknown.*Did you mean 'overlays'"),
+        (["--score-threshold", "35"], "--score-threshold is 35"),
+        (["--batch-size", "0"], "--batch-size is 0"),
+    ],
+)
+def test_refusals(arguments, message, photos, tmp_path):
+    with pytest.raises(UnsegError, match=message) as error:
+        main(["--input", str(photos), "--output", str(tmp_path / "out"), *arguments])
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+
+
+def test_weights_of_a_backbone_are_refused(tiny, photos, tmp_path):
+    content = torch.load(tmp_path / "run" / "model_final.pth")
+    content["model"] = {name: tensor for name, tensor in content["model"].items() if "bottom_up" in name}
+    torch.save(content, tmp_path / "run" / "model_final.pth")
+    with pytest.raises(UnsegError, match="missing in the file"):
+        main(["--input", str(photos), "--output", str(tmp_path / "out"), *tiny])
+
+
+def test_nothing_usable(tiny, photos, tmp_path):
+    with pytest.raises(UnsegError, match=r"None of the inputs can be used; the first is .*broken.jpg"):
+        main(["--input", str(photos / "broken.jpg"), "--output", str(tmp_path / "out"), *tiny])
+    assert "broken.jpg" in (tmp_path / "out" / "failures.jsonl").read_text()

@@ -1,0 +1,250 @@
+"""Run a trained detector over images and videos, and write what it finds in the forms that people look at."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from fvcore.common.config import CfgNode
+from pycocotools import mask as mask_utils
+from tqdm import tqdm
+
+from unseg_d2.data.coco import resolve_image
+from unseg_d2.data.images import ImageProblem, read_image
+from unseg_d2.data.label_studio import LABELING_CONFIG, LOCAL_FILES, to_task
+from unseg_d2.data.media import Frames, Media, extract_frames
+from unseg_d2.data.rle import decode_mask
+from unseg_d2.detectors.protocol import Engine, Prediction
+from unseg_d2.errors import UnsegError
+from unseg_d2.files import atomic_write, write_json
+from unseg_d2.pseudo.label_set import write_label_set
+from unseg_d2.viz.overlay import draw_instances
+
+FORMATS = ("overlays", "coco", "labelstudio")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Demo:
+    """What was written.
+
+    Attributes:
+        images: number of images and frames that were looked at.
+        instances: number of instances found.
+        failures: ``{file_name, reason}`` of each input that could not be used.
+        written: files and folders.
+    """
+
+    images: int = 0
+    instances: int = 0
+    failures: list[dict[str, str]] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What to write, and how.
+
+    Attributes:
+        formats: any of :data:`FORMATS`.
+        frame_step: of a video, every how many frames one is looked at.
+        image_prefix: what Label Studio's addresses of images start with.
+    """
+
+    formats: Sequence[str] = ("overlays",)
+    frame_step: int = 1
+    image_prefix: str = LOCAL_FILES
+
+
+def run_demo(engine: Engine, cfg: CfgNode, media: Media, *, weights: str, output: Path, options: DemoOptions) -> Demo:
+    """Predict and write.
+
+    Args:
+        engine: runs the network.
+        cfg: recipe; ``MODEL.ROI_HEADS.SCORE_THRESH_TEST`` is the lowest score that is shown, ``TEST.IMS_PER_BATCH``
+            the number of images that the network sees at once.
+        media: what to look at.
+        weights: checkpoint of the whole network, or ``zoo:NAME``.
+        output: folder for ``overlays/``, ``videos/``, ``frames/`` (of videos), ``predictions.json`` (a label set),
+            ``label_studio.json`` and ``failures.jsonl``.
+        options: what to write.
+
+    Raises:
+        UnsegError: none of the inputs can be used, the weights do not fit, or the disk is full.
+    """
+    demo = Demo(failures=[{"file_name": str(path), "reason": "not an image or video"} for path in media.others])
+    videos = _extract(media.videos, output / "frames", options.frame_step, demo)
+    files = media.images + [file for frames in videos.values() for file in frames.files]
+    root, records = _readable(files, demo)
+    _write_failures(demo, output / "failures.jsonl")
+    if not records:
+        first = demo.failures[0]
+        raise UnsegError(f"None of the inputs can be used; the first is {first['file_name']} ({first['reason']}).")
+    images, annotations = [], []
+    painter = _Painter(output, videos, demo) if "overlays" in options.formats else contextlib.nullcontext()
+    with painter as paint:
+        predictions = engine.predict(cfg, records, weights=weights)
+        for prediction in _bar(predictions, "predict", len(records)):
+            images.append({key: prediction.record[key] for key in ("height", "width")})
+            images[-1] |= {"id": prediction.record["image_id"], "file_name": prediction.record["name"]}
+            annotations.append(to_annotations(prediction))
+            if paint:
+                paint(prediction)
+    demo.images, demo.instances = len(images), sum(map(len, annotations))
+    _write_files(output, root, weights, cfg, images, annotations, options, demo)
+    return demo
+
+
+def to_annotations(prediction: Prediction) -> list[dict[str, Any]]:
+    """Return COCO annotations without ids: results with ``area`` and ``iscrowd``."""
+    annotations = prediction.to_coco_results()
+    for annotation in annotations:
+        area = annotation["bbox"][2] * annotation["bbox"][3]
+        if "segmentation" in annotation:
+            area = float(mask_utils.area(annotation["segmentation"]))
+        annotation |= {"area": area, "iscrowd": 0}
+    return annotations
+
+
+def _extract(videos: Iterable[Path], folder: Path, step: int, demo: Demo) -> dict[Path, Frames]:
+    """Write the frames of all videos; what cannot be read is noted."""
+    found: dict[Path, Frames] = {}
+    names: set[str] = set()
+    for video in videos:
+        name = next(n for i in range(len(names) + 1) if (n := video.name + (f"_{i + 1}" if i else "")) not in names)
+        names.add(name)
+        try:
+            logger.info("Reading the frames of %s.", video)
+            found[folder / name] = extract_frames(video, folder / name, step=step)
+        except ImageProblem as problem:
+            demo.failures.append({"file_name": str(video), "reason": str(problem)})
+    return found
+
+
+def _readable(files: Sequence[Path], demo: Demo) -> tuple[Path, list[dict[str, Any]]]:
+    """Return the folder that all names are relative to, and the records of the images that can be read."""
+    root = Path(os.path.commonpath([file.parent for file in files]) if files else ".")
+    records = []
+    for file in _bar(files, "read", len(files)):
+        try:
+            height, width = read_image(file).shape[:2]
+        except ImageProblem as problem:
+            demo.failures.append({"file_name": str(file), "reason": str(problem)})
+            continue
+        record = {"file_name": str(file), "name": file.relative_to(root).as_posix(), "image_id": len(records) + 1}
+        records.append(record | {"height": height, "width": width, "annotations": []})
+    return root, records
+
+
+class _Painter:
+    """Writes overlays as they come, and those of a video's frames as a video too."""
+
+    def __init__(self, output: Path, videos: dict[Path, Frames], demo: Demo) -> None:
+        self.output, self.videos, self.demo = output, videos, demo
+        self.folder: Path | None = None  # frames of the video that is being written
+        self.writer: cv2.VideoWriter | None = None
+
+    def __enter__(self) -> _Painter:
+        self.demo.written.append(self.output / "overlays")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._finish()
+
+    def __call__(self, prediction: Prediction) -> None:
+        file = Path(prediction.record["file_name"])
+        drawn = cv2.cvtColor(draw_prediction(read_image(file), prediction), cv2.COLOR_RGB2BGR)
+        with atomic_write(resolve_image(self.output / "overlays", f"{prediction.record['name']}.jpg")) as target:
+            target.write(cv2.imencode(".jpg", drawn)[1].tobytes())
+        if file.parent != self.folder:
+            self._finish()
+            if file.parent in self.videos:
+                self._start(file.parent, drawn.shape)
+        if self.writer:
+            self.writer.write(drawn)
+
+    def _start(self, folder: Path, shape: tuple[int, ...]) -> None:
+        path = self.output / "videos" / f"{folder.name}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        writer = cv2.VideoWriter(
+            str(path), cv2.VideoWriter_fourcc(*"mp4v"), self.videos[folder].rate, (shape[1], shape[0])
+        )
+        if writer.isOpened():
+            self.writer = writer
+            self.demo.written.append(path)
+        else:
+            logger.warning("OpenCV has no encoder for %s here; the overlays of its frames are written alone.", path)
+
+    def _finish(self) -> None:
+        if self.writer:
+            self.writer.release()
+        self.folder = self.writer = None
+
+
+def draw_prediction(image: np.ndarray, prediction: Prediction) -> np.ndarray:
+    """Draw the instances of a prediction with their scores: their masks, or their boxes where there are no masks.
+
+    Args:
+        image: ``(H, W, 3)`` uint8 RGB.
+        prediction: what was found in it.
+    """
+    height, width = image.shape[:2]
+    masks = np.zeros((len(prediction.scores), height, width), bool)
+    if prediction.rles:
+        for index, rle in enumerate(prediction.rles):
+            masks[index] = decode_mask(rle, height, width)
+        return draw_instances(image, masks, scores=prediction.scores.tolist())
+    for mask, box in zip(masks, np.rint(prediction.boxes).astype(int)):
+        mask[max(box[1], 0) : box[3] + 1, max(box[0], 0) : box[2] + 1] = True
+    return draw_instances(image, masks, scores=prediction.scores.tolist(), opacity=0.0)
+
+
+def _write_files(
+    output: Path,
+    root: Path,
+    weights: str,
+    cfg: CfgNode,
+    images: list[dict[str, Any]],
+    annotations: list[list[dict[str, Any]]],
+    options: DemoOptions,
+    demo: Demo,
+) -> None:
+    model = weights if weights.startswith("zoo:") else Path(weights).name
+    if "coco" in options.formats:
+        threshold = cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST
+        info = {"description": "predictions by unseg_d2", "image_root": str(root), "weights": weights}
+        info |= {"score_threshold": threshold}
+        path = output / "predictions.json"
+        write_label_set(path, info, images, (annotation for found in annotations for annotation in found))
+        demo.written.append(path)
+    if "labelstudio" in options.formats:
+        tasks = [
+            to_task(image, found, model=model, prefix=options.image_prefix) for image, found in zip(images, annotations)
+        ]
+        write_json(output / "label_studio.json", tasks)
+        with atomic_write(output / "label_studio.xml") as file:
+            file.write(LABELING_CONFIG.encode())
+        demo.written += [output / "label_studio.json", output / "label_studio.xml"]
+
+
+def _write_failures(demo: Demo, path: Path) -> None:
+    path.unlink(missing_ok=True)  # of an earlier run
+    if demo.failures:
+        with atomic_write(path) as file:
+            file.write("".join(json.dumps(failure) + "\n" for failure in demo.failures).encode())
+
+
+def _bar(items: Iterable[Any], what: str, total: int) -> Iterator[Any]:
+    interval = 0.2 if sys.stderr.isatty() else 15.0
+    return iter(tqdm(items, desc=what, unit=" images", total=total, mininterval=interval))
