@@ -68,7 +68,7 @@ def draw_cut_trace(
         ("image", square),
         ("depth (far is bright)", scale_map(distance, side)),
         ("spatial importance", empty if importance is None else scale_map(importance, side)),
-        (f"{len(accepted)} proposals", draw_instances(square, enlarge(accepted, side))),
+        (f"{len(accepted)} proposal{'s' * (len(accepted) != 1)}", draw_instances(square, enlarge(accepted, side))),
     ]
     rows = [first]
     for number, cut in enumerate(cuts, start=1):
