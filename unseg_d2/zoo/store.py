@@ -67,7 +67,7 @@ def get(name: str) -> Path:
     """
     entry = find(name)
     if entry.address is None:
-        raise UnsegError(f"No address of {entry.name} is known: {entry.note}. See {entry.page}")
+        raise UnsegError(f"No address of {entry.name} is known; look at {entry.page}")
     path = local_path(entry)
     if not path.is_file():
         logger.info("Fetching %s from %s; licence: %s.", entry.name, entry.address, entry.licence["name"])
