@@ -42,7 +42,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["unseg_d2", "unseg_d2.*"]),
-    package_data={"unseg_d2.viz": ["templates/*"], "unseg_d2.zoo": ["models.json"]},
+    package_data={
+        "unseg_d2.evaluation": ["published.json"],
+        "unseg_d2.viz": ["templates/*"],
+        "unseg_d2.zoo": ["models.json"],
+    },
     install_requires=BASE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["unseg-d2=unseg_d2.cli.main:main"]},

@@ -30,3 +30,16 @@ def test_each_object_takes_the_best_mask_of_its_own_image() -> None:
 
 def test_no_objects() -> None:
     assert best_ious({"images": [], "annotations": []}, []).shape == (0,)
+
+
+def test_boxes() -> None:
+    """10x10 against 10x5 in it, and against the box of a mask."""
+    mask = np.zeros((20, 20), bool)
+    mask[:10, :10] = True
+    truth = {
+        "images": [{"id": 1, "height": 20, "width": 20}],
+        "annotations": [{"image_id": 1, "bbox": [0, 0, 10, 10]}, {"image_id": 1, "bbox": [0, 0, 10, 20]}],
+    }
+    best = best_ious(truth, [{"image_id": 1, "bbox": [0, 0, 10, 5]}], "bbox")
+    assert best.tolist() == [0.5, 0.25]
+    assert best_ious(truth, [{"image_id": 1, "segmentation": rle(mask)}], "bbox").tolist() == [1.0, 0.5]

@@ -117,6 +117,33 @@ def test_backends_agree_to_six_digits(backend: str, seed: int) -> None:
         assert figures[iou_type] == pytest.approx(expected[iou_type], abs=1e-6, nan_ok=True)
 
 
+@pytest.mark.parametrize("max_detections", [300, 1000])
+def test_more_results_per_image(backend: str, max_detections: int) -> None:
+    """120 false results before 2 true ones: found only where more than 100 count; the oracle is pycocotools."""
+    truth = {"images": images(1), "annotations": [annotation(1, 0, 0, 20, 20), annotation(1, 50, 0, 40, 40)]}
+    false = [annotation(1, 100 + index, 100, 30, 30, score=0.9) for index in range(60)] * 2
+    found = [*false, annotation(1, 0, 0, 20, 20, score=0.5), annotation(1, 50, 0, 40, 40, score=0.4)]
+    usual = evaluate(truth, found, backend=backend)["segm"]
+    assert usual["AP"] == usual["AR100"] == usual["Recall50"] == 0
+    figures = evaluate(truth, found, backend=backend, max_detections=max_detections)
+    expected = evaluate(truth, found, backend="pycocotools", max_detections=max_detections)
+    for iou_type in ("bbox", "segm"):
+        assert figures[iou_type] == pytest.approx(expected[iou_type], abs=1e-6, nan_ok=True)
+        assert figures[iou_type][f"AR{max_detections}"] == figures[iou_type]["Recall50"] == 100
+        assert figures[iou_type]["AR100"] == 0
+        assert figures[iou_type]["AP"] == pytest.approx(100 * 2 / 122)  # precision 1/121 rises to 2/122
+    with pytest.raises(UnsegError, match="AR100 needs at least 100"):
+        evaluate(truth, found, backend=backend, max_detections=10)
+
+
+def test_300_results_change_nothing_where_images_have_fewer(backend: str) -> None:
+    truth, results = scenes(3)
+    usual = evaluate(truth, results, backend=backend)
+    more = evaluate(truth, results, backend=backend, max_detections=300)
+    for iou_type in ("bbox", "segm"):
+        assert more[iou_type] == pytest.approx(usual[iou_type] | {"AR300": usual[iou_type]["AR100"]}, nan_ok=True)
+
+
 def test_no_results_no_objects_and_neither(backend: str) -> None:
     truth, results = scenes(0)
     nothing = {"images": truth["images"], "annotations": []}

@@ -16,6 +16,8 @@ COMMANDS = {
     "explain-masks": "pictures of how CutS3D comes to its masks",
     "export-masks": "write a label set as one COCO file",
     "score-masks": "compare a set of masks with ground truth",
+    "prepare-data": "make the class-agnostic annotations of a public data set",
+    "evaluate": "score a detector or masks on benchmarks, beside the published figures",
     "train-net": "train or evaluate a detector",
     "self-train": "pseudo-masks, training and self-training rounds in one go",
     "demo": "run a trained detector on images and videos",

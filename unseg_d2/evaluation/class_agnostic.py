@@ -22,7 +22,7 @@ BACKENDS = ("hotcoco", "faster_coco_eval", "pycocotools")
 """Libraries that do the matching, fastest first."""
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl", "Recall50")
-"""Names of the figures, all in percent; ``Recall50`` is the recall of 100 results per image at IoU 0.5."""
+"""Names of the figures, all in percent; ``Recall50`` is the recall at IoU 0.5 of the most results per image."""
 
 _CATEGORY = {"id": 1, "name": "object"}
 
@@ -51,6 +51,7 @@ def evaluate(
     results: Iterable[dict[str, Any]],
     iou_types: Sequence[str] = ("bbox", "segm"),
     backend: str = "auto",
+    max_detections: int = 100,
 ) -> dict[str, dict[str, float]]:
     """Compare results with ground truth, all of one class.
 
@@ -61,13 +62,18 @@ def evaluate(
             follows from the mask. Annotations of a label set are such results.
         iou_types: ``bbox``, ``segm`` or both.
         backend: see `select_backend`.
+        max_detections: results per image that count, best first; 100 or more. AP and the recalls by size and at IoU
+            0.5 are of that many, AR1, AR10 and AR100 of what their names say.
 
     Returns:
-        Per kind of overlap the figures of `METRICS` in percent; NaN where no object of that size exists.
+        Per kind of overlap the figures of `METRICS` in percent, ``AR300`` too where 300 results count; NaN where no
+        object of that size exists.
 
     Raises:
         UnsegError: a result is of an unknown image, or masks are wanted where there are none.
     """
+    if max_detections < 100:
+        raise UnsegError(f"max_detections is {max_detections}, but AR100 needs at least 100.")
     backend = select_backend(backend)
     results = list(results)
     sizes = {image["id"]: (image.get("height"), image.get("width")) for image in ground_truth["images"]}
@@ -76,7 +82,8 @@ def evaluate(
     for iou_type in iou_types:
         truth = [_truth(annotation, iou_type, sizes) for annotation in ground_truth["annotations"]]
         found = [_result(result, iou_type) for result in results]
-        figures[iou_type] = _figures(_Images(list(sizes), _numbered(truth), _numbered(found)), iou_type, backend)
+        images = _Images(list(sizes), _numbered(truth), _numbered(found))
+        figures[iou_type] = _figures(images, iou_type, backend, max_detections)
     return figures
 
 
@@ -93,16 +100,29 @@ class _Images:
         self.found = {"images": images, "annotations": found, "categories": [_CATEGORY]}
 
 
-def _figures(images: _Images, iou_type: str, backend: str) -> dict[str, float]:
-    """Match with a library and read its twelve numbers and the recall at IoU 0.5."""
+def _figures(images: _Images, iou_type: str, backend: str, max_detections: int) -> dict[str, float]:
+    """Match with a library and read the figures off its precision and recall."""
+    limits = [1, 10, 100] + [max_detections] * (max_detections > 100)
     with contextlib.redirect_stdout(io.StringIO()):  # all three print a progress report
         evaluation = _evaluation(images, iou_type, backend)
+        evaluation.params.maxDets = limits
         evaluation.evaluate()
         evaluation.accumulate()
-        evaluation.summarize()
-    recall = np.asarray(evaluation.eval["recall"])[0, 0, 0, -1]  # IoU 0.5, the class, every size, 100 results
-    values = [*np.asarray(evaluation.stats, dtype=float)[:12], float(recall)]
-    return {name: 100 * value if value >= 0 else float("nan") for name, value in zip(METRICS, map(float, values))}
+    # IoU thresholds x recalls x sizes (all, small, medium, large) x limits, of the one class
+    precision = np.asarray(evaluation.eval["precision"], dtype=float)[:, :, 0]
+    recall = np.asarray(evaluation.eval["recall"], dtype=float)[:, 0]
+    values = {"AP": precision[..., 0, -1], "AP50": precision[0, :, 0, -1], "AP75": precision[5, :, 0, -1]}
+    values |= {f"AP{size}": precision[..., index, -1] for index, size in enumerate("sml", start=1)}
+    values |= {f"AR{limit}": recall[:, 0, index] for index, limit in enumerate(limits)}
+    values |= {f"AR{size}": recall[:, index, -1] for index, size in enumerate("sml", start=1)}
+    values["Recall50"] = recall[0, 0, -1:]
+    names = [*METRICS, *(f"AR{limit}" for limit in limits[3:])]
+    return {name: _percent(values[name]) for name in names}
+
+
+def _percent(values: np.ndarray) -> float:
+    """Return the mean in percent; -1 marks what does not exist."""
+    return 100 * float(values[values > -1].mean()) if (values > -1).any() else float("nan")
 
 
 def _evaluation(images: _Images, iou_type: str, backend: str) -> Any:

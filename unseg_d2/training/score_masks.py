@@ -55,7 +55,7 @@ def score_masks(masks: str | Path, ground_truth: str | Path, *, backend: str = "
     truth = read_coco(ground_truth)
     if not truth.annotations:
         raise UnsegError(f"{ground_truth} has no annotations, so there is nothing to compare with.")
-    results, num_images, num_ignored = _results(Path(masks), truth)
+    results, num_images, num_ignored = match_masks(Path(masks), truth)
     has_masks = all(annotation.get("segmentation") for annotation in truth.annotations)
     content = {"images": truth.images, "annotations": truth.annotations}
     crowds = sum(annotation["iscrowd"] for annotation in truth.annotations)
@@ -71,8 +71,16 @@ def score_masks(masks: str | Path, ground_truth: str | Path, *, backend: str = "
     )
 
 
-def _results(path: Path, truth: CocoDataset) -> tuple[list[dict[str, Any]], int, int]:
-    """Return the masks with the ids of the ground truth, the number of images, and of images left out."""
+def match_masks(path: Path, truth: CocoDataset) -> tuple[list[dict[str, Any]], int, int]:
+    """Read a label set or COCO results and give them the image ids of the ground truth.
+
+    Args:
+        path: label set (COCO file or folder) or COCO results.
+        truth: what they will be compared with.
+
+    Returns:
+        COCO results, the number of their images, and the number of images that the ground truth does not have.
+    """
     results = read_result_list(path)
     if results is not None:
         return results, len({result["image_id"] for result in results}), 0

@@ -1,0 +1,195 @@
+"""Score a detector, or masks from elsewhere, on many data sets, class-agnostically and one like the other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fvcore.common.config import CfgNode
+
+from unseg_d2.data.catalog import ALIASES, BUILTIN, find_annotations, load_dataset
+from unseg_d2.data.coco import CocoDataset, read_coco
+from unseg_d2.detectors.protocol import Engine
+from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation.best_iou import best_ious
+from unseg_d2.evaluation.class_agnostic import evaluate
+from unseg_d2.files import write_json
+from unseg_d2.training.prediction import predict_to_file
+from unseg_d2.training.score_masks import match_masks
+from unseg_d2.zoo.store import resolve
+
+logger = logging.getLogger(__name__)
+
+COCO_FAMILY = {"cls_agnostic_coco", "cls_agnostic_coco20k", "cls_agnostic_lvis"}
+"""Data sets of COCO's images: who trained on COCO's is in their domain."""
+
+
+@dataclass(frozen=True)
+class BenchmarkScores:
+    """Figures on one data set.
+
+    Attributes:
+        dataset: built-in name or path.
+        setting: ``zero-shot``, ``in-domain`` or ``not stated``.
+        protocol: what the annotation file says about itself.
+        figures: per kind of overlap the figures of `evaluate` in percent, and ``BestIoU``: the mean over objects of
+            the IoU with the best result, whatever its score.
+        counts: ``images``, ``images_without_objects``, ``objects``, ``crowds``, ``results`` and
+            ``ignored_images``, those of a label set that the ground truth does not have.
+    """
+
+    dataset: str
+    setting: str
+    protocol: str
+    figures: dict[str, dict[str, float]]
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def check_datasets(names: list[str], cfg: CfgNode) -> None:
+    """Make sure that all data sets have their annotations, before the first is worked on.
+
+    Raises:
+        UnsegError: one has not; the message names the path and the script that makes it.
+    """
+    for name in names:
+        find_annotations(name, cfg)
+
+
+def setting_of(dataset: str, train: tuple[str, ...]) -> str:
+    """Say whether the images trained on are of the domain of a data set.
+
+    Args:
+        dataset: what is evaluated on.
+        train: ``DATASETS.TRAIN`` of the recipe.
+
+    >>> setting_of("coco_val2017", ("imagenet_train_r1",)), setting_of("lvis_v1_val", ("coco_2017_train",))
+    ('zero-shot', 'in-domain')
+    >>> setting_of("coco_val2017", ("labels.json",))
+    'not stated'
+    """
+    dataset = ALIASES.get(dataset, dataset)
+    train = tuple(ALIASES.get(name, name) for name in train)
+    if dataset in train or (dataset in COCO_FAMILY and any("coco" in name for name in train if name in BUILTIN)):
+        return "in-domain"
+    is_known = dataset in BUILTIN and train and all(name in BUILTIN for name in train)
+    return "zero-shot" if is_known else "not stated"
+
+
+def predict_dataset(
+    engine: Engine, cfg: CfgNode, dataset: str, *, weights: str, results: Path, num_processes: int = 1
+) -> Path:
+    """Predict over a data set; what is predicted already is not predicted again.
+
+    Args:
+        engine: runs the network.
+        cfg: recipe of the network.
+        dataset: built-in name, COCO json or ``json::images``.
+        weights: checkpoint, or ``zoo:NAME``.
+        results: folder; predictions lie in a folder of it per data set, weights and recipe.
+        num_processes: processes that share the work.
+
+    Returns:
+        File of COCO results.
+    """
+    weights, records = resolve(weights), load_dataset(dataset, cfg)
+    output = results / "predictions" / f"{_stem(dataset)}_{_fingerprint(engine, cfg, weights, records)}"
+    return predict_to_file(engine, cfg, records, weights=weights, output=output, num_processes=num_processes)
+
+
+def score_predictions(
+    path: Path,
+    dataset: str,
+    cfg: CfgNode,
+    *,
+    setting: str,
+    backend: str = "auto",
+    max_detections: int = 100,
+) -> BenchmarkScores:
+    """Compare predictions with the annotations of a data set.
+
+    Args:
+        path: COCO results or a label set.
+        dataset: built-in name or COCO json; its images need not be there.
+        cfg: ``TEST.NO_SEGM`` leaves the masks out.
+        setting: for the table.
+        backend: see `unseg_d2.evaluation.class_agnostic.select_backend`.
+        max_detections: results per image that count.
+
+    Raises:
+        UnsegError: the data set has no annotations, or the results are of other images.
+    """
+    truth = read_coco(find_annotations(dataset, cfg))
+    if not truth.annotations:
+        raise UnsegError(f"{dataset} has no annotations, so there is nothing to compare with.")
+    found, _, ignored = match_masks(path, truth)
+    kinds = ["bbox"]
+    if not cfg.TEST.NO_SEGM and _have_masks(truth.annotations) and _have_masks(found):
+        kinds.append("segm")
+    content = {"images": truth.images, "annotations": truth.annotations}
+    figures = evaluate(content, found, kinds, backend, max_detections)
+    for kind in kinds:
+        best = best_ious(content, found, kind)
+        figures[kind]["BestIoU"] = 100 * float(best.mean()) if best.size else float("nan")
+    counts = _counts(truth) | {"results": len(found), "ignored_images": ignored}
+    protocol = truth.info.get("protocol") or "Protocol: that of the annotation file, which does not describe it."
+    return BenchmarkScores(ALIASES.get(dataset, dataset), setting, protocol, figures, counts)
+
+
+def save_scores(scores: list[BenchmarkScores], path: Path, **about: Any) -> None:
+    """Write figures to a JSON file.
+
+    Args:
+        scores: of all data sets.
+        path: the file to make or replace.
+        about: what else to write: backend, weights, ...
+    """
+    rows = [{**vars(item), "figures": {k: _without_nan(v) for k, v in item.figures.items()}} for item in scores]
+    write_json(path, {**about, "benchmarks": rows}, indent=1)
+
+
+def _have_masks(items: list[dict[str, Any]]) -> bool:
+    return all(item.get("segmentation") for item in items)
+
+
+def _counts(truth: CocoDataset) -> dict[str, int]:
+    with_objects = {annotation["image_id"] for annotation in truth.annotations if not annotation["iscrowd"]}
+    crowds = sum(annotation["iscrowd"] for annotation in truth.annotations)
+    return {
+        "images": len(truth.images),
+        "images_without_objects": len(truth.images) - len(with_objects),
+        "objects": len(truth.annotations) - crowds,
+        "crowds": crowds,
+    }
+
+
+def _stem(dataset: str) -> str:
+    return Path(ALIASES.get(dataset, dataset).partition("::")[0]).stem
+
+
+def _fingerprint(engine: Engine, cfg: CfgNode, weights: str, records: list[dict[str, Any]]) -> str:
+    """Tell apart predictions that may differ: by engine, recipe, checkpoint file and images."""
+    recipe = cfg.clone()
+    recipe.defrost()
+    recipe.OUTPUT_DIR, recipe.DATASETS.TEST = "", ()
+    try:
+        checkpoint = Path(weights).stat()
+    except FileNotFoundError:
+        raise UnsegError(f"There is no checkpoint {weights}.") from None
+    images = [(record["image_id"], record["file_name"]) for record in records]
+    parts = [
+        engine.name,
+        recipe.dump(),
+        str(Path(weights).resolve()),
+        checkpoint.st_size,
+        checkpoint.st_mtime_ns,
+        images,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def _without_nan(figures: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if value != value else value for name, value in figures.items()}
