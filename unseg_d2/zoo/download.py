@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import logging
 import os
+import ssl
 import sys
 import time
 import urllib.error
@@ -24,7 +25,7 @@ from unseg_d2.files import explained
 ATTEMPTS = 5  # connections in a row that bring nothing
 TIMEOUT = 30.0  # seconds without a byte
 _CHUNK = 1 << 20
-_CUT = (http.client.HTTPException, ConnectionError, TimeoutError)
+_CUT = (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 
 logger = logging.getLogger(__name__)
 
