@@ -40,7 +40,11 @@ from unseg_d2.pseudo.pipeline import MaskPipeline, build_pipeline
 Truth = dict[str, list[dict[str, Any]]]
 
 ENSEMBLE = [{"DESCRIPTORS": {"PATCH_SIZE": size}} for size in (8, 12, 16)]
-OPTIONS = {"votecut": ["FEATURES.MEMBERS", repr(ENSEMBLE)]}
+OPTIONS = {
+    "votecut": ["FEATURES.MEMBERS", repr(ENSEMBLE)],
+    "primaps": ["REFINE.NAME", "crf_labels", "REFINE.UPSAMPLE", "bilinear", "REFINE.MIN_IOU", "0.0"],
+    "lost": ["MASKS.LOST.CENTER", "True"],  # descriptors are nowhere unlike each other enough to be negative
+}
 """What a generator needs besides its name."""
 
 NEEDS_DEPTH = {"cuts3d"}
@@ -77,7 +81,7 @@ def measure(generator: str, name: str, args: argparse.Namespace) -> dict[str, An
     folder = args.output / f"{name}-{generator}"
     if (folder / "row.json").is_file():
         return json.loads((folder / "row.json").read_text())
-    options = ["FEATURES.NAME", "descriptors", *OPTIONS.get(generator, []), "MASKS.GENERATOR", generator, *args.options]
+    options = ["FEATURES.NAME", "descriptors", *args.options, *OPTIONS.get(generator, []), "MASKS.GENERATOR", generator]
     cfg = load_cfg(None, options)
     images, depth, truth, has_masks = load(name, args.data, cfg)
     truth["images"] = sorted(truth["images"], key=lambda image: image["file_name"])[:: args.every]
