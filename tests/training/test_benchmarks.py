@@ -89,6 +89,21 @@ def test_boxes_where_the_truth_has_no_masks(tmp_path: Path) -> None:
     assert set(scores.figures) == {"bbox"}
 
 
+def test_label_sets_are_matched_by_file_name(tmp_path: Path) -> None:
+    """A COCO file with ids of its own, and an image that the ground truth does not have."""
+    images = [{"id": f"x{key}", "file_name": f"{key}.png", "height": 40, "width": 60} for key in (1, 9)]
+    masks = [
+        annotation(1, [0, 0, 20, 20]) | {"id": index, "image_id": image["id"]} for index, image in enumerate(images)
+    ]
+    labels = tmp_path / "set.json"
+    for item in masks:
+        item["segmentation"] = to_rle(item["segmentation"], 40, 60)
+    labels.write_text(json.dumps({"images": images, "annotations": masks}))
+    scores = score_predictions(labels, str(data_set(tmp_path)), load_cfg(), setting="zero-shot")
+    assert (scores.counts["results"], scores.counts["ignored_images"]) == (1, 1)
+    assert scores.figures["segm"]["Recall50"] == pytest.approx(50)
+
+
 def test_measured_and_published_rows_stand_together() -> None:
     counts = dict.fromkeys(("images", "images_without_objects", "objects", "crowds", "results", "ignored_images"), 1)
     measured = {"bbox": {"AP": 12.0, "AP50": 21.0, "AR100": 30.0, "AR300": 31.0, "BestIoU": float("nan")}}
