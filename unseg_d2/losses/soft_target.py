@@ -42,7 +42,7 @@ def soft_classification_loss(logits: Tensor, labels: Tensor, scores: Tensor, wei
 
 
 def soft_box_loss(deltas: Tensor, target_deltas: Tensor, scores: Tensor, num_rois: int, beta: float = 0.0) -> Tensor:
-    """Return the (smooth) L1 loss of the foreground RoIs, times the score of their instance, over the number of all RoIs.
+    """Return the (smooth) L1 loss of the foreground RoIs, times the scores of their instances, over all RoIs.
 
     Args:
         deltas: ``(F, 4)`` predicted (dx, dy, dw, dh).
