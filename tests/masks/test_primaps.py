@@ -10,7 +10,6 @@ from scipy import ndimage
 from unseg_d2.masks.primaps import (
     PriMaPs,
     PrimapsSettings,
-    leading_eigenpair,
     majority_filter,
     primaps,
     primaps_labels,
@@ -139,18 +138,6 @@ class TestMajorityFilter:
             votes = np.pad((labels == label).astype(int), 1, mode="reflect")
             windows = np.lib.stride_tricks.sliding_window_view(votes, (3, 3)).reshape(*shape, 9)
             np.testing.assert_array_equal(found == label, np.median(windows, -1) == 1)
-
-
-@pytest.mark.parametrize("size", [1, 5, 96, 97, 200])
-def test_leading_eigenpair(size):
-    samples = torch.randn(2, 3 * size, size, dtype=torch.float64) * torch.linspace(1, 3, size).double() ** 2
-    matrices = samples.transpose(1, 2) @ samples
-    values, vectors = leading_eigenpair(matrices)
-    exact, basis = np.linalg.eigh(matrices.numpy())
-    np.testing.assert_allclose(values.numpy(), exact[:, -1], rtol=1e-9)
-    cosines = np.abs((vectors.numpy() * basis[:, :, -1]).sum(1))
-    np.testing.assert_allclose(cosines, 1, atol=1e-9)
-    assert leading_eigenpair(torch.zeros(1, size, size, dtype=torch.float64))[0].tolist() == [0.0]
 
 
 @pytest.mark.parametrize("setting", [{"mode": "x"}, {"sign": "x"}, {"psi": 0.0}, {"coverage": 1.5}, {"max_masks": -1}])

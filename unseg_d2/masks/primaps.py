@@ -17,12 +17,10 @@ import cv2
 import numpy as np
 import torch
 from fvcore.common.config import CfgNode
-from scipy.linalg.blas import dsyrk
-from scipy.sparse.linalg import ArpackError, eigsh
 from torch import Tensor
 from torch.nn import functional as F
 
-from unseg_d2.graph.lanczos import largest_eigenpair
+from unseg_d2.graph.principal import gram, leading_eigenpair
 from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
 from unseg_d2.masks.registry import MASK_GENERATORS
 from unseg_d2.structures import PatchFeatures, Proposals
@@ -31,7 +29,6 @@ Mode = Literal["default", "parity"]
 Sign = Literal["canonical", "random"]
 
 TIE = 1e-9  # difference up to which two cosines count as equal
-MAX_DENSE = 96  # channels up to which a dense eigensolver is faster than iterations
 NO_DIRECTION = 1e-12  # share of the mean squared feature up to which a variance is rounding: the patches are alike
 
 
@@ -221,7 +218,7 @@ class _Search:
         b, n, _ = tokens.shape
         tokens = torch.empty(tokens.shape, dtype=torch.float64, device=tokens.device).copy_(tokens)  # and row-major
         lengths = tokens.norm(dim=2)
-        products = torch.stack([_gram(image) for image in tokens])
+        products = torch.stack([gram(image) for image in tokens])
         total = tokens.sum(1)
         variance = products.diagonal(dim1=1, dim2=2).sum(1) / n - (total / n).square().sum(1)
         varied = variance > NO_DIRECTION * lengths.square().mean(1)
@@ -286,7 +283,7 @@ class _Search:
         subtract = len(leaving) < len(left)
         rows = leaving if subtract else left
         tokens = self.tokens[i].index_select(0, rows)  # much faster than indexing
-        total, products = tokens.sum(0), _gram(tokens)
+        total, products = tokens.sum(0), gram(tokens)
         self.total[i] = self.total[i] - total if subtract else total
         self.products[i] = self.products[i] - products if subtract else products
         # A random sign may make a taken patch the published anchor, which then has to be there.
@@ -303,43 +300,6 @@ class _Search:
         if self.settings.mode == "parity":
             return found >= 4 and self.stalled[i] >= 2
         return 0 < self.settings.max_masks <= found
-
-
-def leading_eigenpair(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """Largest eigenvalue ``(b,)`` and its vector ``(b, C)`` of ``(b, C, C)`` positive semidefinite matrices."""
-    if matrices.shape[1] <= MAX_DENSE:
-        values, vectors = torch.linalg.eigh(matrices)
-        return values[:, -1], vectors[:, :, -1]
-    start = torch.arange(1, matrices.shape[1] + 1, dtype=torch.float64, device=matrices.device).cos()
-    if matrices.device.type == "cpu":
-        pairs = [_arpack(matrix.numpy(), start.numpy()) for matrix in matrices]
-        values, vectors = (torch.from_numpy(np.stack(part)) for part in zip(*pairs))
-        return values, vectors
-    scale = matrices.diagonal(dim1=1, dim2=2).sum(1, keepdim=True).clamp_min(1e-300)
-    pair = largest_eigenpair(
-        lambda vectors: _product(matrices, vectors) / scale,
-        start.expand(len(matrices), -1),
-        tolerance=1e-7,
-        max_steps=128,
-    )
-    return pair.values * scale[:, 0], pair.vectors
-
-
-def _arpack(matrix: np.ndarray, start: np.ndarray) -> tuple[np.float64, np.ndarray]:
-    """Largest eigenpair of one matrix, by the Lanczos iteration that has the least overhead on the CPU."""
-    try:
-        values, vectors = eigsh(matrix, k=1, which="LA", v0=start, tol=1e-10, ncv=12)
-    except ArpackError:  # zero, or eigenvalues too close together to tell them apart
-        values, vectors = np.linalg.eigh(matrix)
-    return values[-1], vectors[:, -1]
-
-
-def _gram(rows: Tensor) -> Tensor:
-    """Sum of the outer products of ``(m, C)`` float64 rows, ``(C, C)``; on the CPU half of it is computed."""
-    if rows.device.type != "cpu" or len(rows) == 0:
-        return rows.T @ rows
-    half = torch.from_numpy(dsyrk(1.0, rows.numpy().T))
-    return half + half.triu(1).T
 
 
 def _product(matrices: Tensor, vectors: Tensor) -> Tensor:

@@ -1,0 +1,56 @@
+"""Principal directions: the leading eigenpair of covariance matrices, and the sums that these are made of.
+
+Shape legend
+    b      images
+    C      feature channels
+    m      samples
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.linalg.blas import dsyrk
+from scipy.sparse.linalg import ArpackError, eigsh
+from torch import Tensor
+
+from unseg_d2.graph.lanczos import largest_eigenpair
+
+MAX_DENSE = 96  # channels up to which a dense eigensolver is faster than iterations
+
+
+def leading_eigenpair(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """Largest eigenvalue ``(b,)`` and its vector ``(b, C)`` of ``(b, C, C)`` positive semidefinite matrices."""
+    if matrices.shape[1] <= MAX_DENSE:
+        values, vectors = torch.linalg.eigh(matrices)
+        return values[:, -1], vectors[:, :, -1]
+    start = torch.arange(1, matrices.shape[1] + 1, dtype=torch.float64, device=matrices.device).cos()
+    if matrices.device.type == "cpu":
+        pairs = [_arpack(matrix.numpy(), start.numpy()) for matrix in matrices]
+        values, vectors = (torch.from_numpy(np.stack(part)) for part in zip(*pairs))
+        return values, vectors
+    scale = matrices.diagonal(dim1=1, dim2=2).sum(1, keepdim=True).clamp_min(1e-300)
+    pair = largest_eigenpair(
+        lambda vectors: (matrices @ vectors[:, :, None])[:, :, 0] / scale,
+        start.expand(len(matrices), -1),
+        tolerance=1e-7,
+        max_steps=128,
+    )
+    return pair.values * scale[:, 0], pair.vectors
+
+
+def _arpack(matrix: np.ndarray, start: np.ndarray) -> tuple[np.float64, np.ndarray]:
+    """Largest eigenpair of one matrix, by the Lanczos iteration that has the least overhead on the CPU."""
+    try:
+        values, vectors = eigsh(matrix, k=1, which="LA", v0=start, tol=1e-10, ncv=12)
+    except ArpackError:  # zero, or eigenvalues too close together to tell them apart
+        values, vectors = np.linalg.eigh(matrix)
+    return values[-1], vectors[:, -1]
+
+
+def gram(rows: Tensor) -> Tensor:
+    """Sum of the outer products of ``(m, C)`` float64 rows, ``(C, C)``; on the CPU half of it is computed."""
+    if rows.device.type != "cpu" or len(rows) == 0:
+        return rows.T @ rows
+    half = torch.from_numpy(dsyrk(1.0, rows.numpy().T))
+    return half + half.triu(1).T
