@@ -95,6 +95,15 @@ def test_coco(root: Path) -> None:
     assert content["info"]["protocol"] == prepared.protocol
 
 
+def test_a_part_of_a_benchmark_says_so(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = {"id": 139, "file_name": "000000000139.jpg"}
+    write(root / "coco/annotations/instances_val2017.json", instances(image))
+    assert "HAS 1 IMAGES INSTEAD OF 5000" in prepare_coco(root).protocol
+    monkeypatch.setitem(coco_like.FULL, "val2017", 1)
+    prepared = prepare_coco(root)
+    assert prepared.protocol.startswith("All images of COCO val2017;") and "HAS" not in prepared.protocol
+
+
 def test_coco_dev_keeps_every_annotation(root: Path, shared_data: Path) -> None:
     source = json.loads((shared_data / "coco_dev/instances.json").read_text())
     write(root / "coco/annotations/instances_val2017.json", source)

@@ -15,6 +15,9 @@ from unseg_d2.errors import UnsegError
 COCO20K_IMAGES = 19817
 """Length of the published list of COCO20K."""
 
+FULL = {"val2017": 5000, "train2017": 118287, "lvis_v1_val.json": 19809, "UVO_frame_val.json": 7356}
+"""Images of the whole of a benchmark; that of Objects365 is not checked."""
+
 _KEPT = ("segmentation", "bbox", "area", "iscrowd")
 
 
@@ -27,7 +30,8 @@ def prepare_coco(root: Path, *, split: str = "val2017") -> Prepared:
     """
     folder = root / "coco/annotations"
     protocol = f"All images of COCO {split}; all annotations as one class; crowd regions stay crowd regions."
-    return _convert(folder / f"instances_{split}.json", folder / f"coco_cls_agnostic_instances_{split}.json", protocol)
+    target = folder / f"coco_cls_agnostic_instances_{split}.json"
+    return _convert(folder / f"instances_{split}.json", target, protocol, full=FULL.get(split))
 
 
 def prepare_coco20k(root: Path, *, image_list: Path) -> Prepared:
@@ -63,7 +67,9 @@ def prepare_lvis(root: Path, *, source: str = "lvis_v1_val.json") -> Prepared:
         "All images and annotations of LVIS v1 val as one class. LVIS is federated: a class is annotated exhaustively "
         "only in some images, so a result on an object that nobody annotated counts as false."
     )
-    return _convert(path, folder / "lvis1.0_cocofied_val_cls_agnostic.json", protocol, file_name=_lvis_name)
+    return _convert(
+        path, folder / "lvis1.0_cocofied_val_cls_agnostic.json", protocol, file_name=_lvis_name, full=FULL.get(source)
+    )
 
 
 def prepare_objects365(root: Path, *, source: str = "zhiyuan_objv2_val.json") -> Prepared:
@@ -95,7 +101,8 @@ def prepare_uvo(root: Path, *, source: str = "UVO_frame_val.json") -> Prepared:
         f"All frames and masks of {source} as one class. The published file val_sparse_cleaned is said to be cleaned; "
         "how is not documented, so this one may list other frames."
     )
-    return _convert(folder / source, folder / "val_sparse_cleaned_cls_agnostic.json", protocol)
+    target = folder / "val_sparse_cleaned_cls_agnostic.json"
+    return _convert(folder / source, target, protocol, full=FULL.get(source))
 
 
 def unpacked_name(folder: Path, name: str) -> str:
@@ -116,6 +123,7 @@ def _convert(
     *,
     file_name: Callable[[dict[str, Any]], str] = lambda image: image["file_name"],
     keep: Callable[[dict[str, Any]], bool] = lambda image: True,
+    full: int | None = None,
 ) -> Prepared:
     """Write the images of a COCO file with their annotations as one class."""
     content = read_json(source)
@@ -124,7 +132,7 @@ def _convert(
     annotations = defaultdict(list)
     for annotation in content["annotations"]:
         annotations[annotation["image_id"]].append(annotation)
-    with coco_writer(target, source=source.name, protocol=protocol) as writer:
+    with coco_writer(target, source=source.name, protocol=protocol, full=full) as writer:
         for image in content["images"]:
             if keep(image):
                 size = {key: image[key] for key in ("id", "height", "width")}

@@ -25,7 +25,8 @@ def prepare_kitti(root: Path) -> Prepared:
         "All images of KITTI's object benchmark that have labels; boxes of all types as one class; DontCare regions "
         "are crowd regions. Boxes only: the object benchmark has no masks."
     )
-    with coco_writer(folder / "annotations/trainval_cls_agnostic.json", source="label_2", protocol=protocol) as writer:
+    target = folder / "annotations/trainval_cls_agnostic.json"
+    with coco_writer(target, source="label_2", protocol=protocol, full=7481) as writer:
         for label in labels:
             image = f"training/image_2/{label.stem}.png"
             height, width = image_size(folder / image)
@@ -49,7 +50,7 @@ def prepare_kitti_instances(root: Path) -> Prepared:
         "pixels without an instance number are background. These are not the images of the object benchmark."
     )
     target = folder / "annotations/instances_cls_agnostic.json"
-    with coco_writer(target, source="data_semantics/training/instance", protocol=protocol) as writer:
+    with coco_writer(target, source="data_semantics/training/instance", protocol=protocol, full=200) as writer:
         for number, path in enumerate(maps, start=1):
             values = read_map(path)
             image = {"id": number, "file_name": f"semantics/training/image_2/{path.name}"}

@@ -32,7 +32,7 @@ def prepare_openimages(root: Path) -> Prepared:
         "a box around a group (IsGroupOf) is a crowd region. Boxes only."
     )
     target = folder / "annotations/openimages_val_cls_agnostic.json"
-    with coco_writer(target, source=BOXES, protocol=protocol) as writer:
+    with coco_writer(target, source=BOXES, protocol=protocol, full=41620) as writer:
         for number, path in enumerate(_images(folder), start=1):
             height, width = image_size(path)
             image = {"id": number, "file_name": path.name, "height": height, "width": width}

@@ -30,7 +30,7 @@ def prepare_voc(root: Path, *, difficult: str = "count") -> Prepared:
     folder = root / "voc/VOC2007"
     protocol = f"VOC 2007 trainval and test, boxes of all classes as one class. {DIFFICULT[difficult]}"
     target = root / "voc/annotations/trainvaltest_2007_cls_agnostic.json"
-    with coco_writer(target, source="VOC2007/Annotations", protocol=protocol) as writer:
+    with coco_writer(target, source="VOC2007/Annotations", protocol=protocol, full=9963) as writer:
         for name in _names(folder):
             tree = _read(folder / "Annotations" / f"{name}.xml")
             size = {key: int(_number(tree, f"size/{key}", name)) for key in ("height", "width")}

@@ -86,32 +86,35 @@ class CocoWriter:
         """Count an annotation of the source that is not written."""
         self.prepared.left_out[reason] = self.prepared.left_out.get(reason, 0) + 1
 
-    def _finish(self) -> None:
+    def _finish(self, info: dict[str, Any]) -> None:
         self._file.write(b'],\n"images": [')
         for index, image in enumerate(self._images):
             self._file.write((",\n" if index else "").encode() + json.dumps(image).encode())
-        self._file.write(b"]}\n")
+        self._file.write(b'],\n"info": ' + json.dumps(info).encode() + b"}\n")
 
 
 @contextmanager
-def coco_writer(path: Path, *, source: str, protocol: str) -> Iterator[CocoWriter]:
+def coco_writer(path: Path, *, source: str, protocol: str, full: int | None = None) -> Iterator[CocoWriter]:
     """Open a COCO file for writing; it appears under its name when the block succeeds.
 
     Args:
         path: the file to make or replace.
         source: what it is made from, for ``info.source``.
         protocol: for ``info.protocol``; what `Prepared.protocol` says.
+        full: images of the whole benchmark; where the file has another number, its protocol says so.
 
     Raises:
         UnsegError: no image was added.
     """
     prepared = Prepared(path, protocol)
-    info = {"description": path.stem, "source": source, "protocol": protocol}
     with atomic_write(path) as file:
         writer = CocoWriter(file, prepared)
-        head = {"info": info, "categories": [CATEGORY]}
-        file.write(json.dumps(head)[:-1].encode() + b',\n"annotations": [')
+        file.write(json.dumps({"categories": [CATEGORY]})[:-1].encode() + b',\n"annotations": [')
         yield writer
         if not prepared.images:
             raise UnsegError(f"{source} has no images, so {path} was not written.")
-        writer._finish()
+        if full not in (None, prepared.images):
+            prepared.protocol += (
+                f" HAS {prepared.images} IMAGES INSTEAD OF {full}: figures on it are no figures of this benchmark."
+            )
+        writer._finish({"description": path.stem, "source": source, "protocol": prepared.protocol})
