@@ -16,7 +16,7 @@ def parse_args(description: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--images", type=int, default=4, help="images to average over")
     parser.add_argument("--channels", type=int, nargs="*", default=[384, 768], help="widths of synthetic features")
-    parser.add_argument("--threads", type=int, default=1, help="threads of both sides, 1 as when label sets are made; 0 leaves the libraries' default")
+    parser.add_argument("--threads", type=int, default=1, help="threads of both sides; 0 is the libraries' choice")
     parser.add_argument("--features", help="npz with 'features' (n, C, h, w) to use instead of synthetic ones")
     parser.add_argument("--crf", action="store_true", help="refine the masks too (needs the extra 'crf')")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda to print the time of a batch there")
