@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUTPUT ?= output/quickstart
 
-.PHONY: quickstart test test-slow lint bench bench-generators clean
+.PHONY: quickstart test test-slow lint bench bench-crf bench-generators clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python tools/self_train.py --config-file configs/quickstart.yaml --images synthetic_train --gt synthetic_val \
@@ -22,8 +22,22 @@ lint: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/maskcut.py
+	$(BIN)/python benchmarks/promerge.py
+	$(BIN)/python benchmarks/primaps.py
+	$(BIN)/python benchmarks/votecut.py --threads 1
+	$(BIN)/python benchmarks/localcut.py
 	$(BIN)/python benchmarks/generation.py
+	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/engines.py
+	$(BIN)/python benchmarks/copy_paste.py
+
+# Against pydensecrf, which needs a compiler.
+bench-crf: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[crf]"
+	$(BIN)/python benchmarks/crf.py
+	-$(BIN)/python benchmarks/promerge.py --crf
+	-$(BIN)/python benchmarks/primaps.py --crf
+	-$(BIN)/python benchmarks/votecut.py --threads 1 --crf
 
 # make bench-generators DATA=folder/with/sets EVERY=4
 bench-generators: $(VENV)/.installed-test
