@@ -8,10 +8,12 @@ Shape legend
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from scipy.linalg.blas import dsyrk
-from scipy.sparse.linalg import ArpackError, eigsh
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
 
 from unseg_d2.graph.lanczos import largest_eigenpair
@@ -26,7 +28,7 @@ def leading_eigenpair(matrices: Tensor) -> tuple[Tensor, Tensor]:
         return values[:, -1], vectors[:, :, -1]
     start = torch.arange(1, matrices.shape[1] + 1, dtype=torch.float64, device=matrices.device).cos()
     if matrices.device.type == "cpu":
-        pairs = [_arpack(matrix.numpy(), start.numpy()) for matrix in matrices]
+        pairs = [_arpack(matrix.numpy(), start.numpy(), matrix.numpy) for matrix in matrices]
         values, vectors = (torch.from_numpy(np.stack(part)) for part in zip(*pairs))
         return values, vectors
     scale = matrices.diagonal(dim1=1, dim2=2).sum(1, keepdim=True).clamp_min(1e-300)
@@ -39,13 +41,41 @@ def leading_eigenpair(matrices: Tensor) -> tuple[Tensor, Tensor]:
     return pair.values * scale[:, 0], pair.vectors
 
 
-def _arpack(matrix: np.ndarray, start: np.ndarray) -> tuple[np.float64, np.ndarray]:
+def leading_of_rows(rows: Tensor, total: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Leading eigenpair of the scatter of samples around their mean, without the ``(C, C)`` matrix; on the CPU.
+
+    The dozen products with the samples that it takes are less work than the matrix for wide features.
+
+    Args:
+        rows: ``(m, C)`` float64.
+        total: ``(C,)`` sum of the rows.
+        count: number of rows; rows of zeros beyond it change nothing.
+
+    Returns:
+        Eigenvalue ``()`` and vector ``(C,)``.
+    """
+    width = rows.shape[1]
+    mean = total / count
+
+    def product(vector: np.ndarray) -> np.ndarray:
+        vector = torch.from_numpy(vector.reshape(-1))
+        return (rows.T @ (rows @ vector) - total * (mean @ vector)).numpy()
+
+    operator = LinearOperator((width, width), matvec=product, dtype=np.float64)
+    start = torch.arange(1, width + 1, dtype=torch.float64).cos().numpy()
+    value, vector = _arpack(operator, start, lambda: (gram(rows) - torch.outer(total, mean)).numpy())
+    return torch.as_tensor(value), torch.from_numpy(vector)
+
+
+def _arpack(
+    matrix: np.ndarray | LinearOperator, start: np.ndarray, dense: Callable[[], np.ndarray]
+) -> tuple[np.float64, np.ndarray]:
     """Largest eigenpair of one matrix, by the Lanczos iteration that has the least overhead on the CPU."""
     try:
         values, vectors = eigsh(matrix, k=1, which="LA", v0=start, tol=1e-10, ncv=12)
     except ArpackError:  # zero, or eigenvalues too close together to tell them apart
-        values, vectors = np.linalg.eigh(matrix)
-    return values[-1], vectors[:, -1]
+        values, vectors = np.linalg.eigh(dense())
+    return values[-1], np.ascontiguousarray(vectors[:, -1])
 
 
 def gram(rows: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 from torch.nn import functional as F
 
-from unseg_d2.graph.principal import gram, leading_eigenpair
+from unseg_d2.graph.principal import MAX_DENSE, gram, leading_eigenpair, leading_of_rows
 from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
 from unseg_d2.masks.registry import MASK_GENERATORS
 from unseg_d2.structures import PatchFeatures, Proposals
@@ -193,7 +193,7 @@ class _Search:
         free: ``(b, r)`` bool; a zero feature has no direction and is never free.
         columns: ``(r,)`` index of each patch on the grid.
         total: ``(b, C)``, sum of the free tokens.
-        products: ``(b, C, C)``, sum of their outer products.
+        products: ``(b, C, C)``, sum of their outer products; ``None`` where directions are found without them.
         taken: ``(b, n)`` number of the proposal that has the patch, from 1; 0 is none.
         scores: of the proposals of each image.
         active: images that are not done.
@@ -206,7 +206,7 @@ class _Search:
     free: Tensor
     columns: Tensor
     total: Tensor
-    products: Tensor
+    products: Tensor | None
     taken: Tensor
     scores: list[list[float]]
     active: list[int]
@@ -215,12 +215,15 @@ class _Search:
     @staticmethod
     def start(tokens: Tensor, settings: PrimapsSettings) -> _Search:
         """Begin with all patches of ``(b, n, C)`` tokens free; an image whose patches are all alike is done."""
-        b, n, _ = tokens.shape
+        b, n, width = tokens.shape
         tokens = torch.empty(tokens.shape, dtype=torch.float64, device=tokens.device).copy_(tokens)  # and row-major
         lengths = tokens.norm(dim=2)
-        products = torch.stack([gram(image) for image in tokens])
+        # The published anchor of a random sign may be a patch that was taken, so that all have to stay.
+        shrinks = b == 1 and (settings.mode, settings.sign) != ("parity", "random")
+        implicit = shrinks and width > MAX_DENSE and tokens.device.type == "cpu"
+        products = None if implicit else torch.stack([gram(image) for image in tokens])
         total = tokens.sum(1)
-        variance = products.diagonal(dim1=1, dim2=2).sum(1) / n - (total / n).square().sum(1)
+        variance = lengths.square().sum(1) / n - (total / n).square().sum(1)
         varied = variance > NO_DIRECTION * lengths.square().mean(1)
         return _Search(
             settings,
@@ -257,11 +260,14 @@ class _Search:
 
     def _directions(self, free: Tensor) -> Tensor:
         """First principal direction of the free tokens of each active image, ``(a, C)``; 0 where all are alike."""
-        products, total = self._of_active(self.products), self._of_active(self.total)
-        count = free.sum(1, keepdim=True)
-        scale = products.diagonal(dim1=1, dim2=2).sum(1).clamp_min(1e-300)
-        covariance = products - total[:, :, None] * (total / count)[:, None]
-        values, vectors = leading_eigenpair(covariance)
+        total, count = self._of_active(self.total), free.sum(1, keepdim=True)
+        scale = (self._of_active(self.lengths).square() * free).sum(1).clamp_min(1e-300)
+        if self.products is None:
+            value, vector = leading_of_rows(self.tokens[0], total[0], count[0, 0])
+            values, vectors = value[None], vector[None]
+        else:
+            covariance = self._of_active(self.products) - total[:, :, None] * (total / count)[:, None]
+            values, vectors = leading_eigenpair(covariance)
         return torch.where((values > NO_DIRECTION * scale)[:, None], vectors, 0)
 
     def _signs(self, cosine: Tensor, free: Tensor) -> Tensor:
@@ -279,6 +285,10 @@ class _Search:
         self.stalled[i] = 0 if len(leaving) else self.stalled[i] + 1
         self.taken[i, self.columns[leaving]] = len(self.scores[i])
         self.free[i] &= ~mask
+        if self.products is None:
+            self._keep(left)
+            self.total = self.tokens.sum(1)
+            return
         # Whichever is less work: what leaves is subtracted, or what is left is summed again.
         subtract = len(leaving) < len(left)
         rows = leaving if subtract else left
@@ -289,9 +299,13 @@ class _Search:
         # A random sign may make a taken patch the published anchor, which then has to be there.
         if len(self.free) == 1 and (self.settings.mode, self.settings.sign) != ("parity", "random"):
             # The rows that were just gathered are the ones that stay, unless the others were.
-            self.tokens = self.tokens.index_select(1, left) if subtract else tokens[None]
-            self.lengths, self.free = self.lengths[:, left], self.free[:, left]
-            self.columns = self.columns[left]
+            self._keep(left, None if subtract else tokens[None])
+
+    def _keep(self, left: Tensor, tokens: Tensor | None = None) -> None:
+        """Let go of all patches of the one image but those that are left; ``tokens`` are theirs where at hand."""
+        self.tokens = self.tokens.index_select(1, left) if tokens is None else tokens
+        self.lengths, self.free = self.lengths[:, left], self.free[:, left]
+        self.columns = self.columns[left]
 
     def _done(self, i: int, covered: float) -> bool:
         if covered >= self.settings.coverage or not bool(self.free[i].any()):
