@@ -39,9 +39,9 @@ bench-crf: $(VENV)/.installed-test
 	-$(BIN)/python benchmarks/primaps.py --crf
 	-$(BIN)/python benchmarks/votecut.py --threads 1 --crf
 
-# make bench-generators DATA=folder/with/sets EVERY=4
+# make bench-generators DATA=folder/with/sets EVERY=3 OPTIONS="REFINE.NAME crf"
 bench-generators: $(VENV)/.installed-test
-	$(BIN)/python benchmarks/generators.py $(if $(DATA),--data $(DATA)) --every $(or $(EVERY),1)
+	$(BIN)/python benchmarks/generators.py $(if $(DATA),--data $(DATA)) --every $(or $(EVERY),1) $(OPTIONS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info
