@@ -16,10 +16,12 @@ from unseg_d2.depth import build_depth, marigold
 from unseg_d2.errors import UnsegError
 
 
+LAYOUTS = {"channels first": (0, 1), "channels last": (0, 3)}
+
+
 class Pipeline:
     """Noise of the generator that it is handed, in the layout of a version of diffusers."""
 
-    layouts = {"channels first": (0, 1), "channels last": (0, 3)}
     layout = "channels first"
 
     @classmethod
@@ -38,7 +40,7 @@ class Pipeline:
     def __call__(self, image: Image.Image, num_inference_steps: int, generator: torch.Generator) -> SimpleNamespace:
         assert num_inference_steps == 4
         depth = torch.rand(image.height, image.width, generator=generator).numpy()
-        return SimpleNamespace(prediction=np.expand_dims(depth, self.layouts[self.layout]))
+        return SimpleNamespace(prediction=np.expand_dims(depth, LAYOUTS[self.layout]))
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def diffusers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(marigold, "_import_diffusers", lambda: SimpleNamespace(MarigoldDepthPipeline=Pipeline))
 
 
-@pytest.mark.parametrize("layout", Pipeline.layouts)
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_depth_repeats_itself_in_either_layout(diffusers: None, monkeypatch: pytest.MonkeyPatch, layout: str) -> None:
     monkeypatch.setattr(Pipeline, "layout", layout)
     cfg = get_cfg()

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from pseudo_fakes import fake_pipeline, picture, save_pictures
+from pseudo_fakes import BrightRed, fake_pipeline, picture, save_pictures
 
 from unseg_d2.config import load_cfg
+from unseg_d2.data.images import ImageProblem
 from unseg_d2.data.rle import decode_confidence, decode_mask
+from unseg_d2.depth import GridDepth
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.make_shard import image_lines, one_thread
 from unseg_d2.pseudo.pipeline import MaskPipeline
+from unseg_d2.structures import DepthMap, Proposals
 
 CFG = load_cfg(None, ["FEATURES.IMAGE_SIZE", "64"])
 LARGE = 10**9
@@ -64,3 +68,29 @@ def test_threads_are_given_back() -> None:
     with one_thread():
         assert (torch.get_num_threads(), cv2.getNumThreads()) == (1, 1)
     assert (torch.get_num_threads(), cv2.getNumThreads()) == before
+
+
+def test_an_image_without_depth_is_recorded(images: Path) -> None:
+    class Depth:
+        name, kind, predicts = "files", "metric", False
+
+        def __call__(self, images, files):
+            if any(file.file_name == "000.png" for file in files):
+                raise ImageProblem("there is no depth for it")
+            return [DepthMap(torch.arange(1.0, 7.0).expand(4, 6), "metric") for _ in images]
+
+    pipeline = replace(fake_pipeline(CFG), depth=GridDepth(Depth()))
+    first, second = image_lines(pipeline, [(1, "000.png"), (2, "more/000.png")], images, LARGE)
+    assert first["failure"] == "there is no depth for it" and len(second["annotations"]) == 1
+
+
+def test_proposals_beyond_the_cap_are_recorded(images: Path) -> None:
+    class Twice(BrightRed):
+        def propose(self, features):
+            one = super().propose(features)
+            return Proposals(one.masks.expand(3, -1, -1), torch.tensor([0.2, 0.9, 0.5]))
+
+    pipeline = replace(fake_pipeline(CFG), generator=Twice(), max_proposals=2)
+    (line,) = image_lines(pipeline, [(1, "more/000.png")], images, LARGE)
+    assert [annotation["score"] for annotation in line["annotations"]] == [0.9, 0.5]
+    assert line["proposals_left_out"] == 1
