@@ -15,7 +15,6 @@ from unseg_d2.data.images import ImageFile
 from unseg_d2.depth import build_depth, marigold
 from unseg_d2.errors import UnsegError
 
-
 LAYOUTS = {"channels first": (0, 1), "channels last": (0, 3)}
 
 
