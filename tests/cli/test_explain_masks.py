@@ -45,7 +45,7 @@ def test_a_picture_per_image_and_a_line_for_each_that_has_no_depth(folder, capsy
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([*SETTINGS], r"needs depth; set DEPTH\.SOURCE"),
+        ([*SETTINGS], r"needs depth: set DEPTH\.SOURCE"),
         ([*SETTINGS[:-1], "maskcut", *DEPTH], "add MASKS.GENERATOR cuts3d"),
         (["--limit", "-1", *SETTINGS, *DEPTH], "--limit is -1"),
     ],

@@ -273,6 +273,7 @@ def test_every_way_to_resize_and_refine_finds_the_object(resize: str, where: str
         (["REFINE.WHERE", "crop"], "REFINE.WHERE must be one of input, image, crops, got 'crop'"),
         (["REFINE.UPSAMPLE", "cubic"], "REFINE.UPSAMPLE must be one of nearest, bilinear"),
         (["REFINE.WHERE", "crops", "REFINE.UPSAMPLE", "bilinear"], "crops needs REFINE.UPSAMPLE nearest"),
+        (["MASKS.GENERATOR", "cuts3d"], "cuts3d needs depth: set DEPTH.SOURCE"),
         (["FEATURES.RESIZE", "padded"], "FEATURES.RESIZE is 'padded'.*Did you mean 'pad'"),
     ],
 )

@@ -97,6 +97,4 @@ def _pipeline(cfg: CfgNode) -> MaskPipeline:
         raise UnsegError(
             f"There are pictures for CutS3D only, not for '{cfg.MASKS.GENERATOR}'; add MASKS.GENERATOR cuts3d."
         )
-    if pipeline.depth is None:
-        raise UnsegError("CutS3D needs depth; set DEPTH.SOURCE to files, synthetic, hub or marigold.")
     return pipeline

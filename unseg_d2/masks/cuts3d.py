@@ -43,6 +43,8 @@ class CutS3D:
         ValueError: if a setting is out of range.
     """
 
+    needs_depth = True  # said before the first image, not at each
+
     def __init__(self, settings: CutS3DSettings | None = None) -> None:
         self.settings = settings or CutS3DSettings()
         depth = DepthMap(torch.tensor([[1.0, 2.0, 4.0]]), "metric")

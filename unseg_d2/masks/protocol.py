@@ -14,7 +14,8 @@ class MaskGenerator(Protocol):
 
     A generator must cope with any grid down to one patch, with features that are all equal or all zero (it may find
     nothing, and returns no empty mask) and with any float type; it raises ``ValueError`` for NaN or infinite features.
-    The result depends on the features alone: not on the batch, the run or the device.
+    The result depends on the features alone: not on the batch, the run or the device. One that cannot do without
+    depth says so by an attribute ``needs_depth = True``.
     """
 
     def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:

@@ -131,10 +131,14 @@ def build_pipeline(cfg: CfgNode) -> MaskPipeline:
         finish = Finish(refiner, cfg.REFINE.WHERE, cfg.REFINE.MIN_IOU, cfg.REFINE.UPSAMPLE, cfg.MASKS.MODE)
     except ValueError as error:
         raise UnsegError(f"{error}.") from None
-    source = build_depth(cfg)
+    source, generator = build_depth(cfg), build_generator(cfg)
+    if source is None and getattr(generator, "needs_depth", False):
+        raise UnsegError(
+            f"MASKS.GENERATOR {cfg.MASKS.GENERATOR} needs depth: set DEPTH.SOURCE to files, synthetic, hub or marigold."
+        )
     return MaskPipeline(
         features=build_features(cfg),
-        generator=build_generator(cfg),
+        generator=generator,
         finish=finish,
         image_size=cfg.FEATURES.IMAGE_SIZE,
         resize=resize,
