@@ -39,6 +39,17 @@ def test_a_region_reads_the_confidence_of_its_own_instance() -> None:
     torch.testing.assert_close(weights[:, 7, 7], torch.tensor([0.8, 0.2]))
 
 
+def test_many_instances_are_read_in_parts_with_the_same_result() -> None:
+    confidence, masks = torch.rand(19, 24, 24), torch.rand(19, 24, 24) > 0.5
+    corners = torch.rand(40, 2) * 12
+    boxes, instances = torch.cat([corners, corners + 10], 1), torch.randint(19, (40,))
+    weights = confidence_weights(confidence, masks, boxes, instances, 7)
+    for weight, box, instance in zip(weights, boxes, instances):
+        one = slice(instance, instance + 1)
+        alone = confidence_weights(confidence[one], masks[one], box[None], torch.tensor([0]), 7)
+        torch.testing.assert_close(weight, alone[0])
+
+
 def test_even_confidence_is_the_scalar_variant() -> None:
     logits, targets = torch.randn(2, 28, 28), torch.ones(2, 28, 28)
     loss = spatial_confidence_loss(logits, targets, torch.full((2, 28, 28), 0.7))
