@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import roi_align
 
-
 INSTANCES_AT_A_TIME = 8  # as float maps: 31 MB at 800 x 1216
 
 
