@@ -138,10 +138,7 @@ def copy_paste(
     draws = GeneratorDraws(rng) if isinstance(rng, np.random.Generator) else rng
     if draws.chance() > rate or len(source) == 0:
         return target
-    n = len(source)
-    most = n if mode == "default" else max(n - 1, 1)
-    count = draws.number(1, most) if random_num else n
-    chosen = torch.from_numpy(draws.choose(n, count) if selection == "random" else _surest(source, count, draws))
+    chosen = _choose(source, draws, random_num, mode, selection)
     ratio = draws.ratio(min_ratio, max_ratio)
     size = max(int(ratio * target.size[0]), 1), max(int(ratio * target.size[1]), 1)
     x, y = draws.offset(target.size[1] - size[1]), draws.offset(target.size[0] - size[0])
@@ -173,6 +170,14 @@ def mean_confidence(sample: Sample) -> np.ndarray:
         return np.ones(len(sample))
     pairs = zip(sample.confidence.numpy(), sample.masks.numpy())
     return np.array([cv2.mean(map_, mask.view(np.uint8))[0] / 255 if mask.any() else 0.0 for map_, mask in pairs])
+
+
+def _choose(source: Sample, draws: Draws, random_num: bool, mode: Mode, selection: Selection) -> Tensor:
+    """Indices ``(k,)`` of the objects to paste."""
+    n = len(source)
+    most = n if mode == "default" else max(n - 1, 1)
+    count = draws.number(1, most) if random_num else n
+    return torch.from_numpy(draws.choose(n, count) if selection == "random" else _surest(source, count, draws))
 
 
 def _surest(source: Sample, count: int, draws: Draws) -> np.ndarray:

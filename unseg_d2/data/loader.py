@@ -149,12 +149,12 @@ def _usable(records: Sequence[dict[str, Any]], cfg: CfgNode) -> list[dict[str, A
 
 def _check_certainty(records: Sequence[dict[str, Any]], cfg: CfgNode) -> None:
     """Refuse a recipe that lives on spatial confidence where no mask has one, and scores that are no probabilities."""
-    block = cfg.DATALOADER
-    wanted = [f"MODEL.ROI_MASK_HEAD.CONFIDENCE {cfg.MODEL.ROI_MASK_HEAD.CONFIDENCE}"]
-    wanted = [] if wanted[0].endswith(" none") else wanted
+    block, confidence = cfg.DATALOADER, cfg.MODEL.ROI_MASK_HEAD.CONFIDENCE
+    keys = [("MODEL.ROI_MASK_HEAD.CONFIDENCE", confidence, "none")]
     if block.COPY_PASTE:
-        wanted += ["DATALOADER.COPY_PASTE_SELECTION confident"] * (block.COPY_PASTE_SELECTION == "confident")
-        wanted += ["DATALOADER.COPY_PASTE_BLEND confidence"] * (block.COPY_PASTE_BLEND == "confidence")
+        keys.append(("DATALOADER.COPY_PASTE_SELECTION", block.COPY_PASTE_SELECTION, "random"))
+        keys.append(("DATALOADER.COPY_PASTE_BLEND", block.COPY_PASTE_BLEND, "hard"))
+    wanted = [f"{key} {value}" for key, value, without in keys if value != without]
     if wanted and not any(a.get("confidence") for record in records for a in _instances(record)):
         raise UnsegError(
             f"The recipe asks for {' and '.join(wanted)}, but no mask has a spatial confidence: make the label set "
