@@ -35,6 +35,7 @@ bench: $(VENV)/.installed-test
 bench-crf: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[crf]"
 	$(BIN)/python benchmarks/crf.py
+	$(BIN)/python benchmarks/maskcut.py --images 2 --crf
 	-$(BIN)/python benchmarks/promerge.py --crf
 	-$(BIN)/python benchmarks/primaps.py --crf
 	-$(BIN)/python benchmarks/votecut.py --threads 1 --crf

@@ -11,11 +11,12 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = "unseg_d2"
-BASE = {"structures", "errors", "files"}
+BASE = {"structures", "errors", "files", "devices"}
 MAY_IMPORT = {
     "structures": set(),
     "errors": set(),
     "files": {"errors"},
+    "devices": {"errors"},
     "config": BASE,
     "data": BASE,
     "zoo": BASE,

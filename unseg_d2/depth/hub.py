@@ -18,6 +18,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.data.images import ImageFile
 from unseg_d2.depth.registry import DEPTH_SOURCES
+from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError, missing_extra
 from unseg_d2.structures import DepthKind, DepthMap
 
@@ -56,9 +57,7 @@ class HubDepth:
     @classmethod
     def from_config(cls, cfg: CfgNode) -> HubDepth:
         """Return the source of ``cfg.DEPTH.HUB`` on the device of the features."""
-        device = cfg.FEATURES.DEVICE
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = str(resolve_device(cfg.FEATURES.DEVICE))
         return cls(cfg.DEPTH.HUB.MODEL, cfg.DEPTH.KIND or None, device=device)
 
     @torch.inference_mode()

@@ -17,6 +17,7 @@ from PIL import Image
 
 from unseg_d2.data.images import ImageFile
 from unseg_d2.depth.registry import DEPTH_SOURCES
+from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError, missing_extra
 from unseg_d2.structures import DepthKind, DepthMap
 
@@ -49,9 +50,7 @@ class MarigoldDepth:
         """Return the source of ``cfg.DEPTH.MARIGOLD`` on the device of the features."""
         if cfg.DEPTH.KIND not in ("", cls.kind):
             raise UnsegError(f"Marigold's depth is relative, but DEPTH.KIND is '{cfg.DEPTH.KIND}'; leave it empty.")
-        device = cfg.FEATURES.DEVICE
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = str(resolve_device(cfg.FEATURES.DEVICE))
         settings = cfg.DEPTH.MARIGOLD
         return cls(settings.MODEL, steps=settings.STEPS, device=device)
 

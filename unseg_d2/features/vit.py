@@ -19,6 +19,7 @@ from fvcore.common.config import CfgNode
 from PIL import Image
 from torch import Tensor, nn
 
+from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.features.registry import FEATURE_BACKENDS
 from unseg_d2.features.weights import load_vit, weights_checksum
@@ -116,7 +117,7 @@ class ViT:
         self.checksum = weights_checksum(model)
         self.facet = facet
         self.pos_embed = pos_embed
-        self.device = _device(device)
+        self.device = resolve_device(device)
         self.dtype = PRECISIONS[precision]
         self.model = model.to(self.device, self.dtype).eval()
         self.patch_size = int(model.patch_embed.patch_size[0])
@@ -210,15 +211,3 @@ class ViT:
 def _choose(key: str, value: str, known: Sequence[str] | dict[str, object]) -> None:
     if value not in known:
         raise UnsegError(f"{key} is '{value}', but must be one of {', '.join(known)}.{nearest(value, known)}")
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UnsegError(f"FEATURES.DEVICE is '{name}', but must be auto, cpu, cuda or cuda:<number>.") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UnsegError(f"FEATURES.DEVICE is '{name}', but {torch.cuda.device_count()} CUDA devices are visible.")
-    return device

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.images import ImageFile
 from unseg_d2.depth import GridDepth, build_depth
+from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.features import FeatureBackend, build_features, join_members
 from unseg_d2.masks import MaskGenerator, build_generator
@@ -125,7 +125,7 @@ def build_pipeline(cfg: CfgNode) -> MaskPipeline:
         )
     settings = {key.lower(): value for key, value in cfg.REFINE.get(name.upper(), {}).items()}
     if settings.get("device") == "auto":
-        settings["device"] = _device(cfg.FEATURES.DEVICE)
+        settings["device"] = str(resolve_device(cfg.FEATURES.DEVICE))
     refiner = build_refiner(name, **settings)
     try:
         finish = Finish(refiner, cfg.REFINE.WHERE, cfg.REFINE.MIN_IOU, cfg.REFINE.UPSAMPLE, cfg.MASKS.MODE)
@@ -154,12 +154,6 @@ def best(proposals: Proposals, count: int) -> Proposals:
     chosen = proposals.scores.argsort(descending=True, stable=True)[:count].sort().values
     confidence = None if proposals.confidence is None else proposals.confidence[chosen]
     return Proposals(proposals.masks[chosen], proposals.scores[chosen], confidence)
-
-
-def _device(name: str) -> str:
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _check_grid(features: PatchFeatures, view: NetworkInput, backend: FeatureBackend) -> None:
