@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from unseg_d2.data.copy_paste import GeneratorDraws, boxes_from_masks, copy_paste, mean_confidence
+from unseg_d2.data.copy_paste import boxes_from_masks, copy_paste
+from unseg_d2.data.paste_plan import GeneratorDraws, mean_confidence
 from unseg_d2.data.sample import Sample
 
 

@@ -18,7 +18,7 @@ Shape legend
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -26,53 +26,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unseg_d2.data.paste_plan import Draws, Mode, PastePlan, Selection, plan_paste
 from unseg_d2.data.sample import Sample
 
-Mode = Literal["default", "parity"]
-Selection = Literal["random", "confident"]
 Blend = Literal["hard", "confidence"]
-_MAX_HIDDEN = 0.5  # a paste that hides this share of an object of the target, or more, is left out
-
-
-class Draws(Protocol):
-    """The random numbers of one paste, in the order of the methods."""
-
-    def chance(self) -> float:
-        """A number in [0, 1) that is compared with the rate."""
-
-    def number(self, low: int, high: int) -> int:
-        """How many objects, in [low, high]."""
-
-    def choose(self, n: int, k: int) -> np.ndarray:
-        """Which k of n objects, without repetition."""
-
-    def ratio(self, low: float, high: float) -> float:
-        """Scale of the source relative to the target image, in [low, high]."""
-
-    def offset(self, high: int) -> int:
-        """Where to paste along one axis, in [0, high]; first x, then y."""
-
-
-class GeneratorDraws:
-    """Draws of a NumPy generator."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-
-    def chance(self) -> float:  # noqa: D102
-        return self.rng.random()
-
-    def number(self, low: int, high: int) -> int:  # noqa: D102
-        return int(self.rng.integers(low, high + 1))
-
-    def choose(self, n: int, k: int) -> np.ndarray:  # noqa: D102
-        return self.rng.choice(n, k, replace=False)
-
-    def ratio(self, low: float, high: float) -> float:  # noqa: D102
-        return self.rng.uniform(low, high)
-
-    def offset(self, high: int) -> int:  # noqa: D102
-        return int(self.rng.integers(high + 1))
+MAX_HIDDEN = 0.5  # a paste that hides this share of an object of the target, or more, is left out
 
 
 @dataclass(frozen=True)
@@ -130,29 +88,42 @@ def copy_paste(
     Raises:
         ValueError: ratios outside (0, 1] or an unknown mode, selection or blend.
     """
-    if not 0 < min_ratio <= max_ratio <= 1:
-        raise ValueError(f"need 0 < min_ratio <= max_ratio <= 1, got {min_ratio} and {max_ratio}")
-    for value, allowed in ((mode, Mode), (selection, Selection), (blend, Blend)):
-        if value not in get_args(allowed):
-            raise ValueError(f"expected one of {', '.join(get_args(allowed))}, got '{value}'")
-    draws = GeneratorDraws(rng) if isinstance(rng, np.random.Generator) else rng
-    if draws.chance() > rate or len(source) == 0:
-        return target
-    chosen = _choose(source, draws, random_num, mode, selection)
-    ratio = draws.ratio(min_ratio, max_ratio)
-    size = max(int(ratio * target.size[0]), 1), max(int(ratio * target.size[1]), 1)
-    x, y = draws.offset(target.size[1] - size[1]), draws.offset(target.size[0] - size[0])
-    paste = _scale(source, chosen, size, (x, y), mode)
-    kept = _hidden_share(paste, target.masks.numpy()) < _MAX_HIDDEN
+    if blend not in get_args(Blend):
+        raise ValueError(f"expected one of {', '.join(get_args(Blend))}, got '{blend}'")
+    plan = plan_paste(
+        source,
+        target.size,
+        rng=rng,
+        min_ratio=min_ratio,
+        max_ratio=max_ratio,
+        random_num=random_num,
+        rate=rate,
+        mode=mode,
+        selection=selection,
+    )
+    return target if plan is None else carry_out(plan, source, target, mode=mode, blend=blend)
+
+
+def carry_out(
+    plan: PastePlan, source: Sample, target: Sample, *, mode: Mode = "default", blend: Blend = "hard"
+) -> Sample:
+    """Paste as planned; arguments and result are those of `copy_paste`."""
+    paste = _scale(source, plan, mode)
+    kept = _hidden_share(paste, target.masks.numpy()) < MAX_HIDDEN
     if mode == "default":
         kept &= paste.masks.any(axis=(1, 2))
     if not kept.any():
         return target
     merged = _merge(target, paste.select(kept), blend)
     if mode == "parity" and len(target) == 0:
-        factor = torch.tensor([target.size[1] / source.size[1], target.size[0] / source.size[0]] * 2) * ratio
-        return replace(merged, boxes=source.boxes[chosen] * factor + torch.tensor([y, x, y, x]))
+        return replace(merged, boxes=published_boxes(plan, source, target.size))
     return merged
+
+
+def published_boxes(plan: PastePlan, source: Sample, size: tuple[int, int]) -> Tensor:
+    """Boxes ``(k, 4)`` that the published code gives objects pasted into an image without any, of ``size`` px."""
+    factor = torch.tensor([size[1] / source.size[1], size[0] / source.size[0]] * 2) * plan.ratio
+    return source.boxes[list(plan.chosen)] * factor + torch.tensor([plan.y, plan.x, plan.y, plan.x])
 
 
 def boxes_from_masks(masks: Tensor) -> Tensor:
@@ -164,30 +135,9 @@ def boxes_from_masks(masks: Tensor) -> Tensor:
     return torch.from_numpy(boxes)
 
 
-def mean_confidence(sample: Sample) -> np.ndarray:
-    """Mean spatial confidence of each instance over its mask, ``(N,)`` float64 in [0, 1]; 1 for one without a map."""
-    if sample.confidence is None:
-        return np.ones(len(sample))
-    pairs = zip(sample.confidence.numpy(), sample.masks.numpy())
-    return np.array([cv2.mean(map_, mask.view(np.uint8))[0] / 255 if mask.any() else 0.0 for map_, mask in pairs])
-
-
-def _choose(source: Sample, draws: Draws, random_num: bool, mode: Mode, selection: Selection) -> Tensor:
-    """Indices ``(k,)`` of the objects to paste."""
-    n = len(source)
-    most = n if mode == "default" else max(n - 1, 1)
-    count = draws.number(1, most) if random_num else n
-    return torch.from_numpy(draws.choose(n, count) if selection == "random" else _surest(source, count, draws))
-
-
-def _surest(source: Sample, count: int, draws: Draws) -> np.ndarray:
-    """Indices of the ``count`` instances of highest mean confidence, in random order where it is equal."""
-    shuffled = draws.choose(len(source), len(source))
-    return shuffled[np.argsort(-mean_confidence(source)[shuffled], kind="stable")[:count]]
-
-
-def _scale(source: Sample, chosen: Tensor, size: tuple[int, int], corner: tuple[int, int], mode: Mode) -> _Paste:
-    """Stretch image and chosen masks of the source to ``size``."""
+def _scale(source: Sample, plan: PastePlan, mode: Mode) -> _Paste:
+    """Stretch image and chosen masks of the source to the size of the plan."""
+    chosen, size = list(plan.chosen), plan.size
     masks = source.masks[chosen]
     if mode == "parity":
         pixels = F.interpolate(source.image[None].float(), size, mode="bilinear")[0].byte().numpy()
@@ -197,7 +147,7 @@ def _scale(source: Sample, chosen: Tensor, size: tuple[int, int], corner: tuple[
         pixels = _resize(source.image.numpy(), size)
         scaled = _resize(masks.numpy().view(np.uint8), size).view(bool)
     confidence = None if source.confidence is None else _resize(source.confidence[chosen].numpy(), size)
-    return _Paste(pixels, scaled, confidence, source.scores[chosen], *corner)
+    return _Paste(pixels, scaled, confidence, source.scores[chosen], plan.x, plan.y)
 
 
 def _resize(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
