@@ -140,10 +140,21 @@ def save_checkpoint(path: str | Path, model: nn.Module, **more: Any) -> None:
     Raises:
         UnsegError: the disk is full or the folder cannot be written to.
     """
-    path = Path(path)
     state = model.state_dict()
     names = detectron2_names(state)
-    content = {"model": {names[name]: tensor for name, tensor in state.items()}, **more}
+    write_checkpoint(Path(path), {"model": {names[name]: tensor for name, tensor in state.items()}, **more})
+
+
+def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint and point ``last_checkpoint`` beside it to it, each completely or not.
+
+    Args:
+        path: the ``.pth`` file.
+        content: tensors and plain Python values only, so that it can be read without running code.
+
+    Raises:
+        UnsegError: the disk is full or the folder cannot be written to.
+    """
     with atomic_write(path) as file:
         try:
             torch.save(content, file)
@@ -203,17 +214,24 @@ def in_detectron2_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor],
     return state, source
 
 
-def check_match(path: str | Path, source: str, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+def check_match(
+    path: str | Path,
+    source: str,
+    given: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    optional: re.Pattern[str] = OPTIONAL,
+) -> None:
     """Raise :class:`UnsegError` where weights are not those of a network, by name and shape.
 
     Args:
         path: of the file, and ``source``, whose names it has: for the message.
         source: see ``path``.
         given: the weights, under Detectron2's names.
-        wanted: tensors of the network under the same names; derived ones and counters may be missing.
+        wanted: tensors of the network under the same names.
+        optional: names that may be missing or left over; derived values and counters by default.
     """
-    given = {name: tensor for name, tensor in given.items() if not OPTIONAL.search(name)}
-    wanted = {name: tensor for name, tensor in wanted.items() if not OPTIONAL.search(name)}
+    given = {name: tensor for name, tensor in given.items() if not optional.search(name)}
+    wanted = {name: tensor for name, tensor in wanted.items() if not optional.search(name)}
     missing = sorted(set(wanted) - set(given))
     unexpected = sorted(set(given) - set(wanted))
     shapes = [

@@ -34,13 +34,15 @@ class TrainingLog:
         folder: where ``metrics.json`` and the TensorBoard file go.
         start_iter: first iteration of this process.
         max_iter: iterations in all.
+        batch_size: images per iteration, for the images per second; 0 leaves them out.
     """
 
-    def __init__(self, folder: Path, start_iter: int, max_iter: int) -> None:
+    def __init__(self, folder: Path, start_iter: int, max_iter: int, batch_size: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.metrics_file = folder / "metrics.json"
         self.writer = SummaryWriter(str(folder), purge_step=start_iter)
         self.max_iter = max_iter
+        self.batch_size = batch_size
         self.windows: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=PERIOD))
         self.last = time.perf_counter()
 
@@ -92,9 +94,10 @@ class TrainingLog:
         self.scalars(iteration, {**values, "max_memory_mb": memory})
         remaining = datetime.timedelta(seconds=int(values["time"] * (self.max_iter - iteration - 1)))
         losses = "  ".join(f"{name}: {value:.4g}" for name, value in values.items() if "loss" in name)
+        speed = f"{self.batch_size / values['time']:.4g} images/s  " if self.batch_size else ""
         logger.info(
             f"iter: {iteration}/{self.max_iter}  {losses}  lr: {values['lr']:.5g}  time: {values['time']:.4g} s/it  "
-            f"data_time: {values['data_time']:.3g} s/it  eta: {remaining}  max_mem: {memory:.0f} MB"
+            f"data_time: {values['data_time']:.3g} s/it  {speed}eta: {remaining}  max_mem: {memory:.0f} MB"
         )
 
 

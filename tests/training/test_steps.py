@@ -1,0 +1,110 @@
+"""A run that is killed and resumed ends in the same bytes as one that is not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from unseg_d2.config import load_cfg
+from unseg_d2.errors import UnsegError
+from unseg_d2.training.steps import StepSettings, batch_rng, load_network, train_steps
+
+STEPS = 7
+
+
+class Averaged(nn.Module):
+    """A network with everything a state can consist of: weights, running statistics, an average and dropout."""
+
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Linear(3, width), nn.BatchNorm1d(width), nn.Dropout(0.5), nn.Linear(width, 1))
+        self.average = nn.Linear(3, width).requires_grad_(False)
+
+
+def run(folder, *, resume=False, stop=None, workers=0, network=None, scale=1.0, steps=STEPS):
+    """Train; killed right after step ``stop``, of which no checkpoint is written then."""
+    network = network or Averaged()
+    optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-2)
+
+    def make_batch(t):
+        return torch.from_numpy(batch_rng(5, t).standard_normal((8, 3))).float()
+
+    def losses(batch, t):
+        return {
+            "loss_square": scale * network.layers(batch).square().mean(),
+            "loss_plain": network.layers(batch).mean(),
+        }
+
+    def average(t):
+        network.average.weight.lerp_(network.layers[0].weight.detach(), 0.5)
+        if t == stop:
+            raise KeyboardInterrupt
+
+    settings = StepSettings(folder, steps, 8, torch.device("cpu"), 5, checkpoint_period=2, num_workers=workers)
+    about = {"width": 4}
+    return train_steps(network, optimizer, make_batch, losses, settings, resume=resume, after_step=average, about=about)
+
+
+def same(a, b):
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def content(path):
+    return torch.load(path, weights_only=True)
+
+
+@pytest.mark.parametrize("stop", [1, 2, 4])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resumed_run_ends_in_the_same_state(tmp_path, stop, workers):
+    whole = content(run(tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed", stop=stop, workers=workers)
+    resumed = content(run(tmp_path / "killed", resume=True, workers=workers))
+    assert same(whole, resumed)
+    assert whole["iteration"] == STEPS - 1 and whole["width"] == 4
+
+
+def test_files_are_named_as_those_of_a_detector(tmp_path):
+    final = run(tmp_path)
+    assert final == tmp_path / "model_final.pth"
+    names = {path.name for path in tmp_path.glob("*.pth")}
+    assert names == {"model_0000001.pth", "model_0000003.pth", "model_0000005.pth", "model_final.pth"}
+    assert (tmp_path / "last_checkpoint").read_text() == "model_final.pth"
+    lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
+    assert lines[-1]["iteration"] == STEPS - 1
+    assert lines[-1]["total_loss"] == pytest.approx(lines[-1]["loss_square"] + lines[-1]["loss_plain"], abs=1)
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_a_finished_run_is_left_alone_and_a_longer_one_goes_on(tmp_path):
+    final = run(tmp_path)
+    written = final.stat().st_mtime_ns
+    assert run(tmp_path, resume=True).stat().st_mtime_ns == written
+    assert content(run(tmp_path, resume=True, steps=STEPS + 2))["iteration"] == STEPS + 1
+
+
+def test_a_checkpoint_of_another_width_is_refused(tmp_path):
+    final = run(tmp_path)
+    with pytest.raises(UnsegError, match=r"of another shape .*layers\.0\.bias \(4,\) instead of \(6,\)"):
+        load_network(Averaged(6), final)
+    with pytest.raises(UnsegError, match="missing in the file"):
+        load_network(nn.Sequential(nn.Linear(3, 4)), final)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
+    with pytest.raises(UnsegError, match="step 0: loss_square is not finite"):
+        run(tmp_path, scale=float("nan"))
+
+
+def test_settings_of_a_recipe(tmp_path):
+    options = ["OUTPUT_DIR", str(tmp_path), "SOLVER.MAX_ITER", "3", "SOLVER.AMP.ENABLED", "True", "MODEL.DEVICE", "cpu"]
+    settings = StepSettings.from_config(load_cfg(None, options))
+    assert (settings.output, settings.max_iter, settings.amp) == (tmp_path, 3, False)
