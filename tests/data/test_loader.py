@@ -262,3 +262,20 @@ def test_soft_targets_need_scores_that_are_probabilities(records: list[dict[str,
     wrong[0]["annotations"][0]["score"] = 1.5
     with pytest.raises(UnsegError, match=r"score 1\.5, but soft targets need scores from 0 to 1"):
         build_train_loader(wrong, cfg)
+
+
+@pytest.mark.parametrize("source", ["sample", "batch"])
+def test_pasting_on_the_device_of_the_model_gives_the_batches_of_the_workers(
+    records: list[dict[str, Any]], source: str, tmp_path: Path
+) -> None:
+    options = {"COPY_PASTE_SOURCE": source, "COPY_PASTE_MIN_RATIO": 1.0, "COPY_PASTE_RATE": 0.7}
+    inside = batches(records, config(**options))
+    cfg = config(**options, COPY_PASTE_DEVICE="model", NUM_WORKERS=1, VISUALIZE_COPY_PASTE=True)
+    cfg.MODEL.DEVICE, cfg.OUTPUT_DIR = "cpu", str(tmp_path)
+    outside = batches(records, cfg)
+    assert any(len(sample) > 2 for sample in chain(*inside)) and any(len(sample) == 2 for sample in chain(*inside))
+    for one, other in zip(chain(*outside), chain(*inside)):
+        assert one.file_name == other.file_name and len(one) == len(other)
+        assert (one.masks != other.masks).float().mean() < 0.01
+        torch.testing.assert_close(one.boxes, other.boxes, rtol=0, atol=1)
+    assert len(list((tmp_path / "copy_paste").iterdir())) == 4 * 5

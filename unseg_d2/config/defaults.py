@@ -54,6 +54,7 @@ def _add_data(cfg: CN) -> None:
     cfg.DATALOADER.COPY_PASTE_SELECTION = "random"  # random | confident: those of highest mean SC (CutS3D, 3.4)
     cfg.DATALOADER.COPY_PASTE_BLEND = "hard"  # hard | confidence: alpha is SC (CutS3D, equation 5)
     cfg.DATALOADER.COPY_PASTE_SOURCE = "sample"  # sample: a second random image | batch: the reversed batch (published)
+    cfg.DATALOADER.COPY_PASTE_DEVICE = "workers"  # where pixels are pasted: workers | model: on MODEL.DEVICE
     cfg.DATALOADER.VISUALIZE_COPY_PASTE = False  # write the first pasted batches to OUTPUT_DIR/copy_paste
 
     cfg.INPUT = CN()

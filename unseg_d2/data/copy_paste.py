@@ -143,9 +143,9 @@ def _scale(source: Sample, plan: PastePlan, mode: Mode) -> _Paste:
         pixels = F.interpolate(source.image[None].float(), size, mode="bilinear")[0].byte().numpy()
         scaled = F.interpolate(masks[None].float(), size, mode="bilinear")[0].bool().numpy()
     else:
-        # Bilinear on 0 and 1 in integers: rounding cuts the masks at one half.
         pixels = _resize(source.image.numpy(), size)
-        scaled = _resize(masks.numpy().view(np.uint8), size).view(bool)
+        # From 0 to 255: OpenCV counts in fixed-point numbers, too coarse for 0 and 1 to be cut at one half.
+        scaled = _resize(masks.numpy().view(np.uint8) * np.uint8(255), size) > 127
     confidence = None if source.confidence is None else _resize(source.confidence[chosen].numpy(), size)
     return _Paste(pixels, scaled, confidence, source.scores[chosen], plan.x, plan.y)
 

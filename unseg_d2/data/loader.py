@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 from fvcore.common.config import CfgNode
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from unseg_d2.data.copy_paste import copy_paste
+from unseg_d2.data.batch_paste import CopyPaste, PlannedBatch
 from unseg_d2.data.picture import write_sample
 from unseg_d2.data.sample import Augmentation, Sample, load_sample, load_test_image
 from unseg_d2.data.schedule import batch_order
@@ -30,57 +30,6 @@ from unseg_d2.errors import UnsegError
 
 logger = logging.getLogger(__name__)
 _PICTURED_BATCHES = 8  # batches of a run that VISUALIZE_COPY_PASTE draws
-
-
-@dataclass(frozen=True)
-class CopyPaste:
-    """Settings of the copy-paste augmentation, see `copy_paste`.
-
-    Attributes:
-        source: ``sample`` (another image of the same orientation, drawn for each target) or ``batch`` (the batch of
-            the process in reverse order, as published).
-        options: keyword arguments of `copy_paste`.
-        pictures: folder for pictures of the first batches of a run, or ``None``.
-    """
-
-    source: str
-    options: dict[str, Any]
-    pictures: Path | None = None
-
-    @classmethod
-    def from_cfg(cls, cfg: CfgNode) -> CopyPaste | None:
-        """Read the ``DATALOADER`` block of a configuration; ``None`` where copy-paste is off.
-
-        Raises:
-            UnsegError: a value is none of the accepted ones.
-        """
-        block = cfg.DATALOADER
-        if not block.COPY_PASTE:
-            return None
-        if block.COPY_PASTE_SOURCE not in ("sample", "batch"):
-            raise UnsegError(f"DATALOADER.COPY_PASTE_SOURCE is '{block.COPY_PASTE_SOURCE}'; it is sample or batch.")
-        if block.COPY_PASTE_MODE not in ("default", "parity"):
-            raise UnsegError(f"DATALOADER.COPY_PASTE_MODE is '{block.COPY_PASTE_MODE}'; it is default or parity.")
-        if block.COPY_PASTE_SELECTION not in ("random", "confident"):
-            raise UnsegError(
-                f"DATALOADER.COPY_PASTE_SELECTION is '{block.COPY_PASTE_SELECTION}'; it is random or confident."
-            )
-        if block.COPY_PASTE_BLEND not in ("hard", "confidence"):
-            raise UnsegError(f"DATALOADER.COPY_PASTE_BLEND is '{block.COPY_PASTE_BLEND}'; it is hard or confidence.")
-        low, high = block.COPY_PASTE_MIN_RATIO, block.COPY_PASTE_MAX_RATIO
-        if not 0 < low <= high <= 1:
-            raise UnsegError(f"DATALOADER.COPY_PASTE_MIN_RATIO {low} and _MAX_RATIO {high}: need 0 < min <= max <= 1.")
-        options = {
-            "min_ratio": low,
-            "max_ratio": high,
-            "random_num": block.COPY_PASTE_RANDOM_NUM,
-            "rate": block.COPY_PASTE_RATE,
-            "mode": block.COPY_PASTE_MODE,
-            "selection": block.COPY_PASTE_SELECTION,
-            "blend": block.COPY_PASTE_BLEND,
-        }
-        pictures = Path(cfg.OUTPUT_DIR) / "copy_paste" if block.VISUALIZE_COPY_PASTE else None
-        return cls(block.COPY_PASTE_SOURCE, options, pictures)
 
 
 def build_train_loader(
@@ -110,9 +59,16 @@ def build_train_loader(
     groups = np.array([_orientation(record) for record in records])
     if not cfg.DATALOADER.ASPECT_RATIO_GROUPING:
         groups[:] = 0
-    dataset = _TrainBatches(PackedRecords(records), groups, Augmentation.from_cfg(cfg), CopyPaste.from_cfg(cfg), seed)
+    copy_paste = CopyPaste.from_cfg(cfg)
+    dataset = _TrainBatches(PackedRecords(records), groups, Augmentation.from_cfg(cfg), copy_paste, seed)
     sampler = _TrainSampler(groups, batch_size, seed, start_iter, rank, world_size)
-    return _Batches(_data_loader(dataset, sampler, cfg.DATALOADER.NUM_WORKERS))
+    loader = _data_loader(dataset, sampler, cfg.DATALOADER.NUM_WORKERS)
+    if copy_paste is None:
+        return _Batches(loader)
+    batches = _Batches(loader, copy_paste.finish)
+    if copy_paste.pictures is None:
+        return batches
+    return _Pictured(batches, copy_paste.pictures, start_iter, sampler.first)
 
 
 def build_test_loader(records: Sequence[dict[str, Any]], cfg: CfgNode) -> Iterable[Sample]:
@@ -210,32 +166,27 @@ class _TrainBatches(Dataset):
         self.members = [np.flatnonzero(groups == group) for group in range(int(groups.max()) + 1)]
         self.augmentation, self.copy_paste, self.seed = augmentation, copy_paste, seed
 
-    def __getitem__(self, item: tuple[int, int, list[int]]) -> PackedBatch | _Failure:
+    def __getitem__(self, item: tuple[int, int, list[int]]) -> PackedBatch | PlannedBatch | _Failure:
         iteration, first, indices = item
         generators = [np.random.default_rng([self.seed, iteration, first + i]) for i in range(len(indices))]
         try:
             samples = [self._load(index, rng) for index, rng in zip(indices, generators)]
-            if self.copy_paste:
-                samples = self._paste(samples, indices, generators)
-                if self.copy_paste.pictures and iteration < _PICTURED_BATCHES:
-                    for place, sample in enumerate(samples, start=first):
-                        write_sample(self.copy_paste.pictures / f"{iteration:04d}_{place:02d}.png", sample)
-            return pack(samples)
+            if self.copy_paste is None:
+                return pack(samples)
+            return self.copy_paste.prepare(self._sources(samples, indices, generators), samples, generators)
         except Exception as error:
             return _Failure.of(error, [self.records[index]["file_name"] for index in indices])
 
     def _load(self, index: int, rng: np.random.Generator) -> Sample:
         return load_sample(self.records[index], rng=rng, augmentation=self.augmentation)
 
-    def _paste(self, samples: list[Sample], indices: list[int], generators: list[np.random.Generator]) -> list[Sample]:
+    def _sources(
+        self, samples: list[Sample], indices: list[int], generators: list[np.random.Generator]
+    ) -> list[Sample]:
+        """Where the objects come from that are pasted into each of the samples."""
         if self.copy_paste.source == "batch":
-            sources = samples[::-1]
-        else:
-            sources = [self._load(self._another(index, rng), rng) for index, rng in zip(indices, generators)]
-        return [
-            copy_paste(source, target, rng=rng, **self.copy_paste.options)
-            for source, target, rng in zip(sources, samples, generators)
-        ]
+            return samples[::-1]
+        return [self._load(self._another(index, rng), rng) for index, rng in zip(indices, generators)]
 
     def _another(self, index: int, rng: np.random.Generator) -> int:
         """The index of another image of the same group; of the image itself when it is alone."""
@@ -282,15 +233,15 @@ class _Failure:
 class _Batches:
     """The batches of a data loader, unpacked."""
 
-    def __init__(self, loader: DataLoader) -> None:
-        self.loader = loader
+    def __init__(self, loader: DataLoader, finish: Callable[[Any], list[Sample]] = unpack) -> None:
+        self.loader, self.finish = loader, finish
 
     def __iter__(self) -> Iterator[list[Sample]]:
         try:
             for item in self.loader:
                 if isinstance(item, _Failure):
                     item.throw()
-                yield unpack(item)
+                yield self.finish(item)
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
@@ -298,6 +249,23 @@ class _Batches:
                 f"A loader process died ({str(error).splitlines()[0]}); memory may have run out, /dev/shm included: "
                 "lower DATALOADER.NUM_WORKERS, 0 needs no shared memory."
             ) from error
+
+
+@dataclass(frozen=True)
+class _Pictured:
+    """Batches; the first ones of a run are drawn into a folder as they pass."""
+
+    batches: Iterable[list[Sample]]
+    folder: Path
+    start_iter: int
+    first: int  # place of the first sample in the batch over all processes
+
+    def __iter__(self) -> Iterator[list[Sample]]:
+        for iteration, batch in enumerate(self.batches, start=self.start_iter):
+            if iteration < _PICTURED_BATCHES:
+                for place, sample in enumerate(batch, start=self.first):
+                    write_sample(self.folder / f"{iteration:04d}_{place:02d}.png", sample)
+            yield batch
 
 
 class _Images(_Batches):

@@ -15,8 +15,8 @@ _GOLDEN_ANGLE = 137.508  # degrees; hues this far apart stay apart however many 
 
 def draw_sample(sample: Sample) -> np.ndarray:
     """Draw boxes and outlines of masks into the image of a sample, ``(H, W, 3)`` uint8 RGB."""
-    canvas = np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())
-    for index, (mask, box) in enumerate(zip(sample.masks.numpy(), sample.boxes.round().int().tolist())):
+    canvas = np.ascontiguousarray(sample.image.permute(1, 2, 0).cpu().numpy())
+    for index, (mask, box) in enumerate(zip(sample.masks.cpu().numpy(), sample.boxes.round().int().tolist())):
         hue = int(index * _GOLDEN_ANGLE % 360 / 2)
         colour = cv2.cvtColor(np.uint8([[[hue, 255, 255]]]), cv2.COLOR_HSV2RGB)[0, 0].tolist()
         outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
