@@ -1,20 +1,31 @@
-"""Losses as pure functions of tensors, shared by both engines."""
+"""Losses as pure functions of tensors, shared by all that trains."""
 
 from unseg_d2.losses.class_focal import class_focal_loss, class_weights
+from unseg_d2.losses.consistency import dice_loss, multi_scale_loss, subresolution_loss
 from unseg_d2.losses.droploss import classification_loss, droploss_weights, published_references
+from unseg_d2.losses.gtv import feature_weights, gtv_loss, image_weights
+from unseg_d2.losses.ncut import binary_graph, ncut_loss
 from unseg_d2.losses.soft_target import soft_box_loss, soft_classification_loss, soft_mask_loss
 from unseg_d2.losses.spatial_confidence import confidence_weights, mean_confidence, spatial_confidence_loss
 
 __all__ = [
+    "binary_graph",
     "class_focal_loss",
     "class_weights",
     "classification_loss",
     "confidence_weights",
+    "dice_loss",
     "droploss_weights",
+    "feature_weights",
+    "gtv_loss",
+    "image_weights",
     "mean_confidence",
+    "multi_scale_loss",
+    "ncut_loss",
     "published_references",
     "soft_box_loss",
     "soft_classification_loss",
     "soft_mask_loss",
     "spatial_confidence_loss",
+    "subresolution_loss",
 ]
