@@ -1,0 +1,77 @@
+"""What a student sees: the same picture in other colours and out of focus (PriMaPs-EM, photometric augmentation).
+
+Shape legend
+    H, W   height and width of the view in pixels
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+Order = Literal["before", "after"]
+ORDERS = ("before", "after")
+
+MEAN = torch.tensor((0.485, 0.456, 0.406))[:, None, None]
+STD = torch.tensor((0.229, 0.224, 0.225))[:, None, None]
+KERNEL = 21  # px, of the blur
+STRENGTH = 0.1  # of the jitter of brightness, contrast, saturation and hue
+JITTER, GREY = 0.3, 0.1  # probabilities of the two branches
+
+
+def student_view(image: np.ndarray, rng: np.random.Generator, order: Order = "before") -> np.ndarray:
+    """Blur an image and, now and then, shift its colours or take them away; nothing moves.
+
+    Args:
+        image: ``(H, W, 3)`` uint8 RGB.
+        rng: source of everything random.
+        order: where the colours are changed. ``before`` normalisation, on values in [0, 1]. ``after`` does so on the
+            normalised picture, as the published code; what is darker than the mean is lost where colours are shifted,
+            as the jitter clips to [0, 1].
+
+    Returns:
+        ``(H, W, 3)`` float32 RGB in [0, 255], for a feature backend, which normalises it.
+
+    Raises:
+        ValueError: for another order.
+    """
+    if order not in ORDERS:
+        raise ValueError(f"the order must be one of {', '.join(ORDERS)}, got '{order}'")
+    picture = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255
+    if order == "after":
+        picture = (picture - MEAN) / STD
+    sigma = float(rng.uniform(0.1, 2.0))
+    picture = transforms.gaussian_blur(picture, [KERNEL, KERNEL], [sigma, sigma])
+    if rng.random() < 0.5:
+        if rng.random() < JITTER:
+            picture = colour_jitter(picture, rng)
+    elif rng.random() < GREY:
+        picture = transforms.rgb_to_grayscale(picture, num_output_channels=3)
+    if order == "after":
+        picture = picture * STD + MEAN
+    return (picture.clamp(0, 1) * 255).permute(1, 2, 0).contiguous().numpy()
+
+
+def colour_jitter(picture: Tensor, rng: np.random.Generator, strength: float = STRENGTH) -> Tensor:
+    """Change brightness, contrast, saturation and hue of ``(3, H, W)`` in [0, 1] at random, in random order.
+
+    Args:
+        picture: values outside [0, 1] are clipped.
+        rng: source of the four factors and of their order.
+        strength: factors lie within this of 1, the shift of the hue within this of 0 (of a full turn).
+    """
+    factors = rng.uniform(1 - strength, 1 + strength, 3).tolist()
+    shift = float(rng.uniform(-strength, strength))
+    changes = [
+        lambda x: transforms.adjust_brightness(x, factors[0]),
+        lambda x: transforms.adjust_contrast(x, factors[1]),
+        lambda x: transforms.adjust_saturation(x, factors[2]),
+        lambda x: transforms.adjust_hue(x, shift),
+    ]
+    for index in rng.permutation(len(changes)):
+        picture = changes[index](picture)
+    return picture
