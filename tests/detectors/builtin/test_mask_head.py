@@ -2,24 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from unseg_d2.detectors.builtin.mask_head import MaskHead, mask_loss, mask_targets, select_masks
-
-
-def test_targets_are_cells_covered_by_at_least_half() -> None:
-    masks = torch.zeros(2, 8, 8, dtype=torch.bool)
-    masks[0, :, 2:6] = True
-    masks[1, 4:, :] = True
-    boxes = torch.tensor([[0.0, 0.0, 8.0, 8.0], [1.0, 0.0, 5.0, 8.0], [0.0, 0.0, 8.0, 8.0]])
-    targets = mask_targets(masks, boxes, torch.tensor([0, 0, 1]), 4)
-    assert targets[0, 0].tolist() == [0, 1, 1, 0]
-    assert targets[1, 0].tolist() == [0, 1, 1, 1]  # columns 1 to 4 of the image, one cell each
-    assert targets[2, :, 0].tolist() == [0, 0, 1, 1]
-
-
-def test_a_cell_that_is_covered_by_half_counts() -> None:
-    masks = torch.zeros(1, 2, 2, dtype=torch.bool)
-    masks[0, :, 0] = True
-    assert mask_targets(masks, torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([0]), 1).item() == 1
+from unseg_d2.detectors.builtin.mask_head import MaskHead, mask_loss, select_masks
 
 
 def test_loss_uses_the_channel_of_the_class() -> None:

@@ -1,10 +1,9 @@
-"""The mask branch (He et al., Mask R-CNN, section 3) and its targets.
+"""The mask branch (He et al., Mask R-CNN, section 3) and its loss.
 
 Shape legend
     R      foreground RoIs of all images of the batch
     K      mask channels: classes, or 1 if class-agnostic
     M      side of a predicted mask
-    G      ground-truth instances of one image; H, W its height and width
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from collections import OrderedDict
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 from torchvision.ops.misc import Conv2dNormActivation
 
 from unseg_d2.detectors.builtin.backbone import get_norm
@@ -51,39 +49,20 @@ class MaskHead(nn.Sequential):
         nn.init.normal_(self.predictor.weight, std=0.001)
 
 
-def mask_targets(masks: Tensor, boxes: Tensor, index: Tensor, size: int) -> Tensor:
-    """Crop ground-truth masks to RoIs and resample them.
-
-    Each RoI points at its mask, so the masks are not copied once per RoI.
-
-    Args:
-        masks: ``(G, H, W)`` bool of one image.
-        boxes: ``(R, 4)`` RoIs of this image, xyxy in pixels.
-        index: ``(R,)`` which mask each RoI is cropped from.
-        size: M.
-
-    Returns:
-        ``(R, M, M)`` float32 of 0 and 1: where at least half of the cell is covered.
-    """
-    rois = torch.cat([index[:, None].to(boxes), boxes], dim=1)
-    crops = roi_align(masks[:, None].to(boxes.dtype), rois, size, 1.0, sampling_ratio=0, aligned=True)
-    return (crops[:, 0] >= 0.5).to(boxes.dtype)
-
-
 def mask_loss(logits: Tensor, classes: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return the mean binary cross entropy over RoIs and pixels.
 
     Args:
         logits: ``(R, K, M, M)``.
         classes: ``(R,)`` int64 in [0, K); selects the mask channel unless there is only one.
-        targets: ``(R, M, M)`` in [0, 1].
+        targets: ``(R, M, M)`` bool or in [0, 1].
         weights: how much each cell counts, ``(R, M, M)`` or ``(R, 1, 1)``; ``None`` is 1.
     """
     if len(logits) == 0:
         return logits.sum() * 0.0
     chosen = select_masks(logits, classes).float()
     if weights is None:
-        return F.binary_cross_entropy_with_logits(chosen, targets)
+        return F.binary_cross_entropy_with_logits(chosen, targets.float())
     return spatial_confidence_loss(chosen, targets, weights)
 
 

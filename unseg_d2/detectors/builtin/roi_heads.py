@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from unseg_d2.detectors.builtin.batch import Targets
 from unseg_d2.detectors.builtin.box_coder import clip_boxes, is_nonempty
 from unseg_d2.detectors.builtin.box_head import BoxHead, BoxPredictor, box_regression_loss, select_detections
-from unseg_d2.detectors.builtin.mask_head import MaskHead, mask_loss, mask_targets, select_masks
+from unseg_d2.detectors.builtin.mask_head import MaskHead, mask_loss, select_masks
 from unseg_d2.detectors.builtin.matching import match_boxes, sample_labels
 from unseg_d2.detectors.builtin.roi_pool import PyramidRoIAlign
 from unseg_d2.losses.droploss import classification_loss, droploss_weights, published_references
+from unseg_d2.losses.roi_crop import mask_targets
 from unseg_d2.losses.soft_target import soft_classification_loss
 from unseg_d2.losses.spatial_confidence import confidence_weights, mean_confidence
 

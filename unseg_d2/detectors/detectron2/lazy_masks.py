@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from detectron2.layers import ROIAlign
 from detectron2.structures import BitMasks
 from torch import Tensor
+
+from unseg_d2.losses.roi_crop import mask_targets
 
 
 class LazyMasks:
@@ -76,9 +77,7 @@ class LazyMasks:
         """
         if len(boxes) != len(self):
             raise ValueError(f"{len(boxes)} boxes for {len(self)} masks")
-        rois = torch.cat([self.index[:, None].to(boxes.dtype), boxes.to(self.device)], dim=1)
-        align = ROIAlign((mask_size, mask_size), spatial_scale=1.0, sampling_ratio=0, aligned=True)
-        return align(self.masks[:, None].float(), rois).squeeze(1) >= 0.5
+        return mask_targets(self.masks, boxes.to(self.device), self.index, mask_size)
 
     @classmethod
     def from_bit_masks(cls, masks: BitMasks) -> LazyMasks:
