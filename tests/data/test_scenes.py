@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from unseg_d2.data.raycast import cast_floor
-from unseg_d2.data.scenes import PATTERNS, Surface, random_scene
+from unseg_d2.data.scenes import CLASSES, random_scene
+from unseg_d2.data.surfaces import PATTERNS, SOLIDS, Surface
 
 SIZE = (120, 160)
 
@@ -57,6 +58,26 @@ def test_a_pattern_shows_both_colours_near_and_their_mean_far_away(pattern: str)
     far = surface.albedo(points, np.full(500, 1.0, dtype=np.float32))
     assert near.min() < 0.4 and near.max() > 0.6
     np.testing.assert_allclose(far, 0.5, atol=1e-6)
+
+
+def test_classes_are_sky_floor_and_the_shapes_of_the_solids() -> None:
+    result = scene(5, pitch=(14.0, 15.0))
+    names = np.array(CLASSES)[result.classes]
+    assert (names[np.isinf(result.depth)] == "sky").all() and np.isinf(result.depth).any()
+    assert (names[(result.instances == 0) & np.isfinite(result.depth)] == "floor").all()
+    for number, shape in enumerate(result.shapes, start=1):
+        assert (names[result.instances == number] == shape).all()
+
+
+def test_a_surface_tells_the_class_where_it_is_asked_to() -> None:
+    """The hue of each solid's brightest channel differs by shape: red spheres, blue cylinders."""
+    found = {shape: [] for shape in SOLIDS}
+    for seed in range(12):
+        result = scene(seed, by_class=True, one_colour_share=1.0, pitch=(30.0, 38.0))
+        assert not result.one_colour
+        for number, shape in enumerate(result.shapes, start=1):
+            found[shape].append(result.image[result.instances == number].mean(0).argmax())
+    assert set(found["sphere"]) == {0} and set(found["cylinder"]) == {2} and set(found["box"]) == {0}
 
 
 def test_impossible_settings_are_refused() -> None:

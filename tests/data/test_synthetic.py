@@ -37,6 +37,8 @@ def test_files_hold_the_rendered_scenes(tmp_path: Path) -> None:
         near = scene.depth < 65
         assert np.abs(depth[near] / 1000 - scene.depth[near]).max() <= 0.0005 + 1e-9
         assert (depth[np.isinf(scene.depth)] == 0).all()
+        classes = cv2.imread(str(images.parent / "semantic" / entry["file_name"]), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(classes, scene.classes)
         assert entry["one_colour"] == scene.one_colour
         annotations = [a for a in labels["annotations"] if a["image_id"] == entry["id"]]
         assert len(annotations) == len(scene.shapes)
@@ -61,8 +63,8 @@ def test_a_finished_set_is_not_made_again_and_other_settings_give_another_folder
     before = json_path.stat().st_mtime_ns
     assert ensure_synthetic(config(tmp_path), "train") == (images, json_path)
     assert json_path.stat().st_mtime_ns == before
-    folders = {ensure_synthetic(cfg, "train")[0] for cfg in (config(tmp_path), config(tmp_path, ONE_COLOUR=1.0))}
-    assert len(folders) == 2
+    others = [config(tmp_path), config(tmp_path, ONE_COLOUR=1.0), config(tmp_path, SURFACES="by_class")]
+    assert len({ensure_synthetic(cfg, "train")[0] for cfg in others}) == 3
 
 
 def test_a_set_that_was_interrupted_leaves_nothing_that_looks_finished(
@@ -78,7 +80,8 @@ def test_a_set_that_was_interrupted_leaves_nothing_that_looks_finished(
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("MAX_OBJECTS", 1), ("ONE_COLOUR", 1.5), ("NUM_TRAIN", 0), ("SIZE", (10, 10))]
+    ("key", "value"),
+    [("MAX_OBJECTS", 1), ("ONE_COLOUR", 1.5), ("NUM_TRAIN", 0), ("SIZE", (10, 10)), ("SURFACES", "own")],
 )
 def test_impossible_settings_name_their_key(tmp_path: Path, key: str, value: object) -> None:
     with pytest.raises(UnsegError, match=f"SYNTHETIC.{key}"):

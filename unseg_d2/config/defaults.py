@@ -83,6 +83,7 @@ def _add_data(cfg: CN) -> None:
         38.0,
     )  # range of the angle the camera looks down at, degrees; from 35 on no sky is seen
     cfg.SYNTHETIC.FLOOR_CONTRAST = 0.12  # how much the two colours of the floor's pattern differ at most, in [0, 1]
+    cfg.SYNTHETIC.SURFACES = "any"  # any | by_class: each shape, floor and sky with colours and patterns of its own
     cfg.SYNTHETIC.SEED = 0  # seed of the first scene
 
 

@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 
 from unseg_d2.data.raycast import SHAPES, Camera, Solid, cast, cast_floor, occluded
+from unseg_d2.data.surfaces import SKY_HUE, Surface, random_surfaces, surfaces_of_classes
 
-PATTERNS = ("plain", "checker", "stripes", "dots", "clouds")
+CLASSES = ("sky", "floor", *SHAPES)
 MIN_OBJECTS = 2
 _MAX_RADIUS = 1.1  # m
 _MIN_VISIBLE_PIXELS = 0.0015  # share of the image below which an object is too small to be asked for
@@ -47,33 +48,12 @@ class Scene:
     one_colour: bool
     camera: Camera
 
-
-@dataclass(frozen=True)
-class Surface:
-    """Colour of a surface: a pattern of two colours in space.
-
-    Attributes:
-        pattern: one of ``PATTERNS``.
-        colours: ``(2, 3)`` RGB in [0, 1].
-        period: length of a repetition, m.
-        waves: ``(6, 4)`` wave vectors and phases of the clouds.
-        gloss: strength of the highlight in [0, 1].
-    """
-
-    pattern: str
-    colours: np.ndarray
-    period: float
-    waves: np.ndarray
-    gloss: float = 0.0
-
-    def albedo(self, points: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-        """Colours ``(N, 3)`` at points ``(N, 3)`` in m; patterns finer than the pixel ``footprint`` (N,) fade out."""
-        if self.pattern == "plain":
-            return np.broadcast_to(self.colours[0], points.shape)
-        weight = _pattern(self.pattern, points / self.period + 0.37, self.waves)
-        visible = np.clip(self.period / (2 * footprint) - 1, 0, 1)
-        weight = 0.5 + (weight - 0.5) * visible
-        return self.colours[0] + weight[:, None] * (self.colours[1] - self.colours[0])
+    @property
+    def classes(self) -> np.ndarray:
+        """What each pixel shows, ``(H, W)`` uint8 indices of :data:`CLASSES`: sky, floor or the shape of a solid."""
+        of_instance = [CLASSES.index(name) for name in ("floor", *self.shapes)]
+        sky = np.isinf(self.depth)
+        return np.where(sky, CLASSES.index("sky"), np.array(of_instance)[self.instances]).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -101,6 +81,7 @@ def random_scene(
     one_colour_share: float = 0.5,
     pitch: tuple[float, float] = (14.0, 38.0),
     floor_contrast: float = 0.12,
+    by_class: bool = False,
 ) -> Scene:
     """Draw and render one scene.
 
@@ -111,13 +92,15 @@ def random_scene(
         one_colour_share: probability that all solids have the same colour and no pattern.
         pitch: range of the angle that the camera looks down at, degrees; from about 35 on no sky is seen.
         floor_contrast: how much the two colours of the floor's pattern differ at most, in [0, 1].
+        by_class: each shape, the floor and the sky have colours and patterns of their own, so that a surface tells what
+            it is of; ``one_colour_share`` does not count then.
 
     Raises:
         ValueError: ``max_objects`` below 2, or a share outside [0, 1].
     """
     if max_objects < MIN_OBJECTS or not 0 <= one_colour_share <= 1:
         raise ValueError(f"need max_objects >= {MIN_OBJECTS} and one_colour_share in [0, 1]")
-    one_colour = bool(rng.random() < one_colour_share)
+    one_colour = bool(rng.random() < one_colour_share) and not by_class
     count = int(rng.integers(MIN_OBJECTS, max_objects + 1))
     while True:
         camera = _random_camera(rng, size, pitch)
@@ -127,8 +110,13 @@ def random_scene(
         if len(kept) >= MIN_OBJECTS:
             break
     solids, depth = [solids[i] for i in kept], depth[kept]
-    floor, surfaces = _random_surfaces(rng, len(solids), one_colour, floor_contrast)
-    image, instances, nearest_depth = _render(rng, camera, solids, depth, floor, surfaces)
+    if by_class:
+        floor, surfaces = surfaces_of_classes(rng, [solid.shape for solid in solids], floor_contrast)
+    else:
+        floor, surfaces = random_surfaces(rng, len(solids), one_colour, floor_contrast)
+    image, instances, nearest_depth = _render(
+        rng, camera, solids, depth, floor, surfaces, SKY_HUE if by_class else None
+    )
     return Scene(image, instances, nearest_depth, tuple(s.shape for s in solids), one_colour, camera)
 
 
@@ -214,55 +202,6 @@ def _front(depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return owner, nearest
 
 
-def _random_surfaces(
-    rng: np.random.Generator, count: int, one_colour: bool, floor_contrast: float
-) -> tuple[Surface, list[Surface]]:
-    """The floor and one surface per solid; plain solids differ in colour from the floor."""
-    floor = _random_surface(rng, rng.choice(PATTERNS), contrast=floor_contrast, period=rng.uniform(0.35, 1.2))
-    if one_colour:
-        return floor, [_random_surface(rng, "plain", away_from=floor.colours)] * count
-    patterns = rng.choice(PATTERNS, size=count, p=(0.45, 0.15, 0.15, 0.1, 0.15))
-    solids = [
-        _random_surface(rng, pattern, contrast=0.3, period=rng.uniform(0.2, 0.45), away_from=floor.colours)
-        for pattern in patterns
-    ]
-    return floor, solids
-
-
-def _random_surface(
-    rng: np.random.Generator,
-    pattern: str,
-    *,
-    contrast: float = 0.0,
-    period: float = 1.0,
-    away_from: np.ndarray | None = None,
-) -> Surface:
-    """A surface whose second colour is a lighter or darker kin of the first, which is not close to ``away_from``."""
-    for _ in range(50):
-        colour = np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.05, 0.75), rng.uniform(0.35, 0.95)))
-        if away_from is None or np.linalg.norm(away_from - colour, axis=1).min() > 0.3:
-            break
-    sign = -1.0 if colour.mean() > 0.5 else 1.0
-    second = np.clip(colour + sign * contrast * rng.uniform(0.8, 1.6) + rng.normal(0, contrast / 3, 3), 0.05, 0.98)
-    waves = np.concatenate([rng.normal(0, 3.0, (6, 3)), rng.uniform(0, 2 * np.pi, (6, 1))], axis=1)
-    gloss = rng.uniform(0.1, 0.5) if rng.random() < 0.4 else 0.0
-    return Surface(str(pattern), np.float32([colour, second]), period, waves.astype(np.float32), gloss)
-
-
-def _pattern(kind: str, points: np.ndarray, waves: np.ndarray) -> np.ndarray:
-    """Weight ``(N,)`` in [0, 1] of the second colour; points ``(N, 3)`` in periods."""
-    x, y, z = points.T
-    if kind == "checker":
-        return (np.floor(x) + np.floor(y) + np.floor(z)) % 2
-    if kind == "stripes":
-        return np.floor(x + y + 2 * z) % 2
-    if kind == "dots":
-        cell = points - np.floor(points) - 0.5
-        return (_dot(cell, cell) < 0.15).astype(points.dtype)
-    phase = points @ waves[:, :3].T + waves[:, 3]
-    return 0.5 + 0.5 * np.tanh(np.sin(phase).mean(axis=1) * 2)
-
-
 def _render(
     rng: np.random.Generator,
     camera: Camera,
@@ -270,6 +209,7 @@ def _render(
     solid_depth: np.ndarray,
     floor: Surface,
     surfaces: list[Surface],
+    sky_hue: tuple[float, float] | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Image ``(H, W, 3)`` uint8, instance map ``(H, W)`` and depth ``(H, W)`` of a scene."""
     instances, nearest = _front(solid_depth)
@@ -279,7 +219,7 @@ def _render(
     owner = np.where(np.isfinite(z), instances.ravel(), -1).astype(np.int8)
     origin = camera.origin.astype(np.float32)
     light = _random_light(rng)
-    sky = _sky(rng, camera)
+    sky = _sky(rng, camera, sky_hue)
     image = sky.reshape(-1, 3).copy()
     for index, surface in enumerate([floor, *surfaces]):
         pixels = np.flatnonzero(owner == index)
@@ -310,9 +250,13 @@ def _random_light(rng: np.random.Generator) -> Light:
     return Light(direction, rng.uniform(0.6, 0.85), rng.uniform(0.4, 0.55), shadow)
 
 
-def _sky(rng: np.random.Generator, camera: Camera) -> np.ndarray:
-    """A vertical gradient ``(H, W, 3)`` between two pale colours."""
-    ends = [colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.05, 0.35), rng.uniform(0.6, 0.95)) for _ in range(2)]
+def _sky(rng: np.random.Generator, camera: Camera, hues: tuple[float, float] | None) -> np.ndarray:
+    """A vertical gradient ``(H, W, 3)`` between two pale colours, of any hue where no range of hues is given."""
+    low, high = hues or (0.0, 1.0)
+    ends = [
+        colorsys.hsv_to_rgb(low + (high - low) * rng.random(), rng.uniform(0.05, 0.35), rng.uniform(0.6, 0.95))
+        for _ in range(2)
+    ]
     height, width = camera.size
     weight = np.linspace(0, 1, height)[:, None, None]
     column = np.array(ends[0]) * (1 - weight) + np.array(ends[1]) * weight

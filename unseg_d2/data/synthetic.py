@@ -1,4 +1,4 @@
-"""Synthetic scenes as a data set on disk: pictures, exact instance masks and depth, made on first use.
+"""Synthetic scenes as a data set on disk: pictures, exact instance masks, classes and depth, made on first use.
 
 Scene i of a split is drawn from the seed ``SYNTHETIC.SEED + i`` and the split alone, so a larger set begins with the
 scenes of a smaller one. Layout of a set:
@@ -6,6 +6,7 @@ scenes of a smaller one. Layout of a set:
     <SYNTHETIC.ROOT>/<split>-<number of scenes>-<fingerprint of the settings>/
         images/000001.png   RGB
         depth/000001.png    16 bit, z-depth in mm, 0 = nothing nearer than 65.5 m
+        semantic/000001.png 8 bit, index of the class in scenes.CLASSES
         instances.json      COCO, masks as RLE; images also hold K = [fx, fy, cx, cy] and one_colour
 """
 
@@ -31,6 +32,7 @@ from unseg_d2.files import write_json
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, ...] = ("train", "val")
+SURFACES = ("any", "by_class")
 _REVISION = 1  # raised whenever the same settings give other scenes
 _MAX_DEPTH = np.iinfo(np.uint16).max
 
@@ -87,10 +89,15 @@ def _settings(cfg: CfgNode, split: Split) -> dict[str, Any]:
         raise UnsegError(f"SYNTHETIC.ONE_COLOUR is {block.ONE_COLOUR}; give a share between 0 and 1.")
     if len(block.PITCH) != 2 or not 0 < block.PITCH[0] <= block.PITCH[1] < 90:
         raise UnsegError(f"SYNTHETIC.PITCH is {block.PITCH}; give two angles between 0 and 90, the smaller one first.")
+    if block.SURFACES not in SURFACES:
+        raise UnsegError(f"SYNTHETIC.SURFACES is '{block.SURFACES}', but must be {' or '.join(SURFACES)}.")
     number = block.NUM_TRAIN if split == "train" else block.NUM_VAL
     if number < 1:
         raise UnsegError(f"SYNTHETIC.NUM_{split.upper()} is {number}; give at least 1.")
+    # Named only where it is not the default, so that sets made before there was this key are found again.
+    surfaces = {} if block.SURFACES == "any" else {"surfaces": block.SURFACES}
     return {
+        **surfaces,
         "revision": _REVISION,
         "split": split,
         "num_scenes": number,
@@ -112,12 +119,13 @@ def _scene(settings: dict[str, Any], index: int) -> Scene:
         one_colour_share=settings["one_colour"],
         pitch=tuple(settings["pitch"]),
         floor_contrast=settings["floor_contrast"],
+        by_class=settings.get("surfaces") == "by_class",
     )
 
 
 def _generate(folder: Path, settings: dict[str, Any]) -> None:
     """Render all scenes into a new folder."""
-    for kind in ("images", "depth"):
+    for kind in ("images", "depth", "semantic"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -127,6 +135,7 @@ def _generate(folder: Path, settings: dict[str, Any]) -> None:
         name = f"{index + 1:06d}.png"
         _write_png(folder / "images" / name, scene.image[..., ::-1])
         _write_png(folder / "depth" / name, _depth_mm(scene.depth))
+        _write_png(folder / "semantic" / name, scene.classes)
         images.append(_image_entry(scene, index + 1, name))
         annotations += _annotations(scene, index + 1, first_id=len(annotations) + 1)
     categories = [{"id": i, "name": shape, "supercategory": "solid"} for i, shape in enumerate(SHAPES, start=1)]
