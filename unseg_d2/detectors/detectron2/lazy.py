@@ -1,0 +1,60 @@
+"""What a LazyConfig names besides the heads: this project's data, evaluation and clipped optimiser.
+
+A LazyConfig describes network, optimiser and schedule in Python; how images are read, resized and pasted stays in a
+recipe (YAML), so that it is written down once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode as Detectron2CfgNode
+from detectron2.solver.build import maybe_add_gradient_clipping
+from detectron2.utils import comm
+
+from unseg_d2.config import load_cfg
+from unseg_d2.data.catalog import load_dataset
+from unseg_d2.data.loader import build_train_loader
+from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
+from unseg_d2.detectors.detectron2.inputs import TestInputs, TrainingInputs
+
+
+def train_inputs(recipe: str, datasets: Sequence[str], batch_size: int, opts: Sequence[str] = ()) -> TrainingInputs:
+    """Return the endless training batches of this process.
+
+    Args:
+        recipe: YAML file; its ``INPUT`` and ``DATALOADER`` blocks say what happens to an image.
+        datasets: built-in names, COCO jsons or folders, see `load_dataset`.
+        batch_size: images per batch over all processes.
+        opts: ``KEY, VALUE, ...`` that differ from the recipe.
+    """
+    cfg = load_cfg(recipe, [*opts, "SOLVER.IMS_PER_BATCH", str(batch_size)])
+    records = [record for name in datasets for record in load_dataset(name, cfg)]
+    rank, world_size = comm.get_rank(), comm.get_world_size()
+    return TrainingInputs(build_train_loader(records, cfg, rank=rank, world_size=world_size), cfg)
+
+
+def test_inputs(recipe: str, dataset: str, opts: Sequence[str] = ()) -> TestInputs:
+    """Return this process's share of the images of a data set; arguments are those of `train_inputs`."""
+    cfg = load_cfg(recipe, list(opts))
+    return TestInputs(load_dataset(dataset, cfg)[comm.get_rank() :: comm.get_world_size()], cfg)
+
+
+def evaluator(recipe: str, dataset: str, opts: Sequence[str] = ()) -> ClassAgnosticEvaluator:
+    """Return the class-agnostic evaluator of a data set; arguments are those of `train_inputs`."""
+    return ClassAgnosticEvaluator(load_dataset(dataset, load_cfg(recipe, list(opts))))
+
+
+def clipped_sgd(params: Iterable[Any], clip_norm: float, **options: Any) -> torch.optim.Optimizer:
+    """Return SGD whose gradients are clipped per parameter, which Detectron2 offers to YAML recipes only.
+
+    Args:
+        params: parameters or groups of them.
+        clip_norm: largest L2 norm of one parameter's gradient.
+        **options: of ``torch.optim.SGD``.
+    """
+    clip = {"ENABLED": True, "CLIP_TYPE": "norm", "CLIP_VALUE": clip_norm, "NORM_TYPE": 2.0}
+    cfg = Detectron2CfgNode({"SOLVER": {"CLIP_GRADIENTS": clip}})
+    return maybe_add_gradient_clipping(cfg, torch.optim.SGD(params, **options))
