@@ -4,8 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from unseg_d2.refine.guided import guided_filter
+from unseg_d2.refine.guided import _filter_tensors, guided_filter, guided_filter_batch
+
+
+def _on_an_accelerator(guide, source, *, radius, eps):
+    return _filter_tensors(guide, source, radius, eps)
 
 
 def by_definition(guide: np.ndarray, source: np.ndarray, radius: int, eps: float) -> np.ndarray:
@@ -54,6 +59,36 @@ def test_a_constant_stays_and_the_filter_is_linear():
     np.testing.assert_allclose(filtered(2 * first - second), 2 * filtered(first) - filtered(second), atol=1e-12)
 
 
+def test_standardising_the_mask_before_and_undoing_it_after_changes_nothing():
+    """The published code does so; the filter is linear and keeps constants."""
+    rng = np.random.default_rng(0)
+    guide, mask = rng.random((1, 40, 50)), (rng.random((1, 40, 50)) > 0.7).astype(float)
+    mean, deviation = mask.mean(), mask.std()
+    plain = guided_filter(guide, mask, radius=9, eps=1e-3)
+    standardised = guided_filter(guide, (mask - mean) / deviation, radius=9, eps=1e-3) * deviation + mean
+    np.testing.assert_allclose(plain, standardised, atol=1e-12)
+
+
+def test_windows_are_truncated_in_the_corner():
+    """With a flat guide the filter is the mean of means: by hand on 3 x 3 with windows of 3."""
+    mask = np.zeros((1, 3, 3))
+    mask[0, 0, 0] = 1.0
+    filtered = guided_filter(np.full((1, 3, 3), 0.5), mask, radius=1, eps=1e-3)
+    means = np.array([[1 / 4, 1 / 6, 0], [1 / 6, 1 / 9, 0], [0, 0, 0]])
+    assert filtered[0, 0, 0] == pytest.approx(means[:2, :2].mean(), abs=1e-12)
+    assert filtered[0, 1, 1] == pytest.approx(means.mean(), abs=1e-12)
+    assert filtered[0, 2, 2] == pytest.approx(1 / 9 / 4, abs=1e-12)
+
+
+@pytest.mark.parametrize("filter_batch", [guided_filter_batch, _on_an_accelerator])
+def test_a_batch_equals_one_by_one(filter_batch):
+    rng = np.random.default_rng(0)
+    guide, source = (rng.random((3, 1, 40, 50)).astype(np.float32) for _ in range(2))
+    filtered = filter_batch(torch.from_numpy(guide), torch.from_numpy(source), radius=9, eps=1e-3)
+    expected = np.stack([guided_filter(one, two, radius=9, eps=1e-3) for one, two in zip(guide, source)])
+    np.testing.assert_allclose(filtered.numpy(), expected, atol=2e-5)
+
+
 def test_golden(shared_data: Path):
     path = shared_data / "golden" / "losses" / "tricks.npz"
     if not path.is_file():
@@ -65,4 +100,6 @@ def test_golden(shared_data: Path):
         exact = guided_filter(gray.astype(np.float64), source.astype(np.float64), **settings)
         np.testing.assert_allclose(exact, golden["gf_gray_float64"][i], atol=1e-9)
         np.testing.assert_allclose(guided_filter(gray, source, **settings), golden["gf_gray_plain"][i], atol=1e-4)
+        standardised = golden["gf_standardised_gray"][i]
+        np.testing.assert_allclose(guided_filter(gray, source, **settings), standardised, atol=1e-4)
         np.testing.assert_allclose(guided_filter(image, source, **settings), golden["gf_color_plain"][i], atol=1e-4)

@@ -2,16 +2,20 @@
 
 Shape legend
     H, W   height and width in pixels
+    B      images
     c      guide channels, 1 or 3
     n      masks
 """
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from unseg_d2.refine.holes import fill_holes
 from unseg_d2.refine.registry import REFINERS, Refiner, check_inputs, hard, soft
@@ -54,10 +58,72 @@ def guided_filter(guide: np.ndarray, source: np.ndarray, *, radius: int, eps: fl
     Returns:
         ``(n, H, W)`` in the precision of the guide; not clipped to the range of the source.
     """
-    area = _box_sum(np.ones_like(guide[:1]), radius)
+    share = _window_share(*guide.shape[1:], radius, guide.dtype)
+    return (_filter_gray if len(guide) == 1 else _filter_colour)(guide, source, share, radius, eps)
 
+
+def guided_filter_batch(guide: Tensor, source: Tensor, *, radius: int, eps: float) -> Tensor:
+    """Filter each map of a batch by its own guide; for targets, without gradient.
+
+    Args:
+        guide: ``(B, 1, H, W)`` float32 in [0, 1], on any device.
+        source: ``(B, 1, H, W)`` float32.
+        radius: half width r of the square window in pixels.
+        eps: regularisation, in squared units of the guide.
+
+    Returns:
+        ``(B, 1, H, W)`` float32; not clipped to the range of the source.
+    """
+    guide, source = guide.detach().float(), source.detach().float()
+    if guide.device.type == "cpu":
+        pairs = zip(guide.numpy(), source.numpy())
+        return torch.from_numpy(np.stack([guided_filter(one, two, radius=radius, eps=eps) for one, two in pairs]))
+    return _filter_tensors(guide, source, radius, eps)
+
+
+def _filter_tensors(guide: Tensor, source: Tensor, radius: int, eps: float) -> Tensor:
+    def mean(maps: Tensor) -> Tensor:
+        for size, padding in (((2 * radius + 1, 1), (radius, 0)), ((1, 2 * radius + 1), (0, radius))):
+            maps = F.avg_pool2d(maps, size, stride=1, padding=padding, count_include_pad=False)
+        return maps
+
+    mean_guide, mean_source = mean(guide), mean(source)
+    slope = (mean(guide * source) - mean_guide * mean_source) / (mean(guide * guide) - mean_guide.square() + eps)
+    return mean(slope) * guide + mean(mean_source - slope * mean_guide)
+
+
+def _filter_gray(guide: np.ndarray, source: np.ndarray, share: np.ndarray, radius: int, eps: float) -> np.ndarray:
+    """Equations 5, 6 and 8, in place: fresh memory costs more than the arithmetic."""
+    guide = np.ascontiguousarray(guide[0])
+
+    def mean(plane: np.ndarray, out: np.ndarray) -> np.ndarray:
+        return np.multiply(_box_sum(plane, radius, out), share, out=out)
+
+    product, inverse, slope, offset = (np.empty_like(guide) for _ in range(4))
+    mean_guide = mean(guide, np.empty_like(guide))
+    mean(np.multiply(guide, guide, out=product), inverse)
+    inverse -= np.multiply(mean_guide, mean_guide, out=product)
+    inverse += eps
+    np.reciprocal(inverse, out=inverse)
+    filtered = np.empty_like(source)
+    for out, plane in zip(filtered, source):
+        mean(plane, offset)
+        mean(np.multiply(guide, plane, out=product), slope)
+        slope -= np.multiply(mean_guide, offset, out=product)
+        slope *= inverse
+        offset -= np.multiply(slope, mean_guide, out=product)
+        mean(slope, out)
+        out *= guide
+        out += mean(offset, product)
+    return filtered
+
+
+def _filter_colour(guide: np.ndarray, source: np.ndarray, share: np.ndarray, radius: int, eps: float) -> np.ndarray:
     def mean(planes: np.ndarray) -> np.ndarray:
-        return _box_sum(planes, radius) / area
+        sums = np.empty_like(planes)
+        for plane, total in zip(planes, sums):
+            _box_sum(plane, radius, total)
+        return np.multiply(sums, share, out=sums)
 
     mean_guide = mean(guide)
     covariance = np.stack([mean(guide * c) - mean_guide * mean_c for c, mean_c in zip(guide, mean_guide)])
@@ -73,11 +139,20 @@ def guided_filter(guide: np.ndarray, source: np.ndarray, *, radius: int, eps: fl
     return filtered
 
 
-def _box_sum(planes: np.ndarray, radius: int) -> np.ndarray:
-    """Sums of ``(k, H, W)`` planes over windows of ``2 radius + 1`` pixels, truncated at the border."""
+def _box_sum(plane: np.ndarray, radius: int, out: np.ndarray) -> np.ndarray:
+    """Write the sums of ``(H, W)`` over windows of ``2 radius + 1`` pixels, truncated at the border, to ``out``."""
     size = (2 * radius + 1, 2 * radius + 1)
-    sums = [cv2.boxFilter(plane, -1, size, normalize=False, borderType=cv2.BORDER_CONSTANT) for plane in planes]
-    return np.stack(sums)
+    return cv2.boxFilter(plane, -1, size, dst=out, normalize=False, borderType=cv2.BORDER_CONSTANT)
+
+
+@lru_cache(maxsize=4)
+def _window_share(height: int, width: int, radius: int, dtype: np.dtype) -> np.ndarray:
+    """What a pixel counts in the mean over the truncated window around each pixel, ``(H, W)``."""
+    sides = []
+    for length in (height, width):
+        position = np.arange(length)
+        sides.append(np.minimum(position + radius, length - 1) - np.maximum(position - radius, 0) + 1)
+    return (1 / np.outer(*sides)).astype(dtype)
 
 
 def _invert(matrices: np.ndarray) -> np.ndarray:
