@@ -256,7 +256,7 @@ def test_a_recipe_for_confidence_needs_masks_that_have_one(records: list[dict[st
 
 
 def test_soft_targets_need_scores_that_are_probabilities(records: list[dict[str, Any]]) -> None:
-    cfg = load_cfg(None, ["SOLVER.IMS_PER_BATCH", "2", "MODEL.ROI_HEADS.SOFT_TARGETS", "True"])
+    cfg = load_cfg(None, ["SOLVER.IMS_PER_BATCH", "2", "MODEL.ROI_HEADS.USE_SOFT_TARGETS", "True"])
     build_train_loader(records, cfg)
     wrong = copy.deepcopy(records)
     wrong[0]["annotations"][0]["score"] = 1.5

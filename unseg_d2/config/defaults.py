@@ -161,7 +161,7 @@ def _add_heads(cfg: CN) -> None:
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.05  # detections below are dropped
     cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST = 0.5  # IoU of the NMS at test time
     cfg.MODEL.ROI_HEADS.PROPOSAL_APPEND_GT = True  # add the ground-truth boxes to the proposals
-    cfg.MODEL.ROI_HEADS.SOFT_TARGETS = False  # an instance counts as much as its score s (CuVLER, section 3.3)
+    cfg.MODEL.ROI_HEADS.USE_SOFT_TARGETS = False  # an instance counts as much as its score s (CuVLER, section 3.3)
     cfg.MODEL.ROI_HEADS.USE_DROPLOSS = False  # ignore RoIs whose box overlaps no pseudo-mask (CutLER, section 3.3)
     cfg.MODEL.ROI_HEADS.DROPLOSS_IOU_THRESH = 0.0  # tau^IoU of DropLoss
     cfg.MODEL.ROI_HEADS.DROPLOSS_REFERENCE = "all"  # all: every box of the image | published: CutLER's partial set
@@ -189,7 +189,7 @@ def _add_heads(cfg: CN) -> None:
     )  # scale of (dx, dy, dw, dh) per stage
     cfg.MODEL.ROI_BOX_CASCADE_HEAD.IOUS = (0.5, 0.6, 0.7)  # foreground threshold per stage
     cfg.MODEL.ROI_MASK_HEAD = CN()
-    cfg.MODEL.ROI_MASK_HEAD.NAME = "MaskRCNNConvUpsampleHead"  # the only one
+    cfg.MODEL.ROI_MASK_HEAD.NAME = "MaskRCNNConvUpsampleHead"  # or CuVLER's name CustomMaskRCNNConvUpsampleHead
     cfg.MODEL.ROI_MASK_HEAD.CONFIDENCE = "none"  # none | spatial: per cell SC (CutS3D, equation 6) | scalar: mean SC
     cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION = 14  # cells per side of a pooled RoI; the mask has twice as many
     cfg.MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO = 0  # samples per cell, 0 = adaptive

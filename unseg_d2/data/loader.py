@@ -116,13 +116,13 @@ def _check_certainty(records: Sequence[dict[str, Any]], cfg: CfgNode) -> None:
             f"The recipe asks for {' and '.join(wanted)}, but no mask has a spatial confidence: make the label set "
             "with MASKS.GENERATOR cuts3d or with cut-masks, or set these keys to none, random and hard."
         )
-    if cfg.MODEL.ROI_HEADS.SOFT_TARGETS:
+    if cfg.MODEL.ROI_HEADS.USE_SOFT_TARGETS:
         for record in records:
             for annotation in _instances(record):
                 if not 0 <= annotation.get("score", 1.0) <= 1:
                     raise UnsegError(
                         f"A mask of {record['file_name']} has the score {annotation['score']:g}, but soft targets need "
-                        "scores from 0 to 1; rescale them or set MODEL.ROI_HEADS.SOFT_TARGETS False."
+                        "scores from 0 to 1; rescale them or set MODEL.ROI_HEADS.USE_SOFT_TARGETS False."
                     )
 
 

@@ -59,11 +59,11 @@ NETWORKS = {
         "MODEL__ROI_HEADS__DROPLOSS_IOU_THRESH": 0.01,
         "MODEL__ROI_HEADS__DROPLOSS_REFERENCE": "published",
     },
-    "soft targets": {"MODEL__ROI_HEADS__SOFT_TARGETS": True},
+    "soft targets": {"MODEL__ROI_HEADS__USE_SOFT_TARGETS": True},
     "soft targets, three classes": {
         "MODEL__ROI_HEADS__NAME": "StandardROIHeads",
         "MODEL__ROI_HEADS__NUM_CLASSES": 3,
-        "MODEL__ROI_HEADS__SOFT_TARGETS": True,
+        "MODEL__ROI_HEADS__USE_SOFT_TARGETS": True,
         "MODEL__ROI_BOX_HEAD__CLS_AGNOSTIC_BBOX_REG": False,
         "MODEL__ROI_MASK_HEAD__CLS_AGNOSTIC_MASK": False,
     },
@@ -71,7 +71,7 @@ NETWORKS = {
     "everything uncertain": {
         "MODEL__ROI_HEADS__USE_DROPLOSS": True,
         "MODEL__ROI_HEADS__DROPLOSS_IOU_THRESH": 0.01,
-        "MODEL__ROI_HEADS__SOFT_TARGETS": True,
+        "MODEL__ROI_HEADS__USE_SOFT_TARGETS": True,
         "MODEL__ROI_MASK_HEAD__CONFIDENCE": "scalar",
     },
 }

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CASCADE_HEADS = ("CascadeROIHeads", "CustomCascadeROIHeads")
 STANDARD_HEADS = ("StandardROIHeads", "CustomStandardROIHeads")
+MASK_HEADS = ("MaskRCNNConvUpsampleHead", "CustomMaskRCNNConvUpsampleHead")
 
 
 class GeneralizedRCNN(nn.Module):
@@ -99,6 +100,8 @@ def build_roi_heads(cfg: CfgNode, channels: int) -> RoIHeads:
     """Build the cascade or the single-stage heads that ``MODEL.ROI_HEADS.NAME`` asks for."""
     heads, box, mask = cfg.MODEL.ROI_HEADS, cfg.MODEL.ROI_BOX_HEAD, cfg.MODEL.ROI_MASK_HEAD
     iou_thresholds, regression_weights = _stages(cfg)
+    if mask.NAME not in MASK_HEADS:
+        raise UnsegError(f"The built-in engine has no mask head '{mask.NAME}'; it has {', '.join(MASK_HEADS)}.")
     if mask.CONFIDENCE not in ("none", "spatial", "scalar"):
         raise UnsegError(f"MODEL.ROI_MASK_HEAD.CONFIDENCE is '{mask.CONFIDENCE}'; choose none, spatial or scalar.")
     strides = [STRIDES[name] for name in heads.IN_FEATURES]
@@ -123,7 +126,7 @@ def build_roi_heads(cfg: CfgNode, channels: int) -> RoIHeads:
         box_loss_weight=box.BBOX_REG_LOSS_WEIGHT,
         droploss_iou_threshold=heads.DROPLOSS_IOU_THRESH if heads.USE_DROPLOSS else None,
         droploss_reference=heads.DROPLOSS_REFERENCE,
-        soft_targets=heads.SOFT_TARGETS,
+        soft_targets=heads.USE_SOFT_TARGETS,
         mask_confidence=mask.CONFIDENCE,
         score_thresh=heads.SCORE_THRESH_TEST,
         nms_thresh=heads.NMS_THRESH_TEST,

@@ -17,6 +17,10 @@ ROI_HEADS = {
     "StandardROIHeads": "DropLossStandardROIHeads",
     "CustomStandardROIHeads": "DropLossStandardROIHeads",
 }
+MASK_HEADS = {
+    "MaskRCNNConvUpsampleHead": "ConfidenceMaskHead",
+    "CustomMaskRCNNConvUpsampleHead": "ConfidenceMaskHead",  # CuVLER's name
+}
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +52,7 @@ def to_detectron2(cfg: CfgNode) -> Detectron2CfgNode:
     translated.merge_from_other_cfg(cfg)
     translated.SOLVER.REFERENCE_WORLD_SIZE = 0
     translated.MODEL.ROI_HEADS.NAME = ROI_HEADS.get(cfg.MODEL.ROI_HEADS.NAME, cfg.MODEL.ROI_HEADS.NAME)
-    if cfg.MODEL.ROI_MASK_HEAD.NAME == "MaskRCNNConvUpsampleHead":
-        translated.MODEL.ROI_MASK_HEAD.NAME = "ConfidenceMaskHead"
+    translated.MODEL.ROI_MASK_HEAD.NAME = MASK_HEADS.get(cfg.MODEL.ROI_MASK_HEAD.NAME, cfg.MODEL.ROI_MASK_HEAD.NAME)
     if cfg.MODEL.DEVICE == "auto":
         translated.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
     if not translated.MODEL.DEVICE.startswith("cuda"):

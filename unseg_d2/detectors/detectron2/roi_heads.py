@@ -72,7 +72,7 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
         heads = cfg.MODEL.ROI_HEADS
         arguments["droploss_iou_thresh"] = heads.DROPLOSS_IOU_THRESH if heads.USE_DROPLOSS else None
         arguments["droploss_reference"] = heads.DROPLOSS_REFERENCE
-        arguments["soft_targets"] = heads.SOFT_TARGETS
+        arguments["soft_targets"] = heads.USE_SOFT_TARGETS
         return arguments
 
     def losses(self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]) -> dict[str, Tensor]:
@@ -204,7 +204,7 @@ def _shown(box_predictor: nn.Module, targets: list[Instances] | None) -> Iterato
 
 def _is_uncertain(cfg: CfgNode) -> bool:
     """Whether the box predictors have to be this module's."""
-    return cfg.MODEL.ROI_HEADS.USE_DROPLOSS or cfg.MODEL.ROI_HEADS.SOFT_TARGETS
+    return cfg.MODEL.ROI_HEADS.USE_DROPLOSS or cfg.MODEL.ROI_HEADS.USE_SOFT_TARGETS
 
 
 def _with_lazy_masks(targets: Instances) -> Instances:

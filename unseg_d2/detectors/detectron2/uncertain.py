@@ -112,7 +112,7 @@ class ConfidenceMaskHead(MaskRCNNConvUpsampleHead):
         """Read the arguments from ``MODEL.ROI_MASK_HEAD`` and ``MODEL.ROI_HEADS``."""
         arguments = super().from_config(cfg, input_shape)
         arguments["confidence"] = cfg.MODEL.ROI_MASK_HEAD.CONFIDENCE
-        arguments["soft_targets"] = cfg.MODEL.ROI_HEADS.SOFT_TARGETS
+        arguments["soft_targets"] = cfg.MODEL.ROI_HEADS.USE_SOFT_TARGETS
         return arguments
 
     def forward(self, x: Tensor, instances: list[Instances]) -> dict[str, Tensor] | list[Instances]:
