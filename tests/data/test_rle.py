@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unseg_d2.data.rle import decode_confidence, decode_mask, encode_confidence, encode_mask, to_rle
+from unseg_d2.data.rle import decode_confidence, decode_mask, encode_confidence, encode_mask, encode_runs, to_rle
 from unseg_d2.errors import UnsegError
 
 HEIGHT, WIDTH = 40, 50
@@ -23,6 +23,15 @@ def test_masks_survive(density: float, block: int) -> None:
     encoded = encode_mask(mask)
     assert encoded["size"] == [HEIGHT, WIDTH] and isinstance(encoded["counts"], str)
     assert (decode_mask(encoded, HEIGHT, WIDTH) == mask).all()
+
+
+@pytest.mark.parametrize(
+    ("boundaries", "counts"),
+    [([], [2000]), ([0, 2000], [0, 2000]), ([0, 3, 2000 - 1, 2000], [0, 3, 1996, 1]), ([5, 40, 40, 45], [5, 40, 1955])],
+)
+def test_runs_by_their_boundaries(boundaries: list[int], counts: list[int]) -> None:
+    expected = decode_mask({"size": [HEIGHT, WIDTH], "counts": counts}, HEIGHT, WIDTH)
+    assert encode_runs(np.array(boundaries, dtype=np.int64), HEIGHT, WIDTH) == encode_mask(expected)
 
 
 def test_uncompressed_counts_and_polygons() -> None:

@@ -36,6 +36,27 @@ def encode_mask(mask: np.ndarray) -> dict[str, Any]:
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
+def encode_runs(boundaries: np.ndarray, height: int, width: int) -> dict[str, Any]:
+    """Compress a mask of which only the boundaries are known.
+
+    Args:
+        boundaries: ``(2k,)`` int64, where in the image, read column by column, a run of the mask begins and where it
+            has ended, alternating and ascending; one may end where the next begins.
+        height: H of the image.
+        width: W of the image.
+
+    Returns:
+        COCO RLE, as `encode_mask`.
+    """
+    touching = np.flatnonzero(boundaries[1:] == boundaries[:-1])
+    ends = np.delete(boundaries, np.concatenate([touching, touching + 1]))
+    counts = np.diff(ends, prepend=0, append=height * width)
+    if len(ends) and counts[-1] == 0:
+        counts = counts[:-1]  # the mask reaches the last pixel
+    rle = mask_utils.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+
+
 def decode_mask(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
     """Expand polygons or an RLE.
 

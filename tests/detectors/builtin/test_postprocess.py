@@ -2,18 +2,31 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from pycocotools import mask as mask_codec
 
+from unseg_d2.data.rle import encode_mask, encode_runs
 from unseg_d2.detectors.builtin import postprocess
-from unseg_d2.detectors.builtin.postprocess import encode_masks, paste_masks, rescale_detections, to_prediction
+from unseg_d2.detectors.builtin.postprocess import paste_and_encode, rescale_detections, to_prediction
 from unseg_d2.detectors.builtin.roi_heads import Detections
 
 
+def paste(masks: torch.Tensor, boxes: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    rles = paste_and_encode(masks, boxes, height, width)
+    return torch.from_numpy(mask_codec.decode(rles)).permute(2, 0, 1).bool()
+
+
+def random_detections(count: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Masks, and boxes of which many are cut off by an edge of the image."""
+    size = torch.tensor([width, height])
+    centre, half = torch.rand(count, 2) * size, 1 + torch.rand(count, 2) * size / 2
+    boxes = torch.cat([(centre - half).clamp(min=0), torch.minimum(centre + half, size)], dim=1)
+    return torch.rand(count, 28, 28), boxes
+
+
 def test_a_full_mask_fills_the_pixels_whose_centre_is_well_inside() -> None:
-    pasted = paste_masks(torch.ones(1, 28, 28), torch.tensor([[2.0, 1.0, 6.0, 4.0]]), 8, 10)
+    pasted = paste(torch.ones(1, 28, 28), torch.tensor([[2.0, 1.0, 6.0, 4.0]]), 8, 10)
     expected = torch.zeros(1, 8, 10, dtype=torch.bool)
     expected[0, 1:4, 2:6] = True
     assert torch.equal(pasted, expected)
@@ -22,25 +35,26 @@ def test_a_full_mask_fills_the_pixels_whose_centre_is_well_inside() -> None:
 def test_the_box_is_not_rounded() -> None:
     left_half = torch.zeros(1, 28, 28)
     left_half[..., :14] = 1
-    columns = paste_masks(left_half, torch.tensor([[0.6, 0.0, 10.6, 4.0]]), 4, 12)[0, 2]
+    columns = paste(left_half, torch.tensor([[0.6, 0.0, 10.6, 4.0]]), 4, 12)[0, 2]
     assert columns.nonzero()[:, 0].tolist() == [1, 2, 3, 4, 5]  # centres between 0.6 and 5.6
 
 
-def test_pasting_one_by_one_equals_pasting_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    masks = torch.rand(7, 28, 28)
-    corner = torch.rand(7, 2) * 30 - 5
-    boxes = torch.cat([corner, corner + 1 + torch.rand(7, 2) * 40], dim=1)
-    window = (0, 0, 50, 40)
-    whole = torch.stack([postprocess._sample(masks[i : i + 1], boxes[i : i + 1], window)[0] >= 0.5 for i in range(7)])
-    assert torch.equal(paste_masks(masks, boxes, 40, 50), whole)
+def test_run_lengths_are_those_of_the_masks_at_image_size() -> None:
+    masks, boxes = random_detections(30, 40, 50)
+    masks[0], masks[1], masks[2] = 1.0, 0.0, 1.0
+    boxes[0] = torch.tensor([-40.0, -40.0, 90.0, 90.0])  # all pixels
+    boxes[2] = torch.tensor([20.0, -9.0, 30.0, 49.0])  # whole columns: one run
+    whole = [postprocess._sample(masks[i : i + 1], boxes[i : i + 1], (0, 0, 50, 40))[0] >= 0.5 for i in range(30)]
+    assert whole[0].all() and not whole[1].any()
+    assert paste_and_encode(masks, boxes, 40, 50) == [encode_mask(mask.numpy()) for mask in whole]
+    assert paste_and_encode(masks[:0], boxes[:0], 40, 50) == []
 
 
-def test_encoding_round_trip() -> None:
-    masks = torch.rand(3, 9, 13) > 0.5
-    rles = encode_masks(masks)
-    assert rles[0]["size"] == [9, 13] and isinstance(rles[0]["counts"], str)
-    assert np.array_equal(mask_codec.decode(rles).transpose(2, 0, 1), masks.numpy())
-    assert encode_masks(masks[:0]) == []
+def test_many_at_once_as_on_an_accelerator() -> None:
+    masks, boxes = random_detections(7, 40, 50)
+    pasted = postprocess._sample(masks, boxes, (0, 0, 50, 40)) >= 0.5
+    found = [encode_runs(ends, 40, 50) for ends in postprocess._boundaries(pasted, (0, 0, 50, 40), 40)]
+    assert found == paste_and_encode(masks, boxes, 40, 50)
 
 
 def test_boxes_return_to_the_original_size_and_empty_ones_go() -> None:

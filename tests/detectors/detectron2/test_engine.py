@@ -24,7 +24,7 @@ from detectron2.data.detection_utils import read_image
 from detectron2.modeling import build_model
 
 from unseg_d2.data.catalog import load_dataset
-from unseg_d2.data.rle import decode_mask
+from unseg_d2.data.rle import encode_mask
 from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.engine import Detectron2Engine
@@ -215,7 +215,7 @@ def test_predictions_are_those_of_stock_detectron2(
         np.testing.assert_allclose(prediction.boxes, output.pred_boxes.tensor.numpy(), atol=1e-3)
         np.testing.assert_allclose(prediction.scores, output.scores.numpy(), atol=1e-6)
         assert (np.diff(prediction.scores) <= 0).all()
-        np.testing.assert_array_equal(decode_mask(prediction.rles[0], *image.shape[:2]), output.pred_masks[0].numpy())
+        assert prediction.rles == [encode_mask(mask) for mask in output.pred_masks.numpy()]
 
 
 @pytest.mark.parametrize("first, second", [("detectron2", "builtin"), ("builtin", "detectron2")])

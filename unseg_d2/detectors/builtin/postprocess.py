@@ -8,13 +8,15 @@ Shape legend
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from pycocotools import mask as mask_codec
 from torch import Tensor
 
+from unseg_d2.data.rle import encode_runs
 from unseg_d2.detectors.builtin.box_coder import clip_boxes, is_nonempty
 from unseg_d2.detectors.builtin.roi_heads import Detections
 from unseg_d2.detectors.protocol import Prediction
@@ -37,7 +39,7 @@ def to_prediction(record: dict[str, Any], sample: Sample, detections: Detections
     detections = rescale_detections(detections, tuple(sample.image.shape[-2:]), size)
     rles = []
     if detections.masks is not None:
-        rles = encode_masks(paste_masks(detections.masks, detections.boxes, *size))
+        rles = paste_and_encode(detections.masks, detections.boxes, *size)
     return Prediction(record, detections.boxes.cpu().numpy(), detections.scores.cpu().numpy(), rles)
 
 
@@ -57,8 +59,12 @@ def rescale_detections(detections: Detections, input_size: tuple[int, int], outp
     return Detections(boxes[keep], detections.scores[keep], detections.classes[keep], masks)
 
 
-def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float = 0.5) -> Tensor:
-    """Sample each mask at the pixel centres of the image, without rounding its box.
+def paste_and_encode(
+    masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float = 0.5
+) -> list[dict[str, Any]]:
+    """Sample each mask at the pixel centres of the image, without rounding its box, and encode it.
+
+    Masks of image size are never made on a CPU: what lies outside a box is known to be empty.
 
     Args:
         masks: ``(n, M, M)`` probabilities on the box.
@@ -67,36 +73,34 @@ def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int, threshold
         threshold: probability from which a pixel belongs to the object.
 
     Returns:
-        ``(n, H, W)`` bool.
+        n compressed run-length encodings, with ``counts`` as text.
     """
-    pasted = torch.zeros(len(masks), height, width, dtype=torch.bool, device=masks.device)
     if masks.device.type == "cpu":
-        # One by one, because on a CPU the pixels outside the box cost more than the loop.
         windows = torch.cat([(boxes[:, :2] - 1).floor(), (boxes[:, 2:] + 1).ceil()], dim=1)
         windows = clip_boxes(windows, windows.new_tensor([width, height, width, height])).int().tolist()
-        for number, (x0, y0, x1, y1) in enumerate(windows):
-            part = slice(number, number + 1)
-            probability = _sample(masks[part], boxes[part], (x0, y0, x1, y1))
-            pasted[number, y0:y1, x0:x1] = probability[0] >= threshold
-        return pasted
-    chunk = max(1, CHUNK_PIXELS // (height * width))
+        chunk = 1
+    else:  # one by one would leave the device waiting for the loop
+        windows = [[0, 0, width, height]] * len(masks)
+        chunk = max(1, CHUNK_PIXELS // (height * width))
+    rles = []
     for start in range(0, len(masks), chunk):
         part = slice(start, start + chunk)
-        pasted[part] = _sample(masks[part], boxes[part], (0, 0, width, height)) >= threshold
-    return pasted
+        pasted = _sample(masks[part], boxes[part], windows[start]) >= threshold
+        rles += [encode_runs(ends, height, width) for ends in _boundaries(pasted, windows[start], height)]
+    return rles
 
 
-def encode_masks(masks: Tensor) -> list[dict]:
-    """Return the compressed run-length encoding of masks ``(n, H, W)`` bool, with ``counts`` as text."""
-    if len(masks) == 0:
-        return []
-    # COCO counts column by column, so a transposed copy is already in its order.
-    columns = masks.transpose(1, 2).contiguous().to(device="cpu", dtype=torch.uint8).numpy()
-    rles = mask_codec.encode(columns.transpose(2, 1, 0))
-    return [{"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")} for rle in rles]
+def _boundaries(masks: Tensor, window: Sequence[int], height: int) -> list[np.ndarray]:
+    """Where runs of masks ``(n, y1 - y0, x1 - x0)`` begin and end in an image that is read column by column."""
+    columns = F.pad(masks.transpose(1, 2), (1, 1))
+    changes = (columns[..., 1:] != columns[..., :-1]).flatten().nonzero()[:, 0].cpu().numpy()
+    column, row = np.divmod(changes, columns.shape[2] - 1)
+    number, column = np.divmod(column, columns.shape[1])
+    places = (window[0] + column) * height + window[1] + row
+    return np.split(places, np.searchsorted(number, np.arange(1, len(masks))))
 
 
-def _sample(masks: Tensor, boxes: Tensor, window: tuple[int, int, int, int]) -> Tensor:
+def _sample(masks: Tensor, boxes: Tensor, window: Sequence[int]) -> Tensor:
     """Bilinear samples ``(n, y1 - y0, x1 - x0)`` of the masks at the pixel centres of a window."""
     x0, y0, x1, y1 = window
     x = torch.arange(x0, x1, device=boxes.device, dtype=torch.float32) + 0.5

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
+from detectron2.structures import Instances
 from detectron2.utils import comm
 from fvcore.common.config import CfgNode
 from torch import nn
@@ -18,9 +19,11 @@ from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.loader import build_test_loader, build_train_loader
 from unseg_d2.data.sample import Sample, batches_of_one_size
 from unseg_d2.detectors.builtin.distributed import launch, resolve_device
+from unseg_d2.detectors.builtin.postprocess import to_prediction
+from unseg_d2.detectors.builtin.roi_heads import Detections
 from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.detectron2.config import to_detectron2
-from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator, to_prediction
+from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
 from unseg_d2.detectors.detectron2.inputs import TestInputs, to_input
 from unseg_d2.detectors.detectron2.trainer import train
 from unseg_d2.detectors.protocol import Prediction
@@ -60,9 +63,15 @@ class Detectron2Engine:
         for samples in batches_of_one_size(build_test_loader(records, cfg), cfg.TEST.IMS_PER_BATCH):
             data = [to_input(sample, channel_order=cfg.INPUT.FORMAT, with_instances=False) for sample in samples]
             with torch.inference_mode():
-                outputs = model(data)
-            for output in outputs:
-                yield to_prediction(next(remaining), output["instances"])
+                outputs = model.inference(data, do_postprocess=False)
+            for sample, output in zip(samples, outputs):
+                yield to_prediction(next(remaining), sample, to_detections(output))
+
+
+def to_detections(instances: Instances) -> Detections:
+    """Return what Detectron2's heads found, before it is brought to the size of the image file."""
+    masks = instances.pred_masks[:, 0] if instances.has("pred_masks") else None
+    return Detections(instances.pred_boxes.tensor, instances.scores, instances.pred_classes, masks)
 
 
 def evaluate_datasets(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.structures import Instances
 from detectron2.utils import comm
 
-from unseg_d2.detectors.builtin.postprocess import encode_masks
+from unseg_d2.data.rle import encode_mask
 from unseg_d2.detectors.protocol import Prediction
 from unseg_d2.evaluation.records import evaluate_on_records
 
@@ -22,7 +22,7 @@ def to_prediction(record: dict[str, Any], instances: Instances) -> Prediction:
         instances: what ``GeneralizedRCNN`` returns for it, at the size of the image file.
     """
     instances = instances.to("cpu")
-    rles = encode_masks(instances.pred_masks) if instances.has("pred_masks") else []
+    rles = [encode_mask(mask) for mask in instances.pred_masks.numpy()] if instances.has("pred_masks") else []
     boxes, scores = instances.pred_boxes.tensor.float(), instances.scores.float()
     return Prediction(record=record, boxes=boxes.numpy(), scores=scores.numpy(), rles=rles)
 
