@@ -9,6 +9,7 @@ from __future__ import annotations
 from fvcore.common.config import CfgNode as CN
 
 from unseg_d2.config.pseudo_defaults import add_pseudo_label_defaults
+from unseg_d2.config.saliency_defaults import add_saliency_defaults
 
 
 def get_cfg() -> CN:
@@ -27,6 +28,7 @@ def get_cfg() -> CN:
     _add_heads(cfg)
     _add_solver(cfg)
     _add_rounds(cfg)
+    add_saliency_defaults(cfg)
     return cfg
 
 

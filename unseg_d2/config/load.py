@@ -26,6 +26,19 @@ def load_cfg(config_file: str | Path | None = None, opts: Sequence[str] = ()) ->
     cfg = get_cfg()
     if config_file is not None:
         merge(cfg, _read_yaml(Path(config_file)), str(config_file))
+    return with_options(cfg, opts)
+
+
+def with_options(cfg: CfgNode, opts: Sequence[str]) -> CfgNode:
+    """Merge the settings of a command line into a configuration and freeze it.
+
+    Args:
+        cfg: configuration to change.
+        opts: alternating keys and values.
+
+    Raises:
+        UnsegError: see :func:`load_cfg`.
+    """
     if len(opts) % 2:
         raise UnsegError(f"Overrides come as KEY VALUE pairs, but {len(opts)} words were given: {' '.join(opts)}")
     for key, text in zip(opts[::2], opts[1::2]):

@@ -27,6 +27,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -193,6 +194,21 @@ def batch_stream(make_batch: Callable[[int], Batch], start: int, stop: int, num_
 def batch_rng(seed: int, t: int) -> np.random.Generator:
     """Return the generator that everything random in batch ``t`` is drawn from."""
     return np.random.default_rng([seed, t])
+
+
+def step_indices(count: int, batch_size: int, seed: int, t: int) -> list[int]:
+    """Return which of ``count`` items are batch ``t``: a fresh permutation per epoch, and batches run on across epochs.
+
+    >>> sorted(step_indices(4, 2, 0, 0) + step_indices(4, 2, 0, 1))
+    [0, 1, 2, 3]
+    """
+    positions = range(t * batch_size, (t + 1) * batch_size)
+    return [int(_permutation(count, seed, position // count)[position % count]) for position in positions]
+
+
+@lru_cache(maxsize=2)
+def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 def load_network(network: nn.Module, path: str | Path) -> dict[str, Any]:

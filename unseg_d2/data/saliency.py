@@ -1,0 +1,136 @@
+"""Data sets of images with a mask of what is salient: folders of images and folders of masks.
+
+A data set is a name of :data:`SALIENCY_DATASETS`, ``images::masks``, a folder that holds a folder of images and one of
+masks, or, for training, any folder of images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from unseg_d2.data.catalog import datasets_root
+from unseg_d2.data.images import list_images, read_image
+from unseg_d2.errors import UnsegError, nearest
+
+DUTS, OMRON = "http://saliencydetection.net/duts/", "http://saliencydetection.net/dut-omron/"
+ECSSD = "https://www.cse.cuhk.edu.hk/leojia/projects/hsaliency/dataset.html"
+SALIENCY_DATASETS = {
+    "duts_tr": ("DUTS-TR/DUTS-TR-Image", "DUTS-TR/DUTS-TR-Mask", DUTS),
+    "duts_te": ("DUTS-TE/DUTS-TE-Image", "DUTS-TE/DUTS-TE-Mask", DUTS),
+    "dut_omron": ("DUT-OMRON/DUT-OMRON-image", "DUT-OMRON/pixelwiseGT-new-PNG", OMRON),
+    "ecssd": ("ECSSD/images", "ECSSD/ground_truth_mask", ECSSD),
+}
+"""Name to the folders of images and masks below ``$DETECTRON2_DATASETS``, as the archives unpack, and their source."""
+
+IMAGE_FOLDERS = ("images", "image", "img", "imgs", "*-image")
+MASK_FOLDERS = ("masks", "mask", "gt", "ground_truth_mask", "*-mask", "pixelwisegt*")
+"""Names, in any case, that the two folders of a data set may have."""
+
+
+@dataclass(frozen=True)
+class SalientImage:
+    """An image and where its mask lies.
+
+    Attributes:
+        path: of the image.
+        name: relative to the folder of images, without extension.
+        mask: of its mask, or ``None``.
+    """
+
+    path: Path
+    name: str
+    mask: Path | None = None
+
+
+def load_saliency(spec: str, *, masks: bool = True) -> list[SalientImage]:
+    """List the images of a data set, sorted by name.
+
+    Args:
+        spec: see the top of this module.
+        masks: every image must have a mask; without, any folder of images will do.
+
+    Raises:
+        UnsegError: the data set is not on disk, or images have no masks.
+    """
+    images, truth = _folders(spec, masks)
+    files = list_images(images)
+    if not files:
+        raise UnsegError(f"There are no images in {images}.")
+    known = {str(Path(one.file_name).with_suffix("")): one.path for one in list_images(truth)} if truth else {}
+    found = []
+    for file in files:
+        name = str(Path(file.file_name).with_suffix(""))
+        found.append(SalientImage(file.path, name, known.get(name)))
+    missing = [one.name for one in found if one.mask is None]
+    if masks and missing:
+        raise UnsegError(
+            f"{len(missing)} of {len(found)} images in {images} have no mask in {truth}, such as {missing[0]}."
+        )
+    return found
+
+
+def read_salient(image: SalientImage) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read an image ``(H, W, 3)`` uint8 and its mask ``(H, W)`` float32 in [0, 1], or ``None``.
+
+    Raises:
+        UnsegError: a file is damaged, or the mask has another size than the image.
+    """
+    try:
+        pixels = read_image(image.path)
+    except UnsegError as error:
+        raise UnsegError(f"{image.path} cannot be used: {error}.") from None
+    if image.mask is None:
+        return pixels, None
+    mask = read_mask(image.mask)
+    if mask.shape != pixels.shape[:2]:
+        raise UnsegError(
+            f"The mask {image.mask} has {mask.shape[1]}x{mask.shape[0]} px, but its image {image.path} has "
+            f"{pixels.shape[1]}x{pixels.shape[0]}."
+        )
+    return pixels, mask
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read a mask as ``(H, W)`` float32 in [0, 1]; white is 1. A mask of 0 and 1 alone counts as black and white."""
+    try:
+        with Image.open(path) as image:
+            mask = np.array(image.convert("L"), dtype=np.float32)
+    except OSError as error:
+        raise UnsegError(f"The mask {path} cannot be read: {error}.") from None
+    return mask / (255 if mask.max() > 1 else 1)
+
+
+def _folders(spec: str, masks: bool) -> tuple[Path, Path | None]:
+    """Return the folders of images and of masks that a specification means."""
+    if spec in SALIENCY_DATASETS:
+        *parts, source = SALIENCY_DATASETS[spec]
+        paths = [datasets_root() / part for part in parts]
+        for path in paths if masks else paths[:1]:
+            if not path.is_dir():
+                raise UnsegError(f"{spec} is not there: {path} is missing. It is to be had from {source}")
+        return paths[0], paths[1] if masks else None
+    images, _, truth = spec.partition("::")
+    root = Path(images).expanduser()
+    if not root.is_dir():
+        hint = nearest(spec, SALIENCY_DATASETS) or f" Built-in names are {', '.join(SALIENCY_DATASETS)}."
+        raise UnsegError(f"'{spec}' is no saliency data set and no folder.{hint}")
+    if truth:
+        return root, Path(truth).expanduser()
+    inner, outer = _child(root, IMAGE_FOLDERS), _child(root, MASK_FOLDERS)
+    if masks and (inner is None or outer is None):
+        raise UnsegError(
+            f"{root} must hold a folder of images and one of masks, named for example 'images' and 'masks'; "
+            f"or write 'folder/of/images::folder/of/masks'."
+        )
+    return inner or root, outer if masks else None
+
+
+def _child(root: Path, patterns: tuple[str, ...]) -> Path | None:
+    """Return the folder in ``root`` whose name matches the first pattern that any does."""
+    children = [path for path in sorted(root.iterdir()) if path.is_dir()]
+    matching = (path for pattern in patterns for path in children if Path(path.name.lower()).match(pattern))
+    return next(matching, None)

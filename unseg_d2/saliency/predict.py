@@ -1,0 +1,112 @@
+"""Soft masks of the salient object in images of any size.
+
+Shape legend
+    B      images
+    H, W   height and width of an image in pixels
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor
+
+from unseg_d2.errors import UnsegError
+from unseg_d2.features import FeatureBackend
+from unseg_d2.refine.guided import guided_filter
+from unseg_d2.saliency.heads import SempartHead
+from unseg_d2.saliency.views import normalised, resize
+
+INVERSION = ("image", "batch", "none")
+SMALLEST = 2
+"""Rows and columns of patches below which an image is enlarged."""
+
+
+def build_head(cfg: CfgNode, feature_channels: int, patch_size: int) -> SempartHead:
+    """Return the head of ``cfg.SALIENCY.HEAD`` for features of a width and a patch size.
+
+    Raises:
+        UnsegError: the settings or the patch size do not work.
+    """
+    settings = {key.lower(): value for key, value in cfg.SALIENCY.HEAD.items()}
+    try:
+        return SempartHead(feature_channels, patch_size, **settings)
+    except ValueError as error:
+        raise UnsegError(f"SALIENCY.HEAD does not work with these features: {error}.") from None
+
+
+@dataclass(frozen=True)
+class SaliencyModel:
+    """Features, head and what is done to its masks.
+
+    Attributes:
+        features: frozen backend.
+        head: in evaluation mode.
+        invert: masks that are mostly foreground are inverted: ``image`` by image, the whole ``batch`` by its mean as
+            the published code does, or ``none``.
+        radius: of the guided filter of the masks; 0 leaves it out.
+        eps: its epsilon.
+    """
+
+    features: FeatureBackend
+    head: SempartHead
+    invert: str = "image"
+    radius: int = 0
+    eps: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if self.invert not in INVERSION:
+            raise UnsegError(f"SALIENCY.INVERT is '{self.invert}', but must be one of {', '.join(INVERSION)}.")
+
+    @torch.no_grad()
+    def __call__(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Predict the salient object of a batch of images; each may have a size of its own.
+
+        Args:
+            images: ``(H, W, 3)`` uint8 RGB each.
+
+        Returns:
+            ``(H, W)`` float32 in [0, 1] each.
+        """
+        masks = invert_background([self._predict(image) for image in images], self.invert)
+        if self.radius:
+            masks = [self._filtered(image, mask) for image, mask in zip(images, masks)]
+        return masks
+
+    def _predict(self, image: np.ndarray) -> np.ndarray:
+        """Predict at the nearest multiple of the patch and scale the mask back."""
+        patch = self.features.patch_size
+        size = tuple(max(SMALLEST, round(length / patch)) * patch for length in image.shape[:2])
+        view = resize(image, size)
+        device = next(self.head.parameters()).device
+        tokens = self.features([view])[0].tokens[None].to(device)
+        fine = self.head(tokens, normalised(view[None]).to(device)).fine[0, 0]
+        return np.clip(resize(fine.float().cpu().numpy(), image.shape[:2]), 0, 1)
+
+    def _filtered(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        guide = image.mean(2, dtype=np.float32)[None] / 255
+        return np.clip(guided_filter(guide, mask[None], radius=self.radius, eps=self.eps)[0], 0, 1)
+
+
+def invert_background(masks: Sequence[np.ndarray], mode: str = "image") -> list[np.ndarray]:
+    """Invert soft masks that cover more than half of the image: the salient object is the smaller side.
+
+    Args:
+        masks: ``(H, W)`` in [0, 1] each.
+        mode: ``image`` by image; the whole ``batch`` by the mean of its masks; or ``none``.
+    """
+    if mode == "none" or not masks:
+        return list(masks)
+    means = [float(mask.mean()) for mask in masks]
+    if mode == "batch":
+        means = [float(np.mean(means))] * len(masks)
+    return [1 - mask if mean > 0.5 else mask for mask, mean in zip(masks, means)]
+
+
+def stack_tokens(features: FeatureBackend, images: Sequence[np.ndarray], device: torch.device) -> Tensor:
+    """Return the features of images of one size as a batch ``(B, C, h, w)`` on a device."""
+    return torch.stack([one.tokens for one in features(images)]).to(device)

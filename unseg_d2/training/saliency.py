@@ -1,0 +1,219 @@
+"""Train a saliency head on images without labels, or on masks that another head predicted; predict with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from fvcore.common.config import CfgNode
+from PIL import Image
+from torch import Tensor
+
+from unseg_d2.config import get_cfg
+from unseg_d2.config.load import merge, with_options
+from unseg_d2.data.saliency import SalientImage, load_saliency, read_mask, read_salient
+from unseg_d2.detectors.builtin.distributed import resolve_device
+from unseg_d2.detectors.checkpoints import load_checkpoint
+from unseg_d2.errors import UnsegError
+from unseg_d2.features import FeatureBackend, build_features
+from unseg_d2.files import atomic_write
+from unseg_d2.saliency import Objective, SaliencyModel, build_head, crop_and_enlarge, draw_corners
+from unseg_d2.saliency.objective import target_losses
+from unseg_d2.saliency.predict import stack_tokens
+from unseg_d2.saliency.views import ViewSettings, normalised, training_view
+from unseg_d2.training.steps import StepSettings, batch_rng, load_network, step_indices, train_steps
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SaliencyBatch:
+    """What one step looks at.
+
+    Attributes:
+        views: ``(B, S, S, 3)`` uint8.
+        targets: ``(B, 1, S, S)`` float32 masks to train on, or ``None``.
+        crops: ``(B, S, S, 3)`` float32 in [0, 255], windows of the views, enlarged; or ``None``.
+        corners: ``(B, 2)`` where they begin.
+    """
+
+    views: np.ndarray
+    targets: Tensor | None
+    crops: np.ndarray | None
+    corners: np.ndarray | None
+
+
+def train_saliency(cfg: CfgNode, *, resume: bool = False) -> Path:
+    """Train a head as ``cfg.SALIENCY`` says, on all images of ``DATASETS.TRAIN``.
+
+    Args:
+        cfg: frozen recipe.
+        resume: go on from the last checkpoint in ``OUTPUT_DIR`` where there is one.
+
+    Returns:
+        ``OUTPUT_DIR/model_final.pth``, which knows its recipe.
+    """
+    images = training_images(cfg)
+    settings = StepSettings.from_config(cfg)
+    features = build_features(cfg)
+    objective, fraction = Objective.from_config(cfg), cfg.SALIENCY.MULTI_SCALE.FRACTION
+    maker = BatchMaker(cfg, images, features.patch_size, settings.seed)
+    channels = _feature_channels(features, cfg)
+    torch.manual_seed(settings.seed)
+    head = build_head(cfg, channels, features.patch_size).to(settings.device)
+    optimizer = torch.optim.AdamW(
+        head.parameters(), lr=cfg.SOLVER.BASE_LR, betas=tuple(cfg.SALIENCY.BETAS), weight_decay=cfg.SOLVER.WEIGHT_DECAY
+    )
+
+    def losses(batch: SaliencyBatch, t: int) -> dict[str, Tensor]:
+        pixels = normalised(batch.views).to(settings.device)
+        tokens = stack_tokens(features, list(batch.views), settings.device)
+        masks = head(tokens, pixels)
+        if batch.targets is not None:
+            return target_losses(masks, batch.targets.to(settings.device))
+        found = objective.whole(masks, tokens, pixels)
+        if batch.crops is not None:
+            enlarged = normalised(batch.crops).to(settings.device)
+            crop_tokens = stack_tokens(features, list(batch.crops), settings.device)
+            crop_masks = head(crop_tokens, enlarged)
+            found |= objective.crop(masks, crop_masks, crop_tokens, enlarged, batch.corners, fraction)
+        return found
+
+    with atomic_write(settings.output / "config.yaml") as file:
+        file.write(cfg.dump().encode())
+    about = {"recipe": cfg.dump(), "feature_channels": channels, "features": features.name}
+    logger.info("Training on %d images with features of %s.", len(images), features.name)
+    return train_steps(head, optimizer, maker, losses, settings, resume=resume, about=about)
+
+
+class BatchMaker:
+    """Batch ``t``, a function of (seed, ``t``) alone.
+
+    Args:
+        cfg: recipe.
+        images: what is trained on, with the masks that are the targets, where there are any.
+        patch_size: crops begin at multiples of it.
+        seed: of order and augmentation.
+    """
+
+    def __init__(self, cfg: CfgNode, images: Sequence[SalientImage], patch_size: int, seed: int) -> None:
+        node = cfg.SALIENCY
+        self.images, self.seed, self.batch_size = images, seed, cfg.SOLVER.IMS_PER_BATCH
+        self.view = ViewSettings(
+            node.IMAGE_SIZE, node.SHORTER_SIDE, node.FLIP, tuple(node.JITTER), node.JITTER_PROBABILITY, node.GRAYSCALE
+        )
+        self.crop = node.MULTI_SCALE if node.MULTI_SCALE.ENABLED and not node.TARGETS else None
+        self.step = patch_size
+        if node.SHORTER_SIDE < node.IMAGE_SIZE or node.IMAGE_SIZE % patch_size:
+            raise UnsegError(
+                f"SALIENCY.IMAGE_SIZE is {node.IMAGE_SIZE}, but must be a multiple of the patch of {patch_size} px "
+                f"and at most SALIENCY.SHORTER_SIDE, {node.SHORTER_SIDE}."
+            )
+
+    def __call__(self, t: int) -> SaliencyBatch:
+        """Read, vary and crop the images of a step."""
+        rng = batch_rng(self.seed, t)
+        chosen = step_indices(len(self.images), self.batch_size, self.seed, t)
+        pairs = []
+        for image, mask in (read_salient(self.images[k]) for k in chosen):
+            pairs.append(training_view(image, self.view, rng, mask))
+        views = np.stack([view for view, _ in pairs])
+        targets = None
+        if pairs[0][1] is not None:
+            targets = torch.from_numpy(np.stack([mask for _, mask in pairs]))[:, None]
+        if self.crop is None:
+            return SaliencyBatch(views, targets, None, None)
+        size, fraction = views.shape[1:3], self.crop.FRACTION
+        corners = draw_corners(len(views), size, fraction, rng, mode=self.crop.CROP, step=self.step)
+        pixels = torch.from_numpy(views).permute(0, 3, 1, 2).float()
+        crops = crop_and_enlarge(pixels, corners, fraction).permute(0, 2, 3, 1).contiguous().numpy()
+        return SaliencyBatch(views, targets, crops, corners)
+
+
+def training_images(cfg: CfgNode) -> list[SalientImage]:
+    """Return the images of ``DATASETS.TRAIN``; their own masks are left out, those of ``SALIENCY.TARGETS`` come in.
+
+    Raises:
+        UnsegError: a data set is not on disk, or an image has no target.
+    """
+    if not cfg.DATASETS.TRAIN:
+        raise UnsegError("There is nothing to train on: append DATASETS.TRAIN \"('path/to/images',)\".")
+    images = [image for spec in cfg.DATASETS.TRAIN for image in load_saliency(spec, masks=False)]
+    targets = Path(cfg.SALIENCY.TARGETS)
+    if not cfg.SALIENCY.TARGETS:
+        return images
+    if not targets.is_dir():
+        raise UnsegError(
+            f"SALIENCY.TARGETS is {targets}, but there is no such folder; train-saliency --write-masks makes one."
+        )
+    images = [SalientImage(image.path, image.name, targets / f"{image.name}.png") for image in images]
+    missing = [image.name for image in images if not image.mask.is_file()]
+    if missing:
+        raise UnsegError(f"{len(missing)} of {len(images)} images have no mask in {targets}, such as {missing[0]}.png.")
+    return _without_empty(images)
+
+
+def load_saliency_model(path: str | Path, opts: Sequence[str] = ()) -> tuple[SaliencyModel, CfgNode]:
+    """Return the model of a checkpoint of :func:`train_saliency`, and its recipe.
+
+    Args:
+        path: the ``.pth`` file; it knows its recipe.
+        opts: ``KEY VALUE`` pairs that differ from it.
+
+    Raises:
+        UnsegError: the checkpoint is of another kind, or its features have another width here.
+    """
+    recipe = load_checkpoint(path).get("recipe")
+    if not isinstance(recipe, str):
+        raise UnsegError(f"{path} is no checkpoint of train-saliency: it does not know its recipe.")
+    cfg = get_cfg()
+    merge(cfg, yaml.safe_load(recipe), str(path))
+    cfg = with_options(cfg, opts)
+    features = build_features(cfg)
+    head = build_head(cfg, _feature_channels(features, cfg), features.patch_size)
+    load_network(head, path)
+    head = head.to(resolve_device(cfg.MODEL.DEVICE)).eval()
+    guided = cfg.SALIENCY.GUIDED
+    radius = guided.RADIUS if guided.ENABLED else 0
+    return SaliencyModel(features, head, cfg.SALIENCY.INVERT, radius, guided.EPS), cfg
+
+
+def write_masks(model: SaliencyModel, images: Sequence[SalientImage], folder: Path) -> None:
+    """Predict masks and write them as 8-bit ``NAME.png``, as :data:`SALIENCY.TARGETS` takes them.
+
+    Masks that are there already are left alone, so that a killed run goes on.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for k, image in enumerate(images):
+        path = folder / f"{image.name}.png"
+        if path.is_file():
+            continue
+        pixels, _ = read_salient(SalientImage(image.path, image.name))
+        with atomic_write(path) as file:
+            Image.fromarray(np.round(model([pixels])[0] * 255).astype(np.uint8)).save(file, format="PNG")
+        if (k + 1) % 100 == 0:
+            logger.info("%d of %d masks are in %s.", k + 1, len(images), folder)
+    logger.info("%d masks are in %s.", len(images), folder)
+
+
+def _without_empty(images: list[SalientImage]) -> list[SalientImage]:
+    """Leave images out whose target shows nothing: they would teach that there is nothing to see."""
+    shown = [image for image in images if read_mask(image.mask).max() > 0.5]
+    if len(shown) < len(images):
+        logger.warning("%d of %d masks are empty; their images are left out.", len(images) - len(shown), len(images))
+    if not shown:
+        raise UnsegError("All masks of SALIENCY.TARGETS are empty; there is nothing to train on.")
+    return shown
+
+
+def _feature_channels(features: FeatureBackend, cfg: CfgNode) -> int:
+    """Return how many channels the features have, by looking at a gray image."""
+    if getattr(features, "members", None) is not None:
+        raise UnsegError("FEATURES.MEMBERS is an ensemble, but saliency needs a single backend.")
+    gray = np.full((cfg.SALIENCY.IMAGE_SIZE,) * 2 + (3,), 128, dtype=np.uint8)
+    return len(features([gray])[0].tokens)
