@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from unseg_d2.data.raycast import SHAPES, Camera, Solid, cast, cast_floor, occluded
-from unseg_d2.data.surfaces import SKY_HUE, Surface, random_surfaces, surfaces_of_classes
+from unseg_d2.data.surfaces import ANY_SKY, BLUE_SKY, Material, Surface, random_surfaces, surfaces_of_classes
 
 CLASSES = ("sky", "floor", *SHAPES)
 MIN_OBJECTS = 2
@@ -114,9 +114,8 @@ def random_scene(
         floor, surfaces = surfaces_of_classes(rng, [solid.shape for solid in solids], floor_contrast)
     else:
         floor, surfaces = random_surfaces(rng, len(solids), one_colour, floor_contrast)
-    image, instances, nearest_depth = _render(
-        rng, camera, solids, depth, floor, surfaces, SKY_HUE if by_class else None
-    )
+    sky = BLUE_SKY if by_class else ANY_SKY
+    image, instances, nearest_depth = _render(rng, camera, solids, depth, floor, surfaces, sky)
     return Scene(image, instances, nearest_depth, tuple(s.shape for s in solids), one_colour, camera)
 
 
@@ -209,7 +208,7 @@ def _render(
     solid_depth: np.ndarray,
     floor: Surface,
     surfaces: list[Surface],
-    sky_hue: tuple[float, float] | None,
+    sky_material: Material,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Image ``(H, W, 3)`` uint8, instance map ``(H, W)`` and depth ``(H, W)`` of a scene."""
     instances, nearest = _front(solid_depth)
@@ -219,7 +218,7 @@ def _render(
     owner = np.where(np.isfinite(z), instances.ravel(), -1).astype(np.int8)
     origin = camera.origin.astype(np.float32)
     light = _random_light(rng)
-    sky = _sky(rng, camera, sky_hue)
+    sky = _sky(rng, camera, sky_material)
     image = sky.reshape(-1, 3).copy()
     for index, surface in enumerate([floor, *surfaces]):
         pixels = np.flatnonzero(owner == index)
@@ -250,11 +249,13 @@ def _random_light(rng: np.random.Generator) -> Light:
     return Light(direction, rng.uniform(0.6, 0.85), rng.uniform(0.4, 0.55), shadow)
 
 
-def _sky(rng: np.random.Generator, camera: Camera, hues: tuple[float, float] | None) -> np.ndarray:
-    """A vertical gradient ``(H, W, 3)`` between two pale colours, of any hue where no range of hues is given."""
-    low, high = hues or (0.0, 1.0)
+def _sky(rng: np.random.Generator, camera: Camera, material: Material) -> np.ndarray:
+    """A vertical gradient ``(H, W, 3)`` between two colours."""
+    low, high = material.hue
     ends = [
-        colorsys.hsv_to_rgb(low + (high - low) * rng.random(), rng.uniform(0.05, 0.35), rng.uniform(0.6, 0.95))
+        colorsys.hsv_to_rgb(
+            low + (high - low) * rng.random(), rng.uniform(*material.saturation), rng.uniform(*material.value)
+        )
         for _ in range(2)
     ]
     height, width = camera.size

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 PATTERNS = ("plain", "checker", "stripes", "dots", "clouds")
-SKY_HUE = (0.52, 0.64)  # of a sky that looks like one, share of a full turn
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Material:
     """What the surfaces of a class have in common.
 
     Attributes:
-        hue: mean and standard deviation, share of a full turn.
+        hue: mean and standard deviation, share of a full turn; of a sky a range.
         saturation: range in [0, 1].
         value: range of the brightness in [0, 1].
         patterns: that occur, some of ``PATTERNS``.
@@ -33,12 +32,14 @@ class Material:
     patterns: tuple[str, ...]
 
 
-FLOOR = Material((0.28, 0.06), (0.15, 0.45), (0.35, 0.75), PATTERNS)
+ANY_SKY = Material((0.0, 1.0), (0.05, 0.35), (0.6, 0.95), ("plain",))
+BLUE_SKY = Material((0.51, 0.59), (0.3, 0.55), (0.75, 0.98), ("plain",))
+FLOOR = Material((0.28, 0.08), (0.05, 0.3), (0.35, 0.75), PATTERNS)
 SOLIDS = {
-    "sphere": Material((0.0, 0.02), (0.55, 0.9), (0.5, 0.95), ("plain", "dots")),
-    "box": Material((0.1, 0.02), (0.45, 0.85), (0.55, 0.95), ("plain", "stripes", "clouds")),
-    "cylinder": Material((0.62, 0.03), (0.5, 0.9), (0.4, 0.9), ("plain", "checker")),
-    "cone": Material((0.83, 0.03), (0.3, 0.75), (0.45, 0.95), ("plain", "clouds", "stripes")),
+    "sphere": Material((0.0, 0.02), (0.65, 0.95), (0.55, 0.95), ("plain", "dots")),
+    "box": Material((0.13, 0.02), (0.65, 0.95), (0.6, 0.95), ("plain", "stripes", "clouds")),
+    "cylinder": Material((0.62, 0.03), (0.65, 0.95), (0.55, 0.95), ("plain", "checker")),
+    "cone": Material((0.83, 0.03), (0.55, 0.9), (0.55, 0.95), ("plain", "clouds", "stripes")),
 }
 """What solids of each shape look like, where the surface tells the class."""
 

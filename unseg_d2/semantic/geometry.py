@@ -1,0 +1,57 @@
+"""The part of an image that is trained and scored on: its shorter side resized, the middle square cut out.
+
+Shape legend
+    H, W   height and width of an image in pixels
+    S      side of the square
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+
+def centre_square(
+    image: np.ndarray, labels: np.ndarray | None, side: int, *, antialias: bool = True
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Resize the shorter side of an image and its labels and cut out the middle.
+
+    Args:
+        image: ``(H, W, 3)`` uint8.
+        labels: ``(H, W)`` uint8, or ``None``.
+        side: S.
+        antialias: smooth the image where it shrinks; published figures were made without (torchvision below 0.17).
+
+    Returns:
+        ``(S, S, 3)`` uint8 and ``(S, S)`` uint8 or ``None``.
+    """
+    size = resized(image.shape[:2], side)
+    top, left = (round((length - side) / 2) for length in size)
+    square = np.s_[top : top + side, left : left + side]
+    return resize_image(image, size, antialias=antialias)[square], (
+        None if labels is None else resize_labels(labels, size)[square]
+    )
+
+
+def resized(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Return the height and width of an image whose shorter side becomes ``side``."""
+    shorter = min(size)
+    return tuple(side if length == shorter else int(side * length / shorter) for length in size)
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int], *, antialias: bool = True) -> np.ndarray:
+    """Resize ``(H, W, 3)`` uint8 to a height and width, bilinearly."""
+    if image.shape[:2] == tuple(size):
+        return image
+    if antialias:
+        return np.array(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    planes = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    planes = F.interpolate(planes, size=tuple(size), mode="bilinear", align_corners=False)
+    return planes[0].round().byte().permute(1, 2, 0).numpy()
+
+
+def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize ``(H, W)`` to a height and width by the nearest pixel."""
+    return np.array(Image.fromarray(labels).resize((size[1], size[0]), Image.Resampling.NEAREST))
