@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "refine": BASE,
     "pseudo": BASE | {"features", "depth", "masks", "refine", "data", "config"},
     "losses": set(),
+    "semantic": BASE | {"losses", "data"},
     "saliency": BASE | {"features", "losses", "refine", "data", "config"},
     "evaluation": BASE,
     "detectors": BASE | {"data", "losses", "config", "evaluation", "zoo"},

@@ -10,6 +10,7 @@ from fvcore.common.config import CfgNode as CN
 
 from unseg_d2.config.pseudo_defaults import add_pseudo_label_defaults
 from unseg_d2.config.saliency_defaults import add_saliency_defaults
+from unseg_d2.config.semantic_defaults import add_semantic_defaults
 
 
 def get_cfg() -> CN:
@@ -29,6 +30,7 @@ def get_cfg() -> CN:
     _add_solver(cfg)
     _add_rounds(cfg)
     add_saliency_defaults(cfg)
+    add_semantic_defaults(cfg)
     return cfg
 
 

@@ -25,7 +25,7 @@ def add_pseudo_label_defaults(cfg: CN) -> None:
 def _add_features(cfg: CN) -> None:
     """Image to patch features."""
     cfg.FEATURES = CN()
-    cfg.FEATURES.NAME = "vit"  # vit (timm, pretrained) | descriptors (no weights; for trying things out)
+    cfg.FEATURES.NAME = "vit"  # vit (timm, pretrained) | descriptors, palette (no weights; for trying things out)
     cfg.FEATURES.IMAGE_SIZE = 480  # side of the square that every image is resized to (MaskCut: fixed_size)
     cfg.FEATURES.RESIZE = "square"  # square (MaskCut) | nearest_multiple (TokenCut saliency) | pad (LOST, TokenCut)
     cfg.FEATURES.WEIGHTS = ""  # local .pth or .safetensors of the ViT; empty downloads the timm weights
@@ -38,7 +38,7 @@ def _add_features(cfg: CN) -> None:
     cfg.FEATURES.VIT.FACET = "key"  # key | query | value | kqv | token, of the last block
     cfg.FEATURES.VIT.POS_EMBED = "offset"  # offset: sampling ratio 28/60.1 (DINO, MaskCut) | exact: 28/60 (CuVLER)
     cfg.FEATURES.DESCRIPTORS = CN()
-    cfg.FEATURES.DESCRIPTORS.PATCH_SIZE = 8  # side of a patch in pixels of the resized image
+    cfg.FEATURES.DESCRIPTORS.PATCH_SIZE = 8  # side of a patch in pixels of the resized image; also that of palette
 
 
 def _add_depth(cfg: CN) -> None:
