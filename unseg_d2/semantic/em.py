@@ -34,6 +34,7 @@ class PrimapsEM(nn.Module):
     Args:
         directions: ``(K, C)``, the prototypes to start from.
         probe: whether to learn a linear probe too, which needs labels and is for evaluation only.
+        head: frozen network that turns the backbone's features into those that count (STEGO, HP), or ``None``.
 
     Attributes:
         running: prototypes that the optimiser changes (theta_R).
@@ -42,8 +43,9 @@ class PrimapsEM(nn.Module):
         probe: ``1 x 1`` convolution with bias, or ``None``; nothing else learns from it.
     """
 
-    def __init__(self, directions: Tensor, *, probe: bool = False) -> None:
+    def __init__(self, directions: Tensor, *, probe: bool = False, head: nn.Module | None = None) -> None:
         super().__init__()
+        self.head = head
         classes, channels = directions.shape
         self.running = Prototypes(directions)
         self.momentum = Prototypes(directions).requires_grad_(False)

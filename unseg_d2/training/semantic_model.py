@@ -1,0 +1,126 @@
+"""A trained semantic segmentation: features, prototypes, and how both come back from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from fvcore.common.config import CfgNode
+from torch import Tensor, nn
+
+from unseg_d2.config import get_cfg
+from unseg_d2.config.load import merge, with_options
+from unseg_d2.detectors.builtin.distributed import resolve_device
+from unseg_d2.detectors.checkpoints import load_checkpoint
+from unseg_d2.errors import UnsegError
+from unseg_d2.features import FeatureBackend, build_features
+from unseg_d2.semantic.boost import CodeHead
+from unseg_d2.semantic.em import PrimapsEM
+from unseg_d2.semantic.prototypes import Prototypes
+from unseg_d2.training.steps import load_network
+
+
+@dataclass(frozen=True)
+class SemanticModel:
+    """Features and prototypes.
+
+    Attributes:
+        backend: frozen features.
+        em: what was learnt.
+        device: where ``em`` is.
+        baseline: prototypes of k-means, or ``None``.
+    """
+
+    backend: FeatureBackend
+    em: PrimapsEM
+    device: torch.device
+    baseline: Prototypes | None = None
+
+    @torch.no_grad()
+    def features(self, image: np.ndarray, *, flip: bool = True) -> Tensor:
+        """Return the features ``(1, C, h, w)`` of ``(H, W, 3)`` uint8, averaged with those of the mirror image."""
+        describe = tokens_of(self.backend, self.em.head, self.device)
+        if not flip:
+            return describe([image])
+        found, mirrored = describe([image, np.ascontiguousarray(image[:, ::-1])])
+        return ((found + mirrored.flip(-1)) / 2)[None]
+
+
+def tokens_of(
+    backend: FeatureBackend, head: nn.Module | None, device: torch.device
+) -> Callable[[Sequence[np.ndarray]], Tensor]:
+    """Return the function from images of one size to features ``(B, C, h, w)``, those of the head where there is one."""
+
+    @torch.no_grad()
+    def describe(images: Sequence[np.ndarray]) -> Tensor:
+        tokens = torch.stack([one.tokens for one in backend(images)]).to(device)
+        return tokens if head is None else head(tokens)
+
+    return describe
+
+
+def check_backend(backend: FeatureBackend, cfg: CfgNode) -> int:
+    """Return how many channels a backend has.
+
+    Raises:
+        UnsegError: it is an ensemble, or the image is no multiple of its patch.
+    """
+    if getattr(backend, "members", None) is not None:
+        raise UnsegError("FEATURES.MEMBERS is an ensemble, but semantic segmentation needs a single backend.")
+    side, patch = cfg.SEMANTIC.IMAGE_SIZE, backend.patch_size
+    if side < patch or side % patch:
+        near = max(1, round(side / patch)) * patch
+        raise UnsegError(
+            f"SEMANTIC.IMAGE_SIZE is {side}, but must be a multiple of the patch of {patch} px, as {near}."
+        )
+    return len(backend([np.full((side, side, 3), 128, dtype=np.uint8)])[0].tokens)
+
+
+def about_model(cfg: CfgNode, em: PrimapsEM, features: str, baseline: Tensor) -> dict[str, Any]:
+    """Return what a checkpoint has to hold besides the weights."""
+    count, width = em.momentum.directions.shape
+    hidden = em.head is not None and em.head.cluster2 is not None
+    channels = em.head.cluster1[0].weight.shape[1] if em.head is not None else 0
+    return {
+        "recipe": cfg.dump(),
+        "features": features,
+        "semantic": {"count": count, "width": width, "channels": channels, "hidden": hidden},
+        "baseline": baseline.cpu(),
+    }
+
+
+def load_semantic_model(path: str | Path, opts: Sequence[str] = ()) -> tuple[SemanticModel, CfgNode]:
+    """Return the model of a checkpoint of `training.semantic.train_semantic`, and its recipe.
+
+    Args:
+        path: the ``.pth`` file; it knows its recipe.
+        opts: ``KEY VALUE`` pairs that differ from it.
+
+    Raises:
+        UnsegError: the checkpoint is of another kind, or the features have another width here.
+    """
+    checkpoint = load_checkpoint(path)
+    shape = checkpoint.get("semantic")
+    if not isinstance(checkpoint.get("recipe"), str) or not isinstance(shape, dict):
+        raise UnsegError(f"{path} is no checkpoint of train-semantic: it does not know its recipe.")
+    cfg = get_cfg()
+    merge(cfg, yaml.safe_load(checkpoint["recipe"]), str(path))
+    cfg = with_options(cfg, opts)
+    backend = build_features(cfg)
+    channels, wanted = check_backend(backend, cfg), shape["channels"] or shape["width"]
+    if channels != wanted:
+        raise UnsegError(f"{path} was trained on features of {wanted} channels, but FEATURES gives {channels}.")
+    head = (
+        CodeHead(channels, shape["width"], hidden=shape["hidden"]).requires_grad_(False) if shape["channels"] else None
+    )
+    probe = any(name.startswith("probe.") for name in checkpoint["model"])
+    em = PrimapsEM(torch.zeros(shape["count"], shape["width"]), probe=probe, head=head)
+    load_network(em, path)
+    device = resolve_device(cfg.MODEL.DEVICE)
+    baseline = Prototypes(checkpoint["baseline"]).to(device)
+    return SemanticModel(backend, em.to(device).eval(), device, baseline), cfg

@@ -1,0 +1,126 @@
+"""Score a semantic segmentation against labels, and write what it predicts.
+
+Shape legend
+    H, W   height and width that are scored
+    K      classes
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+from PIL import Image
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation.semantic import MATCHINGS, Confusion, SemanticScores, semantic_scores
+from unseg_d2.files import atomic_write
+from unseg_d2.refine.crf import label_probabilities
+from unseg_d2.semantic.datasets import SemanticSet
+from unseg_d2.semantic.em import enlarge
+from unseg_d2.semantic.geometry import centre_square, resize_image, resized
+from unseg_d2.training.semantic_model import SemanticModel
+from unseg_d2.viz.overlay import draw_instances
+
+PROBE = "linear probe"
+
+logger = logging.getLogger(__name__)
+
+
+def classifiers_of(model: SemanticModel) -> dict[str, nn.Module]:
+    """Return the classifiers of a checkpoint by the names that they have in tables."""
+    found = {"k-means": model.baseline, "PriMaPs-EM": model.em.momentum, "PriMaPs-EM, running": model.em.running}
+    if model.em.probe is not None:
+        found[PROBE] = model.em.probe
+    return {name: classifier for name, classifier in found.items() if classifier is not None}
+
+
+def score_classifiers(
+    model: SemanticModel, classifiers: Mapping[str, nn.Module], data: SemanticSet, cfg: CfgNode
+) -> dict[str, SemanticScores]:
+    """Score classifiers of the same features on labelled images, as ``cfg.SEMANTIC.TEST`` says.
+
+    Args:
+        model: gives the features.
+        classifiers: features ``(1, C, h, w)`` -> logits ``(1, K, h, w)``, by name; the linear probe is not matched.
+        data: labelled images.
+        cfg: recipe.
+
+    Returns:
+        Scores by name, and by name and ``+ CRF`` where ``SEMANTIC.TEST.CRF`` asks for it.
+
+    Raises:
+        UnsegError: the images have no labels, or none of the labels is a class.
+    """
+    matching = cfg.SEMANTIC.TEST.MATCHING
+    if matching not in MATCHINGS:
+        raise UnsegError(f"SEMANTIC.TEST.MATCHING is '{matching}', but must be one of {', '.join(MATCHINGS)}.")
+    if not data.labelled:
+        raise UnsegError("The images have no labels to score against; name them as IMAGES::LABELS.")
+    counts: dict[str, Confusion] = {}
+    for image, labels, features in _views(model, data, cfg):
+        for name, classifier in classifiers.items():
+            for suffix, prediction in _predictions(classifier, features, image, cfg):
+                if name + suffix not in counts:
+                    classes = classifier(features[..., :1, :1]).shape[1]
+                    counts[name + suffix] = Confusion(classes, len(data.classes))
+                counts[name + suffix].add(prediction, labels)
+    try:
+        return {
+            name: semantic_scores(confusion.counts, "none" if name.startswith(PROBE) else matching)
+            for name, confusion in counts.items()
+        }
+    except ValueError as error:
+        raise UnsegError(f"The predictions cannot be scored: {error}.") from None
+
+
+def write_predictions(model: SemanticModel, data: SemanticSet, cfg: CfgNode, folder: Path) -> None:
+    """Write the cluster of each pixel as 8-bit ``labels/NAME.png``, and as a picture ``overlays/NAME.jpg``."""
+    for index, (image, _, features) in enumerate(_views(model, data, cfg)):
+        _, prediction = list(_predictions(model.em.momentum, features, image, cfg))[-1]
+        name = data.images[index].name
+        with atomic_write(folder / "labels" / f"{name}.png") as file:
+            Image.fromarray(prediction.astype(np.uint8)).save(file, format="PNG")
+        masks = prediction == np.arange(len(model.em.momentum.directions))[:, None, None]
+        picture = io.BytesIO()
+        Image.fromarray(draw_instances(image, masks, outline=False)).save(picture, format="JPEG", quality=90)
+        with atomic_write(folder / "overlays" / f"{name}.jpg") as file:
+            file.write(picture.getvalue())
+    logger.info("%d label maps and overlays are in %s.", len(data.images), folder)
+
+
+@torch.no_grad()
+def _views(
+    model: SemanticModel, data: SemanticSet, cfg: CfgNode
+) -> Iterator[tuple[np.ndarray, np.ndarray | None, Tensor]]:
+    """Yield what is scored: the image ``(H, W, 3)``, its labels ``(H, W)``, and features ``(1, C, h, w)``."""
+    node, patch = cfg.SEMANTIC, model.backend.patch_size
+    for index in tqdm(range(len(data.images)), desc="scoring", unit="image", leave=False):
+        image, labels = data.read(index)
+        if node.TEST.WHOLE:
+            size = tuple(round(side / patch) * patch for side in resized(image.shape[:2], node.IMAGE_SIZE))
+            seen = resize_image(image, size, antialias=node.ANTIALIAS)
+        else:
+            image, labels = centre_square(image, labels, node.IMAGE_SIZE, antialias=node.ANTIALIAS)
+            seen = image
+        yield image, labels, model.features(seen, flip=node.TEST.FLIP)
+
+
+@torch.no_grad()
+def _predictions(
+    classifier: nn.Module, features: Tensor, image: np.ndarray, cfg: CfgNode
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the suffix of the name and the prediction ``(H, W)``: without, and where asked for with a CRF."""
+    logits = enlarge(classifier(features), image.shape[:2])
+    yield "", logits.argmax(1)[0].cpu().numpy()
+    if cfg.SEMANTIC.TEST.CRF:
+        settings = {key.lower(): value for key, value in cfg.REFINE.CRF_LABELS.items() if key != "DEVICE"}
+        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(logits.device)
+        yield " + CRF", label_probabilities(pixels, logits, **settings).argmax(1)[0].cpu().numpy()
