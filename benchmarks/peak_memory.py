@@ -34,20 +34,17 @@ class PeakMemory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        after = torch.cuda.max_memory_allocated() if self.cuda else resident_peak()
+        after = torch.cuda.max_memory_allocated() if self.cuda else resident("VmHWM")
         self.megabytes = (after - self.before) / 1e6
 
 
-def resident() -> int:
-    """Return the resident memory of this process in bytes; where there is no /proc, the largest it has had."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.is_file() else resident_peak()
-
-
-def resident_peak() -> int:
-    """Return the largest resident memory that this process has had, in bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+def resident(field: str = "VmRSS") -> int:
+    """Return the resident memory of this process in bytes: now, or with ``VmHWM`` the most it has had."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return 1024 * next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(field))
+    # Not on Linux, where this also counts what the parent had before the process was started.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def in_own_process(function: Callable[..., Any], *args: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from unseg_d2.losses import confidence_weights, soft_mask_loss, spatial_confidence_loss
+from unseg_d2.losses import confidence_weights, mean_confidence, soft_mask_loss, spatial_confidence_loss
 
 
 def half_mask(height: int = 56, width: int = 56) -> torch.Tensor:
@@ -54,6 +54,14 @@ def test_even_confidence_is_the_scalar_variant() -> None:
     logits, targets = torch.randn(2, 28, 28), torch.ones(2, 28, 28)
     loss = spatial_confidence_loss(logits, targets, torch.full((2, 28, 28), 0.7))
     torch.testing.assert_close(loss, soft_mask_loss(logits, targets, torch.full((2,), 0.7)))
+
+
+def test_mean_confidence_of_a_mask() -> None:
+    confidence = torch.tensor([[[51, 102], [255, 0]], [[7, 7], [7, 7]]], dtype=torch.uint8)
+    masks = torch.tensor([[[1, 1], [0, 0]], [[0, 0], [0, 0]]], dtype=torch.bool)
+    torch.testing.assert_close(mean_confidence(confidence, masks), torch.tensor([0.3, 1.0]))
+    torch.testing.assert_close(mean_confidence(confidence / 255, masks), torch.tensor([0.3, 1.0]))
+    assert mean_confidence(confidence[:0], masks[:0]).shape == (0,)
 
 
 def test_weights_carry_no_gradient_and_none_is_zero() -> None:

@@ -37,6 +37,7 @@ def confidence_weights(confidence: Tensor, masks: Tensor, boxes: Tensor, instanc
     return crop_to_rois(write_weights, masks.shape, boxes, instances, size)
 
 
+@torch.no_grad()
 def mean_confidence(confidence: Tensor, masks: Tensor) -> Tensor:
     """Return the mean confidence of each instance over its mask, for the scalar variant of the loss.
 
@@ -48,11 +49,13 @@ def mean_confidence(confidence: Tensor, masks: Tensor) -> Tensor:
         ``(G,)`` float32 in [0, 1]; 1 for an empty mask.
     """
     one = 255 if confidence.dtype == torch.uint8 else 1
-    # One by one: sums of uint8 and bool are taken of a copy that is four and eight times as large.
-    totals = [(values * inside).sum(dtype=torch.float32) / one for values, inside in zip(confidence, masks)]
-    areas = [inside.sum() for inside in masks]
-    means = [torch.where(area > 0, total / area.clamp(min=1), 1.0) for total, area in zip(totals, areas)]
-    return torch.stack(means) if means else masks.new_zeros(0, dtype=torch.float32)
+    means = torch.ones(len(masks), device=masks.device)
+    buffer = torch.empty(masks.shape[1:], device=masks.device)  # sums of uint8 and bool would make copies of their own
+    for number, (values, inside) in enumerate(zip(confidence, masks)):
+        area = buffer.copy_(inside).sum()
+        total = buffer.copy_(values).masked_fill_(~inside, 0.0).sum() / one
+        means[number] = torch.where(area > 0, total / area.clamp(min=1), 1.0)
+    return means
 
 
 def spatial_confidence_loss(mask_logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
