@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +27,13 @@ from unseg_d2.training.benchmarks import (
     setting_of,
 )
 
+TASKS = {
+    "detection": "",
+    "saliency": "unseg_d2.cli.evaluate_saliency",
+    "corloc": "unseg_d2.cli.evaluate_saliency",
+}
+"""Task to the module that has its own arguments; empty is this one."""
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser."""
@@ -35,6 +44,9 @@ def parser() -> argparse.ArgumentParser:
         "neither missed nor false. Writes figures.json, table.txt and table.md to the folder of --results.",
     )
     add_config_arguments(parser)
+    parser.add_argument(
+        "--task", choices=TASKS, default="detection", help="each has arguments of its own: --task saliency --help"
+    )
     parser.add_argument(
         "--datasets",
         nargs="+",
@@ -58,7 +70,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Predict where there are no predictions, score, and print and write the table."""
-    args = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    module = TASKS.get(_task(words), "")
+    if module:
+        importlib.import_module(module).main(words)
+        return
+    args = parser().parse_args(words)
     cfg = _cfg(args)
     backend = select_backend(args.backend)
     check_datasets(args.datasets, cfg)
@@ -72,6 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _report(
         args, scores, results, backend, args.name or Path(cfg.MODEL.WEIGHTS if not args.predictions else paths[0]).stem
     )
+
+
+def _task(words: Sequence[str]) -> str:
+    """Return what ``--task`` says, whatever the other arguments."""
+    task = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    task.add_argument("--task", default="detection")
+    return task.parse_known_args(words)[0].task
 
 
 def _cfg(args: argparse.Namespace) -> CfgNode:

@@ -19,6 +19,7 @@ COMMANDS = {
     "prepare-data": "make the class-agnostic annotations of a public data set",
     "evaluate": "score a detector or masks on benchmarks, beside the published figures",
     "train-net": "train or evaluate a detector",
+    "train-saliency": "train a head that finds the salient object",
     "self-train": "pseudo-masks, training and self-training rounds in one go",
     "demo": "run a trained detector on images and videos",
     "convert-checkpoint": "turn published weights into a file that both engines read",

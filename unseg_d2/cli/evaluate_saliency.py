@@ -1,0 +1,128 @@
+"""Score soft masks, each with several refinements: saliency, or CorLoc on images with boxes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from fvcore.common.config import CfgNode
+
+from unseg_d2.cli.common import add_config_arguments
+from unseg_d2.config import load_cfg
+from unseg_d2.data.catalog import load_dataset
+from unseg_d2.data.saliency import SALIENCY_DATASETS, load_saliency
+from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation.saliency import METRICS
+from unseg_d2.files import write_json
+from unseg_d2.training.saliency import load_saliency_model
+from unseg_d2.training.saliency_methods import generator_method, model_method, stored_method
+from unseg_d2.training.score_saliency import (
+    REFINEMENTS,
+    Method,
+    MethodScores,
+    Protocol,
+    bootstrap,
+    score_corloc,
+    score_methods,
+)
+
+COLUMNS = (*METRICS, "CorLoc")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the argument parser of ``evaluate --task saliency`` and ``--task corloc``."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="All figures are in percent. Acc and IoU cut soft masks at one half; maxF is the best F-measure (beta "
+        "squared .3) of 255 thresholds, Sm the structure measure, MAE the mean absolute error. CorLoc: the box of the "
+        "largest part of the mask meets some object with an IoU of .5.",
+    )
+    add_config_arguments(parser)
+    parser.add_argument("--task", choices=("saliency", "corloc"), default="saliency")
+    parser.add_argument(
+        "--datasets",
+        nargs="+",
+        required=True,
+        metavar="NAME",
+        help=f"saliency: {', '.join(SALIENCY_DATASETS)}, folder or images::masks; corloc: COCO file or voc07, coco20k",
+    )
+    parser.add_argument("--weights", nargs="+", default=[], metavar="[NAME=]FILE", help="heads of train-saliency")
+    parser.add_argument("--masks", nargs="+", default=[], metavar="[NAME=]PATH", help="label sets or folders of masks")
+    parser.add_argument("--generator", nargs="+", default=[], metavar="NAME", help="mask generators on FEATURES")
+    parser.add_argument("--refine", nargs="+", default=["none"], metavar="NAME", help=", ".join(REFINEMENTS))
+    parser.add_argument("--crop", type=int, default=320, help="side of the crop that is scored; 0: whole images")
+    parser.add_argument("--published", action="store_true", help="truth and CorLoc as the code of Two Tricks has them")
+    parser.add_argument("--gain", action="store_true", help="what each row gains on the first, 95%% over images")
+    parser.add_argument("--output", type=Path, help="write the figures to this JSON file too")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Score every method on every data set and print a table each."""
+    args = parser().parse_args(arguments)
+    cfg = load_cfg(args.config_file, args.opts)
+    methods = _methods(args, cfg)
+    figures = {}
+    for dataset in args.datasets:
+        print(f"\n{dataset}")
+        if args.task == "corloc":
+            records = load_dataset(dataset, cfg)
+            found = score_corloc(records, methods, args.refine, cfg, published=args.published)
+            figures[dataset] = {name: {"CorLoc": value} for name, value in found.items()}
+            print(table(figures[dataset], ("CorLoc",)))
+            continue
+        protocol = Protocol(args.crop, args.crop * 335 // 320, args.published)
+        scores = score_methods(load_saliency(dataset), methods, args.refine, protocol, cfg)
+        figures[dataset] = {one.name: one.figures() for one in scores}
+        print(table(figures[dataset], COLUMNS))
+        if args.gain:
+            print(gains(scores))
+    if args.output:
+        write_json(args.output, figures, indent=1)
+
+
+def table(rows: dict[str, dict[str, float]], columns: Sequence[str]) -> str:
+    """Lay out figures, a row per method."""
+    width = max(map(len, rows)) + 2
+    lines = [" " * width + "".join(f"{name:>8}" for name in columns)]
+    lines += [f"{name:<{width}}" + "".join(f"{row[key]:8.1f}" for key in columns) for name, row in rows.items()]
+    return "\n".join(lines)
+
+
+def gains(scores: Sequence[MethodScores]) -> str:
+    """Lay out what each method gains on the first one, with its interval."""
+    width = max(len(one.name) for one in scores) + 2
+    keys = ("Acc", "IoU", "maxF", "CorLoc")
+    lines = ["", f"against {scores[0].name}:", " " * width + "".join(f"{key:>22}" for key in keys)]
+    for one in scores[1:]:
+        found = bootstrap(scores[0], one)
+        cells = (f"{gain:+.1f} [{low:+.1f}, {high:+.1f}]" for gain, low, high in (found[key] for key in keys))
+        lines.append(f"{one.name:<{width}}" + "".join(f"{cell:>22}" for cell in cells))
+    return "\n".join(lines)
+
+
+def _methods(args: argparse.Namespace, cfg: CfgNode) -> dict[str, Method]:
+    """Return what is to be scored, by name."""
+    methods: dict[str, Method] = {}
+    for generator in args.generator:
+        chosen = cfg.clone()
+        chosen.defrost()
+        chosen.MASKS.GENERATOR = generator
+        methods[generator] = generator_method(chosen)
+    for spec in args.masks:
+        name, path = _named(spec)
+        methods[name] = stored_method(path)
+    for spec in args.weights:
+        name, path = _named(spec)
+        model, recipe = load_saliency_model(path, args.opts)
+        methods[f"{name} + GF" if recipe.SALIENCY.GUIDED.ENABLED else name] = model_method(model)
+    if not methods:
+        raise UnsegError("There is nothing to score: give --weights, --masks or --generator.")
+    return methods
+
+
+def _named(spec: str) -> tuple[str, Path]:
+    """Split ``NAME=PATH``; without a name, the file's or its folder's is taken."""
+    name, _, path = spec.rpartition("=")
+    return name or (Path(path).parent.name if Path(path).stem == "model_final" else Path(path).stem), Path(path)

@@ -1,0 +1,215 @@
+"""Soft masks of several methods, each refined in several ways, scored on one data set: the tables of Two Tricks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fvcore.common.config import CfgNode
+
+from unseg_d2.data.saliency import SalientImage, read_salient
+from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation.corloc import located, object_box, part_boxes
+from unseg_d2.evaluation.saliency import SaliencyScores, score_saliency
+from unseg_d2.refine import bilateral_solver, build_refiner, guided_filter
+from unseg_d2.saliency.views import center_view
+
+REFINEMENTS = {"none": "", "guided": "GF", "bilateral": "BS", "crf": "CRF"}
+"""Name on the command line to what the table calls it."""
+
+BATCH = 20
+"""Images per batch; matters to the published inversion alone."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """On what masks are compared.
+
+    Attributes:
+        size: side of the square that is cut out of the middle, px; 0 compares whole images at their own size.
+        shorter_side: what the shorter side is scaled to before, px.
+        published: as the code of Two Tricks: a pixel of the scaled truth counts as foreground as soon as it is not
+            0, and CorLoc takes the part with the largest box and needs more than .5.
+    """
+
+    size: int = 320
+    shorter_side: int = 335
+    published: bool = False
+
+    def read(self, image: SalientImage) -> tuple[np.ndarray, np.ndarray]:
+        """Return an image and its truth ``(H, W)`` bool."""
+        pixels, mask = read_salient(image)
+        if self.size:
+            pixels, mask = (center_view(one, self.size, self.shorter_side) for one in (pixels, mask))
+        return pixels, mask > (0 if self.published and self.size else 0.5)
+
+
+Method = Callable[[Sequence[np.ndarray], Sequence[SalientImage], Protocol], list[np.ndarray]]
+"""Images ``(H, W, 3)`` uint8, where they come from and how they were cut, to soft masks ``(H, W)`` in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class MethodScores:
+    """Figures of one method on one data set.
+
+    Attributes:
+        name: of the method and its refinement.
+        saliency: per image.
+        found: ``(n,)`` whether the box of each image met an object, 0 or 1; NaN where there is none.
+    """
+
+    name: str
+    saliency: SaliencyScores
+    found: np.ndarray
+
+    def figures(self, chosen: np.ndarray | None = None) -> dict[str, float]:
+        """Return the figures in percent; ``chosen`` picks images, for the bootstrap."""
+        found = self.found if chosen is None else self.found[chosen]
+        figures = self.saliency.means(chosen) | {"CorLoc": float(np.nanmean(found))}
+        return {key: 100 * value for key, value in figures.items()}
+
+
+def score_methods(
+    images: Sequence[SalientImage],
+    methods: dict[str, Method],
+    refinements: Sequence[str],
+    protocol: Protocol,
+    cfg: CfgNode,
+) -> list[MethodScores]:
+    """Score every method with every refinement.
+
+    Args:
+        images: with masks.
+        methods: by name.
+        refinements: of :data:`REFINEMENTS`.
+        protocol: see :class:`Protocol`.
+        cfg: its ``REFINE`` and ``SALIENCY.GUIDED`` hold the settings of the refiners.
+    """
+    refine = {name: build_soft_refiner(name, cfg) for name in refinements}
+    pairs: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]] = {}
+    for start in range(0, len(images), BATCH):
+        part = images[start : start + BATCH]
+        pixels, truths = zip(*(protocol.read(image) for image in part))
+        for name, method in methods.items():
+            masks = method(pixels, part, protocol)
+            for kind, refiner in refine.items():
+                refined = [_stored(refiner(one, mask)) for one, mask in zip(pixels, masks)]
+                pairs.setdefault((name, kind), []).extend(zip(refined, truths))
+        logger.info("%d of %d images", start + len(part), len(images))
+    scores = []
+    for (name, kind), there in pairs.items():
+        found = locate([mask for mask, _ in there], [part_boxes(truth) for _, truth in there], protocol.published)
+        scores.append(MethodScores(_label(name, kind), score_saliency(there), found))
+    return scores
+
+
+def score_corloc(
+    records: Sequence[dict[str, Any]],
+    methods: dict[str, Method],
+    refinements: Sequence[str],
+    cfg: CfgNode,
+    *,
+    published: bool = False,
+) -> dict[str, float]:
+    """Return the CorLoc of every method with every refinement, in percent, on images with boxes, at their own size.
+
+    Args:
+        records: Detectron2's standard dataset dicts; crowds do not count, nor images without another box.
+        methods: by name.
+        refinements: of :data:`REFINEMENTS`.
+        cfg: see :func:`score_methods`.
+        published: the part with the largest box, and more than .5.
+    """
+    refine = {name: build_soft_refiner(name, cfg) for name in refinements}
+    truth = [record_boxes(record) for record in records]
+    masks: dict[tuple[str, str], list[np.ndarray]] = {}
+    for k, (record, boxes) in enumerate(zip(records, truth)):
+        if not len(boxes):
+            continue
+        image = SalientImage(Path(record["file_name"]), Path(record["file_name"]).stem)
+        pixels, _ = read_salient(image)
+        for name, method in methods.items():
+            (mask,) = method([pixels], [image], Protocol(size=0))
+            for kind, refiner in refine.items():
+                masks.setdefault((name, kind), []).append(_stored(refiner(pixels, mask)) > 0.5)
+        if (k + 1) % 100 == 0:
+            logger.info("%d of %d images", k + 1, len(records))
+    if not masks:
+        raise UnsegError("No image of the data set has a box, so there is nothing to find.")
+    there = [boxes for boxes in truth if len(boxes)]
+    return {_label(*key): 100 * float(locate(found, there, published).mean()) for key, found in masks.items()}
+
+
+def locate(masks: Sequence[np.ndarray], truth: Sequence[np.ndarray], published: bool = False) -> np.ndarray:
+    """Return ``(n,)`` 1 where the box of a mask, cut at one half, meets an object, else 0; NaN without objects."""
+    boxes = [object_box(mask > 0.5, "box" if published else "area") for mask in masks]
+    found = np.full(len(masks), np.nan)
+    found[[len(there) > 0 for there in truth]] = located(boxes, truth, strict=published)
+    return found
+
+
+def record_boxes(record: dict[str, Any]) -> np.ndarray:
+    """Return the boxes of a record, ``(g, 4)`` as ``x1, y1, x2, y2``, without crowds."""
+    boxes = [one["bbox"] for one in record.get("annotations", ()) if not one.get("iscrowd")]
+    return np.array([[x, y, x + width, y + height] for x, y, width, height in boxes], dtype=float).reshape(-1, 4)
+
+
+def bootstrap(first: MethodScores, second: MethodScores, *, draws: int = 1000, seed: int = 0) -> dict[str, tuple]:
+    """Return what the second method gains over the first, per figure, with its 95 % interval over images.
+
+    Args:
+        first: scored on the same images as the second.
+        second: see ``first``.
+        draws: resamplings of the images.
+        seed: of the resamplings.
+
+    Returns:
+        Difference, lower and upper end, in points, by figure.
+    """
+    rng, count = np.random.default_rng(seed), len(first.found)
+    samples = [rng.integers(0, count, count) for _ in range(draws)]
+    drawn = [(first.figures(chosen), second.figures(chosen)) for chosen in samples]
+    gains = {}
+    before, after = first.figures(), second.figures()
+    for key in before:
+        low, high = np.percentile([two[key] - one[key] for one, two in drawn], (2.5, 97.5))
+        gains[key] = (after[key] - before[key], float(low), float(high))
+    return gains
+
+
+def _label(name: str, kind: str) -> str:
+    return f"{name} + {REFINEMENTS[kind]}" if REFINEMENTS[kind] else name
+
+
+def _stored(mask: np.ndarray) -> np.ndarray:
+    """Return a soft or hard mask as float32 in [0, 1]."""
+    return np.clip(mask.astype(np.float32), 0, 1)
+
+
+def build_soft_refiner(name: str, cfg: CfgNode) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return ``(image, soft mask) -> soft mask`` of a refinement; a CRF's masks are 0 or 1.
+
+    Raises:
+        UnsegError: for another name than those of :data:`REFINEMENTS`.
+    """
+    if name not in REFINEMENTS:
+        raise UnsegError(f"--refine knows {', '.join(REFINEMENTS)}, but not '{name}'.")
+    if name == "guided":
+        radius, eps = cfg.SALIENCY.GUIDED.RADIUS, cfg.SALIENCY.GUIDED.EPS
+        return lambda image, mask: guided_filter(
+            image.mean(2, dtype=np.float32)[None] / 255, mask[None], radius=radius, eps=eps
+        )[0]
+    settings = {key.lower(): value for key, value in cfg.REFINE.get(name.upper(), {}).items()}
+    if name == "bilateral":
+        settings.pop("parity")
+        return lambda image, mask: bilateral_solver(image, mask[None], **settings)[0] if mask.any() else mask
+    if settings.get("device") == "auto":
+        settings["device"] = "cpu"
+    refiner = build_refiner(name, **settings)
+    return (lambda image, mask: mask) if name == "none" else lambda image, mask: refiner(image, mask[None])[0]
