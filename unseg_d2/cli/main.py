@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "score a detector or masks on benchmarks, beside the published figures",
     "train-net": "train or evaluate a detector",
     "train-saliency": "train a head that finds the salient object",
+    "train-semantic": "learn to segment images into classes without labels",
     "self-train": "pseudo-masks, training and self-training rounds in one go",
     "demo": "run a trained detector on images and videos",
     "convert-checkpoint": "turn published weights into a file that both engines read",

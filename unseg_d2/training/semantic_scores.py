@@ -119,7 +119,7 @@ def _predictions(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the suffix of the name and the prediction ``(H, W)``: without, and where asked for with a CRF."""
     logits = enlarge(classifier(features), image.shape[:2])
-    yield "", logits.argmax(1)[0].cpu().numpy()
+    yield "", logits.max(1).indices[0].cpu().numpy()
     if cfg.SEMANTIC.TEST.CRF:
         settings = {key.lower(): value for key, value in cfg.REFINE.CRF_LABELS.items() if key != "DEVICE"}
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(logits.device)
