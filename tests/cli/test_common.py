@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from unseg_d2.cli.common import add_config_arguments, run
+from unseg_d2.cli.common import Names, add_config_arguments, run
 from unseg_d2.errors import UnsegError
 
 
@@ -49,6 +49,21 @@ def test_success_exits_with_zero() -> None:
     with pytest.raises(SystemExit) as exit:
         run(lambda: None)
     assert exit.value.code == 0
+
+
+def test_names_end_where_overrides_begin(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_config_arguments(parser)
+    parser.add_argument("--datasets", nargs="+", action=Names)
+    parser.add_argument("--name")
+    args = parser.parse_args(["--datasets", "kitti", "a.json", "MODEL.WEIGHTS", "w.pth", "SEED", "1"])
+    assert args.datasets == ["kitti", "a.json"] and args.opts == ["MODEL.WEIGHTS", "w.pth", "SEED", "1"]
+    args = parser.parse_args(["--datasets", "kitti", "--name", "x", "SEED", "1"])
+    assert args.datasets == ["kitti"] and args.opts == ["SEED", "1"]
+    assert parser.parse_args(["--datasets", "kitti"]).opts == []
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--datasets", "SEED", "1"])
+    assert "expected at least one name before SEED" in capsys.readouterr().err
 
 
 def parse(*arguments: str) -> argparse.Namespace:

@@ -73,3 +73,28 @@ def make_sample() -> Callable[..., Sample]:
         return Sample(image, boxes, masks, torch.ones(instances), None, f"{seed}.jpg", seed, height, width)
 
     return make
+
+
+UNSAMPLED = {
+    # Every anchor and proposal counts, and every image has as many: the mean over processes is that over images.
+    "MODEL__MASK_ON": False,
+    "MODEL__RESNETS__NORM": "FrozenBN",
+    "MODEL__FPN__NORM": "''",
+    "MODEL__BACKBONE__FREEZE_AT": 0,
+    "MODEL__RPN__BATCH_SIZE_PER_IMAGE": 8192,
+    "MODEL__RPN__NMS_THRESH": 1.0,
+    "MODEL__RPN__POST_NMS_TOPK_TRAIN": 40,
+    "MODEL__ROI_HEADS__BATCH_SIZE_PER_IMAGE": 512,
+    "MODEL__ROI_HEADS__USE_DROPLOSS": False,
+    "SOLVER__IMS_PER_BATCH": 4,
+    "SOLVER__WARMUP_ITERS": 0,
+    "SOLVER__CHECKPOINT_PERIOD": 1,
+    "INPUT__MIN_SIZE_TRAIN": (72,),
+}
+"""A recipe without sampling: in it, two processes compute exactly what one does on all of the batch."""
+
+
+@pytest.fixture
+def unsampled() -> dict[str, Any]:
+    """Return `UNSAMPLED`."""
+    return dict(UNSAMPLED)

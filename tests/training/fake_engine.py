@@ -23,7 +23,7 @@ class FakeEngine:
         self.predicted: list[str] = []
         self.fail_after = fail_after
 
-    def launch(self, main: Callable[..., None], num_processes: int, args: Sequence[Any]) -> None:
+    def launch(self, main: Callable[..., None], num_processes: int, args: Sequence[Any], machines: Any = None) -> None:
         main(*args)
 
     def train(self, cfg: CfgNode, *, resume: bool) -> Path:

@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from unseg_d2.config import get_cfg
+from unseg_d2.detectors.protocol import under_torchrun
 from unseg_d2.errors import UnsegError
 
 USER_ERROR, UNEXPECTED_ERROR, INTERRUPTED = 2, 1, 130
@@ -28,6 +30,7 @@ def run(main: Callable[[], Any]) -> NoReturn:
         main: the command; it reads ``sys.argv``.
     """
     _log_to_stderr()
+    _let_one_process_speak()
     warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated")  # raised by libraries, at import
     status = 0
     try:
@@ -69,6 +72,29 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def positive(text: str) -> int:
+    """Argument type of counts."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
+    return int(text)
+
+
+class Names(argparse.Action):
+    """Takes a list of names but leaves the KEY VALUE pairs at the end, which argparse would take for names."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Split the words where the first one names a key."""
+        sections = get_cfg()
+        words = [str(value) for value in values]
+        end = next((i for i, word in enumerate(words) if word.partition(".")[0] in sections), len(words))
+        if not end:
+            parser.error(f"argument {option}: expected at least one name before {words[0]}")
+        setattr(namespace, self.dest, values[:end])
+        namespace.opts = [*namespace.opts, *words[end:]]
+
+
 class _Overrides(argparse.Action):
     """Takes the pairs, and says where an option belongs that comes after them."""
 
@@ -79,7 +105,14 @@ class _Overrides(argparse.Action):
         late = next((word for word in words[::2] if word.startswith("-")), None)
         if late:
             parser.error(f"{late} must come before the KEY VALUE pairs at the end")
-        setattr(namespace, self.dest, list(words))
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), *words])
+
+
+def _let_one_process_speak() -> None:
+    """Under torchrun all processes run the same command; what they have to say is the same too, but for errors."""
+    if under_torchrun() and os.environ["RANK"] != "0":
+        logging.getLogger("unseg_d2").setLevel(logging.ERROR)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, status: int) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fvcore.common.config import CfgNode
 
-from unseg_d2.cli.common import add_config_arguments
+from unseg_d2.cli.common import Names, add_config_arguments
 from unseg_d2.config import load_cfg
 from unseg_d2.data.label_studio import LOCAL_FILES
 from unseg_d2.data.media import list_media
@@ -28,7 +28,12 @@ def parser() -> argparse.ArgumentParser:
         epilog="Without --config-file the recipe is that of the zoo's entry, else Cascade Mask R-CNN R50-FPN.",
     )
     parser.add_argument(
-        "--input", required=True, nargs="+", metavar="PATH", help="images, videos, folders, or patterns in quotes"
+        "--input",
+        required=True,
+        nargs="+",
+        action=Names,
+        metavar="PATH",
+        help="images, videos, folders, or patterns in quotes",
     )
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of what is written")
     parser.add_argument("--weights", metavar="W", help="checkpoint of a trained detector, or zoo:NAME")

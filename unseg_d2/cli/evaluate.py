@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fvcore.common.config import CfgNode
 
-from unseg_d2.cli.common import add_config_arguments
+from unseg_d2.cli.common import Names, add_config_arguments, positive
 from unseg_d2.config import load_cfg
 from unseg_d2.data.catalog import ALIASES
 from unseg_d2.detectors.protocol import select_engine
@@ -31,6 +31,7 @@ TASKS = {
     "detection": "",
     "saliency": "unseg_d2.cli.evaluate_saliency",
     "corloc": "unseg_d2.cli.evaluate_saliency",
+    "semantic": "unseg_d2.cli.evaluate_semantic",
 }
 """Task to the module that has its own arguments; empty is this one."""
 
@@ -50,11 +51,19 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--datasets",
         nargs="+",
+        action=Names,
         required=True,
         metavar="NAME",
         help=f"labels.json, labels.json::images or a name: {', '.join(ALIASES)}",
     )
-    parser.add_argument("--predictions", nargs="+", type=Path, help="COCO results or label sets, one per data set")
+    parser.add_argument(
+        "--predictions",
+        nargs="+",
+        action=Names,
+        type=Path,
+        metavar="FILE",
+        help="COCO results or label sets, one per data set",
+    )
     parser.add_argument(
         "--results", type=Path, help="folder of predictions and figures (default: OUTPUT_DIR/benchmarks)"
     )
@@ -62,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--setting", choices=("zero-shot", "in-domain"), help="default: follows from DATASETS.TRAIN")
     parser.add_argument("--backend", default="auto", help=f"auto (the fastest installed) or {', '.join(BACKENDS)}")
     parser.add_argument("--max-detections", type=int, default=100, help="results per image: 100, 300, 1000")
-    parser.add_argument("--num-gpus", type=int, default=1, help="processes that predict")
+    parser.add_argument("--num-gpus", type=positive, default=1, help="processes that predict")
     parser.add_argument("--no-segm", action="store_true", help="score boxes only")
     parser.add_argument("--no-published", action="store_true", help="leave the published figures out")
     return parser

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from unseg_d2.cli.common import add_config_arguments
+from unseg_d2.cli.common import add_config_arguments, positive
+from unseg_d2.detectors.protocol import under_torchrun
 from unseg_d2.errors import UnsegError
 from unseg_d2.training.rounds import Plan, self_train
 from unseg_d2.training.table import rounds_table
@@ -25,7 +26,9 @@ def parser() -> argparse.ArgumentParser:
     start.add_argument("--labels", default="", help="label set to start from instead of making pseudo-masks")
     parser.add_argument("--rounds", type=int, default=1, help="self-training rounds after the first training")
     parser.add_argument("--gt", default="", help="data set with annotations to evaluate every round on")
-    parser.add_argument("--num-gpus", type=int, default=1, help="training processes, one per GPU (or per CPU process)")
+    parser.add_argument(
+        "--num-gpus", type=positive, default=1, help="training processes, one per GPU (or on the CPU)"
+    )
     parser.add_argument("--num-workers", type=int, help="processes that make pseudo-masks (default: one per core)")
     parser.add_argument("--output", required=True, type=Path, help="folder of the run")
     return parser
@@ -36,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser().parse_args(arguments)
     if not args.config_file:
         raise UnsegError("Say which recipe to train with: --config-file configs/quickstart.yaml, for example.")
+    if under_torchrun():
+        raise UnsegError("self-train starts its own processes; start it without torchrun, with --num-gpus N.")
     plan = Plan(
         config_file=args.config_file,
         opts=tuple(args.opts),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from fvcore.common.config import CfgNode
 
-from unseg_d2.cli.common import add_config_arguments
+from unseg_d2.cli.common import add_config_arguments, positive
 from unseg_d2.config import load_cfg
-from unseg_d2.detectors.protocol import Engine, select_engine
+from unseg_d2.detectors.protocol import Engine, Machines, select_engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
 from unseg_d2.training.evaluate import check_expected, evaluate_detector
@@ -22,7 +22,12 @@ def parser() -> argparse.ArgumentParser:
     """Return the argument parser; it follows Detectron2's ``train_net.py``."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_config_arguments(parser)
-    parser.add_argument("--num-gpus", type=int, default=1, help="training processes, one per GPU (or per CPU process)")
+    parser.add_argument(
+        "--num-gpus", type=positive, default=1, help="training processes, one per GPU (or on the CPU)"
+    )
+    parser.add_argument("--num-machines", type=positive, default=1, help="machines with as many processes each")
+    parser.add_argument("--machine-rank", type=int, default=0, help="which of them this is, from 0; 0 evaluates")
+    parser.add_argument("--dist-url", default="", metavar="tcp://HOST:PORT", help="where they meet: on machine 0")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS on DATASETS.TEST")
     parser.add_argument("--trust-checkpoint", action="store_true", help="allow pickled objects in MODEL.WEIGHTS")
@@ -36,13 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train and evaluate as the command line says."""
     args = parser().parse_args(arguments)
     cfg = _cfg(args)
+    machines = Machines(args.num_machines, args.machine_rank, args.dist_url)
     engine = select_engine(cfg.ENGINE)
     weights = Path(cfg.MODEL.WEIGHTS)
     if args.eval_only:
         if not cfg.MODEL.WEIGHTS:
             raise UnsegError("--eval-only needs the checkpoint to evaluate: append MODEL.WEIGHTS path/to/model.pth")
     else:
-        weights = train(engine, cfg, num_processes=args.num_gpus, resume=args.resume)
+        weights = train(engine, cfg, num_processes=args.num_gpus, machines=machines, resume=args.resume)
+        if machines.rank > 0:
+            return
     _evaluate(engine, cfg, weights, args.num_gpus)
 
 

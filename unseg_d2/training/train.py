@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config.scaling import scale_to_world_size
-from unseg_d2.detectors.protocol import Engine
+from unseg_d2.detectors.protocol import ONE_MACHINE, Engine, Machines, under_torchrun
 from unseg_d2.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
 
-def train(engine: Engine, cfg: CfgNode, *, num_processes: int = 1, resume: bool = False) -> Path:
+def train(
+    engine: Engine, cfg: CfgNode, *, num_processes: int = 1, machines: Machines = ONE_MACHINE, resume: bool = False
+) -> Path:
     """Train a detector.
 
     Args:
         engine: the engine that trains.
-        cfg: frozen recipe; it is rescaled to ``num_processes`` where it states a reference.
-        num_processes: training processes, one per GPU.
+        cfg: frozen recipe; it is rescaled to the number of processes where it states a reference.
+        num_processes: training processes of this machine, one per GPU; under torchrun those that it started count.
+        machines: which ones take part.
         resume: go on from the last checkpoint in ``OUTPUT_DIR``, if there is one.
 
     Returns:
         ``OUTPUT_DIR/model_final.pth``, in Detectron2's format.
     """
-    cfg, arithmetic = scale_to_world_size(cfg, num_processes)
+    world_size = int(os.environ["WORLD_SIZE"]) if under_torchrun() else num_processes * machines.number
+    cfg, arithmetic = scale_to_world_size(cfg, world_size)
     for line in arithmetic:
         logger.info(line)
     if not cfg.MODEL.WEIGHTS:
@@ -34,7 +39,7 @@ def train(engine: Engine, cfg: CfgNode, *, num_processes: int = 1, resume: bool 
     output = Path(cfg.OUTPUT_DIR)
     with atomic_write(output / "config.yaml") as file:
         file.write(cfg.dump().encode())
-    engine.launch(_train, num_processes, (engine, cfg, resume))
+    engine.launch(_train, num_processes, (engine, cfg, resume), machines)
     return output / "model_final.pth"
 
 

@@ -71,6 +71,17 @@ def recipe(tiny_cfg: Callable, labels: Path, folder: str, **overrides: object) -
     return cfg
 
 
+def assert_same_training(first: Path, second: Path) -> None:
+    """Compare the last losses, and the networks after every step, up to rounding."""
+    lines = [json.loads((folder / "metrics.json").read_text().splitlines()[0]) for folder in (first, second)]
+    for name in (name for name in lines[0] if "loss" in name):
+        assert lines[1][name] == pytest.approx(lines[0][name], rel=1e-5), name
+    for name in ("model_0000000.pth", "model_0000002.pth"):
+        one, other = (load_checkpoint(folder / name)["model"] for folder in (first, second))
+        for key, tensor in one.items():
+            torch.testing.assert_close(other[key], tensor, rtol=1e-4, atol=1e-6, msg=key)
+
+
 def train(cfg: CfgNode) -> None:
     BuiltinEngine().train(cfg, resume=False)
 
@@ -123,6 +134,15 @@ def test_two_processes_train_the_same_network_twice(labels: Path, tiny_cfg: Call
     second = load_checkpoint(labels.parent / "two" / "model_final.pth")
     assert first["iteration"] == second["iteration"] == 1
     assert all(torch.equal(tensor, second["model"][name]) for name, tensor in first["model"].items())
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(labels: Path, tiny_cfg: Callable, unsampled: dict) -> None:
+    """The same losses at every step and, since gradients are averaged, the same network."""
+    one, two = (recipe(tiny_cfg, labels, name, **{**unsampled, "SOLVER__MAX_ITER": 3}) for name in ("one", "two"))
+    BuiltinEngine().train(one, resume=False)
+    BuiltinEngine().launch(train, 2, (two,))
+    assert_same_training(Path(one.OUTPUT_DIR), Path(two.OUTPUT_DIR))
 
 
 def test_weights_of_a_backbone_alone_do_not_predict(labels: Path, tiny_cfg: Callable) -> None:

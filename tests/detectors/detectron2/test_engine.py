@@ -177,6 +177,28 @@ def test_two_processes_on_a_cpu(make_cfg: Callable[..., CfgNode], labels: Path) 
     assert 0 <= json.loads(metrics[-1])["bbox/AP"] <= 100
 
 
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(
+    tiny_cfg: Callable[..., CfgNode], labels: Path, unsampled: dict[str, Any], tmp_path: Path
+) -> None:
+    """The same loss and, since gradients are averaged, the same network; every image has one object."""
+    content = json.loads(labels.read_text())
+    content["annotations"] = list({a["image_id"]: a for a in content["annotations"]}.values())
+    even = labels.with_name("even.json")
+    even.write_text(json.dumps(content))
+    folders = [tmp_path / "one", tmp_path / "two"]
+    recipes = [
+        tiny_cfg(OUTPUT_DIR=folder, DATASETS__TRAIN=(str(even),), SOLVER__MAX_ITER=3, **unsampled) for folder in folders
+    ]
+    train(recipes[0])
+    Detectron2Engine().launch(train, 2, (recipes[1],))
+    losses = [json.loads((folder / "metrics.json").read_text().splitlines()[-1])["total_loss"] for folder in folders]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    one, two = (stored(cfg)["model"] for cfg in recipes)
+    for key, tensor in one.items():
+        torch.testing.assert_close(two[key], tensor, rtol=1e-4, atol=1e-6, msg=key)
+
+
 @pytest.mark.parametrize("base_lr", [1e5, 1e12], ids=["a loss", "a box"])
 def test_a_loss_that_is_not_finite_stops_and_names_the_images(
     base_lr: float, make_cfg: Callable[..., CfgNode], labels: Path

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
+from unseg_d2.detectors.protocol import ONE_MACHINE, Machines, under_torchrun
 from unseg_d2.errors import UnsegError
 
 
@@ -43,7 +46,14 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def launch(main: Callable[..., None], num_processes: int, args: Sequence[Any], *, device: str = "auto") -> None:
+def launch(
+    main: Callable[..., None],
+    num_processes: int,
+    args: Sequence[Any],
+    *,
+    device: str = "auto",
+    machines: Machines = ONE_MACHINE,
+) -> None:
     """Call ``main(*args)`` in connected processes.
 
     Args:
@@ -51,22 +61,20 @@ def launch(main: Callable[..., None], num_processes: int, args: Sequence[Any], *
         num_processes: processes to start on this machine; under torchrun the group that exists is joined instead.
         args: its arguments; they must be picklable when processes are started.
         device: "cuda" connects them by NCCL and gives each its GPU, "cpu" by Gloo, "auto" looks.
+        machines: which ones take part; each of them calls this.
 
     Raises:
-        UnsegError: there are fewer GPUs than processes, or a process raised it.
+        UnsegError: there are fewer GPUs than processes, the other machines cannot be reached, or a process raised it.
     """
     use_cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+    if under_torchrun():
         _join_torchrun(main, args, use_cuda)
-    elif num_processes == 1:
+    elif num_processes == machines.number == 1:
         main(*args)
     else:
-        if use_cuda and num_processes > torch.cuda.device_count():
-            raise UnsegError(
-                f"{num_processes} processes need as many GPUs, but torch sees {torch.cuda.device_count()}; "
-                "choose a smaller --num-gpus, or MODEL.DEVICE cpu."
-            )
-        _spawn(main, num_processes, args, use_cuda)
+        if use_cuda:
+            _check_gpus(num_processes)
+        _spawn(main, num_processes, args, use_cuda, machines)
 
 
 def all_reduce_sum(values: Tensor) -> Tensor:
@@ -102,20 +110,36 @@ def seed_iteration(seed: int, iteration: int, rank: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence([seed, iteration, rank]).generate_state(1, np.uint64)[0] >> 1))
 
 
+def _check_gpus(num_processes: int) -> None:
+    """Refuse more processes than there are GPUs on this machine."""
+    if num_processes > torch.cuda.device_count():
+        raise UnsegError(
+            f"{num_processes} processes need as many GPUs, but torch sees {torch.cuda.device_count()}; "
+            "start fewer (--num-gpus, or --nproc-per-node of torchrun), or set MODEL.DEVICE cpu."
+        )
+
+
 def _join_torchrun(main: Callable[..., None], args: Sequence[Any], use_cuda: bool) -> None:
+    _ignore_deprecation()
     if not dist.is_initialized():
         if use_cuda:
+            _check_gpus(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         dist.init_process_group("nccl" if use_cuda else "gloo")
+    dist.barrier()  # what a process finds on disk before this, none has changed
     main(*args)
     dist.barrier()
 
 
-def _spawn(main: Callable[..., None], num_processes: int, args: Sequence[Any], use_cuda: bool) -> None:
+def _spawn(
+    main: Callable[..., None], num_processes: int, args: Sequence[Any], use_cuda: bool, machines: Machines
+) -> None:
     messages = mp.get_context("spawn").SimpleQueue()
     with tempfile.TemporaryDirectory() as folder:
+        address = machines.address or (Path(folder) / "store").as_uri()
+        group = _Group(address, machines.rank * num_processes, num_processes, machines.number * num_processes)
         level = logging.getLogger("unseg_d2").getEffectiveLevel()
-        arguments = (main, num_processes, args, use_cuda, Path(folder) / "store", level, messages)
+        arguments = (group, main, args, use_cuda, level, messages)
         try:
             mp.start_processes(_worker, arguments, nprocs=num_processes, start_method="spawn")
         except mp.ProcessExitedException:
@@ -124,29 +148,55 @@ def _spawn(main: Callable[..., None], num_processes: int, args: Sequence[Any], u
             raise UnsegError(messages.get()) from None
 
 
+@dataclass(frozen=True)
+class _Group:
+    """Where processes meet, the number of the first one here, how many there are here, and in all."""
+
+    address: str
+    first: int
+    local: int
+    size: int
+
+
 def _worker(
-    rank: int,
+    local_rank: int,
+    group: _Group,
     main: Callable[..., None],
-    world_size: int,
     args: Sequence[Any],
     use_cuda: bool,
-    store: Path,
     log_level: int,
     messages: Any,
 ) -> None:
+    _ignore_deprecation()
+    rank = group.first + local_rank
     logging.basicConfig(level=log_level if rank == 0 else logging.ERROR, format="%(message)s")
     if use_cuda:
-        torch.cuda.set_device(rank)
+        torch.cuda.set_device(local_rank)
     else:
-        torch.set_num_threads(max(1, torch.get_num_threads() // world_size))
-    dist.init_process_group(
-        "nccl" if use_cuda else "gloo", init_method=store.as_uri(), rank=rank, world_size=world_size
-    )
+        torch.set_num_threads(max(1, torch.get_num_threads() // group.local))
     try:
+        _connect(group, rank, use_cuda)
         main(*args)
         dist.barrier()
     except UnsegError as error:
         messages.put(str(error))
         os._exit(2)  # the others wait for this process in a collective call; the parent ends them
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _ignore_deprecation() -> None:
+    """DistributedDataParallel's broadcast_buffers has a successor that torch 2.4 does not know."""
+    warnings.filterwarnings("ignore", message=".*broadcast_buffers.* is deprecated", category=FutureWarning)
+
+
+def _connect(group: _Group, rank: int, use_cuda: bool) -> None:
+    options = {"init_method": group.address, "rank": rank, "world_size": group.size}
+    try:
+        dist.init_process_group("nccl" if use_cuda else "gloo", **options)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UnsegError(
+            f"Process {rank} of {group.size} cannot meet the others at {group.address}: {reason}"
+        ) from None

@@ -17,7 +17,7 @@ from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.postprocess import to_prediction
 from unseg_d2.detectors.builtin.train import train
 from unseg_d2.detectors.checkpoints import load_weights
-from unseg_d2.detectors.protocol import Prediction
+from unseg_d2.detectors.protocol import ONE_MACHINE, Machines, Prediction
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.records import evaluate_on_records
 
@@ -27,11 +27,13 @@ class BuiltinEngine:
 
     name = "builtin"
 
-    def launch(self, main: Callable[..., None], num_processes: int, args: Sequence[Any]) -> None:
-        """Call ``main(*args)`` in each of ``num_processes`` connected processes, or here when there is one."""
+    def launch(
+        self, main: Callable[..., None], num_processes: int, args: Sequence[Any], machines: Machines = ONE_MACHINE
+    ) -> None:
+        """Call ``main(*args)`` in connected processes; see `Engine.launch`."""
         configurations = [argument for argument in args if isinstance(argument, CfgNode)]
         device = configurations[0].MODEL.DEVICE if configurations else "auto"
-        launch(main, num_processes, args, device=device)
+        launch(main, num_processes, args, device=device, machines=machines)
 
     def train(self, cfg: CfgNode, *, resume: bool) -> Path:
         """Train what ``cfg`` describes and return ``OUTPUT_DIR/model_final.pth``."""

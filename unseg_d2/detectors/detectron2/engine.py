@@ -26,7 +26,7 @@ from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
 from unseg_d2.detectors.detectron2.inputs import TestInputs, to_input
 from unseg_d2.detectors.detectron2.trainer import train
-from unseg_d2.detectors.protocol import Prediction
+from unseg_d2.detectors.protocol import ONE_MACHINE, Machines, Prediction
 from unseg_d2.errors import UnsegError
 
 
@@ -35,11 +35,13 @@ class Detectron2Engine:
 
     name = "detectron2"
 
-    def launch(self, main: Callable[..., None], num_processes: int, args: Sequence[Any]) -> None:
+    def launch(
+        self, main: Callable[..., None], num_processes: int, args: Sequence[Any], machines: Machines = ONE_MACHINE
+    ) -> None:
         """Call ``main(*args)`` in connected processes that Detectron2 knows of; see `Engine.launch`."""
         configurations = [argument for argument in args if isinstance(argument, CfgNode)]
         device = configurations[0].MODEL.DEVICE if configurations else "auto"
-        launch(_in_local_group, num_processes, (main, num_processes, args), device=device)
+        launch(_in_local_group, num_processes, (main, num_processes, args), device=device, machines=machines)
 
     def train(self, cfg: CfgNode, *, resume: bool) -> Path:
         """Train what ``cfg`` describes and return ``OUTPUT_DIR/model_final.pth``; see `Engine.train`."""
