@@ -51,7 +51,7 @@ def test_what_is_missing_is_named(tmp_path):
         load_saliency("ecsd")
     with pytest.raises(UnsegError, match="must hold a folder of images and one of masks"):
         load_saliency(str(tmp_path))
-    with pytest.raises(UnsegError, match="no images in"):
+    with pytest.raises(UnsegError, match="no image in"):
         load_saliency(str(tmp_path), masks=False)
     pair(tmp_path / "images", tmp_path / "masks", "a")
     write(tmp_path / "images" / "b.png", mode="RGB")

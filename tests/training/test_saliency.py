@@ -18,7 +18,14 @@ from unseg_d2.cli.train_saliency import main
 from unseg_d2.config import load_cfg
 from unseg_d2.errors import UnsegError
 from unseg_d2.saliency import crop_and_enlarge
-from unseg_d2.training.saliency import BatchMaker, load_saliency_model, train_saliency, training_images, write_masks
+from unseg_d2.training.saliency import (
+    BatchMaker,
+    learning_rate,
+    load_saliency_model,
+    train_saliency,
+    training_images,
+    write_masks,
+)
 
 RECIPE = Path(__file__).parents[2] / "configs" / "saliency" / "descriptors.yaml"
 NUM_IMAGES = 6
@@ -125,6 +132,12 @@ def test_a_checkpoint_of_another_width_is_refused(folder, tmp_path):
     torch.save({"model": {"a": torch.zeros(1)}}, tmp_path / "other.pth")
     with pytest.raises(UnsegError, match=r"no checkpoint of train-saliency"):
         load_saliency_model(tmp_path / "other.pth")
+
+
+def test_the_learning_rate_falls_at_the_end():
+    cfg = load_cfg(None, ["SOLVER.MAX_ITER", "10", "SOLVER.BASE_LR", "0.5", "SALIENCY.DECAY", "0.4"])
+    assert [learning_rate(cfg, t) for t in (0, 6, 8, 9)] == pytest.approx([0.5, 0.5, 0.25, 0.125])
+    assert learning_rate(load_cfg(None, ["SOLVER.BASE_LR", "0.5"]), 39999) == 0.5
 
 
 def test_settings_that_cannot_work_are_named(folder, tmp_path):

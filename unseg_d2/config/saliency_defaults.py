@@ -18,6 +18,7 @@ def add_saliency_defaults(cfg: CN) -> None:
     cfg.SALIENCY.EPS = 1e-6  # epsilon: weight of an edge between patches that are not (equation 4)
     cfg.SALIENCY.SIGMA = 1.0  # sigma: squared difference of normalised colours at which a neighbour counts 1 / e
     cfg.SALIENCY.BETAS = [0.9, 0.99]  # of AdamW
+    cfg.SALIENCY.DECAY = 0.0  # share of the steps, at the end, over which the learning rate falls to 0 (paper: none)
     cfg.SALIENCY.TARGETS = ""  # folder of masks to train on instead of the graph losses (SelfMask): a second round
     cfg.SALIENCY.INVERT = "image"  # a mask that is mostly foreground is inverted: per image | batch (published) | none
 

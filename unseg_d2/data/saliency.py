@@ -58,8 +58,6 @@ def load_saliency(spec: str, *, masks: bool = True) -> list[SalientImage]:
     """
     images, truth = _folders(spec, masks)
     files = list_images(images)
-    if not files:
-        raise UnsegError(f"There are no images in {images}.")
     known = {str(Path(one.file_name).with_suffix("")): one.path for one in list_images(truth)} if truth else {}
     found = []
     for file in files:

@@ -71,6 +71,8 @@ def train_saliency(cfg: CfgNode, *, resume: bool = False) -> Path:
     )
 
     def losses(batch: SaliencyBatch, t: int) -> dict[str, Tensor]:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(cfg, t)
         pixels = normalised(batch.views).to(settings.device)
         tokens = stack_tokens(features, list(batch.views), settings.device)
         masks = head(tokens, pixels)
@@ -89,6 +91,12 @@ def train_saliency(cfg: CfgNode, *, resume: bool = False) -> Path:
     about = {"recipe": cfg.dump(), "feature_channels": channels, "features": features.name}
     logger.info("Training on %d images with features of %s.", len(images), features.name)
     return train_steps(head, optimizer, maker, losses, settings, resume=resume, about=about)
+
+
+def learning_rate(cfg: CfgNode, t: int) -> float:
+    """Return ``SOLVER.BASE_LR``, which falls linearly to 0 over the last ``SALIENCY.DECAY`` of the steps."""
+    left = 1 - t / cfg.SOLVER.MAX_ITER
+    return cfg.SOLVER.BASE_LR * min(1.0, left / cfg.SALIENCY.DECAY if cfg.SALIENCY.DECAY else 1.0)
 
 
 class BatchMaker:

@@ -1,0 +1,160 @@
+"""The table of methods and refinements, on scenes of which the figures are known."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unseg_d2.cli.evaluate import main
+from unseg_d2.config import load_cfg
+from unseg_d2.data.coco import encode_mask
+from unseg_d2.data.saliency import load_saliency
+from unseg_d2.errors import UnsegError
+from unseg_d2.training.saliency_methods import stored_method
+from unseg_d2.training.score_saliency import (
+    MethodScores,
+    Protocol,
+    bootstrap,
+    build_soft_refiner,
+    locate,
+    record_boxes,
+    score_corloc,
+    score_methods,
+)
+
+NUM_IMAGES = 4
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """A bright block on a dark ground; in ``found`` the left half of the block alone, and in ``all`` all of it."""
+    root = tmp_path_factory.mktemp("blocks")
+    for part in ("images", "masks", "found", "all"):
+        (root / part).mkdir()
+    for k in range(NUM_IMAGES):
+        block = np.zeros((40, 60), bool)
+        block[10:30, 10 + k : 30 + k] = True
+        half = block.copy()
+        half[:, 20 + k :] = False
+        image = np.where(block[..., None], (220, 200, 40), (30, 40, 90)).astype(np.uint8)
+        Image.fromarray(image).save(root / "images" / f"{k}.png")
+        for part, mask in (("masks", block), ("found", half), ("all", block)):
+            Image.fromarray(mask.astype(np.uint8) * 255).save(root / part / f"{k}.png")
+    return root
+
+
+def scores(scenes, protocol, refinements=("none",), **parts):
+    methods = {name: stored_method(scenes / folder) for name, folder in (parts or {"half": "found"}).items()}
+    return score_methods(load_saliency(str(scenes)), methods, refinements, protocol, load_cfg())
+
+
+def test_figures_of_half_an_object(scenes):
+    (half,) = scores(scenes, Protocol(size=0))
+    figures = half.figures()
+    assert figures["IoU"] == pytest.approx(50) and figures["Acc"] == pytest.approx(100 * (1 - 200 / 2400))
+    assert figures["maxF"] == pytest.approx(100 * 1.3 * 0.5 / (0.3 + 0.5)) and figures["CorLoc"] == 100
+    (strict,) = scores(scenes, Protocol(size=0, published=True))
+    assert strict.figures()["CorLoc"] == 0  # exactly one half is not more than that
+
+
+def test_a_crop_is_cut_out_of_masks_and_truth_alike(scenes):
+    for published in (False, True):
+        (whole,) = scores(scenes, Protocol(32, 40, published), all="all")
+        assert whole.figures()["IoU"] > (99 if not published else 85)
+    whole, half = scores(scenes, Protocol(40, 40), whole="all", half="found")
+    gain = bootstrap(half, whole, draws=50)["IoU"]
+    assert gain[1] <= gain[0] <= gain[2] and gain[0] == pytest.approx(50, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["guided", "bilateral", "crf"])
+def test_refinements_pull_a_mask_to_the_edge_of_the_image(scenes, name):
+    image = np.asarray(Image.open(scenes / "images" / "0.png"))
+    truth = np.asarray(Image.open(scenes / "masks" / "0.png")) > 0
+    mask = truth.astype(np.float32)
+    mask[:, :12] = mask[:, 28:] = 0  # two columns short on either side
+    refined = build_soft_refiner(name, load_cfg(None, ["REFINE.BILATERAL.SIGMA_SPATIAL", "4.0"]))(image, mask)
+    assert ((refined > 0.5) != truth).sum() < ((mask > 0.5) != truth).sum()
+    assert not build_soft_refiner(name, load_cfg())(image, np.zeros_like(mask)).any()
+
+
+def test_a_row_per_method_and_refinement(scenes):
+    rows = scores(scenes, Protocol(size=0), ("none", "guided", "bilateral"), half="found", whole="all")
+    assert [row.name for row in rows] == [
+        *("half", "half + GF", "half + BS"),
+        *("whole", "whole + GF", "whole + BS"),
+    ]
+
+
+def test_corloc_of_records(scenes):
+    record = {"file_name": str(scenes / "images" / "0.png"), "annotations": [{"bbox": [10, 10, 20, 20]}]}
+    crowd = {"file_name": "not read", "annotations": [{"bbox": [0, 0, 9, 9], "iscrowd": 1}]}
+    assert record_boxes(record).tolist() == [[10, 10, 30, 30]] and len(record_boxes(crowd)) == 0
+    methods = {"half": stored_method(scenes / "found")}
+    assert score_corloc([record, crowd], methods, ["none"], load_cfg()) == {"half": 100.0}
+    with pytest.raises(UnsegError, match="No image of the data set has a box"):
+        score_corloc([crowd], methods, ["none"], load_cfg())
+    missed = locate([np.zeros((4, 4))] * 2, [np.array([[0, 0, 4, 4.0]]), np.zeros((0, 4))])
+    assert missed[0] == 0 and np.isnan(missed[1])
+
+
+def test_label_sets_count_by_their_best_mask(scenes, tmp_path):
+    masks = {name: np.asarray(Image.open(scenes / name / "0.png")) > 0 for name in ("found", "all")}
+    content = {
+        "images": [{"id": 7, "file_name": "0.png", "height": 40, "width": 60}],
+        "categories": [{"id": 1, "name": "fg"}],
+        "annotations": [
+            annotation(1, masks["found"], 0.4),
+            annotation(2, masks["all"], 0.9),
+        ],
+    }
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps(content))
+    image = load_saliency(str(scenes))
+    method = stored_method(path)
+    (found,) = method([np.zeros((40, 60, 3), np.uint8)], image[:1], Protocol(size=0))
+    assert (found == masks["all"]).all()
+    with pytest.raises(UnsegError, match="does not know the image 1"):
+        method([np.zeros((40, 60, 3), np.uint8)], image[1:2], Protocol(size=0))
+
+
+def annotation(number, mask, score):
+    rows, columns = (index.tolist() for index in np.nonzero(mask))
+    box = [min(columns), min(rows), max(columns) - min(columns) + 1, max(rows) - min(rows) + 1]
+    area = int(mask.sum())
+    return {"id": number, "image_id": 7, "category_id": 1, "bbox": box, "area": area, "iscrowd": 0, "score": score} | {
+        "segmentation": encode_mask(mask)
+    }
+
+
+def test_the_command_prints_a_table_and_gains(scenes, tmp_path, capsys):
+    words = ["--task", "saliency", "--datasets", str(scenes), "--masks", f"half={scenes / 'found'}", "--crop", "0"]
+    main([*words, "--refine", "none", "guided", "--gain", "--output", str(tmp_path / "figures.json")])
+    lines = capsys.readouterr().out.splitlines()
+    row = next(line for line in lines if line.startswith("half  ")).split()
+    assert row[1:4] == ["91.7", "50.0", "81.2"]
+    assert any(line.startswith("half + GF") and "[" in line for line in lines)
+    assert json.loads((tmp_path / "figures.json").read_text())[str(scenes)]["half"]["IoU"] == pytest.approx(50)
+
+
+def test_what_cannot_be_scored_is_named(scenes, tmp_path):
+    with pytest.raises(UnsegError, match="nothing to score"):
+        main(["--task", "saliency", "--datasets", str(scenes)])
+    with pytest.raises(UnsegError, match="neither a label set nor a folder"):
+        stored_method(tmp_path / "none")
+    with pytest.raises(UnsegError, match=r"--refine knows none, guided, bilateral, crf"):
+        build_soft_refiner("grabcut", load_cfg())
+    with pytest.raises(UnsegError, match=r"There is no mask .*0\.png"):
+        scores(scenes, Protocol(size=0), half=str(tmp_path))
+    Image.fromarray(np.zeros((3, 5), np.uint8)).save(tmp_path / "0.png")
+    with pytest.raises(UnsegError, match=r"mask of 0 in .* has 5x3 px, but the image has 60x40"):
+        scores(scenes, Protocol(size=0), half=str(tmp_path))
+
+
+def test_figures_of_a_choice_of_images(scenes):
+    (half,) = scores(scenes, Protocol(size=0))
+    mixed = MethodScores("x", half.saliency, np.array([1.0, 0.0, np.nan, 0.0]))
+    assert mixed.figures()["CorLoc"] == pytest.approx(100 / 3)
+    assert mixed.figures(np.array([0, 0, 2]))["CorLoc"] == 100
