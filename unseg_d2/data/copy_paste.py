@@ -204,8 +204,8 @@ def _merge(target: Sample, paste: _Paste, blend: Blend) -> Sample:
 
 def _blend(pixels: np.ndarray, paste: _Paste) -> None:
     """Blend the pasted objects into ``pixels (3, h, w)`` uint8, in place (CutS3D, equation 5)."""
-    alpha = np.where(paste.masks, paste.confidence, 0).max(axis=0).astype(np.int32)
-    mixed = alpha * paste.image + (255 - alpha) * pixels
+    alpha = np.where(paste.masks, paste.confidence, 0).max(axis=0).astype(np.uint16)
+    mixed = alpha * paste.image + (255 - alpha) * pixels  # at most 255 * 255
     pixels[:] = (mixed + 127) // 255
 
 

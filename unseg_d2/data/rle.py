@@ -75,33 +75,41 @@ def decode_mask(segmentation: Segmentation, height: int, width: int) -> np.ndarr
 
 
 def to_rle(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:
-    """Bring polygons, or an RLE of either kind, into compressed form.
+    """Bring polygons, or an RLE of either kind, into compressed form; see `to_rles`."""
+    return to_rles([segmentation], height, width)[0]
+
+
+def to_rles(segmentations: Sequence[Segmentation], height: int, width: int) -> list[dict[str, Any]]:
+    """Bring masks of one image into compressed form.
 
     Args:
-        segmentation: as in `decode_mask`.
+        segmentations: as in `decode_mask`.
         height: H of the image.
         width: W of the image.
 
     Raises:
-        UnsegError: the mask has another size, or is damaged.
+        UnsegError: a mask has another size, or is damaged.
     """
+    counts = [_compressed(segmentation, height, width)["counts"] for segmentation in segmentations]
+    counts = [text.decode("ascii") if isinstance(text, bytes) else text for text in counts]
+    if (run_totals(counts) != height * width).any():
+        raise UnsegError(f"a mask is damaged: its run lengths do not sum to {height}x{width} pixels.")
+    return [{"size": [height, width], "counts": text} for text in counts]
+
+
+def _compressed(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:
     try:
         if isinstance(segmentation, list):
-            rle = mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
-        elif tuple(segmentation["size"]) != (height, width):
+            return mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
+        if tuple(segmentation["size"]) != (height, width):
             raise UnsegError(f"a mask of size {_by(segmentation['size'])} does not fit an image of {height}x{width}.")
-        elif isinstance(segmentation["counts"], list):
-            rle = mask_utils.frPyObjects(segmentation, height, width)
-        else:
-            rle = segmentation
+        if isinstance(segmentation["counts"], list):
+            return mask_utils.frPyObjects(segmentation, height, width)
+        return segmentation
     except UnsegError:
         raise
     except Exception as error:  # pycocotools raises the bare class too
         raise UnsegError(f"a mask is damaged: {error}.") from None
-    counts = rle["counts"].decode("ascii") if isinstance(rle["counts"], bytes) else rle["counts"]
-    if run_totals([counts])[0] != height * width:
-        raise UnsegError(f"a mask is damaged: its run lengths do not sum to {height}x{width} pixels.")
-    return {"size": [height, width], "counts": counts}
 
 
 def encode_confidence(confidence: np.ndarray) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from pycocotools import mask as mask_utils
 from torch import Tensor
 
 from unseg_d2.data.images import ImageProblem, read_image
-from unseg_d2.data.rle import decode_confidence, to_rle
+from unseg_d2.data.rle import decode_confidence, to_rle, to_rles
 from unseg_d2.errors import UnsegError
 
 
@@ -154,13 +154,13 @@ class Geometry:
         columns = _nearest(self.width, self.new_width)
         rows = rows[::-1] if self.flip == "vertical" else rows
         columns = columns[::-1] if self.flip == "horizontal" else columns
+        encoded = iter(to_rles([s for s in segmentations if not isinstance(s, list)], self.height, self.width))
         for mask, segmentation in zip(result, segmentations):
             if isinstance(segmentation, list):
                 polygons = [self.points(np.reshape(p, (-1, 2)).astype(float)).ravel().tolist() for p in segmentation]
                 mask[:] = mask_utils.decode(to_rle(polygons, self.new_height, self.new_width))
             else:
-                decoded = mask_utils.decode(to_rle(segmentation, self.height, self.width))
-                mask[:] = decoded.T[columns].T[rows]  # RLEs are decoded column by column
+                mask[:] = mask_utils.decode(next(encoded)).T[columns].T[rows]  # RLEs are decoded column by column
         return result
 
     def confidence(self, grid: np.ndarray) -> np.ndarray:
@@ -217,8 +217,9 @@ def load_sample(record: dict[str, Any], *, rng: np.random.Generator, augmentatio
     except UnsegError as error:
         raise UnsegError(f"An annotation of {record['file_name']} cannot be used: {error}") from None
     boxes = torch.from_numpy(geometry.boxes(boxes).astype(np.float32))
+    seen = torch.tensor([bool(mask.any()) for mask in masks], dtype=torch.bool)  # stops at the first pixel
     masks = torch.from_numpy(masks)
-    kept = (boxes[:, 2:] - boxes[:, :2] > 1e-5).all(dim=1) & masks.flatten(1).any(dim=1)
+    kept = (boxes[:, 2:] - boxes[:, :2] > 1e-5).all(dim=1) & seen
     scores = torch.tensor([a.get("score", 1.0) for a in annotations], dtype=torch.float32)
     if not kept.all():
         boxes, masks, scores = boxes[kept], masks[kept], scores[kept]
@@ -307,7 +308,7 @@ def _confidence(annotations: list[dict[str, Any]], geometry: Geometry, least: fl
     for plane, annotation in zip(result, annotations):
         if annotation.get("confidence"):
             plane[:] = geometry.confidence(decode_confidence(annotation["confidence"]))
-    return torch.from_numpy(result.clip(min=round(255 * least)))
+    return torch.from_numpy(np.maximum(result, np.uint8(round(255 * least)), out=result))
 
 
 @lru_cache(maxsize=256)
