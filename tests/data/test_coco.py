@@ -17,9 +17,11 @@ from unseg_d2.data.coco import (
     resolve_image,
     to_records,
 )
+from unseg_d2.data.rle import encode_confidence
 from unseg_d2.errors import UnsegError
 
 TALL, WIDE = 60, 80
+OTHER_GRID = encode_confidence(np.ones((4, 6))) | {"size": [6, 6]}
 
 
 def label_set() -> dict[str, Any]:
@@ -129,6 +131,10 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         (changed("annotations/1/segmentation", [[1, 2, 3, 4]]), "at least three points"),
         (changed("annotations/1/bbox", [1, 2, 3]), "four numbers"),
         (changed("annotations/1/bbox", [1, 2, 3, float("nan")]), "four numbers"),
+        (changed("annotations/0/score", "high"), "annotation 1 of a/1.jpg: score is 'high', but a number"),
+        (changed("annotations/0/score", float("nan")), "score is nan, but a number"),
+        (changed("annotations/0/confidence", OTHER_GRID), "annotation 1 of a/1.jpg: a spatial confidence is damaged"),
+        (changed("annotations/0/confidence", [0.5, 1.0]), "annotation 1 of a/1.jpg: a spatial confidence is damaged"),
     ],
 )
 def test_says_what_is_wrong(tmp_path: Path, content: Any, message: str) -> None:

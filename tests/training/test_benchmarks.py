@@ -72,7 +72,8 @@ def test_scores_by_hand(tmp_path: Path, backend: str) -> None:
         predictions(tmp_path), str(data_set(tmp_path)), load_cfg(), setting="zero-shot", backend=backend
     )
     assert scores.counts == {"images": 3, "images_without_objects": 1, "objects": 2, "crowds": 1, "results": 4} | {
-        "ignored_images": 0
+        "without_mask": 0,
+        "ignored_images": 0,
     }
     assert scores.protocol == "By hand."
     for figures in scores.figures.values():
@@ -105,7 +106,8 @@ def test_label_sets_are_matched_by_file_name(tmp_path: Path) -> None:
 
 
 def test_measured_and_published_rows_stand_together() -> None:
-    counts = dict.fromkeys(("images", "images_without_objects", "objects", "crowds", "results", "ignored_images"), 1)
+    names = ("images", "images_without_objects", "objects", "crowds", "without_mask", "results", "ignored_images")
+    counts = dict.fromkeys(names, 1)
     measured = {"bbox": {"AP": 12.0, "AP50": 21.0, "AR100": 30.0, "AR300": 31.0, "BestIoU": float("nan")}}
     scores = [BenchmarkScores("cls_agnostic_kitti", "zero-shot", "", measured, counts)]
     rows = benchmark_rows(scores, "ours")
@@ -154,6 +156,8 @@ def test_perfect_predictions_on_real_layouts(shared_data: Path, tmp_path: Path, 
     for values in figures.values():
         assert values["AP50"] == pytest.approx(100) and values["AR300"] > 98 and values["BestIoU"] > 99
     printed = capsys.readouterr().out
+    assert f"\n{sample}/instances.json " in printed and f"\n{truth}: " in printed
+    assert ("so only boxes are compared" in printed) == (sample == "kitti_sample")
     assert f"COCOeval of {written['backend']}" in printed and "crowd regions" in printed
     assert printed == (tmp_path / "out/table.txt").read_text()
 

@@ -22,9 +22,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the argument parser; it follows Detectron2's ``train_net.py``."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_config_arguments(parser)
-    parser.add_argument(
-        "--num-gpus", type=positive, default=1, help="training processes, one per GPU (or on the CPU)"
-    )
+    parser.add_argument("--num-gpus", type=positive, default=1, help="training processes, one per GPU (or on the CPU)")
     parser.add_argument("--num-machines", type=positive, default=1, help="machines with as many processes each")
     parser.add_argument("--machine-rank", type=int, default=0, help="which of them this is, from 0; 0 evaluates")
     parser.add_argument("--dist-url", default="", metavar="tcp://HOST:PORT", help="where they meet: on machine 0")
@@ -43,12 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cfg = _cfg(args)
     machines = Machines(args.num_machines, args.machine_rank, args.dist_url)
     engine = select_engine(cfg.ENGINE)
-    weights = Path(cfg.MODEL.WEIGHTS)
+    weights = cfg.MODEL.WEIGHTS
     if args.eval_only:
-        if not cfg.MODEL.WEIGHTS:
+        if not weights:
             raise UnsegError("--eval-only needs the checkpoint to evaluate: append MODEL.WEIGHTS path/to/model.pth")
     else:
-        weights = train(engine, cfg, num_processes=args.num_gpus, machines=machines, resume=args.resume)
+        weights = str(train(engine, cfg, num_processes=args.num_gpus, machines=machines, resume=args.resume))
         if machines.rank > 0:
             return
     _evaluate(engine, cfg, weights, args.num_gpus)
@@ -68,15 +66,15 @@ def _cfg(args: argparse.Namespace) -> CfgNode:
     return cfg
 
 
-def _evaluate(engine: Engine, cfg: CfgNode, weights: Path, num_processes: int) -> None:
+def _evaluate(engine: Engine, cfg: CfgNode, weights: str, num_processes: int) -> None:
     """Evaluate on every test set, print the table and check expectations."""
     rows = []
     for index, dataset in enumerate(cfg.DATASETS.TEST):
-        output = Path(cfg.OUTPUT_DIR) / "evaluation" / f"{index}_{weights.stem}"
+        output = Path(cfg.OUTPUT_DIR) / "evaluation" / f"{index}_{Path(weights).stem}"
         figures = evaluate_detector(
-            engine, cfg, weights=str(weights), dataset=dataset, output=output, num_processes=num_processes
+            engine, cfg, weights=weights, dataset=dataset, output=output, num_processes=num_processes
         )
-        write_json(output / "figures.json", {"dataset": dataset, "weights": str(weights), **figures}, indent=1)
+        write_json(output / "figures.json", {"dataset": dataset, "weights": weights, **figures}, indent=1)
         rows.append((Path(dataset).stem, figures))
     if rows:
         print(rounds_table(rows))

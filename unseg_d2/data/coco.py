@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from unseg_d2.data.rle import decode_mask, encode_mask, run_totals, to_rle
+from unseg_d2.data.rle import decode_confidence, decode_mask, encode_mask, run_totals, to_rle
 from unseg_d2.errors import UnsegError
 
 __all__ = [
@@ -268,6 +268,10 @@ def _complete(annotation: dict[str, Any], height: int, width: int) -> None:
     bbox = annotation["bbox"]
     if not (isinstance(bbox, list) and len(bbox) == 4 and all(_is_number(value) for value in bbox)):
         raise UnsegError(f"bbox is {bbox!r}, but four numbers (x, y, width, height) are needed.")
+    if not _is_number(annotation.get("score", 1.0)):
+        raise UnsegError(f"score is {annotation['score']!r}, but a number is needed.")
+    if annotation.get("confidence"):
+        decode_confidence(annotation["confidence"])
     if not _is_number(annotation.get("area")):
         area = mask_utils.area(to_rle(segmentation, height, width)) if segmentation else bbox[2] * bbox[3]
         annotation["area"] = float(area)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from unseg_d2.evaluation.published import PublishedRow, published_rows
 from unseg_d2.training.benchmarks import BenchmarkScores
@@ -26,7 +27,7 @@ def benchmark_rows(scores: Sequence[BenchmarkScores], name: str, *, published: b
     for item in scores:
         for kind, values in item.figures.items():
             cells = [_cell(values.get(key)) for key in figures]
-            rows.append([item.dataset, name, item.setting, KINDS[kind], *cells, "", "measured"])
+            rows.append([_short(item.dataset), name, item.setting, KINDS[kind], *cells, "", "measured"])
         for row in published_rows(item.dataset) if published else ():
             if row.kind in item.figures or not row.kind:
                 rows.append(_published(row, list(figures)))
@@ -68,9 +69,16 @@ def protocol_lines(scores: Sequence[BenchmarkScores], backend: str, max_detectio
         n = item.counts
         text = f"{item.dataset}: {n['images']} images ({n['images_without_objects']} without objects), "
         text += f"{n['objects']} objects, {n['crowds']} crowd regions, {n['results']} results. {item.protocol}"
+        if n["without_mask"]:
+            text += f" {n['without_mask']} annotations have no mask, so only boxes are compared."
         ignored = n["ignored_images"]
         lines.append(text + (f" {ignored} images without ground truth were ignored." if ignored else ""))
     return lines
+
+
+def _short(dataset: str) -> str:
+    """The end of a path, which the protocol shows in full; a built-in name as it is."""
+    return "/".join(Path(dataset.partition("::")[0]).parts[-2:])
 
 
 def _published(row: PublishedRow, figures: list[str]) -> list[str]:

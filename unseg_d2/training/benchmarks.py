@@ -38,8 +38,8 @@ class BenchmarkScores:
         protocol: what the annotation file says about itself.
         figures: per kind of overlap the figures of `evaluate` in percent, and ``BestIoU``: the mean over objects of
             the IoU with the best result, whatever its score.
-        counts: ``images``, ``images_without_objects``, ``objects``, ``crowds``, ``results`` and
-            ``ignored_images``, those of a label set that the ground truth does not have.
+        counts: ``images``, ``images_without_objects``, ``objects``, ``crowds``, ``without_mask`` (annotations),
+            ``results`` and ``ignored_images``, those of a label set that the ground truth does not have.
     """
 
     dataset: str
@@ -135,7 +135,10 @@ def score_predictions(
         best = best_ious(content, found, kind)
         figures[kind]["BestIoU"] = 100 * float(best.mean()) if best.size else float("nan")
     counts = _counts(truth) | {"results": len(found), "ignored_images": ignored}
-    protocol = truth.info.get("protocol") or "Protocol: that of the annotation file, which does not describe it."
+    about = truth.info.get("description")
+    protocol = truth.info.get("protocol") or (
+        f"Protocol: that of the annotation file, {f'which says: {about}.' if about else 'which does not describe it.'}"
+    )
     return BenchmarkScores(ALIASES.get(dataset, dataset), setting, protocol, figures, counts)
 
 
@@ -158,11 +161,13 @@ def _have_masks(items: list[dict[str, Any]]) -> bool:
 def _counts(truth: CocoDataset) -> dict[str, int]:
     with_objects = {annotation["image_id"] for annotation in truth.annotations if not annotation["iscrowd"]}
     crowds = sum(annotation["iscrowd"] for annotation in truth.annotations)
+    without_mask = sum(not annotation.get("segmentation") for annotation in truth.annotations)
     return {
         "images": len(truth.images),
         "images_without_objects": len(truth.images) - len(with_objects),
         "objects": len(truth.annotations) - crowds,
         "crowds": crowds,
+        "without_mask": without_mask,
     }
 
 

@@ -10,6 +10,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.config.scaling import scale_to_world_size
 from unseg_d2.detectors.protocol import ONE_MACHINE, Engine, Machines, under_torchrun
+from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,15 @@ def train(
 
     Returns:
         ``OUTPUT_DIR/model_final.pth``, in Detectron2's format.
+
+    Raises:
+        UnsegError: the recipe is for several classes or cannot be divided, or the training fails; see the engine.
     """
+    if cfg.MODEL.ROI_HEADS.NUM_CLASSES != 1:
+        raise UnsegError(
+            f"MODEL.ROI_HEADS.NUM_CLASSES is {cfg.MODEL.ROI_HEADS.NUM_CLASSES}, but all annotations count as one "
+            "class here, whatever their categories; set it to 1."
+        )
     world_size = int(os.environ["WORLD_SIZE"]) if under_torchrun() else num_processes * machines.number
     cfg, arithmetic = scale_to_world_size(cfg, world_size)
     for line in arithmetic:
