@@ -114,8 +114,9 @@ def random_scene(
         floor, surfaces = surfaces_of_classes(rng, [solid.shape for solid in solids], floor_contrast)
     else:
         floor, surfaces = random_surfaces(rng, len(solids), one_colour, floor_contrast)
-    sky = BLUE_SKY if by_class else ANY_SKY
-    image, instances, nearest_depth = _render(rng, camera, solids, depth, floor, surfaces, sky)
+    # Haze gives the floor the colour of the sky.
+    sky, visibility = (BLUE_SKY, 120.0) if by_class else (ANY_SKY, 14.0)
+    image, instances, nearest_depth = _render(rng, camera, solids, depth, floor, surfaces, sky, visibility)
     return Scene(image, instances, nearest_depth, tuple(s.shape for s in solids), one_colour, camera)
 
 
@@ -209,8 +210,12 @@ def _render(
     floor: Surface,
     surfaces: list[Surface],
     sky_material: Material,
+    visibility: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image ``(H, W, 3)`` uint8, instance map ``(H, W)`` and depth ``(H, W)`` of a scene."""
+    """Image ``(H, W, 3)`` uint8, instance map ``(H, W)`` and depth ``(H, W)`` of a scene.
+
+    Behind 8 m haze sets in, of which ``visibility`` in m leaves 1 / e of the colours.
+    """
     instances, nearest = _front(solid_depth)
     depth = np.minimum(nearest, cast_floor(camera))
     rays = camera.rays(slice(None), slice(None)).astype(np.float32).reshape(-1, 3)
@@ -231,7 +236,7 @@ def _render(
         albedo = surface.albedo(local.astype(np.float32), z[pixels] / camera.focal / np.maximum(slope, 0.05))
         others = [other for i, other in enumerate(solids, start=1) if i != index]
         image[pixels] = _shade(albedo, surface.gloss, points, normals, seen, light, others)
-    haze = np.where(np.isfinite(z), np.exp(-np.maximum(z - 8, 0) / 14), 0).astype(np.float32)
+    haze = np.where(np.isfinite(z), np.exp(-np.maximum(z - 8, 0) / visibility), 0).astype(np.float32)
     image = sky + (image * haze[:, None] - sky.reshape(-1, 3) * haze[:, None]).reshape(sky.shape)
     image = cv2.GaussianBlur(image, (0, 0), 0.55)
     image += np.float32(rng.uniform(0.004, 0.016)) * rng.standard_normal(image.shape, dtype=np.float32)

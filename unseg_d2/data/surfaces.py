@@ -34,7 +34,7 @@ class Material:
 
 ANY_SKY = Material((0.0, 1.0), (0.05, 0.35), (0.6, 0.95), ("plain",))
 BLUE_SKY = Material((0.51, 0.59), (0.3, 0.55), (0.75, 0.98), ("plain",))
-FLOOR = Material((0.28, 0.08), (0.05, 0.3), (0.35, 0.75), PATTERNS)
+FLOOR = Material((0.28, 0.05), (0.1, 0.3), (0.4, 0.7), PATTERNS[1:])
 SOLIDS = {
     "sphere": Material((0.0, 0.02), (0.65, 0.95), (0.55, 0.95), ("plain", "dots")),
     "box": Material((0.13, 0.02), (0.65, 0.95), (0.6, 0.95), ("plain", "stripes", "clouds")),

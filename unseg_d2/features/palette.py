@@ -29,6 +29,7 @@ VERSION = 1
 
 COLOURS = 64
 BANDWIDTH = 0.12  # of a colour's neighbourhood, in Lab / 100
+LENGTH = 20.0  # of a patch's features, about that of a transformer's, which sets how sharp a softmax of products is
 LIGHTNESS = 0.5  # weight of L: shading changes it and says little of what a surface is
 
 
@@ -40,7 +41,7 @@ def palette_features(image: np.ndarray, patch_size: int = 8) -> np.ndarray:
         patch_size: side of a patch in pixels; a remainder at the right and bottom is left out.
 
     Returns:
-        ``(C, h, w)`` float32 in [0, 1]; each patch's features sum to 1.
+        ``(C, h, w)`` float32, not negative; each patch's features have the length :data:`LENGTH`.
 
     Raises:
         ValueError: if the image is not of this kind or smaller than a patch.
@@ -54,7 +55,7 @@ def palette_features(image: np.ndarray, patch_size: int = 8) -> np.ndarray:
     patches = lab.reshape(3, -1)
     squared = (colours**2).sum(1)[:, None] - 2 * colours @ patches + (patches**2).sum(0)
     near = np.exp(-0.5 / BANDWIDTH**2 * (squared - squared.min(0)))
-    return (near / near.sum(0)).reshape(COLOURS, *lab.shape[1:]).astype(np.float32)
+    return (LENGTH / np.linalg.norm(near, axis=0) * near).reshape(COLOURS, *lab.shape[1:]).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -87,7 +88,7 @@ class Palette:
     def __init__(self, patch_size: int = 8) -> None:
         self.name = "palette"
         self.patch_size = patch_size
-        self.checksum = hashlib.sha256(f"palette {VERSION} {COLOURS} {BANDWIDTH} {LIGHTNESS}".encode()).hexdigest()
+        self.checksum = hashlib.sha256(f"palette {VERSION} {COLOURS} {BANDWIDTH} {LIGHTNESS} {LENGTH}".encode()).hexdigest()
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> Palette:
