@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUTPUT ?= output/quickstart
 
-.PHONY: quickstart test test-slow lint bench bench-crf bench-generators clean
+.PHONY: quickstart test test-slow lint bench bench-crf bench-generators bench-training clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python tools/self_train.py --config-file configs/quickstart.yaml --images synthetic_train --gt synthetic_val \
@@ -20,7 +20,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: $(VENV)/.installed-test
+bench: $(VENV)/.installed-test bench-training
 	$(BIN)/python benchmarks/maskcut.py
 	$(BIN)/python benchmarks/promerge.py
 	$(BIN)/python benchmarks/primaps.py
@@ -28,8 +28,14 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/localcut.py
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/evaluation.py
+
+# docs/training.md; without Detectron2 the comparisons with it are left out.
+bench-training: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/copy_paste.py
+	$(BIN)/python benchmarks/saliency.py
+	$(BIN)/python benchmarks/mask_pasting.py
+	$(BIN)/python benchmarks/roi_memory.py
 
 # Against pydensecrf, which needs a compiler.
 bench-crf: $(VENV)/.installed-test

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from unseg_d2.saliency.views import ViewSettings, center_view, luminance, normalised, scaled_size, training_view
+from unseg_d2.saliency.views import (
+    ViewSettings,
+    center_view,
+    luminance,
+    normalised,
+    predicted_size,
+    scaled_size,
+    training_view,
+)
 
 
 @pytest.fixture
@@ -50,3 +58,9 @@ def test_luminance_undoes_the_normalisation(image):
         [(1 - m) / s for m, s in zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
     )
     assert torch.is_tensor(gray)
+
+
+def test_images_are_looked_at_in_whole_patches():
+    assert predicted_size((300, 404), 8) == (304, 400)
+    assert predicted_size((300, 400), 8, 96) == (96, 128)
+    assert predicted_size((3, 40), 8) == (16, 40)  # two patches at least: neighbours are compared

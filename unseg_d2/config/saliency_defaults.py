@@ -10,6 +10,7 @@ def add_saliency_defaults(cfg: CN) -> None:
     cfg.SALIENCY = CN()
     cfg.SALIENCY.IMAGE_SIZE = 320  # side of the square that the head is trained and, by the paper, scored on, px
     cfg.SALIENCY.SHORTER_SIDE = 335  # what the shorter side is scaled to before the crop, px (the paper's text: 355)
+    cfg.SALIENCY.PREDICT_SIZE = 0  # what the shorter side is scaled to for a prediction, px; 0 keeps the image's size
     cfg.SALIENCY.FLIP = 0.5  # probability of a horizontal flip
     cfg.SALIENCY.JITTER = [0.4, 0.4, 0.2, 0.1]  # greatest change of brightness, contrast, saturation and hue
     cfg.SALIENCY.JITTER_PROBABILITY = 0.8  # of changing them

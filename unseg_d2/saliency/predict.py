@@ -19,11 +19,9 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.features import FeatureBackend
 from unseg_d2.refine.guided import guided_filter
 from unseg_d2.saliency.heads import SempartHead
-from unseg_d2.saliency.views import normalised, resize
+from unseg_d2.saliency.views import normalised, predicted_size, resize
 
 INVERSION = ("image", "batch", "none")
-SMALLEST = 2
-"""Rows and columns of patches below which an image is enlarged."""
 
 
 def build_head(cfg: CfgNode, feature_channels: int, patch_size: int) -> SempartHead:
@@ -50,6 +48,7 @@ class SaliencyModel:
             the published code does, or ``none``.
         radius: of the guided filter of the masks; 0 leaves it out.
         eps: its epsilon.
+        side: what the shorter side of an image is scaled to, px; 0 keeps its size.
     """
 
     features: FeatureBackend
@@ -57,6 +56,7 @@ class SaliencyModel:
     invert: str = "image"
     radius: int = 0
     eps: float = 1e-3
+    side: int = 0
 
     def __post_init__(self) -> None:
         if self.invert not in INVERSION:
@@ -78,10 +78,8 @@ class SaliencyModel:
         return masks
 
     def _predict(self, image: np.ndarray) -> np.ndarray:
-        """Predict at the nearest multiple of the patch and scale the mask back."""
-        patch = self.features.patch_size
-        size = tuple(max(SMALLEST, round(length / patch)) * patch for length in image.shape[:2])
-        view = resize(image, size)
+        """Predict at a multiple of the patch and scale the mask back."""
+        view = resize(image, predicted_size(image.shape[:2], self.features.patch_size, self.side))
         device = next(self.head.parameters()).device
         tokens = self.features([view])[0].tokens[None].to(device)
         fine = self.head(tokens, normalised(view[None]).to(device)).fine[0, 0]

@@ -96,6 +96,18 @@ def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.array(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
+def predicted_size(size: tuple[int, int], patch: int, side: int = 0) -> tuple[int, int]:
+    """Return the multiples of the patch at which an image is looked at: nearest to its size, two patches at least.
+
+    Args:
+        size: height and width of the image.
+        patch: side of a patch in pixels.
+        side: what the shorter side is scaled to before; 0 keeps the size.
+    """
+    scale = side / min(size) if side else 1.0
+    return tuple(max(2, round(length * scale / patch)) * patch for length in size)
+
+
 def normalised(views: np.ndarray | Tensor) -> Tensor:
     """Turn ``(B, S, S, 3)`` in [0, 255] into ``(B, 3, S, S)`` float32 without ImageNet's mean and deviation."""
     pixels = torch.as_tensor(views).permute(0, 3, 1, 2).float() / 255

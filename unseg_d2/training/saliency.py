@@ -188,7 +188,7 @@ def load_saliency_model(path: str | Path, opts: Sequence[str] = ()) -> tuple[Sal
     head = head.to(resolve_device(cfg.MODEL.DEVICE)).eval()
     guided = cfg.SALIENCY.GUIDED
     radius = guided.RADIUS if guided.ENABLED else 0
-    return SaliencyModel(features, head, cfg.SALIENCY.INVERT, radius, guided.EPS), cfg
+    return SaliencyModel(features, head, cfg.SALIENCY.INVERT, radius, guided.EPS, cfg.SALIENCY.PREDICT_SIZE), cfg
 
 
 def write_masks(model: SaliencyModel, images: Sequence[SalientImage], folder: Path) -> None:

@@ -15,7 +15,7 @@ from unseg_d2.features import build_features
 from unseg_d2.masks import build_generator
 from unseg_d2.pseudo.label_set import read_label_set
 from unseg_d2.saliency import SaliencyModel
-from unseg_d2.saliency.views import center_view, resize
+from unseg_d2.saliency.views import center_view, predicted_size, resize
 from unseg_d2.training.score_saliency import Method, Protocol
 
 Lookup = Callable[[SalientImage], np.ndarray | None]
@@ -27,12 +27,11 @@ def model_method(model: SaliencyModel) -> Method:
 
 
 def generator_method(cfg: CfgNode) -> Method:
-    """Return the best mask of ``MASKS.GENERATOR`` on ``FEATURES``, at the nearest multiple of the patch."""
+    """Return the best mask of ``MASKS.GENERATOR`` on ``FEATURES``, of images of the size that a head looks at."""
     features, generator = build_features(cfg), build_generator(cfg)
-    patch = features.patch_size
 
     def mask(image: np.ndarray) -> np.ndarray:
-        size = tuple(max(2, round(length / patch)) * patch for length in image.shape[:2])
+        size = predicted_size(image.shape[:2], features.patch_size, cfg.SALIENCY.PREDICT_SIZE)
         (proposals,) = generator(features([resize(image, size)]))
         if not len(proposals):
             return np.zeros(image.shape[:2], np.float32)
