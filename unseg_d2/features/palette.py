@@ -29,7 +29,7 @@ VERSION = 1
 
 COLOURS = 64
 BANDWIDTH = 0.12  # of a colour's neighbourhood, in Lab / 100
-LENGTH = 20.0  # of a patch's features, about that of a transformer's, which sets how sharp a softmax of products is
+LENGTH = 1.0  # of a patch's features; prototypes begin with products of it, and a sharp softmax learns nothing new
 LIGHTNESS = 0.5  # weight of L: shading changes it and says little of what a surface is
 
 
@@ -88,7 +88,9 @@ class Palette:
     def __init__(self, patch_size: int = 8) -> None:
         self.name = "palette"
         self.patch_size = patch_size
-        self.checksum = hashlib.sha256(f"palette {VERSION} {COLOURS} {BANDWIDTH} {LIGHTNESS} {LENGTH}".encode()).hexdigest()
+        self.checksum = hashlib.sha256(
+            f"palette {VERSION} {COLOURS} {BANDWIDTH} {LIGHTNESS} {LENGTH}".encode()
+        ).hexdigest()
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> Palette:
