@@ -2,8 +2,8 @@
 
     python benchmarks/semantic.py --seeds 0 1 2 --output output/semantic_seeds
 
-Each seed has scenes of its own, to train and to test on, and an order of its own. Goes on where it stopped. Scores are on
-the test scenes, with as many clusters as classes, matched once over the whole set; no label is used before that.
+Each seed has scenes of its own, to train and to test on, and an order of its own. Goes on where it stopped. Scores are
+on the test scenes, with as many clusters as classes, matched once over the whole set; no label is used before that.
 """
 
 from __future__ import annotations
