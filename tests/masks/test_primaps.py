@@ -158,3 +158,30 @@ def test_golden(image: int, shared_data: Path):
         (found,) = primaps_labels(tokens, settings)
         assert len(found.scores) == published["canon_K"][image]
         np.testing.assert_array_equal(found.labels, published["canon_labels60"][image])
+
+
+def quarters(h: int, w: int, noise: float = 0.0) -> tuple[torch.Tensor, np.ndarray]:
+    """Features of four orthogonal kinds, one per quarter of the grid, and which quarter each patch is in."""
+    index = 2 * (np.arange(h)[:, None] >= h // 2) + (np.arange(w)[None] >= w // 2)
+    tokens = torch.eye(6)[torch.from_numpy(index)] * torch.tensor([4.0, 3.0, 2.0, 1.5, 0, 0]).sum()
+    tokens = tokens + noise * torch.randn(h, w, 6, generator=torch.Generator().manual_seed(0))
+    return tokens.permute(2, 0, 1)[None], index
+
+
+@pytest.mark.parametrize("grid", [(12, 12), (8, 20)])
+@pytest.mark.parametrize("sign", ["canonical", "random"])
+def test_four_orthogonal_kinds_are_found_on_any_grid(grid: tuple[int, int], sign: str):
+    tokens, index = quarters(*grid, noise=0.1)
+    for features in (tokens, -tokens):
+        masks = primaps(features, sign=sign)[0].masks.numpy()
+        assert len(masks) == 4
+        # The 3x3 vote rounds the corners in the middle, so a mask is nearly a quarter.
+        for mask in masks:
+            shares = np.bincount(index[mask], minlength=4) / mask.sum()
+            assert shares.max() > 0.97 and mask.sum() > 0.8 * index.size / 4
+
+
+def test_one_kind_with_noise_is_one_proposal():
+    tokens = torch.ones(1, 6, 9, 7) + 0.01 * torch.randn(1, 6, 9, 7, generator=torch.Generator().manual_seed(1))
+    masks = primaps(tokens)[0].masks
+    assert masks.shape == (1, 9, 7) and masks.float().mean() > 0.9
