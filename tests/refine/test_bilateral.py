@@ -79,3 +79,15 @@ def test_golden(shared_data: Path):
         np.testing.assert_allclose(solved, published.astype(np.float32), atol=2e-3)
         (refined,) = build_refiner("bilateral", parity=True)(image, mask[None].astype(bool))
         assert (refined & binary).sum() / (refined | binary).sum() >= 0.99
+
+
+def test_a_noisy_mask_snaps_to_the_edge_of_two_colours():
+    rng = np.random.default_rng(0)
+    image = np.full((64, 80, 3), (30, 60, 160), dtype=np.uint8)
+    image[:, 37:] = (220, 180, 40)
+    truth = np.zeros((64, 80), bool)
+    truth[:, 37:] = True
+    noisy = np.where(rng.random(truth.shape) < 0.25, ~truth, truth)
+    noisy[:, 33:41] = False  # four columns short of the edge
+    solved = bilateral_solver(image, noisy[None].astype(np.float32))[0] > 0.5
+    assert (solved == truth).mean() > 0.99 > 0.8 > (noisy == truth).mean()
