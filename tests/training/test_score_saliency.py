@@ -135,7 +135,7 @@ def test_the_command_prints_a_table_and_gains(scenes, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     row = next(line for line in lines if line.startswith("half  ")).split()
     assert row[1:4] == ["91.7", "50.0", "81.2"]
-    assert any(line.startswith("half + GF") and "[" in line for line in lines)
+    assert any(line.startswith("half -> half + GF") and "[" in line for line in lines)
     assert json.loads((tmp_path / "figures.json").read_text())[str(scenes)]["half"]["IoU"] == pytest.approx(50)
 
 
@@ -155,6 +155,6 @@ def test_what_cannot_be_scored_is_named(scenes, tmp_path):
 
 def test_figures_of_a_choice_of_images(scenes):
     (half,) = scores(scenes, Protocol(size=0))
-    mixed = MethodScores("x", half.saliency, np.array([1.0, 0.0, np.nan, 0.0]))
+    mixed = MethodScores("x", "none", half.saliency, np.array([1.0, 0.0, np.nan, 0.0]))
     assert mixed.figures()["CorLoc"] == pytest.approx(100 / 3)
     assert mixed.figures(np.array([0, 0, 2]))["CorLoc"] == 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from fvcore.common.config import CfgNode
@@ -53,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--refine", nargs="+", default=["none"], metavar="NAME", help=", ".join(REFINEMENTS))
     parser.add_argument("--crop", type=int, default=320, help="side of the crop that is scored; 0: whole images")
     parser.add_argument("--published", action="store_true", help="truth and CorLoc as the code of Two Tricks has them")
-    parser.add_argument("--gain", action="store_true", help="what each row gains on the first, 95%% over images")
+    parser.add_argument("--gain", action="store_true", help="what each row gains, with intervals over images")
     parser.add_argument("--output", type=Path, help="write the figures to this JSON file too")
     return parser
 
@@ -91,14 +92,20 @@ def table(rows: dict[str, dict[str, float]], columns: Sequence[str]) -> str:
 
 
 def gains(scores: Sequence[MethodScores]) -> str:
-    """Lay out what each method gains on the first one, with its interval."""
-    width = max(len(one.name) for one in scores) + 2
+    """Lay out what each row gains on its method unrefined, or, unrefined itself, on the method before it."""
+    plain = [one for one in scores if one.refinement == "none"]
+    pairs = list(pairwise(plain))
+    pairs += [(one, row) for one in plain for row in scores if row.method == one.method and row is not one]
+    if not pairs:
+        return ""
     keys = ("Acc", "IoU", "maxF", "CorLoc")
-    lines = ["", f"against {scores[0].name}:", " " * width + "".join(f"{key:>22}" for key in keys)]
-    for one in scores[1:]:
-        found = bootstrap(scores[0], one)
+    labels = [f"{one.name} -> {other.name}" for one, other in pairs]
+    width = max(map(len, labels)) + 2
+    lines = ["", "gain, with its 95 % interval over images", " " * width + "".join(f"{key:>22}" for key in keys)]
+    for label, pair in zip(labels, pairs):
+        found = bootstrap(*pair)
         cells = (f"{gain:+.1f} [{low:+.1f}, {high:+.1f}]" for gain, low, high in (found[key] for key in keys))
-        lines.append(f"{one.name:<{width}}" + "".join(f"{cell:>22}" for cell in cells))
+        lines.append(f"{label:<{width}}" + "".join(f"{cell:>22}" for cell in cells))
     return "\n".join(lines)
 
 

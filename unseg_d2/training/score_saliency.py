@@ -59,14 +59,21 @@ class MethodScores:
     """Figures of one method on one data set.
 
     Attributes:
-        name: of the method and its refinement.
+        method: its name.
+        refinement: of :data:`REFINEMENTS`.
         saliency: per image.
         found: ``(n,)`` whether the box of each image met an object, 0 or 1; NaN where there is none.
     """
 
-    name: str
+    method: str
+    refinement: str
     saliency: SaliencyScores
     found: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """What a table calls it."""
+        return _label(self.method, self.refinement)
 
     def figures(self, chosen: np.ndarray | None = None) -> dict[str, float]:
         """Return the figures in percent; ``chosen`` picks images, for the bootstrap."""
@@ -105,7 +112,7 @@ def score_methods(
     scores = []
     for (name, kind), there in pairs.items():
         found = locate([mask for mask, _ in there], [part_boxes(truth) for _, truth in there], protocol.published)
-        scores.append(MethodScores(_label(name, kind), score_saliency(there), found))
+        scores.append(MethodScores(name, kind, score_saliency(there), found))
     return scores
 
 
