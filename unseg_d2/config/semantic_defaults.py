@@ -1,4 +1,4 @@
-"""The configuration keys of semantic segmentation, PriMaPs-EM, with the paper's values (section 4 and its code)."""
+"""The configuration keys of semantic segmentation, PriMaPs-EM, with the paper's values."""
 
 from __future__ import annotations
 

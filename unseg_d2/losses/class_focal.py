@@ -1,4 +1,4 @@
-"""Class-level focal loss of PriMaPs-EM (Hahn et al., TMLR 2024, section 3.3): classes that are common count less.
+"""Class-level focal loss of PriMaPs-EM (Hahn et al., TMLR 2024): classes that are common count less.
 
 Shape legend
     b      images

@@ -1,5 +1,5 @@
 """Start PriMaPs-EM from a trained STEGO or HP model: its head turns backbone features into codes, its clusters are the
-first prototypes (PriMaPs, section 3.4).
+first prototypes (PriMaPs-EM on top of other methods, Hahn et al., TMLR 2024).
 
 Only the head and the clusters are taken from the checkpoint. The backbone under the head is the one that
 ``FEATURES`` describes, which must be the one that the model was trained on.
@@ -30,7 +30,7 @@ HEADS = ("net.", "net_model_state_dict.")
 
 
 class CodeHead(nn.Module):
-    """A linear map of the features plus a network with one hidden layer (Hamilton et al., STEGO, section 3.3).
+    """A linear map of the features plus a network with one hidden layer (Hamilton et al., STEGO, ICLR 2022).
 
     Args:
         channels: C.

@@ -1,4 +1,4 @@
-"""PriMaPs-EM (Hahn et al., TMLR 2024, section 3.3): pseudo-labels from momentum prototypes, which follow those learned.
+"""PriMaPs-EM (Hahn et al., TMLR 2024): pseudo-labels from momentum prototypes, which follow those learned.
 
 E-step: the momentum prototypes label each pixel of an image, and each proposal takes the label that most of its pixels
 have. M-step: the running prototypes learn these labels on a photometrically changed view of the image. The momentum
