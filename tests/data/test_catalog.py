@@ -108,3 +108,15 @@ def test_the_page_on_data_sets_lists_every_path() -> None:
     for name, dataset in BUILTIN.items():
         if name not in stems:
             assert f"`{name}`" in page and f"`{dataset.images}`" in page and f"`{dataset.annotations}`" in page
+
+
+def test_several_categories_count_as_one_and_this_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_set(tmp_path, tmp_path / "labels.json")
+    content = json.loads((tmp_path / "labels.json").read_text())
+    first = content["annotations"][0]
+    content["annotations"] = [first | {"id": n, "category_id": n} for n in (1, 90)]
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    with caplog.at_level("INFO"):
+        (record,) = load_dataset(str(tmp_path / "labels.json"), CFG)
+    assert [annotation["category_id"] for annotation in record["annotations"]] == [0, 0]
+    assert "has objects of 2 categories, which count as one" in caplog.text

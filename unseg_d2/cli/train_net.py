@@ -13,6 +13,7 @@ from unseg_d2.config import load_cfg
 from unseg_d2.detectors.protocol import Engine, Machines, select_engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
+from unseg_d2.training.benchmarks import check_datasets
 from unseg_d2.training.evaluate import check_expected, evaluate_detector
 from unseg_d2.training.table import rounds_table
 from unseg_d2.training.train import train
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not weights:
             raise UnsegError("--eval-only needs the checkpoint to evaluate: append MODEL.WEIGHTS path/to/model.pth")
     else:
+        check_datasets(cfg.DATASETS.TEST, cfg)  # not only when the training is over
         weights = str(train(engine, cfg, num_processes=args.num_gpus, machines=machines, resume=args.resume))
         if machines.rank > 0:
             return

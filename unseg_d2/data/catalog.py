@@ -6,6 +6,7 @@ All annotations are of one class, whatever the categories in the file.
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
-from unseg_d2.data.coco import find_image_root, read_coco, to_records
+from unseg_d2.data.coco import CocoDataset, find_image_root, read_coco, to_records
 from unseg_d2.data.images import list_images
 from unseg_d2.data.synthetic import SPLITS, ensure_synthetic
 from unseg_d2.errors import UnsegError, nearest
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ def find_annotations(spec: str, cfg: CfgNode) -> Path:
 def _builtin(name: str) -> list[dict[str, Any]]:
     annotations = _there(name, BUILTIN[name].annotations)
     images = _there(name, BUILTIN[name].images)
-    return to_records(read_coco(annotations), images)
+    return _records(read_coco(annotations), images, name)
 
 
 def _there(name: str, relative: str) -> Path:
@@ -176,6 +179,10 @@ def _there(name: str, relative: str) -> Path:
         return path
     is_file = relative == dataset.annotations
     make = f"make it with: python datasets/{dataset.script}" if is_file and dataset.script else "put it there"
+    if is_file and name.startswith("imagenet"):
+        make = (
+            "unseg-d2 generate-masks makes such a set (--train-dataset OUTPUT/labels.json); or put it there"
+        )
     raise UnsegError(
         f"The data set {name} needs the {'file' if is_file else 'folder'} {path}, which is not there; {make}, "
         "or set the environment variable DETECTRON2_DATASETS to the folder of your data sets (see datasets/README.md)."
@@ -188,13 +195,21 @@ def _annotated(path: Path, root: Path | None) -> list[dict[str, Any]]:
     if root is not None and not root.is_dir():
         raise UnsegError(f"There is no folder {root}, which should hold the images of {path}.")
     root = root or find_image_root(dataset, path)
-    records = to_records(dataset, root)
+    records = _records(dataset, root, str(path))
     if records and not os.path.isfile(records[0]["file_name"]):
         raise UnsegError(
             f"The images of {path} are not in {root}: there is no {records[0]['file_name']}; "
             f"name their folder with {path}::FOLDER."
         )
     return records
+
+
+def _records(dataset: CocoDataset, root: Path, name: str) -> list[dict[str, Any]]:
+    """Records of one class; says so where the file has several."""
+    categories = {annotation["category_id"] for annotation in dataset.annotations}
+    if len(categories) > 1:
+        logger.info("%s has objects of %d categories, which count as one.", name, len(categories))
+    return to_records(dataset, root)
 
 
 def _folder(root: Path) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class BenchmarkScores:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def check_datasets(names: list[str], cfg: CfgNode) -> None:
+def check_datasets(names: Sequence[str], cfg: CfgNode) -> None:
     """Make sure that all data sets have their annotations, before the first is worked on.
 
     Raises:

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from unseg_d2.cli import train_net
+from unseg_d2.errors import UnsegError
+
+RECIPE = str(Path(__file__).resolve().parents[2] / "configs" / "cutler" / "mask_rcnn_R_50_FPN.yaml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--test-dataset", "coco_val2017"], "make it with: python datasets/prepare_coco.py"),
+        (["MODEL.DEVICE", "cpu"], "imagenet_train_fixsize480_tau0.15_N3.json, which is not there; unseg-d2 generate-m"),
+        (["--num-gpus", "3"], "cannot be divided among 3"),
+        (["MODEL.ROI_HEADS.NUM_CLASSES", "80"], "NUM_CLASSES is 80, but all annotations count as one class"),
+        (["--num-machines", "2"], "2 machines meet at --dist-url"),
+        (["--eval-only"], "append MODEL.WEIGHTS"),
+    ],
+)
+def test_mistakes_are_found_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    given = ["--config-file", RECIPE, *arguments, "ENGINE", "builtin", "OUTPUT_DIR", str(tmp_path)]
+    if arguments[0] == "--num-gpus":
+        given += ["SOLVER.REFERENCE_WORLD_SIZE", "0"]
+    with pytest.raises(UnsegError) as error:
+        train_net.main(given)
+    assert message in str(error.value)
+
+
+def test_no_process_is_not_a_number_of_processes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train_net.main(["--config-file", RECIPE, "--num-gpus", "0"])
+    assert "--num-gpus: must be 1 or more, not 0" in capsys.readouterr().err
