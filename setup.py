@@ -24,12 +24,13 @@ BASE = [
 ]
 EXTRAS = {
     "crf": ["pydensecrf2>=1.1"],  # only the reference of the dense CRF; builds from source: needs a C++ compiler
+    "numba": ["numba>=0.60"],  # the dense CRF of our own two to three times as fast on CPUs
     "fast-eval": ["hotcoco>=1.3", "faster-coco-eval>=1.8"],
     "depth": ["transformers>=4.50"],
     "marigold": ["diffusers>=0.31", "transformers>=4.50"],
     "ray": ["ray>=2.40"],
     "app": ["gradio>=5"],
-    "test": ["pytest>=8", "ruff>=0.9", "hotcoco>=1.3", "faster-coco-eval>=1.8", "transformers>=4.50"],
+    "test": ["pytest>=8", "ruff>=0.9", "hotcoco>=1.3", "faster-coco-eval>=1.8", "numba>=0.60", "transformers>=4.50"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 

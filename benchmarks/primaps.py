@@ -89,7 +89,7 @@ def refine(photo, channels):
     from unseg_d2.refine import label_probabilities
 
     picture = torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1)))[None]
-    return label_probabilities(picture, enlarge(channels))[0].argmax(0).numpy()
+    return label_probabilities(picture, enlarge(channels))[0].numpy().argmax(0)
 
 
 def refine_loops(photo, channels):

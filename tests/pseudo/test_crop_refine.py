@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pycocotools import mask as coco
 
@@ -53,6 +54,20 @@ class TestRefineCrops:
         results, refined = refine_crops(IMAGE, masks, cut)  # IoU of the boxes .5 or .4
         assert refined.tolist() == [kept]
         assert results.sum() == (bottom * 10 if kept else 100)
+
+    def test_threads_change_nothing(self):
+        image = np.random.default_rng(0).integers(0, 256, IMAGE.shape, dtype=np.uint8)
+        masks = np.stack([rectangle(2, 3, 9, 15), rectangle(10, 20, 30, 44), rectangle(31, 5, 40, 11)])
+        refiner, before = build_refiner("crf", iterations=2), torch.get_num_threads()
+        found = []
+        try:
+            for threads in (1, 2):
+                torch.set_num_threads(threads)
+                found.append(refine_crops(image, masks, refiner))
+        finally:
+            torch.set_num_threads(before)
+        for one, other in zip(*found):
+            np.testing.assert_array_equal(one, other)
 
     def test_what_vanishes_is_kept(self):
         masks = rectangle(3, 4, 9, 9)[None]

@@ -13,7 +13,8 @@ from scipy import ndimage
 from scipy.special import softmax
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.refine import build_refiner, crf_masks, label_probabilities
+from unseg_d2.refine import build_refiner, compiled, crf_masks, label_probabilities
+from unseg_d2.refine import crf as crf_module
 from unseg_d2.refine.pydensecrf import infer
 
 CONSTANTS = {
@@ -166,6 +167,27 @@ def test_labels_stay_disjoint_and_empty_ones_empty():
 def test_settings_out_of_range(name, settings):
     with pytest.raises(UnsegError, match=next(iter(settings))):
         build_refiner(name, **settings)
+
+
+@pytest.mark.parametrize("function", [crf_masks, label_probabilities])
+def test_compiled_loops_change_nothing(function, monkeypatch):
+    if not compiled.has_numba():
+        pytest.skip("needs Numba")
+    image, logits = scene(60, 90)
+    given = to_tensor(image), torch.from_numpy(logits)[None]
+    found = function(*given)
+    monkeypatch.setattr(compiled, "has_numba", lambda: False)
+    crf_module._smoothness.cache_clear()
+    torch.testing.assert_close(found, function(*given), atol=1e-4, rtol=0)
+    crf_module._smoothness.cache_clear()
+
+
+def test_labels_with_weights_too_large_for_exponentials():
+    image, logits = scene(8, 9)
+    with pytest.raises(ValueError, match="at most 40"):
+        label_probabilities(to_tensor(image), torch.from_numpy(logits)[None], bilateral_weight=50.0)
+    with pytest.raises(UnsegError, match="at most 40"):
+        build_refiner("crf_labels", bilateral_weight=50.0)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

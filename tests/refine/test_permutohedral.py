@@ -8,7 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from unseg_d2.refine.permutohedral import build_lattice
+from unseg_d2.refine import compiled
+from unseg_d2.refine.permutohedral import Lattice, build_lattice
+
+
+@pytest.fixture(autouse=True, params=["compiled", "torch"])
+def loops(request, monkeypatch) -> str:
+    """Every test runs with the compiled loops, where Numba is installed, and without them."""
+    if request.param == "compiled" and not compiled.has_numba():
+        pytest.skip("needs Numba")
+    monkeypatch.setattr(compiled, "has_numba", lambda: request.param == "compiled")
+    return request.param
+
+
+def test_the_loops_that_are_asked_for_run(loops):
+    expected = {"compiled": compiled.CompiledLattice, "torch": Lattice}
+    assert type(build_lattice(torch.rand(1, 2, 9))) is expected[loops]
 
 
 def filter_by_the_paper(positions: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -107,3 +122,27 @@ def test_cuda_equals_cpu():
     positions, values = torch.rand(2, 5, 500) * 8, torch.rand(1000, 3)
     on_gpu = build_lattice(positions.cuda()).filter(values.cuda())
     torch.testing.assert_close(on_gpu.cpu(), build_lattice(positions).filter(values))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_change_nothing(threads, monkeypatch):
+    monkeypatch.setattr(compiled, "LEAST_ROWS", 10)
+    positions, values = torch.rand(1, 5, 800) * 4, torch.rand(800, 9)
+    expected = [build_lattice(positions).filter(part) for part in (values, values[:, :1].contiguous())]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = [build_lattice(positions).filter(part) for part in (values, values[:, :1].contiguous())]
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(found, expected):
+        assert torch.equal(one, other)
+
+
+def test_more_vertices_than_points():
+    """Points far apart share no vertex: six each, more than the first table of the compiled loops holds."""
+    positions = torch.arange(0, 500, 5.0).expand(1, 5, 100) * torch.tensor([1.0, 2, 3, 5, 7])[:, None]
+    values = torch.rand(100, 2)
+    filtered = build_lattice(positions).filter(values)
+    alone = torch.cat([build_lattice(positions[..., i : i + 1]).filter(values[i : i + 1]) for i in range(100)])
+    torch.testing.assert_close(filtered, alone)

@@ -7,7 +7,11 @@ Shape legend
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import numpy as np
+import torch
 
 from unseg_d2.refine import Refiner
 
@@ -42,14 +46,27 @@ def refine_crops(
     windows: dict[tuple[int, int, int, int], list[int]] = {}
     for index, box in boxes.items():
         windows.setdefault(expand(box, margin, image.shape), []).append(index)
-    for (top, left, bottom, right), group in windows.items():
-        window = np.s_[top:bottom, left:right]
-        for index, crop in zip(group, refiner(image[window], masks[group][:, top:bottom, left:right])):
+    refine = partial(_refine_window, image, masks, refiner)
+    threads = min(torch.get_num_threads(), len(windows))
+    if threads > 1:  # crops are too small for a refiner to use several threads well
+        with ThreadPoolExecutor(threads) as pool:
+            crops = list(pool.map(refine, windows, windows.values()))
+    else:
+        crops = map(refine, windows, windows.values())
+    for (top, left, bottom, right), group, found in zip(windows, windows.values(), crops):
+        for index, crop in zip(group, found):
             candidate = np.zeros_like(masks[index])
-            candidate[window] = crop
+            candidate[top:bottom, left:right] = crop
             if crop.any() and box_iou(boxes[index], mask_box(candidate)) >= min_box_iou:
                 results[index], refined[index] = candidate, True
     return results, refined
+
+
+def _refine_window(
+    image: np.ndarray, masks: np.ndarray, refiner: Refiner, window: tuple[int, int, int, int], group: list[int]
+) -> np.ndarray:
+    top, left, bottom, right = window
+    return refiner(image[top:bottom, left:right], masks[group][:, top:bottom, left:right])
 
 
 def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:

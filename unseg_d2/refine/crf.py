@@ -6,7 +6,9 @@ all masks and all steps; a smoothness kernel too narrow for a lattice is a separ
 their masks: the appearance kernel reaches across all of the image.
 
 Two labels sum to one and the kernels are linear, so a mask needs one channel: with m = 2q - 1, q the probability of
-the mask, a mean-field step is m <- tanh((u + sum_k w_k F_k(m)) / 2).
+the mask, a mean-field step is m <- tanh((u + sum_k w_k F_k(m)) / 2). L labels need L - 1 channels: with p the unary
+probabilities and F(q) the message, F(1) that of all labels together, q_l is p_l exp F(q_l) over the sum of all, and the
+last one's exponential is exp F(1) over the product of the others.
 
 Shape legend
     b      images of the same size
@@ -24,12 +26,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unseg_d2.refine.compiled import label_shares
 from unseg_d2.refine.gaussian import GaussianKernel
 from unseg_d2.refine.holes import fill_holes
 from unseg_d2.refine.permutohedral import build_lattice
 from unseg_d2.refine.registry import REFINERS, Refiner, check_inputs, hard, soft
 
 MAX_CHANNELS = 32  # masks filtered at a time, which bounds memory
+MAX_WEIGHT = 40.0  # of both kernels where exp of a message is taken
 MIN_LATTICE_SXY = 2.0  # px; a lattice finer than this has about as many vertices as there are pixels
 
 
@@ -93,6 +97,7 @@ def crf_labels(
         ValueError: if a setting is out of range.
     """
     settings = _checked(iterations, gaussian_sxy, gaussian_weight, bilateral_sxy, bilateral_srgb, bilateral_weight)
+    _check_exponents(gaussian_weight, bilateral_weight)
     return partial(_refine_labels, device=torch.device(device), inference=partial(label_probabilities, **settings))
 
 
@@ -161,12 +166,20 @@ def label_probabilities(
     Returns:
         ``(b, L, H, W)`` float32, sums of one over L; the label map is its argmax.
     """
+    _check_exponents(gaussian_weight, bilateral_weight)
     pairwise = _pairwise(images, gaussian_sxy, gaussian_weight, bilateral_sxy, bilateral_srgb, bilateral_weight)
-    unary = _channels_last(logits.float())
-    probability = _softmax(unary.clone())
+    prior = torch.softmax(logits.float(), 1)
+    prior, last = _channels_last(prior[:, :-1]), _channels_last(prior[:, -1:])
+    last *= pairwise(torch.ones_like(last)).exp_()
+    probability = prior.clone()
     for _ in range(iterations):
-        probability = _softmax(pairwise(probability).add_(unary))
-    return probability.movedim(-1, 1).contiguous()
+        exponentials = pairwise(probability).exp_()
+        label_shares(exponentials.flatten(0, 2), prior.flatten(0, 2), last.flatten())
+        probability = exponentials
+    found = torch.empty_like(logits, dtype=torch.float32)
+    found[:, :-1] = probability.movedim(-1, 1)
+    found[:, -1] = 1 - found[:, :-1].sum(1)
+    return found
 
 
 def _refine(image: np.ndarray, masks: np.ndarray, *, device: torch.device, inference: Callable) -> np.ndarray:
@@ -190,7 +203,7 @@ def _refine_labels(image: np.ndarray, masks: np.ndarray, *, device: torch.device
         channels = torch.from_numpy(soft(masks[present])).to(device)
         channels = torch.cat([(1 - channels.sum(0, keepdim=True)).clamp_(0, 1), channels])
         with torch.inference_mode():
-            labels = inference(_image_tensor(image, device), channels[None])[0].argmax(0).cpu().numpy()
+            labels = inference(_image_tensor(image, device), channels[None])[0].cpu().numpy().argmax(0)
         refined[present] = labels == np.arange(1, len(present) + 1)[:, None, None]
     return refined
 
@@ -203,7 +216,7 @@ def _pairwise(
     bilateral_srgb: float,
     bilateral_weight: float,
 ) -> Callable[[Tensor], Tensor]:
-    """The weighted sum of both kernels of images ``(b, 3, H, W)``, on values ``(b, H, W, c)``."""
+    """The weighted sum of both kernels of images ``(b, 3, H, W)``, on values ``(b, H, W, c)``, which it overwrites."""
     b, _, height, width = images.shape
     positions = _positions(b, height, width, images.device)
     features = torch.cat([positions / bilateral_sxy, images.float() / bilateral_srgb], 1).flatten(2)
@@ -222,7 +235,7 @@ def _smoothness(
 ) -> Callable[[Tensor], Tensor]:
     """The smoothness kernel on values ``(b, H, W, c)``."""
     if sxy < MIN_LATTICE_SXY:
-        return GaussianKernel.build(height, width, sxy, weight, device).filter
+        return GaussianKernel.build(height, width, sxy, weight, device).filter_
     lattice = build_lattice((_positions(b, height, width, device) / sxy).flatten(2)).normalised(weight)
     return lambda values: lattice.filter(values.flatten(0, 2)).view_as(values)
 
@@ -233,18 +246,17 @@ def _positions(b: int, height: int, width: int, device: torch.device) -> Tensor:
     return torch.stack([x, y]).expand(b, -1, -1, -1)
 
 
-def _softmax(logits: Tensor) -> Tensor:
-    """Softmax over the last dimension, in place: several times as fast as PyTorch's for a handful of channels."""
-    logits.sub_(logits.amax(-1, keepdim=True)).exp_()
-    return logits.div_(logits @ logits.new_ones((logits.shape[-1], 1)))
-
-
 def _channels_last(planes: Tensor) -> Tensor:
     return planes.movedim(1, -1).contiguous()
 
 
 def _image_tensor(image: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(device)[None]
+
+
+def _check_exponents(gaussian_weight: float, bilateral_weight: float) -> None:
+    if gaussian_weight + bilateral_weight > MAX_WEIGHT:
+        raise ValueError(f"gaussian_weight and bilateral_weight must be at most {MAX_WEIGHT:g} together")
 
 
 def _checked(

@@ -22,34 +22,63 @@ MAX_CHANNELS = 64  # OpenCV filters at most 128 channels at a time
 
 @dataclass(frozen=True)
 class GaussianKernel:
-    """The operator weight n * G(n * x), n = 1 / sqrt(G 1), for images of one size."""
+    """The operator weight n * G(n * x), n = 1 / sqrt(G 1), for images of one size.
+
+    G and hence n are separable, and n is the same for all pixels but those near the border: its value there is a
+    part of the taps, and only the frame is multiplied.
+    """
 
     taps: Tensor  # (2 radius + 1,) float32
-    norm: Tensor  # (H, W, 1) float32, sqrt(weight) n
+    rows: Tensor  # (H, 1, 1) float32, n along H over its value away from the border
+    columns: Tensor  # (W, 1) float32
 
     @classmethod
     def build(cls, height: int, width: int, sigma: float, weight: float, device: torch.device) -> GaussianKernel:
         """Return the kernel of standard deviation ``sigma``, in pixels, on a device."""
         radius = max(1, math.ceil(TRUNCATE * sigma))
         taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=device) / sigma) ** 2)
-        ones = torch.ones((1, height, width, 1), device=device)
-        return cls(taps, filter_planes(ones, taps)[0].rsqrt() * math.sqrt(weight))
+        taps /= taps.sum()
+        rows, columns = (_mass_inside(taps, length).rsqrt() for length in (height, width))
+        return cls(taps * math.sqrt(weight), rows[:, None, None], columns[:, None])
 
-    def filter(self, values: Tensor) -> Tensor:
-        """Filter values ``(b, H, W, c)`` float32; returns the same shape."""
-        return filter_planes(values * self.norm, self.taps).mul_(self.norm)
+    def filter_(self, values: Tensor) -> Tensor:
+        """Filter values ``(b, H, W, c)`` float32; returns the same shape. The frame of ``values`` is overwritten."""
+        return self._weigh_frame(filter_planes(self._weigh_frame(values), self.taps))
+
+    def _weigh_frame(self, values: Tensor) -> Tensor:
+        radius = len(self.taps) // 2
+        for axis, factors in ((1, self.rows), (2, self.columns)):
+            last = max(radius, len(factors) - radius)
+            values.narrow(axis, 0, min(radius, len(factors))).mul_(factors[:radius])
+            if last < len(factors):
+                values.narrow(axis, last, len(factors) - last).mul_(factors[last:])
+        return values
+
+
+def _mass_inside(taps: Tensor, length: int) -> Tensor:
+    """Of each pixel of a line the share of its taps that lies on the line, ``(length,)``."""
+    return F.conv1d(torch.ones((1, 1, length), device=taps.device), taps[None, None], padding=len(taps) // 2)[0, 0]
 
 
 def filter_planes(values: Tensor, taps: Tensor) -> Tensor:
     """Correlate values ``(b, H, W, c)`` float32 with taps of odd number along H and along W, zero outside."""
     if values.device.type != "cpu":
         return convolve(values, taps)
-    filtered = torch.empty_like(values)
+    filtered = torch.empty(values.shape)
     kernel = taps.numpy()
     for image, out in zip(values, filtered):
         for part, into in zip(image.split(MAX_CHANNELS, -1), out.split(MAX_CHANNELS, -1)):
-            plane = cv2.sepFilter2D(part.contiguous().numpy(), -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
-            into.copy_(torch.from_numpy(plane).view(into.shape))
+            direct = into.is_contiguous() and into.shape[-1] > 1  # OpenCV takes a plane of one channel as input only
+            plane = cv2.sepFilter2D(
+                part.contiguous().numpy(),
+                -1,
+                kernel,
+                kernel,
+                into.numpy() if direct else None,
+                borderType=cv2.BORDER_CONSTANT,
+            )
+            if not direct:
+                into.copy_(torch.from_numpy(plane).view(into.shape))
     return filtered
 
 

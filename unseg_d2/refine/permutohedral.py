@@ -24,33 +24,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unseg_d2.refine.compiled import CompiledLattice, runs_compiled
+from unseg_d2.refine.sparse_rows import SparseRows
+
 TILE = 16384  # points embedded at a time on a CPU: what they need stays in the cache
 FRACTION_BITS, AXIS_BITS = 24, 3  # a fractional part in fixed point and its axis are sorted as one int32
 MAX_DIMENSIONS = 2**AXIS_BITS - 1
-
-
-@dataclass(frozen=True)
-class SparseRows:
-    """A sparse matrix by rows: row i has ``weights[k]`` at ``columns[k]`` for k from ``starts[i]`` to ``starts[i+1]``.
-
-    Products use the weighted bag of embeddings, which runs on all threads of a CPU and on CUDA, and sums in the same
-    order each time.
-    """
-
-    columns: Tensor  # (entries,) int32
-    weights: Tensor  # (entries,) float32
-    starts: Tensor  # (rows + 1,) int32
-
-    def __matmul__(self, dense: Tensor) -> Tensor:
-        """Product with a dense matrix ``(columns, c)`` float32."""
-        return F.embedding_bag(
-            self.columns,
-            dense,
-            self.starts,
-            mode="sum",
-            per_sample_weights=self.weights,
-            include_last_offset=True,
-        )
 
 
 @dataclass(frozen=True)
@@ -85,7 +64,7 @@ class Lattice:
         return Lattice(replace(self.splat, weights=splat), self.blurs, replace(self.slice, weights=sliced.view(-1)))
 
 
-def build_lattice(positions: Tensor) -> Lattice:
+def build_lattice(positions: Tensor) -> Lattice | CompiledLattice:
     """Build the lattice of points; standard deviation of the kernel is 1 in each dimension.
 
     Args:
@@ -102,6 +81,8 @@ def build_lattice(positions: Tensor) -> Lattice:
     strides, offset, keys_per_image = _strides(embedding, positions)
     if (b * keys_per_image).bit_length() > 62:
         raise ValueError("the standard deviations are too small for coordinates of this range")
+    if runs_compiled(positions):
+        return CompiledLattice.build(positions, strides, offset, keys_per_image)
     embedding = embedding.to(positions.device)
     keys = torch.empty((b, n, d + 1), dtype=torch.int64, device=positions.device)
     weights = torch.empty((b, n, d + 1), dtype=torch.float32, device=positions.device)
