@@ -54,7 +54,7 @@ class SemanticModel:
 def tokens_of(
     backend: FeatureBackend, head: nn.Module | None, device: torch.device
 ) -> Callable[[Sequence[np.ndarray]], Tensor]:
-    """Return the function from images of one size to features ``(B, C, h, w)``, those of the head where there is one."""
+    """Return the function from images of one size to the features ``(B, C, h, w)`` of the backend or of its head."""
 
     @torch.no_grad()
     def describe(images: Sequence[np.ndarray]) -> Tensor:
