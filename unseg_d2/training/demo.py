@@ -247,4 +247,4 @@ def _write_failures(demo: Demo, path: Path) -> None:
 
 def _bar(items: Iterable[Any], what: str, total: int) -> Iterator[Any]:
     interval = 0.2 if sys.stderr.isatty() else 15.0
-    return iter(tqdm(items, desc=what, unit=" images", total=total, mininterval=interval))
+    return iter(tqdm(items, desc=what, unit="image", total=total, mininterval=interval))
