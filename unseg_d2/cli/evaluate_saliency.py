@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fvcore.common.config import CfgNode
 
-from unseg_d2.cli.common import add_config_arguments
+from unseg_d2.cli.common import Names, add_config_arguments
 from unseg_d2.config import load_cfg
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.saliency import SALIENCY_DATASETS, load_saliency
@@ -44,14 +44,23 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--datasets",
         nargs="+",
+        action=Names,
         required=True,
         metavar="NAME",
         help=f"saliency: {', '.join(SALIENCY_DATASETS)}, folder or images::masks; corloc: COCO file or voc07, coco20k",
     )
-    parser.add_argument("--weights", nargs="+", default=[], metavar="[NAME=]FILE", help="heads of train-saliency")
-    parser.add_argument("--masks", nargs="+", default=[], metavar="[NAME=]PATH", help="label sets or folders of masks")
-    parser.add_argument("--generator", nargs="+", default=[], metavar="NAME", help="mask generators on FEATURES")
-    parser.add_argument("--refine", nargs="+", default=["none"], metavar="NAME", help=", ".join(REFINEMENTS))
+    parser.add_argument(
+        "--weights", nargs="+", action=Names, default=[], metavar="[NAME=]FILE", help="heads of train-saliency"
+    )
+    parser.add_argument(
+        "--masks", nargs="+", action=Names, default=[], metavar="[NAME=]PATH", help="label sets or folders of masks"
+    )
+    parser.add_argument(
+        "--generator", nargs="+", action=Names, default=[], metavar="NAME", help="mask generators on FEATURES"
+    )
+    parser.add_argument(
+        "--refine", nargs="+", action=Names, default=["none"], metavar="NAME", help=", ".join(REFINEMENTS)
+    )
     parser.add_argument("--crop", type=int, default=320, help="side of the crop that is scored; 0: whole images")
     parser.add_argument("--published", action="store_true", help="truth and CorLoc as the code of Two Tricks has them")
     parser.add_argument("--gain", action="store_true", help="what each row gains, with intervals over images")

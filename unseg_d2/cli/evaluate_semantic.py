@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from unseg_d2.cli.common import add_config_arguments
+from unseg_d2.cli.common import Names, add_config_arguments
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.semantic import SemanticScores
 from unseg_d2.files import atomic_write, write_json
@@ -27,7 +27,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--task", choices=("semantic",), required=True)
     parser.add_argument("--weights", required=True, type=Path, help="checkpoint of train-semantic")
     parser.add_argument(
-        "--datasets", nargs="*", metavar="NAME", help="images, IMAGES::LABELS or a name (default: DATASETS.TEST)"
+        "--datasets",
+        nargs="+",
+        action=Names,
+        metavar="NAME",
+        help="images, IMAGES::LABELS or a name (default: DATASETS.TEST)",
     )
     parser.add_argument("--results", type=Path, help="write figures.json and table.md to this folder")
     parser.add_argument("--write-masks", type=Path, metavar="FOLDER", help="write label maps and overlays")
