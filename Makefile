@@ -37,14 +37,14 @@ bench-training: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/mask_pasting.py
 	$(BIN)/python benchmarks/roi_memory.py
 
-# Against pydensecrf, which needs a compiler.
+# Against pydensecrf, which needs a compiler and uses one thread.
 bench-crf: $(VENV)/.installed-test
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[crf]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[crf,numba]"
 	$(BIN)/python benchmarks/crf.py
 	$(BIN)/python benchmarks/maskcut.py --images 2 --crf
-	-$(BIN)/python benchmarks/promerge.py --crf
-	-$(BIN)/python benchmarks/primaps.py --crf
-	-$(BIN)/python benchmarks/votecut.py --threads 1 --crf
+	$(BIN)/python benchmarks/promerge.py --images 2 --threads 2 --crf
+	$(BIN)/python benchmarks/primaps.py --images 2 --threads 2 --crf
+	$(BIN)/python benchmarks/votecut.py --images 2 --threads 2 --crf
 
 # make bench-generators DATA=folder/with/sets EVERY=3 OPTIONS="REFINE.NAME crf"
 bench-generators: $(VENV)/.installed-test
