@@ -26,9 +26,7 @@ def parser() -> argparse.ArgumentParser:
     start.add_argument("--labels", default="", help="label set to start from instead of making pseudo-masks")
     parser.add_argument("--rounds", type=int, default=1, help="self-training rounds after the first training")
     parser.add_argument("--gt", default="", help="data set with annotations to evaluate every round on")
-    parser.add_argument(
-        "--num-gpus", type=positive, default=1, help="training processes, one per GPU (or on the CPU)"
-    )
+    parser.add_argument("--num-gpus", type=positive, default=1, help="training processes, one per GPU (or on the CPU)")
     parser.add_argument("--num-workers", type=int, help="processes that make pseudo-masks (default: one per core)")
     parser.add_argument("--output", required=True, type=Path, help="folder of the run")
     return parser
