@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from unseg_d2.refine import gaussian
 from unseg_d2.refine.gaussian import GaussianKernel, convolve, filter_planes
 
 
@@ -21,3 +22,15 @@ def test_equals_all_pairs(sigma):  # kernels narrower and wider than the image
 def test_convolutions_give_the_same(channels):
     values, taps = torch.rand(2, 8, 11, channels), torch.tensor([0.2, 1.0, 0.4, 0.3, 0.1])
     torch.testing.assert_close(filter_planes(values, taps), convolve(values, taps))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 150])
+def test_threads_change_nothing(channels, monkeypatch):
+    monkeypatch.setattr(gaussian, "LEAST_ROWS", 4)
+    values, taps = torch.rand(2, 13, 7, channels), torch.tensor([0.2, 1.0, 0.4, 0.3, 0.1])
+    expected, before = filter_planes(values, taps), torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert torch.equal(filter_planes(values, taps), expected)
+    finally:
+        torch.set_num_threads(before)

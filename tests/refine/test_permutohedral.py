@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from unseg_d2.refine import compiled
+from unseg_d2.refine import threads as threads_module
 from unseg_d2.refine.permutohedral import Lattice, build_lattice
 
 
@@ -126,7 +127,7 @@ def test_cuda_equals_cpu():
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_change_nothing(threads, monkeypatch):
-    monkeypatch.setattr(compiled, "LEAST_ROWS", 10)
+    monkeypatch.setattr(threads_module, "LEAST_ROWS", 10)
     positions, values = torch.rand(1, 5, 800) * 4, torch.rand(800, 9)
     expected = [build_lattice(positions).filter(part) for part in (values, values[:, :1].contiguous())]
     before = torch.get_num_threads()

@@ -8,12 +8,10 @@ Shape legend
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from scipy.linalg.blas import dsyrk
-from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, eigsh
 from torch import Tensor
 
 from unseg_d2.graph.lanczos import largest_eigenpair
@@ -28,7 +26,7 @@ def leading_eigenpair(matrices: Tensor) -> tuple[Tensor, Tensor]:
         return values[:, -1], vectors[:, :, -1]
     start = torch.arange(1, matrices.shape[1] + 1, dtype=torch.float64, device=matrices.device).cos()
     if matrices.device.type == "cpu":
-        pairs = [_arpack(matrix.numpy(), start.numpy(), matrix.numpy) for matrix in matrices]
+        pairs = [_arpack(matrix.numpy(), start.numpy()) for matrix in matrices]
         values, vectors = (torch.from_numpy(np.stack(part)) for part in zip(*pairs))
         return values, vectors
     scale = matrices.diagonal(dim1=1, dim2=2).sum(1, keepdim=True).clamp_min(1e-300)
@@ -54,27 +52,28 @@ def leading_of_rows(rows: Tensor, total: Tensor, count: Tensor) -> tuple[Tensor,
     Returns:
         Eigenvalue ``()`` and vector ``(C,)``.
     """
-    width = rows.shape[1]
     mean = total / count
+    scale = torch.linalg.vector_norm(rows).square().clamp_min(1e-300)
 
-    def product(vector: np.ndarray) -> np.ndarray:
-        vector = torch.from_numpy(vector.reshape(-1))
-        return (rows.T @ (rows @ vector) - total * (mean @ vector)).numpy()
+    def product(vectors: Tensor) -> Tensor:
+        vector = vectors[0]
+        return ((rows.T @ (rows @ vector) - total * (mean @ vector)) / scale)[None]
 
-    operator = LinearOperator((width, width), matvec=product, dtype=np.float64)
-    start = torch.arange(1, width + 1, dtype=torch.float64).cos().numpy()
-    value, vector = _arpack(operator, start, lambda: (gram(rows) - torch.outer(total, mean)).numpy())
-    return torch.as_tensor(value), torch.from_numpy(vector)
+    start = torch.arange(1, rows.shape[1] + 1, dtype=torch.float64).cos()[None]
+    # ARPACK's threads and PyTorch's, called in turns, wait for each other: three times as slow on two threads.
+    pair = largest_eigenpair(product, start, tolerance=1e-7, max_steps=128)
+    if bool(pair.converged[0]):
+        return pair.values[0] * scale, pair.vectors[0]
+    values, vectors = torch.linalg.eigh(gram(rows) - torch.outer(total, mean))
+    return values[-1], vectors[:, -1]
 
 
-def _arpack(
-    matrix: np.ndarray | LinearOperator, start: np.ndarray, dense: Callable[[], np.ndarray]
-) -> tuple[np.float64, np.ndarray]:
+def _arpack(matrix: np.ndarray, start: np.ndarray) -> tuple[np.float64, np.ndarray]:
     """Largest eigenpair of one matrix, by the Lanczos iteration that has the least overhead on the CPU."""
     try:
         values, vectors = eigsh(matrix, k=1, which="LA", v0=start, tol=1e-10, ncv=12)
     except ArpackError:  # zero, or eigenvalues too close together to tell them apart
-        values, vectors = np.linalg.eigh(dense())
+        values, vectors = np.linalg.eigh(matrix)
     return values[-1], np.ascontiguousarray(vectors[:, -1])
 
 

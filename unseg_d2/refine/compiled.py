@@ -6,9 +6,6 @@ See ``permutohedral.py`` for the lattice itself and its shape legend.
 from __future__ import annotations
 
 import importlib.util
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 
@@ -17,8 +14,7 @@ import torch
 from torch import Tensor
 
 from unseg_d2.refine.sparse_rows import SparseRows
-
-LEAST_ROWS = 20_000  # fewer are not worth another thread
+from unseg_d2.refine.threads import in_threads, map_in_threads
 
 
 @cache
@@ -58,7 +54,7 @@ class CompiledLattice:
         return cls(
             torch.from_numpy(rank.take(corners)),
             torch.from_numpy(weights).div_((1 + 2.0**-d) ** 0.5),
-            tuple(torch.from_numpy(lattice_loops.match(keys, stride)) for stride in strides),
+            tuple(map(torch.from_numpy, map_in_threads(partial(lattice_loops.match, keys), strides))),
         )
 
     @cached_property
@@ -85,7 +81,7 @@ class CompiledLattice:
         spare = torch.empty_like(vertices)
         for neighbours in self.neighbours:
             arrays = (tensor.numpy() for tensor in (neighbours, vertices, spare))
-            _in_threads(partial(lattice_loops.blur, *arrays), len(vertices))
+            in_threads(partial(lattice_loops.blur, *arrays), len(vertices))
             vertices, spare = spare, vertices
         return self._slice @ vertices
 
@@ -99,9 +95,9 @@ class CompiledLattice:
         lattice_loops.splat_column(corners, weights, values.numpy(), vertices.numpy())
         for neighbours in self.neighbours:
             arrays = (tensor.numpy() for tensor in (neighbours, vertices, spare))
-            _in_threads(partial(lattice_loops.blur_column, *arrays), len(vertices))
+            in_threads(partial(lattice_loops.blur_column, *arrays), len(vertices))
             vertices, spare = spare, vertices
-        _in_threads(partial(lattice_loops.slice_column, corners, weights, vertices.numpy(), out.numpy()), len(out))
+        in_threads(partial(lattice_loops.slice_column, corners, weights, vertices.numpy(), out.numpy()), len(out))
         return out
 
     def normalised(self, weight: float = 1.0) -> CompiledLattice:
@@ -122,27 +118,8 @@ def label_shares(exponentials: Tensor, prior: Tensor, rest: Tensor) -> Tensor:
         from unseg_d2.refine import lattice_loops
 
         arrays = (tensor.numpy() for tensor in (exponentials, prior, rest))
-        _in_threads(partial(lattice_loops.shares, *arrays), len(rest))
+        in_threads(partial(lattice_loops.shares, *arrays), len(rest))
         return exponentials
     rest = rest[:, None] / exponentials.prod(1, keepdim=True)
     exponentials.mul_(prior)
     return exponentials.div_(rest.add_(exponentials.sum(1, keepdim=True)))
-
-
-def _in_threads(loop: Callable[[int, int], None], rows: int) -> None:
-    """Run a loop over rows from start to stop, a part in each of as many threads as PyTorch takes."""
-    threads = min(torch.get_num_threads(), max(1, rows // LEAST_ROWS))
-    bounds = [rows * i // threads for i in range(threads + 1)]
-    if threads == 1:
-        loop(0, rows)
-    else:
-        list(_pool(threads).map(loop, bounds[:-1], bounds[1:]))
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="lattice")
-
-
-if hasattr(os, "register_at_fork"):  # a forked process has the pool without its threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unseg_d2.refine.threads import in_threads
+
 TRUNCATE = 4.0  # half width of the kernel in standard deviations
 MAX_CHANNELS = 64  # OpenCV filters at most 128 channels at a time
+LEAST_ROWS = 64  # fewer are not worth another thread
 
 
 @dataclass(frozen=True)
@@ -65,21 +70,23 @@ def filter_planes(values: Tensor, taps: Tensor) -> Tensor:
     if values.device.type != "cpu":
         return convolve(values, taps)
     filtered = torch.empty(values.shape)
-    kernel = taps.numpy()
     for image, out in zip(values, filtered):
         for part, into in zip(image.split(MAX_CHANNELS, -1), out.split(MAX_CHANNELS, -1)):
-            direct = into.is_contiguous() and into.shape[-1] > 1  # OpenCV takes a plane of one channel as input only
-            plane = cv2.sepFilter2D(
-                part.contiguous().numpy(),
-                -1,
-                kernel,
-                kernel,
-                into.numpy() if direct else None,
-                borderType=cv2.BORDER_CONSTANT,
-            )
-            if not direct:
-                into.copy_(torch.from_numpy(plane).view(into.shape))
+            planes = part.contiguous().numpy()
+            in_threads(partial(_filter_rows, planes, into, taps.numpy()), len(planes), least=LEAST_ROWS)
     return filtered
+
+
+def _filter_rows(planes: np.ndarray, out: Tensor, taps: np.ndarray, start: int, stop: int) -> None:
+    """Write rows ``start`` to ``stop`` of the filtered planes ``(H, W, c)``."""
+    radius = len(taps) // 2
+    low, high = max(0, start - radius), min(len(planes), stop + radius)
+    # OpenCV writes where it is told to, but for planes of one channel.
+    whole = high - low == len(planes) == stop - start and out.is_contiguous() and out.shape[-1] > 1
+    into = out.numpy() if whole else None
+    found = cv2.sepFilter2D(planes[low:high], -1, taps, taps, into, borderType=cv2.BORDER_CONSTANT)
+    if not whole:
+        out[start:stop] = torch.from_numpy(found).view(high - low, *out.shape[1:])[start - low : stop - low]
 
 
 def convolve(values: Tensor, taps: Tensor) -> Tensor:
