@@ -6,10 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.refine import REFINERS, Refiner, build_refiner, fill_holes
+from unseg_d2.refine import REFINERS, Refiner, build_refiner, fill_holes, gaussian, threads
 
 SIDE, BLOCK = 96, 8
 
@@ -76,6 +77,20 @@ class TestEveryRefiner:
         assert iou(after, disc) >= iou(before[0] > 0.5, disc) - 0.01
         assert not empty.any()
         np.testing.assert_array_equal(before, copy)
+
+    def test_threads_change_nothing(self, refiner, monkeypatch):
+        monkeypatch.setattr(threads, "LEAST_ROWS", 500)
+        monkeypatch.setattr(gaussian, "LEAST_ROWS", 16)
+        image, disc = photo()
+        masks, before = np.stack([blocks(disc), blocks(np.roll(disc, 40, axis=1) & ~disc)]), torch.get_num_threads()
+        found = []
+        try:
+            for number in (1, 3):
+                torch.set_num_threads(number)
+                found.append(refiner(image, masks))
+        finally:
+            torch.set_num_threads(before)
+        np.testing.assert_array_equal(*found)
 
     def test_no_masks(self, refiner):
         assert refiner(photo()[0], np.zeros((0, SIDE, SIDE), dtype=bool)).shape == (0, SIDE, SIDE)

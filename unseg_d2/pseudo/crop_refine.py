@@ -7,13 +7,12 @@ Shape legend
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
-import torch
 
 from unseg_d2.refine import Refiner
+from unseg_d2.refine.threads import map_in_threads
 
 
 def refine_crops(
@@ -27,9 +26,9 @@ def refine_crops(
     Args:
         image: ``(H, W, 3)`` uint8 RGB, at its original size.
         masks: ``(n, H, W)`` bool.
-        refiner: called with each crop and its masks, mostly one, which it must treat independently of each other;
-            whatever it raises is raised here. Masks with the same crop, often the whole image, go together, so that a
-            CRF builds one lattice for them.
+        refiner: called with each crop and its masks, mostly one, which it must treat independently of each other, from
+            several threads where PyTorch takes several; whatever it raises is raised here. Masks with the same crop,
+            often the whole image, go together, so that a CRF builds one lattice for them.
         margin: share of a mask's width and height that is added to its box on each side, at least 0.
         min_box_iou: IoU of the boxes before and after, in [0, 1], below which the mask stays as it was.
 
@@ -46,13 +45,9 @@ def refine_crops(
     windows: dict[tuple[int, int, int, int], list[int]] = {}
     for index, box in boxes.items():
         windows.setdefault(expand(box, margin, image.shape), []).append(index)
+    # Crops are too small for a refiner to use several threads well, so that each has a thread of its own.
     refine = partial(_refine_window, image, masks, refiner)
-    threads = min(torch.get_num_threads(), len(windows))
-    if threads > 1:  # crops are too small for a refiner to use several threads well
-        with ThreadPoolExecutor(threads) as pool:
-            crops = list(pool.map(refine, windows, windows.values()))
-    else:
-        crops = map(refine, windows, windows.values())
+    crops = map_in_threads(refine, windows.items())
     for (top, left, bottom, right), group, found in zip(windows, windows.values(), crops):
         for index, crop in zip(group, found):
             candidate = np.zeros_like(masks[index])
@@ -63,9 +58,9 @@ def refine_crops(
 
 
 def _refine_window(
-    image: np.ndarray, masks: np.ndarray, refiner: Refiner, window: tuple[int, int, int, int], group: list[int]
+    image: np.ndarray, masks: np.ndarray, refiner: Refiner, item: tuple[tuple[int, int, int, int], list[int]]
 ) -> np.ndarray:
-    top, left, bottom, right = window
+    (top, left, bottom, right), group = item
     return refiner(image[top:bottom, left:right], masks[group][:, top:bottom, left:right])
 
 

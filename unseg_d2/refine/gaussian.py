@@ -73,20 +73,21 @@ def filter_planes(values: Tensor, taps: Tensor) -> Tensor:
     for image, out in zip(values, filtered):
         for part, into in zip(image.split(MAX_CHANNELS, -1), out.split(MAX_CHANNELS, -1)):
             planes = part.contiguous().numpy()
-            in_threads(partial(_filter_rows, planes, into, taps.numpy()), len(planes), least=LEAST_ROWS)
+            # As an array: threads do not share PyTorch's inference mode.
+            in_threads(partial(_filter_rows, planes, into.numpy(), taps.numpy()), len(planes), least=LEAST_ROWS)
     return filtered
 
 
-def _filter_rows(planes: np.ndarray, out: Tensor, taps: np.ndarray, start: int, stop: int) -> None:
+def _filter_rows(planes: np.ndarray, out: np.ndarray, taps: np.ndarray, start: int, stop: int) -> None:
     """Write rows ``start`` to ``stop`` of the filtered planes ``(H, W, c)``."""
     radius = len(taps) // 2
     low, high = max(0, start - radius), min(len(planes), stop + radius)
     # OpenCV writes where it is told to, but for planes of one channel.
-    whole = high - low == len(planes) == stop - start and out.is_contiguous() and out.shape[-1] > 1
-    into = out.numpy() if whole else None
+    whole = stop - start == len(planes) and out.flags.c_contiguous and out.shape[-1] > 1
+    into = out if whole else None
     found = cv2.sepFilter2D(planes[low:high], -1, taps, taps, into, borderType=cv2.BORDER_CONSTANT)
     if not whole:
-        out[start:stop] = torch.from_numpy(found).view(high - low, *out.shape[1:])[start - low : stop - low]
+        out[start:stop] = found.reshape(high - low, *out.shape[1:])[start - low : stop - low]
 
 
 def convolve(values: Tensor, taps: Tensor) -> Tensor:

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
 import torch
 
 LEAST_ROWS = 20_000  # fewer are not worth another thread
 Item, Result = TypeVar("Item"), TypeVar("Result")
+_local = threading.local()
 
 
 def in_threads(loop: Callable[[int, int], None], rows: int, *, least: int | None = None) -> None:
     """Run a loop over rows from start to stop, a part of at least ``least`` rows in each thread."""
-    threads = min(torch.get_num_threads(), max(1, rows // (least or LEAST_ROWS)))
-    bounds = [rows * i // threads for i in range(threads + 1)]
-    if threads == 1:
-        loop(0, rows)
-    else:
-        list(_pool(threads).map(loop, bounds[:-1], bounds[1:]))
+    parts = min(_num_threads(), max(1, rows // (least or LEAST_ROWS)))
+    bounds = [(rows * i // parts, rows * (i + 1) // parts) for i in range(parts)]
+    map_in_threads(lambda part: loop(*part), bounds)
 
 
 def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Results of a function of each item, in order."""
-    threads = torch.get_num_threads()
-    return list(map(function, items) if threads == 1 else _pool(threads).map(function, items))
+    """Results of a function of each item, in order; what it divides among threads itself stays in the one it is in."""
+    items, threads = list(items), _num_threads()
+    if min(len(items), threads) < 2:
+        return [function(item) for item in items]
+    return list(_pool(threads).map(partial(_alone, function), items))
+
+
+def _num_threads() -> int:
+    return 1 if getattr(_local, "alone", False) else torch.get_num_threads()
+
+
+def _alone(function: Callable[[Item], Result], item: Item) -> Result:
+    _local.alone = True  # a thread of the pool, which does nothing else
+    return function(item)
 
 
 @cache
