@@ -57,9 +57,8 @@ def terminal(entries: Iterable[Entry], fetched: Iterable[str]) -> str:
     for entry in entries:
         mark = "*" if entry.name in fetched else " " if entry.address else "-"
         figures = _headline(entry)
-        lines.append(
-            f"{mark} {entry.name:<20} {entry.method:<10} {entry.kind:<9} {entry.licence['name'].partition(' (')[0]:<25} {figures}"
-        )
+        licence = entry.licence["name"].partition(" (")[0]
+        lines.append(f"{mark} {entry.name:<20} {entry.method:<10} {entry.kind:<9} {licence:<25} {figures}")
     return "\n".join([*lines, "", "* fetched   - no published address   figures: COCO val2017 as published"])
 
 
