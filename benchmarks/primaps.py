@@ -45,8 +45,8 @@ def compare(args: argparse.Namespace, name: str, images: list) -> bool:
         crf_ours = crf_loops = float("nan")
         if args.crf:
             photo = generated(seed)
-            crf_ours, refined = fastest(2, lambda photo=photo, ours=ours: refine(photo, ours.channels))
-            crf_loops, expected = fastest(1, lambda photo=photo, ours=ours: refine_loops(photo, ours.channels))
+            crf_ours, refined = fastest(5, lambda photo=photo, ours=ours: refine(photo, ours.channels))
+            crf_loops, expected = fastest(3, lambda photo=photo, ours=ours: refine_loops(photo, ours.channels))
             agreement_crf = min(agreement_crf, float((refined == expected).mean()))
         rows.append((loops, parity, crf_loops, crf_ours, len(ours.scores)))
     return report(args, f"{len(rows)} images, {name}", rows, agreement, agreement_crf)
