@@ -164,7 +164,7 @@ def label_probabilities(
         bilateral_weight: Potts weight of the appearance kernel.
 
     Returns:
-        ``(b, L, H, W)`` float32, sums of one over L; the label map is its argmax.
+        ``(b, L, H, W)`` float32, sums of one over L, which lies innermost; the label map is its argmax.
     """
     _check_exponents(gaussian_weight, bilateral_weight)
     pairwise = _pairwise(images, gaussian_sxy, gaussian_weight, bilateral_sxy, bilateral_srgb, bilateral_weight)
@@ -176,10 +176,10 @@ def label_probabilities(
         exponentials = pairwise(probability).exp_()
         label_shares(exponentials.flatten(0, 2), prior.flatten(0, 2), last.flatten())
         probability = exponentials
-    found = torch.empty_like(logits, dtype=torch.float32)
-    found[:, :-1] = probability.movedim(-1, 1)
-    found[:, -1] = 1 - found[:, :-1].sum(1)
-    return found
+    found = probability.new_empty((*probability.shape[:-1], logits.shape[1]))
+    found[..., :-1] = probability
+    found[..., -1] = 1 - probability.sum(-1)
+    return found.movedim(-1, 1)
 
 
 def _refine(image: np.ndarray, masks: np.ndarray, *, device: torch.device, inference: Callable) -> np.ndarray:
