@@ -78,7 +78,7 @@ def largest_eigenpair(
 def _orthogonalise(vectors: Tensor, basis: Tensor) -> Tensor:
     """Remove from ``(b, n)`` vectors their components in ``(b, k, n)`` bases; twice is enough (Kahan)."""
     for _ in range(2):
-        vectors = vectors - torch.einsum("bk,bkn->bn", torch.einsum("bkn,bn->bk", basis, vectors), basis)
+        vectors = vectors - (basis.mT @ (basis @ vectors[:, :, None]))[:, :, 0]
     return vectors
 
 

@@ -48,11 +48,12 @@ class CompiledLattice:
         if not len(keys):
             corners, weights, keys = lattice_loops.corners_of_points(*arguments, bits + (d + 1).bit_length())
         order = np.argsort(keys)
-        rank = np.empty(len(keys), np.int32)
-        rank[order] = np.arange(len(keys), dtype=np.int32)
+        numbers = np.empty(len(keys), np.int32)
+        numbers[order] = np.arange(len(keys), dtype=np.int32)
+        in_threads(partial(lattice_loops.renumber, numbers, corners), len(corners))
         keys = keys[order]
         return cls(
-            torch.from_numpy(rank.take(corners)),
+            torch.from_numpy(corners),
             torch.from_numpy(weights).div_((1 + 2.0**-d) ** 0.5),
             tuple(map(torch.from_numpy, map_in_threads(partial(lattice_loops.match, keys), strides))),
         )

@@ -83,6 +83,14 @@ def corners_of_points(positions, strides, offset, keys_per_image, table_bits):
 
 
 @compiled
+def renumber(numbers, corners, start, stop):
+    """Replace each vertex of corners ``(N, D)`` int32, rows ``start`` to ``stop``, by its new number."""
+    for point in range(uint64(start), uint64(stop)):
+        for j in range(uint64(corners.shape[1])):
+            corners[point, j] = numbers[uint64(corners[point, j])]
+
+
+@compiled
 def match(keys, stride):
     """Return ``(v + 1, 2)`` int32: which of the sorted keys is ``stride`` above each, which below; v for none."""
     vertices = len(keys)
