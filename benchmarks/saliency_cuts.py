@@ -1,0 +1,65 @@
+"""Normalised cut and size of the truth, of TokenCut's masks and of a trained head's, on the graph that both cut.
+
+    python benchmarks/saliency_cuts.py --weights output/saliency/descriptors/model_final.pth --data ecssd_dev
+
+Says whether a head that scores low has not reached what it minimises, or has reached it and that is not the object.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from unseg_d2.data.saliency import load_saliency, read_salient
+from unseg_d2.losses import binary_graph, ncut_loss
+from unseg_d2.masks.tokencut import tokencut
+from unseg_d2.saliency.views import center_view, normalised, resize
+from unseg_d2.training.saliency import load_saliency_model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", required=True, help="checkpoint of train-saliency")
+    parser.add_argument("--data", required=True, help="data set with masks, as for evaluate --task saliency")
+    parser.add_argument("--every", type=int, default=1, help="every n-th image")
+    args = parser.parse_args()
+    rows = {}
+    for name, cut, area, iou in measured(args):
+        rows.setdefault(name, []).append((cut, area, iou))
+    count = len(next(iter(rows.values())))
+    print(f"{'mean of ' + str(count) + ' images':<24} {'normalised cut':>14} {'% of patches':>13} {'IoU':>6}")
+    for name, values in rows.items():
+        cut, area, iou = np.mean(values, axis=0)
+        print(f"{name:<24} {cut:14.2f} {100 * area:13.1f} {100 * iou:6.1f}")
+
+
+@torch.no_grad()
+def measured(args: argparse.Namespace) -> Iterator[tuple[str, float, float, float]]:
+    """Name, normalised cut, share of the patches and IoU with the truth, of each mask of each image."""
+    model, cfg = load_saliency_model(args.weights)
+    node = cfg.SALIENCY
+    for image in load_saliency(args.data)[:: args.every]:
+        pixels, truth = (center_view(one, node.IMAGE_SIZE, node.SHORTER_SIDE) for one in read_salient(image))
+        tokens = model.features([pixels])[0].tokens[None]
+        graph = binary_graph(tokens, node.TAU, node.EPS)
+        soft = model.head(tokens, normalised(pixels[None])).coarse[0, 0]
+        soft = 1 - soft if soft.mean() > 0.5 else soft
+        found = tokencut(tokens)[0].masks
+        right = torch.from_numpy(resize(truth, tuple(soft.shape))) > 0.5
+        masks = {
+            "truth": right,
+            "TokenCut": found[0] if len(found) else torch.zeros_like(right),
+            "head, soft": soft,
+            "head, cut at one half": soft > 0.5,
+        }
+        for name, mask in masks.items():
+            hard = mask > 0.5
+            iou = (hard & right).sum() / (hard | right).sum().clamp(min=1)
+            yield name, float(ncut_loss(mask[None, None].float(), graph)), float(hard.float().mean()), float(iou)
+
+
+if __name__ == "__main__":
+    main()
