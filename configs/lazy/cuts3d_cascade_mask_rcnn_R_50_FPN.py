@@ -6,20 +6,19 @@ are read for the data. Different data: dataloader.train.datasets='["masks/labels
 
 from pathlib import Path
 
-from detectron2 import model_zoo
 from detectron2.config import LazyCall as L
 from detectron2.solver import WarmupParamScheduler
 from detectron2.solver.build import get_default_optimizer_params
 from fvcore.common.param_scheduler import MultiStepParamScheduler
 
-from unseg_d2.detectors.detectron2.lazy import clipped_sgd, evaluator, test_inputs, train_inputs
+from unseg_d2.detectors.detectron2.lazy import clipped_sgd, common_config, evaluator, test_inputs, train_inputs
 from unseg_d2.detectors.detectron2.roi_heads import DropLossCascadeROIHeads, PseudoLabelOutputLayers
 from unseg_d2.detectors.detectron2.uncertain import ConfidenceMaskHead
 
 _recipe = str(Path(__file__).resolve().parents[1] / "cuts3d" / "cascade_mask_rcnn_R_50_FPN.yaml")
 _norm = "SyncBN"
 
-model = model_zoo.get_config("common/models/cascade_rcnn.py").model
+model = common_config("common/models/cascade_rcnn.py").model
 model.pixel_mean, model.pixel_std = [123.675, 116.280, 103.530], [58.395, 57.120, 57.375]
 model.input_format = "RGB"
 model.backbone.norm = model.backbone.bottom_up.stem.norm = model.backbone.bottom_up.stages.norm = _norm
@@ -48,6 +47,6 @@ lr_multiplier = L(WarmupParamScheduler)(
     warmup_length=1000 / 160000,
     warmup_factor=0.001,
 )
-train = model_zoo.get_config("common/train.py").train
+train = common_config("common/train.py").train
 train.update(max_iter=160000, init_checkpoint="", eval_period=160000)  # a DINO ResNet-50 to start from
 train.amp.enabled = True

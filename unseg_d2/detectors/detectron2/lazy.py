@@ -7,10 +7,13 @@ recipe (YAML), so that it is written down once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+import detectron2
 import torch
 from detectron2.config import CfgNode as Detectron2CfgNode
+from detectron2.config import LazyConfig
 from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
 
@@ -19,6 +22,14 @@ from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.loader import build_train_loader
 from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
 from unseg_d2.detectors.detectron2.inputs import TestInputs, TrainingInputs
+
+
+def common_config(name: str) -> Any:
+    """Return a LazyConfig that Detectron2 ships, such as ``common/train.py``.
+
+    Its own ``model_zoo.get_config`` needs ``pkg_resources``, which setuptools no longer has.
+    """
+    return LazyConfig.load(str(Path(detectron2.__file__).parent / "model_zoo" / "configs" / name))
 
 
 def train_inputs(recipe: str, datasets: Sequence[str], batch_size: int, opts: Sequence[str] = ()) -> TrainingInputs:
