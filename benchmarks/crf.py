@@ -1,6 +1,6 @@
 """Time and agreement of this package's dense CRF with pydensecrf's, in one run.
 
-    python benchmarks/crf.py [--images 3] [--threads 2] [--image photo.jpg] [--device cuda]
+    python benchmarks/crf.py [--images 3] [--threads 2] [--image photo.jpg] [--device cuda] [--no-numba]
 
 An image's masks go at once on our side, one after the other on pydensecrf's; both build their lattices. Exits with
 status 1 if a bar is missed. On another device than the CPU, pydensecrf stays on the CPU and all images are one batch.
@@ -46,6 +46,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="threads of both sides (pydensecrf uses one)")
     parser.add_argument("--repeats", type=int, default=3, help="the fastest of so many runs counts, on both sides")
     parser.add_argument("--device", default="cpu", help="device of our side")
+    parser.add_argument("--no-numba", action="store_true", help="our side without compiled loops")
     return parser.parse_args()
 
 
@@ -53,8 +54,10 @@ def compare(args: argparse.Namespace) -> int:
     import numpy as np
     import torch
 
-    from unseg_d2.refine import crf_masks, label_probabilities
+    from unseg_d2.refine import compiled, crf_masks, label_probabilities
 
+    if args.no_numba:
+        compiled.has_numba = lambda: False
     images = [photo(path) for path in args.image] or [generated(seed) for seed in range(args.images)]
     scenes = [(image, *regions(seed)) for seed, image in enumerate(images)]
     rows, worst, agreement = [], 1.0, 1.0

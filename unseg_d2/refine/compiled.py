@@ -1,4 +1,4 @@
-"""The permutohedral lattice in loops compiled by Numba, for CPUs on which it is installed: two to three times as fast.
+"""The permutohedral lattice in loops compiled by Numba, for CPUs on which it is installed.
 
 See ``permutohedral.py`` for the lattice itself and its shape legend.
 """
