@@ -182,6 +182,11 @@ def test_compiled_loops_change_nothing(function, monkeypatch):
     crf_module._smoothness.cache_clear()
 
 
+def test_one_label_has_every_pixel():
+    image, logits = scene(8, 9)
+    assert (label_probabilities(to_tensor(image), torch.from_numpy(logits[None, :1])) == 1).all()
+
+
 def test_labels_with_weights_too_large_for_exponentials():
     image, logits = scene(8, 9)
     with pytest.raises(ValueError, match="at most 40"):

@@ -167,6 +167,8 @@ def label_probabilities(
         ``(b, L, H, W)`` float32, sums of one over L, which lies innermost; the label map is its argmax.
     """
     _check_exponents(gaussian_weight, bilateral_weight)
+    if logits.shape[1] == 1:
+        return torch.ones_like(logits, dtype=torch.float32)
     pairwise = _pairwise(images, gaussian_sxy, gaussian_weight, bilateral_sxy, bilateral_srgb, bilateral_weight)
     prior = torch.softmax(logits.float(), 1)
     prior, last = _channels_last(prior[:, :-1]), _channels_last(prior[:, -1:])
@@ -174,8 +176,8 @@ def label_probabilities(
     probability = prior.clone()
     for _ in range(iterations):
         exponentials = pairwise(probability).exp_()
-        label_shares(exponentials.flatten(0, 2), prior.flatten(0, 2), last.flatten())
-        probability = exponentials
+        shares = label_shares(exponentials.flatten(0, 2), prior.flatten(0, 2), last.flatten())
+        probability = shares.view_as(prior)
     found = probability.new_empty((*probability.shape[:-1], logits.shape[1]))
     found[..., :-1] = probability
     found[..., -1] = 1 - probability.sum(-1)
