@@ -9,13 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from fvcore.common.config import CfgNode
 from PIL import Image
 from torch import Tensor
 
-from unseg_d2.config import get_cfg
-from unseg_d2.config.load import merge, with_options
 from unseg_d2.data.saliency import SalientImage, load_saliency, read_mask, read_salient
 from unseg_d2.detectors.builtin.distributed import resolve_device
 from unseg_d2.detectors.checkpoints import load_checkpoint
@@ -26,7 +23,7 @@ from unseg_d2.saliency import Objective, SaliencyModel, build_head, crop_and_enl
 from unseg_d2.saliency.objective import target_losses
 from unseg_d2.saliency.predict import stack_tokens
 from unseg_d2.saliency.views import ViewSettings, normalised, training_view
-from unseg_d2.training.steps import StepSettings, batch_rng, load_network, step_indices, train_steps
+from unseg_d2.training.steps import StepSettings, batch_rng, load_network, recipe_of, step_indices, train_steps
 
 logger = logging.getLogger(__name__)
 
@@ -176,12 +173,7 @@ def load_saliency_model(path: str | Path, opts: Sequence[str] = ()) -> tuple[Sal
     Raises:
         UnsegError: the checkpoint is of another kind, or its features have another width here.
     """
-    recipe = load_checkpoint(path).get("recipe")
-    if not isinstance(recipe, str):
-        raise UnsegError(f"{path} is no checkpoint of train-saliency: it does not know its recipe.")
-    cfg = get_cfg()
-    merge(cfg, yaml.safe_load(recipe), str(path))
-    cfg = with_options(cfg, opts)
+    cfg = recipe_of(load_checkpoint(path), path, "train-saliency", opts)
     features = build_features(cfg)
     head = build_head(cfg, _feature_channels(features, cfg), features.patch_size)
     load_network(head, path)

@@ -9,12 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
-from unseg_d2.config import get_cfg
-from unseg_d2.config.load import merge, with_options
 from unseg_d2.detectors.builtin.distributed import resolve_device
 from unseg_d2.detectors.checkpoints import load_checkpoint
 from unseg_d2.errors import UnsegError
@@ -22,7 +19,7 @@ from unseg_d2.features import FeatureBackend, build_features
 from unseg_d2.semantic.boost import CodeHead
 from unseg_d2.semantic.em import PrimapsEM
 from unseg_d2.semantic.prototypes import Prototypes
-from unseg_d2.training.steps import load_network
+from unseg_d2.training.steps import load_network, recipe_of
 
 
 @dataclass(frozen=True)
@@ -105,12 +102,9 @@ def load_semantic_model(path: str | Path, opts: Sequence[str] = ()) -> tuple[Sem
         UnsegError: the checkpoint is of another kind, or the features have another width here.
     """
     checkpoint = load_checkpoint(path)
-    shape = checkpoint.get("semantic")
-    if not isinstance(checkpoint.get("recipe"), str) or not isinstance(shape, dict):
-        raise UnsegError(f"{path} is no checkpoint of train-semantic: it does not know its recipe.")
-    cfg = get_cfg()
-    merge(cfg, yaml.safe_load(checkpoint["recipe"]), str(path))
-    cfg = with_options(cfg, opts)
+    cfg, shape = recipe_of(checkpoint, path, "train-semantic", opts), checkpoint.get("semantic")
+    if not isinstance(shape, dict):
+        raise UnsegError(f"{path} is no checkpoint of train-semantic, but of another training.")
     backend = build_features(cfg)
     channels, wanted = check_backend(backend, cfg), shape["channels"] or shape["width"]
     if channels != wanted:

@@ -25,7 +25,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -33,10 +33,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+import yaml
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from unseg_d2.config import get_cfg
+from unseg_d2.config.load import merge, with_options
 from unseg_d2.detectors.builtin.distributed import resolve_device, resolve_seed, seed_iteration
 from unseg_d2.detectors.builtin.events import TrainingLog
 from unseg_d2.detectors.checkpoints import check_match, last_checkpoint, load_checkpoint, write_checkpoint
@@ -228,6 +231,25 @@ def load_network(network: nn.Module, path: str | Path) -> dict[str, Any]:
     check_match(path, "of this package", checkpoint["model"], network.state_dict(), NO_NAME)
     network.load_state_dict(checkpoint["model"])
     return checkpoint
+
+
+def recipe_of(checkpoint: dict[str, Any], path: str | Path, command: str, opts: Sequence[str] = ()) -> CfgNode:
+    """Return the recipe in a checkpoint, its ``recipe`` (see ``about`` of :func:`train_steps`).
+
+    Args:
+        checkpoint: as :func:`load_checkpoint` returns it.
+        path: where it is from, for the error.
+        command: that trains such a network.
+        opts: ``KEY VALUE`` pairs that differ from the recipe.
+
+    Raises:
+        UnsegError: there is none in it.
+    """
+    if not isinstance(checkpoint.get("recipe"), str):
+        raise UnsegError(f"{path} is no checkpoint of {command}: it does not know its recipe.")
+    cfg = get_cfg()
+    merge(cfg, yaml.safe_load(checkpoint["recipe"]), str(path))
+    return with_options(cfg, opts)
 
 
 class _Steps(Dataset):
