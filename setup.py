@@ -42,8 +42,10 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=["unseg_d2", "unseg_d2.*"]),
+    packages=[*find_packages(include=["unseg_d2", "unseg_d2.*"]), "unseg_d2.configs"],
+    package_dir={"unseg_d2.configs": "configs"},  # the recipes; unseg_d2/recipes.py finds them in either place
     package_data={
+        "unseg_d2.configs": ["**/*.yaml", "**/*.py"],
         "unseg_d2.evaluation": ["published.json"],
         "unseg_d2.viz": ["templates/*"],
         "unseg_d2.zoo": ["models.json"],

@@ -11,12 +11,13 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = "unseg_d2"
-BASE = {"structures", "errors", "files", "devices"}
+BASE = {"structures", "errors", "files", "devices", "recipes"}
 MAY_IMPORT = {
     "structures": set(),
     "errors": set(),
     "files": {"errors"},
     "devices": {"errors"},
+    "recipes": {"errors"},
     "config": BASE,
     "data": BASE,
     "zoo": BASE,

@@ -53,9 +53,3 @@ def test_names_and_files_are_unique():
 def test_a_backbone_has_no_recipe():
     with pytest.raises(UnsegError, match="zoo:dino_resnet50 is no detector"):
         find("dino_resnet50").recipe_file()
-
-
-def test_an_installation_without_recipes(monkeypatch, tmp_path):
-    monkeypatch.setattr("unseg_d2.zoo.registry.RECIPES", tmp_path)
-    with pytest.raises(UnsegError, match="name it with --config-file"):
-        find("cutler_cascade_final").recipe_file()

@@ -14,8 +14,9 @@ from unseg_d2.data.label_studio import LOCAL_FILES
 from unseg_d2.data.media import list_media
 from unseg_d2.detectors.protocol import select_engine
 from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.recipes import RECIPES
 from unseg_d2.training.demo import FORMATS, DemoOptions, run_demo
-from unseg_d2.zoo.registry import RECIPES, find
+from unseg_d2.zoo.registry import find
 from unseg_d2.zoo.store import resolve
 
 BASE_RECIPE = "base_cascade_mask_rcnn_R_50_FPN.yaml"
@@ -87,7 +88,7 @@ def _cfg(args: argparse.Namespace) -> CfgNode:
     recipe = args.config_file
     if recipe is None:
         named = args.weights or dict(zip(args.opts[::2], args.opts[1::2])).get("MODEL.WEIGHTS", "")
-        recipe = find(named).recipe_file() if named.startswith("zoo:") else _base_recipe()
+        recipe = find(named).recipe_file() if named.startswith("zoo:") else RECIPES / BASE_RECIPE
     cfg = load_cfg(recipe, args.opts)
     cfg.defrost()
     cfg.MODEL.WEIGHTS = args.weights or cfg.MODEL.WEIGHTS
@@ -103,9 +104,3 @@ def _cfg(args: argparse.Namespace) -> CfgNode:
     cfg.TEST.IMS_PER_BATCH = args.batch_size
     cfg.freeze()
     return cfg
-
-
-def _base_recipe() -> Path:
-    if not (RECIPES / BASE_RECIPE).is_file():
-        raise UnsegError("An installed package has no configs/; name the recipe of the checkpoint with --config-file.")
-    return RECIPES / BASE_RECIPE

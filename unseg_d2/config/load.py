@@ -11,13 +11,15 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.config.defaults import get_cfg
 from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.recipes import find_recipe
 
 
 def load_cfg(config_file: str | Path | None = None, opts: Sequence[str] = ()) -> CfgNode:
     """Return the frozen configuration of a recipe.
 
     Args:
-        config_file: YAML file; ``_BASE_`` in it names the file it differs from. ``None`` gives the defaults.
+        config_file: YAML file, or name of a shipped one, see :func:`unseg_d2.recipes.find_recipe`; ``_BASE_`` in it
+            names the file it differs from. ``None`` gives the defaults.
         opts: alternating keys and values, as on the command line (``["SOLVER.MAX_ITER", "100"]``).
 
     Raises:
@@ -25,7 +27,7 @@ def load_cfg(config_file: str | Path | None = None, opts: Sequence[str] = ()) ->
     """
     cfg = get_cfg()
     if config_file is not None:
-        merge(cfg, _read_yaml(Path(config_file)), str(config_file))
+        merge(cfg, _read_yaml(find_recipe(config_file)), str(config_file))
     return with_options(cfg, opts)
 
 
@@ -77,8 +79,6 @@ def merge(cfg: CfgNode, values: dict[str, Any], where: str) -> None:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file and, below it, the files it is based on."""
-    if not path.is_file():
-        raise UnsegError(f"There is no configuration file {path}.")
     try:
         values = CfgNode.load_yaml_with_base(str(path), allow_unsafe=False)
     except yaml.YAMLError as error:

@@ -24,6 +24,7 @@ from unseg_d2.detectors.protocol import Engine, select_engine
 from unseg_d2.files import write_json
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.merge import merge_files
+from unseg_d2.recipes import find_recipe
 from unseg_d2.training.evaluate import Figures, evaluate_detector, score
 from unseg_d2.training.prediction import predict_to_file
 from unseg_d2.training.report import write_plot, write_run_gallery
@@ -75,7 +76,7 @@ class Plan:
         first = load_cfg(self.config_file, self.opts)
         if round_index == 0 or not first.ROUNDS.RECIPE:
             return first
-        return load_cfg(Path(self.config_file).parent / first.ROUNDS.RECIPE, self.opts)
+        return load_cfg(find_recipe(self.config_file).parent / first.ROUNDS.RECIPE, self.opts)
 
 
 @dataclass(frozen=True)

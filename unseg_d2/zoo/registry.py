@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unseg_d2.errors import UnsegError, nearest
-
-RECIPES = Path(__file__).resolve().parents[2] / "configs"
-"""Folder of the recipes; it is there in a clone and not in an installed package."""
+from unseg_d2.recipes import RECIPES
 
 
 @dataclass(frozen=True)
@@ -58,19 +56,13 @@ class Entry:
         """Return the recipe that describes the network.
 
         Raises:
-            UnsegError: it is no detector, or the recipes are not on this machine.
+            UnsegError: it is no detector.
         """
         if self.recipe is None:
             raise UnsegError(
                 f"zoo:{self.name} is no detector ({self.layout}); `unseg-d2 zoo list` names the detectors."
             )
-        path = RECIPES / self.recipe
-        if not path.is_file():
-            raise UnsegError(
-                f"The recipe of zoo:{self.name}, configs/{self.recipe}, is not on this machine (an installed package "
-                "has no configs/); take it from the repository and name it with --config-file."
-            )
-        return path
+        return RECIPES / self.recipe
 
 
 @functools.cache
