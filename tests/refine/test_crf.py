@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,19 @@ from scipy import ndimage
 from scipy.special import softmax
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.refine import build_refiner, compiled, crf_masks, label_probabilities
+from unseg_d2.refine import CRFSettings, build_refiner, compiled, crf_masks, label_probabilities
 from unseg_d2.refine import crf as crf_module
 from unseg_d2.refine.pydensecrf import infer
 
 CONSTANTS = {
-    crf_masks: {"gaussian_sxy": 3.0, "gaussian_weight": 7.0, "bilateral_sxy": 50.0, "bilateral_srgb": 5.0}
-    | {"bilateral_weight": 10.0},
-    label_probabilities: {"gaussian_sxy": 1.0, "gaussian_weight": 3.0, "bilateral_sxy": 67.0, "bilateral_srgb": 3.0}
-    | {"bilateral_weight": 4.0},
+    crf_masks: CRFSettings(
+        10, gaussian_sxy=3, gaussian_weight=7, bilateral_sxy=50, bilateral_srgb=5, bilateral_weight=10
+    ),
+    label_probabilities: CRFSettings(
+        10, gaussian_sxy=1, gaussian_weight=3, bilateral_sxy=67, bilateral_srgb=3, bilateral_weight=4
+    ),
 }
+"""What MaskCut and PriMaPs have, written down once more: the defaults must be these."""
 
 
 def scene(height: int, width: int, labels: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -41,25 +45,22 @@ def to_tensor(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
 
 
-def all_pairs(image: np.ndarray, logits: np.ndarray, steps: int, constants: dict[str, float]) -> np.ndarray:
+def all_pairs(image: np.ndarray, logits: np.ndarray, settings: CRFSettings) -> np.ndarray:
     """Mean field (algorithm 1) with exact Gaussians between all pairs of pixels, each symmetrically normalised."""
     labels, height, width = logits.shape
     y, x = np.mgrid[:height, :width].reshape(2, -1).astype(float)
     place, colour = np.stack([x, y], 1), image.reshape(-1, 3).astype(float)
     potts = np.zeros((x.size, x.size))
     for weight, points in (
-        (constants["gaussian_weight"], place / constants["gaussian_sxy"]),
-        (
-            constants["bilateral_weight"],
-            np.hstack([place / constants["bilateral_sxy"], colour / constants["bilateral_srgb"]]),
-        ),
+        (settings.gaussian_weight, place / settings.gaussian_sxy),
+        (settings.bilateral_weight, np.hstack([place / settings.bilateral_sxy, colour / settings.bilateral_srgb])),
     ):
         kernel = np.exp(-0.5 * ((points[:, None] - points) ** 2).sum(-1))
         norm = kernel.sum(1) ** -0.5
         potts += weight * norm[:, None] * kernel * norm
     unary = logits.reshape(labels, -1).astype(float)
     q = softmax(unary, axis=0)
-    for _ in range(steps):
+    for _ in range(settings.iterations):
         q = softmax(unary + q @ potts, axis=0)
     return q.reshape(logits.shape)
 
@@ -69,9 +70,10 @@ class TestAgainstAllPairs:
     def test_masks(self, steps):
         image, logits = scene(24, 32)
         masks = logits[:2]
-        found = crf_masks(to_tensor(image), torch.from_numpy(masks)[None], iterations=steps)[0].numpy()
+        settings = replace(CONSTANTS[crf_masks], iterations=steps)
+        found = crf_masks(to_tensor(image), torch.from_numpy(masks)[None], CRFSettings(iterations=steps))[0].numpy()
         for ours, mask in zip(found, masks):
-            exact = all_pairs(image, np.stack([1 - mask, mask]), steps, CONSTANTS[crf_masks])[1]
+            exact = all_pairs(image, np.stack([1 - mask, mask]), settings)[1]
             # The lattice is no exact Gaussian: nearly all labels agree, probabilities are close on the average.
             assert ((ours > 0.5) == (exact > 0.5)).mean() >= 0.98
             assert np.abs(ours - exact).mean() <= 0.02
@@ -79,7 +81,7 @@ class TestAgainstAllPairs:
     def test_labels(self):
         image, logits = scene(24, 32, labels=4)
         ours = label_probabilities(to_tensor(image), torch.from_numpy(logits)[None])[0].numpy()
-        exact = all_pairs(image, logits, 10, CONSTANTS[label_probabilities])
+        exact = all_pairs(image, logits, CONSTANTS[label_probabilities])
         np.testing.assert_allclose(ours.sum(0), 1, atol=1e-5)
         assert (ours.argmax(0) == exact.argmax(0)).mean() >= 0.98
         assert np.abs(ours - exact).mean() <= 0.02
@@ -90,19 +92,7 @@ class TestAgainstPydensecrf:
     def test_probabilities(self, function):
         densecrf = pytest.importorskip("pydensecrf.densecrf", reason="needs pydensecrf2")
         image, logits = scene(90, 120, labels=2 if function is crf_masks else 5)
-        constants = CONSTANTS[function]
-        theirs = infer(
-            image,
-            logits,
-            densecrf=densecrf,
-            iterations=10,
-            gaussian={"sxy": constants["gaussian_sxy"], "compat": constants["gaussian_weight"]},
-            bilateral={
-                "sxy": constants["bilateral_sxy"],
-                "srgb": constants["bilateral_srgb"],
-                "compat": constants["bilateral_weight"],
-            },
-        )
+        theirs = infer(image, logits, densecrf, CONSTANTS[function])
         given = logits[1:] if function is crf_masks else logits
         ours = function(to_tensor(image), torch.from_numpy(given)[None])[0].numpy()
         theirs = theirs[1:] if function is crf_masks else theirs
@@ -118,9 +108,8 @@ class TestAgainstPydensecrf:
 
 def test_two_labels_are_one_mask():
     image, logits = scene(30, 44, labels=2)
-    constants = CONSTANTS[crf_masks]
     mask = torch.from_numpy(logits[1:])[None]
-    both = label_probabilities(to_tensor(image), torch.cat([1 - mask, mask], 1), **constants)
+    both = label_probabilities(to_tensor(image), torch.cat([1 - mask, mask], 1), CONSTANTS[crf_masks])
     torch.testing.assert_close(crf_masks(to_tensor(image), mask)[:, 0], both[:, 1], atol=1e-4, rtol=0)
 
 
@@ -163,7 +152,9 @@ def test_labels_stay_disjoint_and_empty_ones_empty():
 
 
 @pytest.mark.parametrize("name", ["crf", "crf_labels"])
-@pytest.mark.parametrize("settings", [{"bilateral_srgb": 0.0}, {"iterations": -1}, {"gaussian_weight": float("nan")}])
+@pytest.mark.parametrize(
+    "settings", [{"bilateral_srgb": 0.0}, {"iterations": -1}, {"gaussian_weight": float("nan")}, {"sigma": 1.0}]
+)
 def test_settings_out_of_range(name, settings):
     with pytest.raises(UnsegError, match=next(iter(settings))):
         build_refiner(name, **settings)
@@ -190,7 +181,7 @@ def test_one_label_has_every_pixel():
 def test_labels_with_weights_too_large_for_exponentials():
     image, logits = scene(8, 9)
     with pytest.raises(ValueError, match="at most 40"):
-        label_probabilities(to_tensor(image), torch.from_numpy(logits)[None], bilateral_weight=50.0)
+        label_probabilities(to_tensor(image), torch.from_numpy(logits)[None], CRFSettings(bilateral_weight=50.0))
     with pytest.raises(UnsegError, match="at most 40"):
         build_refiner("crf_labels", bilateral_weight=50.0)
 

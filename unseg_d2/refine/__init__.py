@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from unseg_d2.refine import bilateral, crf, guided, pydensecrf  # noqa: F401 (register themselves)
 from unseg_d2.refine.bilateral import bilateral_solver
-from unseg_d2.refine.crf import crf_masks, label_probabilities
+from unseg_d2.refine.crf import CRFSettings, crf_masks, label_probabilities
 from unseg_d2.refine.guided import guided_filter
 from unseg_d2.refine.holes import fill_holes
 from unseg_d2.refine.registry import REFINERS, Refiner, build_refiner
 
 __all__ = [
+    "CRFSettings",
     "REFINERS",
     "Refiner",
     "build_refiner",

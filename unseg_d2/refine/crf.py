@@ -20,6 +20,7 @@ Shape legend
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -37,144 +38,119 @@ MAX_WEIGHT = 40.0  # of both kernels where exp of a message is taken
 MIN_LATTICE_SXY = 2.0  # px; a lattice finer than this has about as many vertices as there are pixels
 
 
+@dataclass(frozen=True)
+class CRFSettings:
+    """The kernels and the steps of the CRF; the defaults are those of MaskCut, ProMerge and VoteCut.
+
+    Attributes:
+        iterations: mean-field steps.
+        gaussian_sxy: sigma of the smoothness kernel in pixels.
+        gaussian_weight: Potts weight of the smoothness kernel.
+        bilateral_sxy: sigma of the appearance kernel in pixels.
+        bilateral_srgb: sigma of the appearance kernel in grey levels.
+        bilateral_weight: Potts weight of the appearance kernel.
+
+    Raises:
+        ValueError: if one is out of range.
+    """
+
+    iterations: int = 10
+    gaussian_sxy: float = 3.0
+    gaussian_weight: float = 7.0
+    bilateral_sxy: float = 50.0
+    bilateral_srgb: float = 5.0
+    bilateral_weight: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            least = 0 if name == "iterations" or name.endswith("weight") else 1e-3
+            if not least <= value < float("inf"):
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+MASKCUT = CRFSettings()
+PRIMAPS = CRFSettings(
+    gaussian_sxy=1.0, gaussian_weight=3.0, bilateral_sxy=67.0, bilateral_srgb=3.0, bilateral_weight=4.0
+)
+
+
 @REFINERS.register()
-def crf(
-    *,
-    iterations: int = 10,
-    gaussian_sxy: float = 3.0,
-    gaussian_weight: float = 7.0,
-    bilateral_sxy: float = 50.0,
-    bilateral_srgb: float = 5.0,
-    bilateral_weight: float = 10.0,
-    device: str = "cpu",
-) -> Refiner:
+def crf(*, device: str = "cpu", **settings: float) -> Refiner:
     """Return a refiner that runs two-label mean field on all masks at once and fills their holes.
 
-    The defaults are those of MaskCut, ProMerge and VoteCut.
-
     Args:
-        iterations: mean-field steps.
-        gaussian_sxy: sigma of the smoothness kernel in pixels.
-        gaussian_weight: Potts weight of the smoothness kernel.
-        bilateral_sxy: sigma of the appearance kernel in pixels.
-        bilateral_srgb: sigma of the appearance kernel in grey levels.
-        bilateral_weight: Potts weight of the appearance kernel.
         device: ``cpu``, ``cuda``, ``cuda:1`` ...
+        **settings: those of `CRFSettings`.
 
     Raises:
         ValueError: if a setting is out of range.
     """
-    settings = _checked(iterations, gaussian_sxy, gaussian_weight, bilateral_sxy, bilateral_srgb, bilateral_weight)
-    return partial(_refine, device=torch.device(device), inference=partial(crf_masks, **settings))
+    return partial(_refine, device=torch.device(device), settings=CRFSettings(**settings))
 
 
 @REFINERS.register()
-def crf_labels(
-    *,
-    iterations: int = 10,
-    gaussian_sxy: float = 1.0,
-    gaussian_weight: float = 3.0,
-    bilateral_sxy: float = 67.0,
-    bilateral_srgb: float = 3.0,
-    bilateral_weight: float = 4.0,
-    device: str = "cpu",
-) -> Refiner:
+def crf_labels(*, device: str = "cpu", **settings: float) -> Refiner:
     """Return a refiner for disjoint masks: one mean field over all of them and the background.
 
-    The defaults are those of PriMaPs. The probability of the background, before the softmax, is what the masks leave
-    of one. Holes stay, they may be other objects.
+    The probability of the background, before the softmax, is what the masks leave of one. Holes stay, they may be
+    other objects.
 
     Args:
-        iterations: mean-field steps.
-        gaussian_sxy: sigma of the smoothness kernel in pixels.
-        gaussian_weight: Potts weight of the smoothness kernel.
-        bilateral_sxy: sigma of the appearance kernel in pixels.
-        bilateral_srgb: sigma of the appearance kernel in grey levels.
-        bilateral_weight: Potts weight of the appearance kernel.
         device: ``cpu``, ``cuda``, ``cuda:1`` ...
+        **settings: those of `CRFSettings` that differ from PriMaPs'.
 
     Raises:
         ValueError: if a setting is out of range.
     """
-    settings = _checked(iterations, gaussian_sxy, gaussian_weight, bilateral_sxy, bilateral_srgb, bilateral_weight)
-    _check_exponents(gaussian_weight, bilateral_weight)
-    return partial(_refine_labels, device=torch.device(device), inference=partial(label_probabilities, **settings))
+    chosen = replace(PRIMAPS, **settings)
+    _check_exponents(chosen)
+    return partial(_refine_labels, device=torch.device(device), settings=chosen)
 
 
-def crf_masks(
-    images: Tensor,
-    masks: Tensor,
-    *,
-    iterations: int = 10,
-    gaussian_sxy: float = 3.0,
-    gaussian_weight: float = 7.0,
-    bilateral_sxy: float = 50.0,
-    bilateral_srgb: float = 5.0,
-    bilateral_weight: float = 10.0,
-) -> Tensor:
+def crf_masks(images: Tensor, masks: Tensor, settings: CRFSettings = MASKCUT) -> Tensor:
     """Return the probability of each mask after two-label mean field, each mask on its own against its background.
 
     Args:
         images: ``(b, 3, H, W)`` uint8; on CUDA the images of a batch share one lattice.
         masks: ``(b, n, H, W)`` float32 in [0, 1]. The unary logits are [1 - m, m] (as MaskCut has it), so a mask is
             believed with probability 0.73 only.
-        iterations: mean-field steps.
-        gaussian_sxy: sigma of the smoothness kernel in pixels.
-        gaussian_weight: Potts weight of the smoothness kernel.
-        bilateral_sxy: sigma of the appearance kernel in pixels.
-        bilateral_srgb: sigma of the appearance kernel in grey levels.
-        bilateral_weight: Potts weight of the appearance kernel.
+        settings: kernels and steps.
 
     Returns:
         ``(b, n, H, W)`` float32 in [0, 1]; the mask is where it is above 0.5.
     """
-    pairwise = _pairwise(images, gaussian_sxy, gaussian_weight, bilateral_sxy, bilateral_srgb, bilateral_weight)
+    pairwise = _pairwise(images, settings)
     probability = torch.empty(masks.shape, dtype=torch.float32, device=masks.device)
     for part, out in zip(masks.split(MAX_CHANNELS, 1), probability.split(MAX_CHANNELS, 1)):
         unary = _channels_last(2 * part.float() - 1)
         mean = torch.tanh(unary / 2)
-        for _ in range(iterations):
+        for _ in range(settings.iterations):
             mean = pairwise(mean).add_(unary).mul_(0.5).tanh_()
         out.copy_(mean.add_(1).mul_(0.5).movedim(-1, 1))
     return probability
 
 
-def label_probabilities(
-    images: Tensor,
-    logits: Tensor,
-    *,
-    iterations: int = 10,
-    gaussian_sxy: float = 1.0,
-    gaussian_weight: float = 3.0,
-    bilateral_sxy: float = 67.0,
-    bilateral_srgb: float = 3.0,
-    bilateral_weight: float = 4.0,
-) -> Tensor:
-    """Return the probability of each of L exclusive labels after mean field; the defaults are those of PriMaPs.
+def label_probabilities(images: Tensor, logits: Tensor, settings: CRFSettings = PRIMAPS) -> Tensor:
+    """Return the probability of each of L exclusive labels after mean field.
 
     Args:
         images: ``(b, 3, H, W)`` uint8.
         logits: ``(b, L, H, W)`` float32; their softmax is the unary term. Adding a constant changes nothing, so
             logits, log-probabilities and (as PriMaPs has it) soft one-hot channels are all given as they are.
-        iterations: mean-field steps.
-        gaussian_sxy: sigma of the smoothness kernel in pixels.
-        gaussian_weight: Potts weight of the smoothness kernel.
-        bilateral_sxy: sigma of the appearance kernel in pixels.
-        bilateral_srgb: sigma of the appearance kernel in grey levels.
-        bilateral_weight: Potts weight of the appearance kernel.
+        settings: kernels and steps.
 
     Returns:
         ``(b, L, H, W)`` float32, sums of one over L, which lies innermost; the label map is its argmax.
     """
-    _check_exponents(gaussian_weight, bilateral_weight)
+    _check_exponents(settings)
     if logits.shape[1] == 1:
         return torch.ones_like(logits, dtype=torch.float32)
-    pairwise = _pairwise(images, gaussian_sxy, gaussian_weight, bilateral_sxy, bilateral_srgb, bilateral_weight)
+    pairwise = _pairwise(images, settings)
     prior = torch.softmax(logits.float(), 1)
     prior, last = _channels_last(prior[:, :-1]), _channels_last(prior[:, -1:])
     last *= pairwise(torch.ones_like(last)).exp_()
     probability = prior.clone()
-    for _ in range(iterations):
+    for _ in range(settings.iterations):
         exponentials = pairwise(probability).exp_()
         shares = label_shares(exponentials.flatten(0, 2), prior.flatten(0, 2), last.flatten())
         probability = shares.view_as(prior)
@@ -184,20 +160,19 @@ def label_probabilities(
     return found.movedim(-1, 1)
 
 
-def _refine(image: np.ndarray, masks: np.ndarray, *, device: torch.device, inference: Callable) -> np.ndarray:
+def _refine(image: np.ndarray, masks: np.ndarray, *, device: torch.device, settings: CRFSettings) -> np.ndarray:
     check_inputs(image, masks)
     refined = np.zeros(masks.shape, dtype=bool)
     present = masks.any((1, 2))
     if present.any():
         with torch.inference_mode():
-            probability = inference(
-                _image_tensor(image, device), torch.from_numpy(soft(masks[present])).to(device)[None]
-            )
+            channels = torch.from_numpy(soft(masks[present])).to(device)
+            probability = crf_masks(_image_tensor(image, device), channels[None], settings)
         refined[present] = hard(probability[0].cpu().numpy())
     return fill_holes(refined)
 
 
-def _refine_labels(image: np.ndarray, masks: np.ndarray, *, device: torch.device, inference: Callable) -> np.ndarray:
+def _refine_labels(image: np.ndarray, masks: np.ndarray, *, device: torch.device, settings: CRFSettings) -> np.ndarray:
     check_inputs(image, masks)
     refined = np.zeros(masks.shape, dtype=bool)
     present = np.flatnonzero(masks.any((1, 2)))
@@ -205,25 +180,19 @@ def _refine_labels(image: np.ndarray, masks: np.ndarray, *, device: torch.device
         channels = torch.from_numpy(soft(masks[present])).to(device)
         channels = torch.cat([(1 - channels.sum(0, keepdim=True)).clamp_(0, 1), channels])
         with torch.inference_mode():
-            labels = inference(_image_tensor(image, device), channels[None])[0].cpu().numpy().argmax(0)
+            probability = label_probabilities(_image_tensor(image, device), channels[None], settings)
+        labels = probability[0].cpu().numpy().argmax(0)
         refined[present] = labels == np.arange(1, len(present) + 1)[:, None, None]
     return refined
 
 
-def _pairwise(
-    images: Tensor,
-    gaussian_sxy: float,
-    gaussian_weight: float,
-    bilateral_sxy: float,
-    bilateral_srgb: float,
-    bilateral_weight: float,
-) -> Callable[[Tensor], Tensor]:
+def _pairwise(images: Tensor, settings: CRFSettings) -> Callable[[Tensor], Tensor]:
     """The weighted sum of both kernels of images ``(b, 3, H, W)``, on values ``(b, H, W, c)``, which it overwrites."""
     b, _, height, width = images.shape
     positions = _positions(b, height, width, images.device)
-    features = torch.cat([positions / bilateral_sxy, images.float() / bilateral_srgb], 1).flatten(2)
-    appearance = build_lattice(features).normalised(bilateral_weight)
-    smoothness = _smoothness(b, height, width, gaussian_sxy, gaussian_weight, images.device)
+    features = torch.cat([positions / settings.bilateral_sxy, images.float() / settings.bilateral_srgb], 1)
+    appearance = build_lattice(features.flatten(2)).normalised(settings.bilateral_weight)
+    smoothness = _smoothness(b, height, width, settings.gaussian_sxy, settings.gaussian_weight, images.device)
 
     def apply(values: Tensor) -> Tensor:
         return appearance.filter(values.flatten(0, 2)).view_as(values).add_(smoothness(values))
@@ -256,22 +225,6 @@ def _image_tensor(image: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(device)[None]
 
 
-def _check_exponents(gaussian_weight: float, bilateral_weight: float) -> None:
-    if gaussian_weight + bilateral_weight > MAX_WEIGHT:
+def _check_exponents(settings: CRFSettings) -> None:
+    if settings.gaussian_weight + settings.bilateral_weight > MAX_WEIGHT:
         raise ValueError(f"gaussian_weight and bilateral_weight must be at most {MAX_WEIGHT:g} together")
-
-
-def _checked(
-    iterations: int,
-    gaussian_sxy: float,
-    gaussian_weight: float,
-    bilateral_sxy: float,
-    bilateral_srgb: float,
-    bilateral_weight: float,
-) -> dict[str, float]:
-    settings = dict(locals())
-    for name, value in settings.items():
-        least = 0 if name == "iterations" or name.endswith("weight") else 1e-3
-        if not least <= value < float("inf"):
-            raise ValueError(f"{name} must be at least {least}, got {value}")
-    return settings

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.semantic import MATCHINGS, Confusion, SemanticScores, semantic_scores
 from unseg_d2.files import atomic_write
-from unseg_d2.refine.crf import label_probabilities
+from unseg_d2.refine.crf import CRFSettings, label_probabilities
 from unseg_d2.semantic.datasets import SemanticSet
 from unseg_d2.semantic.em import enlarge
 from unseg_d2.semantic.geometry import centre_square, resize_image, resized
@@ -121,6 +121,6 @@ def _predictions(
     logits = enlarge(classifier(features), image.shape[:2])
     yield "", logits.max(1).indices[0].cpu().numpy()
     if cfg.SEMANTIC.TEST.CRF:
-        settings = {key.lower(): value for key, value in cfg.REFINE.CRF_LABELS.items() if key != "DEVICE"}
+        settings = CRFSettings(**{key.lower(): v for key, v in cfg.REFINE.CRF_LABELS.items() if key != "DEVICE"})
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(logits.device)
-        yield " + CRF", label_probabilities(pixels, logits, **settings).argmax(1)[0].cpu().numpy()
+        yield " + CRF", label_probabilities(pixels, logits, settings).argmax(1)[0].cpu().numpy()
