@@ -2,6 +2,8 @@
 
 Keys under ``MODEL``, ``INPUT``, ``DATALOADER``, ``SOLVER`` and ``TEST`` carry Detectron2's names, defaults and
 meaning, and those that CutLER added carry CutLER's, so that a published YAML file loads unchanged. The rest is ours.
+Values of Detectron2's keys that nothing would come of are refused: "must stay" when the recipe is read (limits.py),
+"built-in:" by the built-in engine (detectors/builtin/limits.py), while the other one leaves them to Detectron2.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ def _add_data(cfg: CN) -> None:
     cfg.DATALOADER = CN()
     cfg.DATALOADER.NUM_WORKERS = 4  # loader processes; the samples do not depend on it
     cfg.DATALOADER.ASPECT_RATIO_GROUPING = True  # batches of images of one orientation
-    cfg.DATALOADER.SAMPLER_TRAIN = "TrainingSampler"  # a fresh permutation per epoch; the only sampler
+    cfg.DATALOADER.SAMPLER_TRAIN = "TrainingSampler"  # a fresh permutation per epoch; must stay
     cfg.DATALOADER.REPEAT_THRESHOLD = 0.0  # Detectron2's RepeatFactorTrainingSampler; must stay 0
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = True  # leave images without annotations out of training
     cfg.DATALOADER.COPY_PASTE = False  # paste objects of another image of the batch
@@ -95,7 +97,7 @@ def _add_model(cfg: CN) -> None:
     """Backbone, FPN, anchors and RPN; Detectron2's keys and defaults."""
     cfg.MODEL = CN()
     cfg.MODEL.DEVICE = "auto"  # auto | cpu | cuda
-    cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"  # the only one
+    cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"  # built-in: the only one
     cfg.MODEL.WEIGHTS = ""  # checkpoint to start from, or zoo:NAME; empty is a random initialisation
     cfg.MODEL.TRUST_CHECKPOINT = False  # allow unpickling arbitrary objects from WEIGHTS
     cfg.MODEL.MASK_ON = False  # predict masks as well as boxes
@@ -105,7 +107,7 @@ def _add_model(cfg: CN) -> None:
     cfg.MODEL.PIXEL_STD = [1.0, 1.0, 1.0]  # in the channel order of INPUT.FORMAT
 
     cfg.MODEL.BACKBONE = CN()
-    cfg.MODEL.BACKBONE.NAME = "build_resnet_backbone"  # build_resnet_fpn_backbone is the only one supported
+    cfg.MODEL.BACKBONE.NAME = "build_resnet_backbone"  # built-in: build_resnet_fpn_backbone, which recipes have to name
     cfg.MODEL.BACKBONE.FREEZE_AT = 2  # stages up to this one are frozen; 0 trains all
     cfg.MODEL.RESNETS = CN()
     cfg.MODEL.RESNETS.DEPTH = 50  # 18 | 34 | 50 | 101 | 152
@@ -114,32 +116,32 @@ def _add_model(cfg: CN) -> None:
     cfg.MODEL.RESNETS.NUM_GROUPS = 1  # groups of the 3x3 convolutions
     cfg.MODEL.RESNETS.WIDTH_PER_GROUP = 64  # bottleneck width
     cfg.MODEL.RESNETS.STRIDE_IN_1X1 = True  # stride in the first 1x1 (MSRA), else in the 3x3 (torchvision, DINO)
-    cfg.MODEL.RESNETS.RES5_DILATION = 1  # must stay 1
+    cfg.MODEL.RESNETS.RES5_DILATION = 1  # built-in: 1
     cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 256  # 64 for depth 18 and 34
-    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = 64  # channels of the stem
+    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = 64  # channels of the stem; built-in: 64
     cfg.MODEL.FPN = CN()
-    cfg.MODEL.FPN.IN_FEATURES = []  # backbone stages that enter the pyramid
+    cfg.MODEL.FPN.IN_FEATURES = []  # backbone stages that enter the pyramid; built-in: res2 to res5
     cfg.MODEL.FPN.OUT_CHANNELS = 256  # channels of each pyramid level
     cfg.MODEL.FPN.NORM = ""  # "" | BN | SyncBN | GN
-    cfg.MODEL.FPN.FUSE_TYPE = "sum"  # must stay sum
+    cfg.MODEL.FPN.FUSE_TYPE = "sum"  # built-in: sum
 
     cfg.MODEL.ANCHOR_GENERATOR = CN()
-    cfg.MODEL.ANCHOR_GENERATOR.NAME = "DefaultAnchorGenerator"  # the only one
+    cfg.MODEL.ANCHOR_GENERATOR.NAME = "DefaultAnchorGenerator"  # built-in: the only one
     cfg.MODEL.ANCHOR_GENERATOR.SIZES = [[32, 64, 128, 256, 512]]  # side of the square anchor per level, px
     cfg.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS = [[0.5, 1.0, 2.0]]  # height / width
     cfg.MODEL.ANCHOR_GENERATOR.OFFSET = 0.0  # offset of the first anchor, in strides
     cfg.MODEL.PROPOSAL_GENERATOR = CN()
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = "RPN"  # the only one
+    cfg.MODEL.PROPOSAL_GENERATOR.NAME = "RPN"  # built-in: the only one
     cfg.MODEL.PROPOSAL_GENERATOR.MIN_SIZE = 0  # smallest side of a proposal, px
     cfg.MODEL.RPN = CN()
-    cfg.MODEL.RPN.HEAD_NAME = "StandardRPNHead"  # the only one
+    cfg.MODEL.RPN.HEAD_NAME = "StandardRPNHead"  # built-in: the only one
     cfg.MODEL.RPN.IN_FEATURES = ["res4"]  # pyramid levels with anchors
-    cfg.MODEL.RPN.BOUNDARY_THRESH = -1  # must stay -1: anchors across the border are kept
+    cfg.MODEL.RPN.BOUNDARY_THRESH = -1  # built-in: -1, anchors across the border are kept
     cfg.MODEL.RPN.IOU_THRESHOLDS = [0.3, 0.7]  # below the first background, from the second on foreground
     cfg.MODEL.RPN.IOU_LABELS = [0, -1, 1]  # labels of the three intervals
     cfg.MODEL.RPN.BATCH_SIZE_PER_IMAGE = 256  # anchors per image in the loss
     cfg.MODEL.RPN.POSITIVE_FRACTION = 0.5  # largest share of foreground among them
-    cfg.MODEL.RPN.BBOX_REG_LOSS_TYPE = "smooth_l1"  # the only one
+    cfg.MODEL.RPN.BBOX_REG_LOSS_TYPE = "smooth_l1"  # built-in: the only one
     cfg.MODEL.RPN.BBOX_REG_LOSS_WEIGHT = 1.0  # weight of the box loss
     cfg.MODEL.RPN.BBOX_REG_WEIGHTS = (1.0, 1.0, 1.0, 1.0)  # scale of (dx, dy, dw, dh)
     cfg.MODEL.RPN.SMOOTH_L1_BETA = 0.0  # 0 is the L1 loss
@@ -149,7 +151,7 @@ def _add_model(cfg: CN) -> None:
     cfg.MODEL.RPN.POST_NMS_TOPK_TRAIN = 2000  # proposals per image after NMS, training
     cfg.MODEL.RPN.POST_NMS_TOPK_TEST = 1000  # proposals per image after NMS, test
     cfg.MODEL.RPN.NMS_THRESH = 0.7  # IoU of the NMS
-    cfg.MODEL.RPN.CONV_DIMS = [-1]  # must stay [-1]: one 3x3 convolution
+    cfg.MODEL.RPN.CONV_DIMS = [-1]  # built-in: [-1], one 3x3 convolution
 
 
 def _add_heads(cfg: CN) -> None:
@@ -159,7 +161,7 @@ def _add_heads(cfg: CN) -> None:
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = 80  # 1 for class-agnostic detection
     cfg.MODEL.ROI_HEADS.IN_FEATURES = ["res4"]  # pyramid levels RoIs are pooled from
     cfg.MODEL.ROI_HEADS.IOU_THRESHOLDS = [0.5]  # IoU from which a proposal is foreground
-    cfg.MODEL.ROI_HEADS.IOU_LABELS = [0, 1]  # labels of the two intervals
+    cfg.MODEL.ROI_HEADS.IOU_LABELS = [0, 1]  # labels of the two intervals; built-in: these
     cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE = 512  # RoIs per image in the loss
     cfg.MODEL.ROI_HEADS.POSITIVE_FRACTION = 0.25  # largest share of foreground among them
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.05  # detections below are dropped
@@ -170,21 +172,21 @@ def _add_heads(cfg: CN) -> None:
     cfg.MODEL.ROI_HEADS.DROPLOSS_IOU_THRESH = 0.0  # tau^IoU of DropLoss
     cfg.MODEL.ROI_HEADS.DROPLOSS_REFERENCE = "all"  # all: every box of the image | published: CutLER's partial set
     cfg.MODEL.ROI_BOX_HEAD = CN()
-    cfg.MODEL.ROI_BOX_HEAD.NAME = ""  # FastRCNNConvFCHead is the only one
-    cfg.MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE = "smooth_l1"  # the only one
+    cfg.MODEL.ROI_BOX_HEAD.NAME = ""  # built-in: FastRCNNConvFCHead is the only one
+    cfg.MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE = "smooth_l1"  # built-in: the only one
     cfg.MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_WEIGHT = 1.0  # weight of the box loss
     cfg.MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # scale of (dx, dy, dw, dh)
     cfg.MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA = 0.0  # 0 is the L1 loss
     cfg.MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION = 14  # cells per side of a pooled RoI
     cfg.MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO = 0  # samples per cell, 0 = adaptive
-    cfg.MODEL.ROI_BOX_HEAD.POOLER_TYPE = "ROIAlignV2"  # the only one
+    cfg.MODEL.ROI_BOX_HEAD.POOLER_TYPE = "ROIAlignV2"  # built-in: the only one
     cfg.MODEL.ROI_BOX_HEAD.NUM_FC = 0  # fully connected layers
     cfg.MODEL.ROI_BOX_HEAD.FC_DIM = 1024  # their width
-    cfg.MODEL.ROI_BOX_HEAD.NUM_CONV = 0  # must stay 0
+    cfg.MODEL.ROI_BOX_HEAD.NUM_CONV = 0  # built-in: 0
     cfg.MODEL.ROI_BOX_HEAD.CONV_DIM = 256  # unused while NUM_CONV is 0
     cfg.MODEL.ROI_BOX_HEAD.NORM = ""  # unused while NUM_CONV is 0
     cfg.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG = False  # one box for all classes
-    cfg.MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES = False  # must stay off
+    cfg.MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES = False  # built-in: off
     cfg.MODEL.ROI_BOX_CASCADE_HEAD = CN()
     cfg.MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS = (
         (10.0, 10.0, 5.0, 5.0),
@@ -201,13 +203,13 @@ def _add_heads(cfg: CN) -> None:
     cfg.MODEL.ROI_MASK_HEAD.CONV_DIM = 256  # their width
     cfg.MODEL.ROI_MASK_HEAD.NORM = ""  # "" | GN
     cfg.MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK = False  # one mask for all classes
-    cfg.MODEL.ROI_MASK_HEAD.POOLER_TYPE = "ROIAlignV2"  # the only one
+    cfg.MODEL.ROI_MASK_HEAD.POOLER_TYPE = "ROIAlignV2"  # built-in: the only one
 
 
 def _add_solver(cfg: CN) -> None:
     """Optimiser, schedule and test; Detectron2's keys and defaults."""
     cfg.SOLVER = CN()
-    cfg.SOLVER.LR_SCHEDULER_NAME = "WarmupMultiStepLR"  # the only one
+    cfg.SOLVER.LR_SCHEDULER_NAME = "WarmupMultiStepLR"  # built-in: the only one
     cfg.SOLVER.MAX_ITER = 40000  # iterations
     cfg.SOLVER.BASE_LR = 0.001  # learning rate after warm-up
     cfg.SOLVER.BASE_LR_MULTIPLIER = 1  # CutLER: factor on the learning rate of BASE_LR_MULTIPLIER_NAMES

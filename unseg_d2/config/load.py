@@ -10,6 +10,7 @@ import yaml
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config.defaults import get_cfg
+from unseg_d2.config.limits import check_limits
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.recipes import find_recipe
 
@@ -23,7 +24,8 @@ def load_cfg(config_file: str | Path | None = None, opts: Sequence[str] = ()) ->
         opts: alternating keys and values, as on the command line (``["SOLVER.MAX_ITER", "100"]``).
 
     Raises:
-        UnsegError: the file is missing or not YAML, a key is unknown, or a value has the wrong type.
+        UnsegError: the file is missing or not YAML, a key is unknown, or a value has the wrong type or asks for
+            something that neither engine does here.
     """
     cfg = get_cfg()
     if config_file is not None:
@@ -45,6 +47,7 @@ def with_options(cfg: CfgNode, opts: Sequence[str]) -> CfgNode:
         raise UnsegError(f"Overrides come as KEY VALUE pairs, but {len(opts)} words were given: {' '.join(opts)}")
     for key, text in zip(opts[::2], opts[1::2]):
         merge(cfg, _nested(key, _literal(text)), "command line")
+    check_limits(cfg)
     cfg.freeze()
     return cfg
 

@@ -60,7 +60,6 @@ def test_synchronised_norm_falls_back_on_a_cpu(tiny_cfg: Callable) -> None:
     [
         ({"MODEL__RESNETS__NORM": "LN"}, "Unknown normalisation 'LN'"),
         ({"MODEL__RESNETS__DEPTH": 20}, "DEPTH is 20"),
-        ({"MODEL__BACKBONE__NAME": "build_resnet_backbone"}, "has only build_resnet_fpn_backbone"),
     ],
 )
 def test_what_does_not_exist_is_said(override: dict, message: str, tiny_cfg: Callable) -> None:

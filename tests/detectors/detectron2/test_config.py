@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from fvcore.common.config import CfgNode
 
 pytest.importorskip("detectron2._C", reason="Detectron2 is not installed", exc_type=ImportError)
 import detectron2.config
+from detectron2.solver import build_lr_scheduler
 
 from unseg_d2.config import get_cfg
 from unseg_d2.detectors.detectron2.config import add_unseg_config, to_detectron2
+from unseg_d2.detectors.detectron2.trainer import build_optimizer
 
 pytestmark = pytest.mark.detectron2
 
@@ -70,3 +73,14 @@ def test_extends_the_configuration_of_a_user_of_detectron2(tmp_path: Path) -> No
     assert cfg.MODEL.ROI_HEADS.USE_DROPLOSS
     assert cfg.SEED == 3  # values of theirs stay
     assert cfg.DATALOADER.COPY_PASTE is False
+
+
+def test_what_the_builtin_engine_refuses_is_left_to_detectron2(tiny_cfg):
+    cfg = tiny_cfg(SOLVER__LR_SCHEDULER_NAME="WarmupCosineLR", SOLVER__MAX_ITER=100, SOLVER__BASE_LR=1.0)
+    translated = to_detectron2(cfg)
+    optimizer = build_optimizer(translated, torch.nn.Linear(1, 1))
+    scheduler = build_lr_scheduler(translated, optimizer)
+    for _ in range(50):
+        optimizer.step()
+        scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.5)  # (1 + cos(pi / 2)) / 2

@@ -130,13 +130,6 @@ class ResNetFPN(nn.Module):
 
 def build_backbone(cfg: CfgNode) -> ResNetFPN:
     """Build the backbone that ``MODEL.BACKBONE``, ``MODEL.RESNETS`` and ``MODEL.FPN`` describe."""
-    if cfg.MODEL.BACKBONE.NAME != "build_resnet_fpn_backbone":
-        raise UnsegError(
-            f"MODEL.BACKBONE.NAME is '{cfg.MODEL.BACKBONE.NAME}'; "
-            "the built-in engine has only build_resnet_fpn_backbone."
-        )
-    if tuple(cfg.MODEL.FPN.IN_FEATURES) != STAGES:
-        raise UnsegError(f"MODEL.FPN.IN_FEATURES must be {list(STAGES)} for the built-in engine.")
     resnets = cfg.MODEL.RESNETS
     on_cpu = resolve_device(cfg.MODEL.DEVICE).type == "cpu"
     bottom_up_norm, fpn_norm = (

@@ -13,6 +13,7 @@ from unseg_d2.detectors.builtin.backbone import STRIDES, ResNetFPN, build_backbo
 from unseg_d2.detectors.builtin.batch import make_batch
 from unseg_d2.detectors.builtin.box_coder import BoxCoder
 from unseg_d2.detectors.builtin.box_head import BoxHead, BoxPredictor
+from unseg_d2.detectors.builtin.limits import check_network
 from unseg_d2.detectors.builtin.mask_head import MaskHead
 from unseg_d2.detectors.builtin.roi_heads import Detections, RoIHeads
 from unseg_d2.detectors.builtin.roi_pool import PyramidRoIAlign
@@ -81,6 +82,7 @@ def build_model(cfg: CfgNode) -> GeneralizedRCNN:
     Raises:
         UnsegError: for a part that the built-in engine does not have.
     """
+    check_network(cfg)
     if cfg.INPUT.FORMAT not in ("RGB", "BGR"):
         raise UnsegError(f"INPUT.FORMAT is '{cfg.INPUT.FORMAT}'; choose RGB or BGR.")
     backbone = build_backbone(cfg)

@@ -23,6 +23,7 @@ from unseg_d2.detectors.builtin.distributed import (
     seed_iteration,
 )
 from unseg_d2.detectors.builtin.events import TrainingLog
+from unseg_d2.detectors.builtin.limits import check_training
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.solver import build_optimizer, clip_gradients, set_learning_rate
 from unseg_d2.detectors.checkpoints import last_checkpoint, load_weights, save_checkpoint
@@ -77,6 +78,7 @@ class Trainer:
     """
 
     def __init__(self, cfg: CfgNode, *, resume: bool) -> None:
+        check_training(cfg)
         self.cfg = cfg
         self.output = Path(cfg.OUTPUT_DIR)
         self.rank, self.world_size = rank_and_world_size()

@@ -1,0 +1,48 @@
+"""What the built-in engine does not have is refused, not ignored; how it was trained is no matter to prediction."""
+
+from __future__ import annotations
+
+import pytest
+
+from unseg_d2.detectors.builtin.limits import NETWORK, TRAINING
+from unseg_d2.detectors.builtin.model import build_model
+from unseg_d2.detectors.builtin.train import Trainer
+from unseg_d2.errors import UnsegError
+
+OTHERS = {
+    "MODEL.META_ARCHITECTURE": "RetinaNet",
+    "MODEL.BACKBONE.NAME": "build_resnet_backbone",
+    "MODEL.RESNETS.RES5_DILATION": 2,
+    "MODEL.RESNETS.STEM_OUT_CHANNELS": 32,
+    "MODEL.FPN.IN_FEATURES": ["res3", "res4", "res5"],
+    "MODEL.FPN.FUSE_TYPE": "avg",
+    "MODEL.ANCHOR_GENERATOR.NAME": "RotatedAnchorGenerator",
+    "MODEL.PROPOSAL_GENERATOR.NAME": "RRPN",
+    "MODEL.RPN.HEAD_NAME": "MyHead",
+    "MODEL.RPN.CONV_DIMS": [256, 256],
+    "MODEL.ROI_BOX_HEAD.NAME": "MyHead",
+    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": "ROIPool",
+    "MODEL.ROI_BOX_HEAD.NUM_CONV": 4,
+    "MODEL.ROI_MASK_HEAD.POOLER_TYPE": "ROIAlign",
+    "MODEL.RPN.BOUNDARY_THRESH": 0,
+    "MODEL.RPN.BBOX_REG_LOSS_TYPE": "giou",
+    "MODEL.ROI_HEADS.IOU_LABELS": [0, -1],
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": "giou",
+    "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES": True,
+    "SOLVER.LR_SCHEDULER_NAME": "WarmupCosineLR",
+    "SOLVER.WARMUP_METHOD": "exponential",
+}
+
+
+@pytest.mark.parametrize("key", NETWORK)
+def test_parts_of_the_network(key, tiny_cfg):
+    with pytest.raises(UnsegError, match=f"^{key} is .* is possible with the built-in engine; ENGINE detectron2"):
+        build_model(tiny_cfg(**{key.replace(".", "__"): OTHERS[key]}))
+
+
+@pytest.mark.parametrize("key", TRAINING)
+def test_ways_of_training(key, tiny_cfg, tmp_path):
+    cfg = tiny_cfg(OUTPUT_DIR=tmp_path, **{key.replace(".", "__"): OTHERS[key]})
+    with pytest.raises(UnsegError, match=f"^{key} is .* is possible with the built-in engine; ENGINE detectron2"):
+        Trainer(cfg, resume=False)
+    build_model(cfg)
