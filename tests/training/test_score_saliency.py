@@ -131,12 +131,14 @@ def annotation(number, mask, score):
 
 def test_the_command_prints_a_table_and_gains(scenes, tmp_path, capsys):
     words = ["--task", "saliency", "--datasets", str(scenes), "--masks", f"half={scenes / 'found'}", "--crop", "0"]
-    main([*words, "--refine", "none", "guided", "--gain", "--output", str(tmp_path / "figures.json")])
-    lines = capsys.readouterr().out.splitlines()
+    main([*words, "--refine", "none", "guided", "--gain", "--results", str(tmp_path / "out")])
+    printed = capsys.readouterr().out
+    assert (tmp_path / "out" / "table.txt").read_text() == printed.lstrip()
+    lines = printed.splitlines()
     row = next(line for line in lines if line.startswith("half  ")).split()
     assert row[1:4] == ["91.7", "50.0", "81.2"]
     assert any(line.startswith("half -> half + GF") and "[" in line for line in lines)
-    assert json.loads((tmp_path / "figures.json").read_text())[str(scenes)]["half"]["IoU"] == pytest.approx(50)
+    assert json.loads((tmp_path / "out" / "figures.json").read_text())[str(scenes)]["half"]["IoU"] == pytest.approx(50)
 
 
 def test_what_cannot_be_scored_is_named(scenes, tmp_path):

@@ -15,7 +15,7 @@ from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.saliency import SALIENCY_DATASETS, load_saliency
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.saliency import METRICS
-from unseg_d2.files import write_json
+from unseg_d2.files import atomic_write, write_json
 from unseg_d2.training.saliency import load_saliency_model
 from unseg_d2.training.saliency_methods import generator_method, model_method, stored_method
 from unseg_d2.training.score_saliency import (
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--crop", type=int, default=320, help="side of the crop that is scored; 0: whole images")
     parser.add_argument("--published", action="store_true", help="truth and CorLoc as the code of Two Tricks has them")
     parser.add_argument("--gain", action="store_true", help="what each row gains, with intervals over images")
-    parser.add_argument("--output", type=Path, help="write the figures to this JSON file too")
+    parser.add_argument("--results", type=Path, help="write figures.json and table.txt to this folder")
     return parser
 
 
@@ -73,23 +73,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser().parse_args(arguments)
     cfg = load_cfg(args.config_file, args.opts)
     methods = _methods(args, cfg)
-    figures = {}
+    figures, tables = {}, []
     for dataset in args.datasets:
-        print(f"\n{dataset}")
-        if args.task == "corloc":
-            records = load_dataset(dataset, cfg)
-            found = score_corloc(records, methods, args.refine, cfg, published=args.published)
-            figures[dataset] = {name: {"CorLoc": value} for name, value in found.items()}
-            print(table(figures[dataset], ("CorLoc",)))
-            continue
-        protocol = Protocol(args.crop, args.crop * 335 // 320, args.published)
-        scores = score_methods(load_saliency(dataset), methods, args.refine, protocol, cfg)
-        figures[dataset] = {one.name: one.figures() for one in scores}
-        print(table(figures[dataset], COLUMNS))
-        if args.gain:
-            print(gains(scores))
-    if args.output:
-        write_json(args.output, figures, indent=1)
+        figures[dataset], text = _score(dataset, methods, args, cfg)
+        tables.append(f"\n{dataset}\n{text}")
+        print(tables[-1])
+    if args.results:
+        write_json(args.results / "figures.json", figures, indent=1)
+        with atomic_write(args.results / "table.txt") as file:
+            file.write("\n".join([*tables, ""]).lstrip().encode())
 
 
 def table(rows: dict[str, dict[str, float]], columns: Sequence[str]) -> str:
@@ -116,6 +108,20 @@ def gains(scores: Sequence[MethodScores]) -> str:
         cells = (f"{gain:+.1f} [{low:+.1f}, {high:+.1f}]" for gain, low, high in (found[key] for key in keys))
         lines.append(f"{label:<{width}}" + "".join(f"{cell:>22}" for cell in cells))
     return "\n".join(lines)
+
+
+def _score(
+    dataset: str, methods: dict[str, Method], args: argparse.Namespace, cfg: CfgNode
+) -> tuple[dict[str, dict[str, float]], str]:
+    """Return the figures of every method on a data set, and their table."""
+    if args.task == "corloc":
+        found = score_corloc(load_dataset(dataset, cfg), methods, args.refine, cfg, published=args.published)
+        figures = {name: {"CorLoc": value} for name, value in found.items()}
+        return figures, table(figures, ("CorLoc",))
+    protocol = Protocol(args.crop, args.crop * 335 // 320, args.published)
+    scores = score_methods(load_saliency(dataset), methods, args.refine, protocol, cfg)
+    figures = {one.name: one.figures() for one in scores}
+    return figures, "\n".join([table(figures, COLUMNS), *([gains(scores)] if args.gain else [])])
 
 
 def _methods(args: argparse.Namespace, cfg: CfgNode) -> dict[str, Method]:
