@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
+from operator import getitem
 
 import pytest
 import torch
 from torch import nn
 
-from unseg_d2.config import load_cfg
+from unseg_d2.config import get_cfg, load_cfg
 from unseg_d2.errors import UnsegError
-from unseg_d2.training.steps import StepSettings, batch_rng, load_network, train_steps
+from unseg_d2.training.steps import MAY_CHANGE, StepSettings, batch_rng, load_network, train_steps
 
 STEPS = 7
 
@@ -25,7 +27,7 @@ class Averaged(nn.Module):
         self.average = nn.Linear(3, width).requires_grad_(False)
 
 
-def run(folder, *, resume=False, stop=None, workers=0, network=None, scale=1.0, steps=STEPS):
+def run(folder, *, resume=False, stop=None, workers=0, network=None, scale=1.0, steps=STEPS, about=None):
     """Train; killed right after step ``stop``, of which no checkpoint is written then."""
     network = network or Averaged()
     optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-2)
@@ -45,7 +47,7 @@ def run(folder, *, resume=False, stop=None, workers=0, network=None, scale=1.0, 
             raise KeyboardInterrupt
 
     settings = StepSettings(folder, steps, 8, torch.device("cpu"), 5, checkpoint_period=2, num_workers=workers)
-    about = {"width": 4}
+    about = {"width": 4, **(about or {})}
     return train_steps(network, optimizer, make_batch, losses, settings, resume=resume, after_step=average, about=about)
 
 
@@ -89,6 +91,29 @@ def test_a_finished_run_is_left_alone_and_a_longer_one_goes_on(tmp_path):
     written = final.stat().st_mtime_ns
     assert run(tmp_path, resume=True).stat().st_mtime_ns == written
     assert content(run(tmp_path, resume=True, steps=STEPS + 2))["iteration"] == STEPS + 1
+
+
+def recipe(*opts):
+    return {"recipe": load_cfg(None, opts).dump()}
+
+
+def test_another_recipe_is_not_gone_on_with(tmp_path):
+    run(tmp_path, about=recipe("SOLVER.BASE_LR", "0.5"))
+    with pytest.raises(UnsegError, match=r"other settings \(SEED, SOLVER\.BASE_LR\); choose another OUTPUT_DIR"):
+        run(tmp_path, resume=True, about=recipe("SOLVER.BASE_LR", "0.25", "SEED", "3", "TEST.IMS_PER_BATCH", "4"))
+    unimportant = ["SOLVER.MAX_ITER", "9", "OUTPUT_DIR", "elsewhere", "MODEL.DEVICE", "cuda", "TEST.EVAL_PERIOD", "2"]
+    run(tmp_path, resume=True, steps=STEPS + 2, about=recipe("SOLVER.BASE_LR", "0.5", *unimportant))
+
+
+def test_a_checkpoint_that_knows_no_recipe_is_not_gone_on_with(tmp_path):
+    run(tmp_path)
+    with pytest.raises(UnsegError, match="does not know its recipe"):
+        run(tmp_path, resume=True, about=recipe())
+
+
+@pytest.mark.parametrize("name", MAY_CHANGE)
+def test_keys_that_may_change_exist(name):
+    reduce(getitem, name.removesuffix(".").split("."), get_cfg())
 
 
 def test_a_checkpoint_of_another_width_is_refused(tmp_path):

@@ -80,6 +80,12 @@ def merge(cfg: CfgNode, values: dict[str, Any], where: str) -> None:
             ) from None
 
 
+def differing_keys(first: CfgNode, second: CfgNode) -> list[str]:
+    """Return the keys whose values differ between two configurations that have the same keys, sorted."""
+    values = dict(_leaves(second))
+    return sorted(key for key, value in _leaves(first) if value != values[key])
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file and, below it, the files it is based on."""
     try:

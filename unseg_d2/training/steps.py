@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from unseg_d2.config import get_cfg
-from unseg_d2.config.load import merge, with_options
+from unseg_d2.config.load import differing_keys, merge, with_options
 from unseg_d2.detectors.builtin.distributed import resolve_device, resolve_seed, seed_iteration
 from unseg_d2.detectors.builtin.events import TrainingLog
 from unseg_d2.detectors.checkpoints import check_match, last_checkpoint, load_checkpoint, write_checkpoint
@@ -48,6 +48,12 @@ from unseg_d2.errors import UnsegError
 Batch = TypeVar("Batch")
 FINAL = "model_final.pth"
 NO_NAME = re.compile(r"(?!)")
+MAY_CHANGE = (
+    *("OUTPUT_DIR", "MODEL.DEVICE", "FEATURES.DEVICE", "DATALOADER.NUM_WORKERS", "VIS_PERIOD"),
+    *("SOLVER.MAX_ITER", "SOLVER.CHECKPOINT_PERIOD", "DATASETS.TEST", "TEST."),
+    *("SEMANTIC.EM.EPOCHS", "SEMANTIC.PROPOSALS", "SEMANTIC.CACHE_GB", "SEMANTIC.TEST."),
+)
+"""Beginnings of the keys that a resumed training may have otherwise: places, speed, length and scoring."""
 
 logger = logging.getLogger(__name__)
 
@@ -120,17 +126,18 @@ def train_steps(
         resume: go on from the last checkpoint in ``settings.output`` where there is one.
         after_step: called with ``t`` after the optimiser's step, for averages of weights.
         evaluate: figures to log every ``settings.eval_period`` steps; it may switch the network to evaluation.
-        about: plain values that go into every checkpoint, such as what is needed to build the network again.
+        about: plain values that go into every checkpoint, such as what is needed to build the network again; with a
+            ``recipe`` (YAML) among them, a training is resumed only with the recipe that it began with.
 
     Returns:
         ``settings.output/model_final.pth``.
 
     Raises:
-        UnsegError: a loss is not finite, a checkpoint does not fit, or the disk is full.
+        UnsegError: a loss is not finite, a checkpoint or its recipe does not fit, or the disk is full.
     """
     scaler = torch.amp.GradScaler(settings.device.type, enabled=settings.amp)
     final = settings.output / FINAL
-    start = _restore(network, optimizer, scaler, settings) if resume else 0
+    start = _restore(network, optimizer, scaler, settings, about or {}) if resume else 0
     if start >= settings.max_iter and final.is_file():
         logger.info("The training in %s is finished; nothing to do.", settings.output)
         return final
@@ -228,8 +235,7 @@ def load_network(network: nn.Module, path: str | Path) -> dict[str, Any]:
         UnsegError: there is no such file, or it does not fit the network.
     """
     checkpoint = load_checkpoint(path)
-    check_match(path, "of this package", checkpoint["model"], network.state_dict(), NO_NAME)
-    network.load_state_dict(checkpoint["model"])
+    _load(network, checkpoint, path)
     return checkpoint
 
 
@@ -252,6 +258,22 @@ def recipe_of(checkpoint: dict[str, Any], path: str | Path, command: str, opts: 
     return with_options(cfg, opts)
 
 
+def _load(network: nn.Module, checkpoint: dict[str, Any], path: str | Path) -> None:
+    check_match(path, "of this package", checkpoint["model"], network.state_dict(), NO_NAME)
+    network.load_state_dict(checkpoint["model"])
+
+
+def _check_recipe(checkpoint: dict[str, Any], path: Path, about: dict[str, Any]) -> None:
+    """Raise if a checkpoint was trained with other settings than those of a run that is to go on from it."""
+    before, now = (recipe_of(content, path, "this training") for content in (checkpoint, about))
+    different = [key for key in differing_keys(before, now) if not key.startswith(MAY_CHANGE)]
+    if different:
+        raise UnsegError(
+            f"{path} was trained with other settings ({', '.join(different[:5])}); choose another OUTPUT_DIR or repeat "
+            "the command that started it."
+        )
+
+
 class _Steps(Dataset):
     """The batches of all steps as a map-style data set, one item a batch."""
 
@@ -267,13 +289,20 @@ class _Steps(Dataset):
 
 
 def _restore(
-    network: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, settings: StepSettings
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    settings: StepSettings,
+    about: dict[str, Any],
 ) -> int:
     """Load the last checkpoint where there is one, and return the step that comes next."""
     path = last_checkpoint(settings.output)
     if path is None:
         return 0
-    checkpoint = load_network(network, path)
+    checkpoint = load_checkpoint(path)
+    if "recipe" in about:
+        _check_recipe(checkpoint, path, about)
+    _load(network, checkpoint, path)
     optimizer.load_state_dict(checkpoint["optimizer"])
     scaler.load_state_dict(checkpoint["grad_scaler"])
     start = checkpoint["iteration"] + 1
