@@ -29,10 +29,10 @@ from peak_memory import PeakMemory, in_own_process
 
 from unseg_d2.config import load_cfg
 from unseg_d2.data.sample import Sample
-from unseg_d2.detectors.builtin.distributed import resolve_device
 from unseg_d2.detectors.builtin.model import build_model as build_builtin
 from unseg_d2.detectors.builtin.train import train as train_builtin
 from unseg_d2.detectors.checkpoints import load_weights, save_checkpoint
+from unseg_d2.detectors.distributed import resolve_device
 from unseg_d2.detectors.protocol import detectron2_availability
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs" / "base_cascade_mask_rcnn_R_50_FPN.yaml"

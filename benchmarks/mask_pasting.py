@@ -25,7 +25,7 @@ from pycocotools import mask as mask_utils
 from torch import Tensor
 from torchvision.models.detection.roi_heads import paste_masks_in_image as paste_of_torchvision
 
-from unseg_d2.detectors.builtin.postprocess import paste_and_encode
+from unseg_d2.detectors.postprocess import paste_and_encode
 from unseg_d2.detectors.protocol import detectron2_availability
 
 HEIGHT, WIDTH, SIZE = 800, 1216, 28

@@ -103,9 +103,17 @@ def test_detectron2_stays_in_its_folder():
     assert {module for module in importing if not module.startswith(f"{PACKAGE}.detectors.detectron2")} == set()
 
 
-def test_the_builtin_engine_does_not_need_the_other():
-    others = {m: name for m in modules() for name in ours(m) if name.startswith(f"{PACKAGE}.detectors.detectron2")}
-    assert not {module for module in others if module.startswith(f"{PACKAGE}.detectors.builtin")}
+@pytest.mark.parametrize(("engine", "other"), [("builtin", "detectron2"), ("detectron2", "builtin")])
+def test_an_engine_does_not_need_the_other(engine, other):
+    """What both use lies one level up."""
+    folder, foreign = (f"{PACKAGE}.detectors.{name}" for name in (engine, other))
+    assert not {
+        f"{module} imports {name}"
+        for module in modules()
+        if f"{module}.".startswith(f"{folder}.")
+        for name in ours(module)
+        if f"{name}.".startswith(f"{foreign}.")
+    }
 
 
 @pytest.mark.parametrize("name", sorted(PURE))

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from unseg_d2.data.saliency import SalientImage, load_saliency, read_mask, read_salient
-from unseg_d2.detectors.builtin.distributed import resolve_device
 from unseg_d2.detectors.checkpoints import load_checkpoint
+from unseg_d2.detectors.distributed import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import FeatureBackend, build_features
 from unseg_d2.files import atomic_write

@@ -12,8 +12,8 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
-from unseg_d2.detectors.builtin.distributed import resolve_device
 from unseg_d2.detectors.checkpoints import load_checkpoint
+from unseg_d2.detectors.distributed import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import FeatureBackend, build_features
 from unseg_d2.semantic.boost import CodeHead

@@ -40,9 +40,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from unseg_d2.config import get_cfg
 from unseg_d2.config.load import differing_keys, merge, with_options
-from unseg_d2.detectors.builtin.distributed import resolve_device, resolve_seed, seed_iteration
-from unseg_d2.detectors.builtin.events import TrainingLog
 from unseg_d2.detectors.checkpoints import check_match, last_checkpoint, load_checkpoint, write_checkpoint
+from unseg_d2.detectors.distributed import resolve_device, resolve_seed, seed_iteration
+from unseg_d2.detectors.events import TrainingLog
 from unseg_d2.errors import UnsegError
 
 Batch = TypeVar("Batch")

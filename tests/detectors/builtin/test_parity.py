@@ -14,8 +14,8 @@ from pycocotools import mask as mask_codec
 
 from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
-from unseg_d2.detectors.builtin.postprocess import to_prediction
 from unseg_d2.detectors.checkpoints import load_weights
+from unseg_d2.detectors.postprocess import to_prediction
 from unseg_d2.detectors.protocol import detectron2_availability
 
 pytestmark = [

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from unseg_d2.detectors.builtin.distributed import resolve_device
+from unseg_d2.detectors.distributed import resolve_device
 from unseg_d2.errors import UnsegError
 
 STAGES = ("res2", "res3", "res4", "res5")

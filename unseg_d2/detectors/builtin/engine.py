@@ -12,11 +12,11 @@ from fvcore.common.config import CfgNode
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.loader import build_test_loader, build_train_loader
 from unseg_d2.data.sample import Sample, batches_of_one_size
-from unseg_d2.detectors.builtin.distributed import gather, launch, rank_and_world_size, resolve_device
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
-from unseg_d2.detectors.builtin.postprocess import to_prediction
 from unseg_d2.detectors.builtin.train import train
 from unseg_d2.detectors.checkpoints import load_weights
+from unseg_d2.detectors.distributed import gather, launch, rank_and_world_size, resolve_device
+from unseg_d2.detectors.postprocess import to_prediction
 from unseg_d2.detectors.protocol import ONE_MACHINE, Machines, Prediction
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.records import evaluate_on_records

@@ -15,9 +15,10 @@ from unseg_d2.detectors.builtin.box_coder import BoxCoder
 from unseg_d2.detectors.builtin.box_head import BoxHead, BoxPredictor
 from unseg_d2.detectors.builtin.limits import check_network
 from unseg_d2.detectors.builtin.mask_head import MaskHead
-from unseg_d2.detectors.builtin.roi_heads import Detections, RoIHeads
+from unseg_d2.detectors.builtin.roi_heads import RoIHeads
 from unseg_d2.detectors.builtin.roi_pool import PyramidRoIAlign
 from unseg_d2.detectors.builtin.rpn import RegionProposalNetwork, build_rpn
+from unseg_d2.detectors.postprocess import Detections
 from unseg_d2.errors import UnsegError, nearest
 
 if TYPE_CHECKING:

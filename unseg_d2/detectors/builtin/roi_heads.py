@@ -24,6 +24,7 @@ from unseg_d2.detectors.builtin.box_head import BoxHead, BoxPredictor, box_regre
 from unseg_d2.detectors.builtin.mask_head import MaskHead, mask_loss, select_masks
 from unseg_d2.detectors.builtin.matching import match_boxes, sample_labels
 from unseg_d2.detectors.builtin.roi_pool import PyramidRoIAlign
+from unseg_d2.detectors.postprocess import Detections
 from unseg_d2.losses.droploss import classification_loss, droploss_weights, published_references
 from unseg_d2.losses.roi_crop import mask_targets
 from unseg_d2.losses.soft_target import soft_classification_loss
@@ -52,23 +53,6 @@ class RoIs:
         """Return ``(R,)`` int64, the image of each RoI."""
         counts = torch.tensor(self.counts, device=self.boxes.device)
         return torch.repeat_interleave(torch.arange(len(self.counts), device=self.boxes.device), counts)
-
-
-@dataclass(frozen=True)
-class Detections:
-    """What is found in one image, best first, in pixels of the network's input.
-
-    Attributes:
-        boxes: ``(n, 4)`` float32 xyxy.
-        scores: ``(n,)`` float32 in [0, 1].
-        classes: ``(n,)`` int64.
-        masks: ``(n, M, M)`` float32 probabilities on the box, or ``None`` without a mask branch.
-    """
-
-    boxes: Tensor
-    scores: Tensor
-    classes: Tensor
-    masks: Tensor | None = None
 
 
 class RoIHeads(nn.Module):

@@ -15,18 +15,18 @@ from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from unseg_d2.detectors.builtin.distributed import (
+from unseg_d2.detectors.builtin.limits import check_training
+from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
+from unseg_d2.detectors.builtin.solver import build_optimizer, clip_gradients, set_learning_rate
+from unseg_d2.detectors.checkpoints import last_checkpoint, load_weights, save_checkpoint
+from unseg_d2.detectors.distributed import (
     all_reduce_sum,
     rank_and_world_size,
     resolve_device,
     resolve_seed,
     seed_iteration,
 )
-from unseg_d2.detectors.builtin.events import TrainingLog
-from unseg_d2.detectors.builtin.limits import check_training
-from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
-from unseg_d2.detectors.builtin.solver import build_optimizer, clip_gradients, set_learning_rate
-from unseg_d2.detectors.checkpoints import last_checkpoint, load_weights, save_checkpoint
+from unseg_d2.detectors.events import TrainingLog
 from unseg_d2.errors import UnsegError
 
 if TYPE_CHECKING:

@@ -18,14 +18,13 @@ from torch import nn
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.loader import build_test_loader, build_train_loader
 from unseg_d2.data.sample import Sample, batches_of_one_size
-from unseg_d2.detectors.builtin.distributed import launch, resolve_device
-from unseg_d2.detectors.builtin.postprocess import to_prediction
-from unseg_d2.detectors.builtin.roi_heads import Detections
 from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
 from unseg_d2.detectors.detectron2.inputs import TestInputs, to_input
 from unseg_d2.detectors.detectron2.trainer import train
+from unseg_d2.detectors.distributed import launch, resolve_device
+from unseg_d2.detectors.postprocess import Detections, to_prediction
 from unseg_d2.detectors.protocol import ONE_MACHINE, Machines, Prediction
 from unseg_d2.errors import UnsegError
 

@@ -11,7 +11,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
-from unseg_d2.detectors.builtin.distributed import seed_iteration
+from unseg_d2.detectors.distributed import seed_iteration
 from unseg_d2.errors import UnsegError
 
 

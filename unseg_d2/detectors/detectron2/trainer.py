@@ -23,11 +23,11 @@ from fvcore.common.config import CfgNode
 from torch import nn
 
 from unseg_d2.data.sample import Sample
-from unseg_d2.detectors.builtin.distributed import resolve_device
 from unseg_d2.detectors.detectron2.checkpointer import SafeCheckpointer
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.inputs import TrainingInputs
 from unseg_d2.detectors.detectron2.step import NoTracebackOfUserErrors, TrainingStep
+from unseg_d2.detectors.distributed import resolve_device
 
 # (recipe, first iteration) -> endless batches of this process
 LoaderFactory = Callable[[CfgNode, int], Iterable[Sequence[Sample]]]

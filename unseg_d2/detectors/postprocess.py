@@ -9,22 +9,39 @@ Shape legend
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.ops import clip_boxes_to_image
 
 from unseg_d2.data.rle import encode_runs
-from unseg_d2.detectors.builtin.box_coder import clip_boxes, is_nonempty
-from unseg_d2.detectors.builtin.roi_heads import Detections
 from unseg_d2.detectors.protocol import Prediction
 
 if TYPE_CHECKING:
     from unseg_d2.data.sample import Sample
 
 CHUNK_PIXELS = 64 * 1024**2  # pixels pasted at once on an accelerator
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What is found in one image, best first, in pixels of the network's input.
+
+    Attributes:
+        boxes: ``(n, 4)`` float32 xyxy.
+        scores: ``(n,)`` float32 in [0, 1].
+        classes: ``(n,)`` int64.
+        masks: ``(n, M, M)`` float32 probabilities on the box, or ``None`` without a mask branch.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    classes: Tensor
+    masks: Tensor | None = None
 
 
 def to_prediction(record: dict[str, Any], sample: Sample, detections: Detections) -> Prediction:
@@ -53,8 +70,8 @@ def rescale_detections(detections: Detections, input_size: tuple[int, int], outp
     """
     scale_y, scale_x = output_size[0] / input_size[0], output_size[1] / input_size[1]
     boxes = detections.boxes * detections.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
-    boxes = clip_boxes(boxes, boxes.new_tensor([output_size[1], output_size[0]] * 2))
-    keep = is_nonempty(boxes)
+    boxes = clip_boxes_to_image(boxes, output_size)
+    keep = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
     masks = None if detections.masks is None else detections.masks[keep]
     return Detections(boxes[keep], detections.scores[keep], detections.classes[keep], masks)
 
@@ -77,7 +94,7 @@ def paste_and_encode(
     """
     if masks.device.type == "cpu":
         windows = torch.cat([(boxes[:, :2] - 1).floor(), (boxes[:, 2:] + 1).ceil()], dim=1)
-        windows = clip_boxes(windows, windows.new_tensor([width, height, width, height])).int().tolist()
+        windows = clip_boxes_to_image(windows, (height, width)).int().tolist()
         chunk = 1
     else:  # one by one would leave the device waiting for the loop
         windows = [[0, 0, width, height]] * len(masks)

@@ -7,9 +7,8 @@ import torch
 from pycocotools import mask as mask_codec
 
 from unseg_d2.data.rle import encode_mask, encode_runs
-from unseg_d2.detectors.builtin import postprocess
-from unseg_d2.detectors.builtin.postprocess import paste_and_encode, rescale_detections, to_prediction
-from unseg_d2.detectors.builtin.roi_heads import Detections
+from unseg_d2.detectors import postprocess
+from unseg_d2.detectors.postprocess import Detections, paste_and_encode, rescale_detections, to_prediction
 
 
 def paste(masks: torch.Tensor, boxes: torch.Tensor, height: int, width: int) -> torch.Tensor:

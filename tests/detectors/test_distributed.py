@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from unseg_d2.detectors.builtin.distributed import (
+from unseg_d2.detectors.distributed import (
     all_reduce_sum,
     gather,
     launch,
