@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unseg_d2.data.copy_paste import boxes_from_masks, copy_paste
-from unseg_d2.data.paste_plan import GeneratorDraws, mean_confidence
+from unseg_d2.data.paste_plan import GeneratorDraws, instance_confidences
 from unseg_d2.data.sample import Sample
 
 
@@ -226,11 +226,11 @@ def three_objects(*levels: int) -> Sample:
     return source
 
 
-def test_mean_confidence_looks_within_the_masks() -> None:
+def test_instance_confidences_look_within_the_masks() -> None:
     source = three_objects(51, 255, 102)
-    np.testing.assert_allclose(mean_confidence(source), [0.2, 1.0, 0.4], atol=1e-6)
+    np.testing.assert_allclose(instance_confidences(source), [0.2, 1.0, 0.4], atol=1e-6)
     source.confidence = None
-    assert mean_confidence(source).tolist() == [1, 1, 1]
+    assert instance_confidences(source).tolist() == [1, 1, 1]
 
 
 def test_the_surest_objects_are_pasted() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unseg_d2.masks.spatial_confidence import mean_confidence, spatial_confidence, threshold_range
+from unseg_d2.masks.spatial_confidence import confidence_score, spatial_confidence, threshold_range
 
 
 def test_thresholds_are_even_and_end_at_tau():
@@ -18,5 +18,5 @@ def test_mean_of_the_cuts_with_a_floor_within_the_mask():
     confidence = spatial_confidence(cuts, mask, minimum=0.5)
     np.testing.assert_allclose(confidence, [[1, 4 / 6, 0.5, 0]], rtol=1e-6)
     assert confidence.dtype == np.float32
-    assert abs(mean_confidence(confidence, mask) - (1 + 4 / 6 + 0.5) / 3) < 1e-6
-    assert mean_confidence(confidence, ~mask & False) == 0
+    assert abs(confidence_score(confidence, mask) - (1 + 4 / 6 + 0.5) / 3) < 1e-6
+    assert confidence_score(confidence, ~mask & False) == 0

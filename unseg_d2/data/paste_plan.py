@@ -115,7 +115,7 @@ def plan_paste(
     return PastePlan(tuple(chosen.tolist()), ratio, (height, width), x, y)
 
 
-def mean_confidence(sample: Sample) -> np.ndarray:
+def instance_confidences(sample: Sample) -> np.ndarray:
     """Mean spatial confidence of each instance over its mask, ``(N,)`` float64 in [0, 1]; 1 for one without a map."""
     if sample.confidence is None:
         return np.ones(len(sample))
@@ -134,4 +134,4 @@ def _choose(source: Sample, draws: Draws, random_num: bool, mode: Mode, selectio
 def _surest(source: Sample, count: int, draws: Draws) -> np.ndarray:
     """Indices of the ``count`` instances of highest mean confidence, in random order where it is equal."""
     shuffled = draws.choose(len(source), len(source))
-    return shuffled[np.argsort(-mean_confidence(source)[shuffled], kind="stable")[:count]]
+    return shuffled[np.argsort(-instance_confidences(source)[shuffled], kind="stable")[:count]]

@@ -25,7 +25,7 @@ from unseg_d2.masks.bipartition import connected_component, foreground_side, int
 from unseg_d2.masks.localcut import LocalCutSettings, cut_mask
 from unseg_d2.masks.point_cloud import point_cloud, relief
 from unseg_d2.masks.registry import MASK_GENERATORS
-from unseg_d2.masks.spatial_confidence import mean_confidence
+from unseg_d2.masks.spatial_confidence import confidence_score
 from unseg_d2.masks.spatial_importance import spatial_importance
 from unseg_d2.structures import DepthMap, PatchFeatures, Proposals
 
@@ -288,7 +288,7 @@ def _step(vector: np.ndarray, live: np.ndarray, trace: CutS3DTrace, settings: Cu
 
 def _proposals(trace: CutS3DTrace) -> Proposals:
     steps = [step for step in trace.steps if step.accepted]
-    scored = [(step.mask, mean_confidence(step.confidence, step.mask)) for step in steps]
+    scored = [(step.mask, confidence_score(step.confidence, step.mask)) for step in steps]
     proposals = to_proposals(scored, trace.distance.shape)
     if not steps:
         return proposals

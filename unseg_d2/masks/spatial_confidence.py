@@ -42,6 +42,6 @@ def spatial_confidence(cuts: np.ndarray, mask: np.ndarray, minimum: float = 0.5)
     return np.where(mask, np.maximum(cuts.mean(0), minimum), 0).astype(np.float32)
 
 
-def mean_confidence(confidence: np.ndarray, mask: np.ndarray) -> float:
-    """Return the mean confidence within a mask, by which instances are ranked (section 3.4); 0 for an empty one."""
+def confidence_score(confidence: np.ndarray, mask: np.ndarray) -> float:
+    """Return the mean confidence within a mask, the score of an instance (section 3.4); 0 if it is empty."""
     return float(confidence[mask].mean()) if mask.any() else 0.0
