@@ -17,6 +17,7 @@ from unseg_d2.data.saliency import load_saliency, read_salient
 from unseg_d2.losses import binary_graph, ncut_loss
 from unseg_d2.masks.tokencut import tokencut
 from unseg_d2.saliency.views import center_view, normalised, resize
+from unseg_d2.structures import Proposals
 from unseg_d2.training.saliency import load_saliency_model
 
 
@@ -30,10 +31,10 @@ def main() -> None:
     for name, cut, area, iou in measured(args):
         rows.setdefault(name, []).append((cut, area, iou))
     count = len(next(iter(rows.values())))
-    print(f"{'mean of ' + str(count) + ' images':<24} {'normalised cut':>14} {'% of patches':>13} {'IoU':>6}")
+    print(f"{'mean of ' + str(count) + ' images':<30} {'normalised cut':>14} {'% of patches':>13} {'IoU':>6}")
     for name, values in rows.items():
         cut, area, iou = np.mean(values, axis=0)
-        print(f"{name:<24} {cut:14.2f} {100 * area:13.1f} {100 * iou:6.1f}")
+        print(f"{name:<30} {cut:14.2f} {100 * area:13.1f} {100 * iou:6.1f}")
 
 
 @torch.no_grad()
@@ -47,11 +48,11 @@ def measured(args: argparse.Namespace) -> Iterator[tuple[str, float, float, floa
         graph = binary_graph(tokens, node.TAU, node.EPS)
         soft = model.head(tokens, normalised(pixels[None])).coarse[0, 0]
         soft = 1 - soft if soft.mean() > 0.5 else soft
-        found = tokencut(tokens)[0].masks
         right = torch.from_numpy(resize(truth, tuple(soft.shape))) > 0.5
         masks = {
             "truth": right,
-            "TokenCut": found[0] if len(found) else torch.zeros_like(right),
+            "TokenCut": only_mask(tokencut(tokens), right),
+            "TokenCut on the head's graph": only_mask(tokencut(tokens, tau=node.TAU, eps=node.EPS), right),
             "head, soft": soft,
             "head, cut at one half": soft > 0.5,
         }
@@ -59,6 +60,12 @@ def measured(args: argparse.Namespace) -> Iterator[tuple[str, float, float, floa
             hard = mask > 0.5
             iou = (hard & right).sum() / (hard | right).sum().clamp(min=1)
             yield name, float(ncut_loss(mask[None, None].float(), graph)), float(hard.float().mean()), float(iou)
+
+
+def only_mask(proposals: list[Proposals], like: torch.Tensor) -> torch.Tensor:
+    """The only mask of the only image; an empty one where there is none."""
+    (found,) = proposals
+    return found.masks[0] if len(found) else torch.zeros_like(like)
 
 
 if __name__ == "__main__":
