@@ -1,9 +1,10 @@
 """PriMaPs-EM against k-means on scenes with known classes, over several seeds.
 
-    python benchmarks/semantic.py --seeds 0 1 2 --output output/semantic_seeds
+    python benchmarks/semantic.py --seeds 20 21 22 --output output/semantic_seeds SEMANTIC.TEST.CRF True
 
-Each seed has scenes of its own, to train and to test on, and an order of its own. Goes on where it stopped. Scores are
-on the test scenes, with as many clusters as classes, matched once over the whole set; no label is used before that.
+Each seed has scenes of its own, to train and to test on, and an order of its own; gains are paired by seed. Goes on where
+it stopped. Scores are on the test scenes, with as many clusters as classes, matched once over the whole set; no label is
+used before that.
 """
 
 from __future__ import annotations
