@@ -2,9 +2,9 @@
 
     python benchmarks/semantic.py --seeds 20 21 22 --output output/semantic_seeds SEMANTIC.TEST.CRF True
 
-Each seed has scenes of its own, to train and to test on, and an order of its own; gains are paired by seed. Goes on where
-it stopped. Scores are on the test scenes, with as many clusters as classes, matched once over the whole set; no label is
-used before that.
+Each seed has scenes of its own, to train and to test on, and an order of its own; gains are paired by seed. Goes on
+where it stopped. Scores are on the test scenes, with as many clusters as classes, matched once over the whole set; no
+label is used before that.
 """
 
 from __future__ import annotations
