@@ -93,7 +93,8 @@ def test_corloc_of_records(scenes):
     crowd = {"file_name": "not read", "annotations": [{"bbox": [0, 0, 9, 9], "iscrowd": 1}]}
     assert record_boxes(record).tolist() == [[10, 10, 30, 30]] and len(record_boxes(crowd)) == 0
     methods = {"half": stored_method(scenes / "found")}
-    assert score_corloc([record, crowd], methods, ["none"], load_cfg()) == {"half": 100.0}
+    (scored,) = score_corloc([record, crowd], methods, ["none"], load_cfg())
+    assert scored.name == "half" and scored.figures() == {"CorLoc": 100.0}
     with pytest.raises(UnsegError, match="No image of the data set has a box"):
         score_corloc([crowd], methods, ["none"], load_cfg())
     missed = locate([np.zeros((4, 4))] * 2, [np.array([[0, 0, 4, 4.0]]), np.zeros((0, 4))])
@@ -139,6 +140,18 @@ def test_the_command_prints_a_table_and_gains(scenes, tmp_path, capsys):
     assert row[1:4] == ["91.7", "50.0", "81.2"]
     assert any(line.startswith("half -> half + GF") and "[" in line for line in lines)
     assert json.loads((tmp_path / "out" / "figures.json").read_text())[str(scenes)]["half"]["IoU"] == pytest.approx(50)
+
+
+def test_the_command_prints_gains_in_corloc(scenes, tmp_path, capsys):
+    boxes = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 20], "area": 400, "iscrowd": 0}
+    images = [{"id": 1, "file_name": "0.png", "height": 40, "width": 60}]
+    truth = {"images": images, "annotations": [boxes], "categories": [{"id": 1, "name": "object"}]}
+    (tmp_path / "boxes.json").write_text(json.dumps(truth))
+    words = ["--task", "corloc", "--datasets", f"{tmp_path / 'boxes.json'}::{scenes / 'images'}", "--gain"]
+    main([*words, "--masks", f"half={scenes / 'found'}", "--refine", "none", "guided"])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split() == ["half", "100.0"] for line in lines)
+    assert any(line.startswith("half -> half + GF") and line.endswith("+0.0 [+0.0, +0.0]") for line in lines)
 
 
 def test_what_cannot_be_scored_is_named(scenes, tmp_path):

@@ -14,7 +14,6 @@ from unseg_d2.config import load_cfg
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.saliency import SALIENCY_DATASETS, load_saliency
 from unseg_d2.errors import UnsegError
-from unseg_d2.evaluation.saliency import METRICS
 from unseg_d2.files import atomic_write, write_json
 from unseg_d2.training.saliency import load_saliency_model
 from unseg_d2.training.saliency_methods import generator_method, model_method, stored_method
@@ -27,9 +26,6 @@ from unseg_d2.training.score_saliency import (
     score_corloc,
     score_methods,
 )
-
-COLUMNS = (*METRICS, "CorLoc")
-
 
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser of ``evaluate --task saliency`` and ``--task corloc``."""
@@ -84,8 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             file.write("\n".join([*tables, ""]).lstrip().encode())
 
 
-def table(rows: dict[str, dict[str, float]], columns: Sequence[str]) -> str:
+def table(rows: dict[str, dict[str, float]]) -> str:
     """Lay out figures, a row per method."""
+    columns = next(iter(rows.values()))
     width = max(map(len, rows)) + 2
     lines = [" " * width + "".join(f"{name:>8}" for name in columns)]
     lines += [f"{name:<{width}}" + "".join(f"{row[key]:8.1f}" for key in columns) for name, row in rows.items()]
@@ -99,7 +96,7 @@ def gains(scores: Sequence[MethodScores]) -> str:
     pairs += [(one, row) for one in plain for row in scores if row.method == one.method and row is not one]
     if not pairs:
         return ""
-    keys = ("Acc", "IoU", "maxF", "CorLoc")
+    keys = [key for key in ("Acc", "IoU", "maxF", "CorLoc") if key in scores[0].figures()]
     labels = [f"{one.name} -> {other.name}" for one, other in pairs]
     width = max(map(len, labels)) + 2
     lines = ["", "gain, with its 95 % interval over images", " " * width + "".join(f"{key:>22}" for key in keys)]
@@ -115,13 +112,12 @@ def _score(
 ) -> tuple[dict[str, dict[str, float]], str]:
     """Return the figures of every method on a data set, and their table."""
     if args.task == "corloc":
-        found = score_corloc(load_dataset(dataset, cfg), methods, args.refine, cfg, published=args.published)
-        figures = {name: {"CorLoc": value} for name, value in found.items()}
-        return figures, table(figures, ("CorLoc",))
-    protocol = Protocol(args.crop, args.crop * 335 // 320, args.published)
-    scores = score_methods(load_saliency(dataset), methods, args.refine, protocol, cfg)
+        scores = score_corloc(load_dataset(dataset, cfg), methods, args.refine, cfg, published=args.published)
+    else:
+        protocol = Protocol(args.crop, args.crop * 335 // 320, args.published)
+        scores = score_methods(load_saliency(dataset), methods, args.refine, protocol, cfg)
     figures = {one.name: one.figures() for one in scores}
-    return figures, "\n".join([table(figures, COLUMNS), *([gains(scores)] if args.gain else [])])
+    return figures, "\n".join([table(figures), *([gains(scores)] if args.gain else [])])
 
 
 def _methods(args: argparse.Namespace, cfg: CfgNode) -> dict[str, Method]:

@@ -17,7 +17,6 @@ NUM_THRESHOLDS = 255
 """Thresholds 0, 1/255, ..., 254/255; foreground is what lies above."""
 
 SMALL = np.finfo(np.float64).eps
-METRICS = ("Acc", "IoU", "maxF", "Sm", "MAE")
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class SaliencyScores:
     error: np.ndarray
 
     def means(self, chosen: np.ndarray | None = None) -> dict[str, float]:
-        """Return the figures of the set in [0, 1], by the names of :data:`METRICS`.
+        """Return the figures of the set in [0, 1]: ``Acc``, ``IoU``, ``maxF``, ``Sm`` and ``MAE``.
 
         The F-measure is averaged over the images at each threshold before the best is taken.
 

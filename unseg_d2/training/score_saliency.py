@@ -61,24 +61,26 @@ class MethodScores:
     Attributes:
         method: its name.
         refinement: of :data:`REFINEMENTS`.
-        saliency: per image.
+        saliency: per image; ``None`` where there are boxes and no masks to compare with.
         found: ``(n,)`` whether the box of each image met an object, 0 or 1; NaN where there is none.
     """
 
     method: str
     refinement: str
-    saliency: SaliencyScores
+    saliency: SaliencyScores | None
     found: np.ndarray
 
     @property
     def name(self) -> str:
         """What a table calls it."""
-        return _label(self.method, self.refinement)
+        short = REFINEMENTS[self.refinement]
+        return f"{self.method} + {short}" if short else self.method
 
     def figures(self, chosen: np.ndarray | None = None) -> dict[str, float]:
         """Return the figures in percent; ``chosen`` picks images, for the bootstrap."""
         found = self.found if chosen is None else self.found[chosen]
-        figures = self.saliency.means(chosen) | {"CorLoc": float(np.nanmean(found))}
+        figures = self.saliency.means(chosen) if self.saliency else {}
+        figures["CorLoc"] = float(np.nanmean(found))
         return {key: 100 * value for key, value in figures.items()}
 
 
@@ -123,8 +125,8 @@ def score_corloc(
     cfg: CfgNode,
     *,
     published: bool = False,
-) -> dict[str, float]:
-    """Return the CorLoc of every method with every refinement, in percent, on images with boxes, at their own size.
+) -> list[MethodScores]:
+    """Find out in which images with boxes, at their own size, every method with every refinement meets an object.
 
     Args:
         records: Detectron2's standard dataset dicts; crowds do not count, nor images without another box.
@@ -150,7 +152,7 @@ def score_corloc(
     if not masks:
         raise UnsegError("No image of the data set has a box, so there is nothing to find.")
     there = [boxes for boxes in truth if len(boxes)]
-    return {_label(*key): 100 * float(locate(found, there, published).mean()) for key, found in masks.items()}
+    return [MethodScores(*key, None, locate(found, there, published)) for key, found in masks.items()]
 
 
 def locate(masks: Sequence[np.ndarray], truth: Sequence[np.ndarray], published: bool = False) -> np.ndarray:
@@ -188,10 +190,6 @@ def bootstrap(first: MethodScores, second: MethodScores, *, draws: int = 1000, s
         low, high = np.percentile([two[key] - one[key] for one, two in drawn], (2.5, 97.5))
         gains[key] = (after[key] - before[key], float(low), float(high))
     return gains
-
-
-def _label(name: str, kind: str) -> str:
-    return f"{name} + {REFINEMENTS[kind]}" if REFINEMENTS[kind] else name
 
 
 def _stored(mask: np.ndarray) -> np.ndarray:
