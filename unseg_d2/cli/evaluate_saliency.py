@@ -27,6 +27,7 @@ from unseg_d2.training.score_saliency import (
     score_methods,
 )
 
+
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser of ``evaluate --task saliency`` and ``--task corloc``."""
     parser = argparse.ArgumentParser(
