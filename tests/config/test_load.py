@@ -19,9 +19,16 @@ def test_overrides_win_over_file_and_file_over_base(tmp_path: Path) -> None:
     assert (cfg.SOLVER.MAX_ITER, cfg.SOLVER.BASE_LR, cfg.SEED) == (8, 0.5, 4)
 
 
+def test_own_recipes_differ_from_shipped_ones(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("_BASE_: configs/cutler/mask_rcnn_R_50_FPN.yaml\nSEED: 3\n")
+    cfg, shipped = load_cfg(tmp_path / "mine.yaml"), load_cfg("configs/cutler/mask_rcnn_R_50_FPN.yaml", ["SEED", "3"])
+    assert cfg == shipped and cfg.MODEL.ROI_HEADS.USE_DROPLOSS
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("_BASE_: configs/cutler/mask_rcnn_R50_FPN.yaml", r"Did you mean 'configs/cutler/mask_rcnn_R_50_FPN.yaml'\?"),
         ("SOLVER: {MAX_ITR: 7}", r"Unknown key SOLVER.MAX_ITR in .*Did you mean 'SOLVER.MAX_ITER'\?"),
         ("SOLVER: {MAX_ITER: many}", r"SOLVER.MAX_ITER in .* is 'many' of type str, but int is expected"),
         ("SOLVER: 3", r"SOLVER in .* is a section"),

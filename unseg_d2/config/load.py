@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 from fvcore.common.config import CfgNode
@@ -20,7 +21,8 @@ def load_cfg(config_file: str | Path | None = None, opts: Sequence[str] = ()) ->
 
     Args:
         config_file: YAML file, or name of a shipped one, see :func:`unseg_d2.recipes.find_recipe`; ``_BASE_`` in it
-            names the file it differs from. ``None`` gives the defaults.
+            names the file it differs from, relative to it or, as ``configs/...``, a shipped one. ``None`` gives the
+            defaults.
         opts: alternating keys and values, as on the command line (``["SOLVER.MAX_ITER", "100"]``).
 
     Raises:
@@ -86,10 +88,21 @@ def differing_keys(first: CfgNode, second: CfgNode) -> list[str]:
     return sorted(key for key, value in _leaves(first) if value != values[key])
 
 
+class _Recipe(CfgNode):
+    """Finds a ``_BASE_`` among the shipped recipes where there is no such file beside the recipe."""
+
+    @classmethod
+    def _open_cfg(cls, filename: str) -> IO[str]:
+        _, folder, shipped = os.path.normpath(filename).replace(os.sep, "/").rpartition("configs/")
+        if folder and not os.path.isfile(filename):
+            filename = str(find_recipe(folder + shipped))
+        return super()._open_cfg(filename)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file and, below it, the files it is based on."""
     try:
-        values = CfgNode.load_yaml_with_base(str(path), allow_unsafe=False)
+        values = _Recipe.load_yaml_with_base(str(path), allow_unsafe=False)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
