@@ -18,8 +18,9 @@ from unseg_d2.detectors.checkpoints import save_checkpoint
 from unseg_d2.detectors.protocol import select_engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.class_agnostic import BACKENDS
-from unseg_d2.training.benchmark_table import as_markdown, as_text, benchmark_rows
+from unseg_d2.training.benchmark_table import benchmark_rows
 from unseg_d2.training.benchmarks import BenchmarkScores, predict_dataset, score_predictions, setting_of
+from unseg_d2.training.table import as_markdown, as_text
 
 SAMPLES = ["coco_dev", "kitti_sample", "voc_sample", "ade20k_sample"]
 RECIPE = Path(__file__).resolve().parents[2] / "configs/base_cascade_mask_rcnn_R_50_FPN.yaml"

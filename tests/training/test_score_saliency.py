@@ -136,6 +136,7 @@ def test_the_command_prints_a_table_and_gains(scenes, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert (tmp_path / "out" / "table.txt").read_text() == printed.lstrip()
     lines = printed.splitlines()
+    assert "| half | 91.7 | 50.0 | 81.2 |" in (tmp_path / "out" / "table.md").read_text()
     row = next(line for line in lines if line.startswith("half  ")).split()
     assert row[1:4] == ["91.7", "50.0", "81.2"]
     assert any(line.startswith("half -> half + GF") and "[" in line for line in lines)

@@ -100,7 +100,9 @@ def test_the_checkpoint_knows_its_recipe_and_the_figures_are_written(trained: Pa
     words = ["--task", "semantic", "--weights", str(trained), "--results", str(tmp_path), "--per-class"]
     evaluate([*words, "--write-masks", str(tmp_path / "maps")])
     printed = capsys.readouterr().out
-    assert all(name in printed for name in ("| k-means |", "| PriMaPs-EM |", "| linear probe |", "| cylinder |"))
+    assert all(name in printed for name in ("k-means  ", "PriMaPs-EM  ", "linear probe  ", "cylinder  "))
+    assert (tmp_path / "table.txt").read_text() == printed
+    assert "| PriMaPs-EM |" in (tmp_path / "table.md").read_text()
     figures = json.loads((tmp_path / "figures.json").read_text())["figures"]["synthetic_val"]
     assert figures["linear probe"]["mIoU"] > 0 and figures["PriMaPs-EM"]["Acc"] > 20
     assert len(figures["k-means"]["matching"]) == 6 and figures["linear probe"]["matching"] == list(range(6))
@@ -112,8 +114,10 @@ def test_the_checkpoint_knows_its_recipe_and_the_figures_are_written(trained: Pa
 def test_whole_images_with_a_crf(trained: Path, tmp_path: Path, capsys) -> None:
     words = ["SEMANTIC.TEST.WHOLE", "True", "SEMANTIC.TEST.CRF", "True", "SEMANTIC.TEST.FLIP", "False"]
     evaluate(["--task", "semantic", "--weights", str(trained), "--write-masks", str(tmp_path), *words])
-    assert "| PriMaPs-EM + CRF |" in capsys.readouterr().out
+    assert "PriMaPs-EM + CRF  " in capsys.readouterr().out
     assert np.asarray(Image.open(next((tmp_path / "labels").glob("*.png")))).shape == (64, 80)
+    with pytest.raises(UnsegError, match=r"REFINE\.CRF_LABELS is out of range: gaussian_weight must be at least 0"):
+        evaluate(["--task", "semantic", "--weights", str(trained), *words, "REFINE.CRF_LABELS.GAUSSIAN_WEIGHT", "-1.0"])
 
 
 def test_a_folder_without_labels_is_predicted(trained: Path, tmp_path: Path) -> None:

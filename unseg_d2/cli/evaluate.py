@@ -16,8 +16,7 @@ from unseg_d2.data.catalog import ALIASES
 from unseg_d2.detectors.protocol import select_engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.class_agnostic import BACKENDS, select_backend
-from unseg_d2.files import atomic_write
-from unseg_d2.training.benchmark_table import as_markdown, as_text, benchmark_rows, protocol_lines
+from unseg_d2.training.benchmark_table import benchmark_rows, protocol_lines
 from unseg_d2.training.benchmarks import (
     BenchmarkScores,
     check_datasets,
@@ -26,6 +25,7 @@ from unseg_d2.training.benchmarks import (
     score_predictions,
     setting_of,
 )
+from unseg_d2.training.table import lay_out, write_tables
 
 TASKS = {
     "detection": "",
@@ -131,15 +131,9 @@ def _predict(args: argparse.Namespace, cfg: CfgNode, results: Path) -> list[Path
 
 def _report(args: argparse.Namespace, scores: list[BenchmarkScores], results: Path, backend: str, name: str) -> None:
     """Print the table and write it in three forms."""
-    rows = benchmark_rows(scores, name, published=not args.no_published)
+    tables = [("", benchmark_rows(scores, name, published=not args.no_published))]
     protocol = protocol_lines(scores, backend, args.max_detections)
-    text = "\n".join([as_text(rows), "", *protocol])
-    print(text)
-    for file_name, content in (
-        ("table.txt", text),
-        ("table.md", "\n".join([as_markdown(rows), "", *(f"- {line}" for line in protocol)])),
-    ):
-        with atomic_write(results / file_name) as file:
-            file.write(f"{content}\n".encode())
+    print(lay_out(tables, protocol))
+    write_tables(results, tables, protocol)
     about = {"name": name, "backend": backend, "max_detections": args.max_detections}
     save_scores(scores, results / "figures.json", **about)

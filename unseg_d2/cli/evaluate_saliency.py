@@ -14,7 +14,7 @@ from unseg_d2.config import load_cfg
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.saliency import SALIENCY_DATASETS, load_saliency
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import atomic_write, write_json
+from unseg_d2.files import write_json
 from unseg_d2.training.saliency import load_saliency_model
 from unseg_d2.training.saliency_methods import generator_method, model_method, stored_method
 from unseg_d2.training.score_saliency import (
@@ -26,6 +26,7 @@ from unseg_d2.training.score_saliency import (
     score_corloc,
     score_methods,
 )
+from unseg_d2.training.table import cell, lay_out, write_tables
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--crop", type=int, default=320, help="side of the crop that is scored; 0: whole images")
     parser.add_argument("--published", action="store_true", help="truth and CorLoc as the code of Two Tricks has them")
     parser.add_argument("--gain", action="store_true", help="what each row gains, with intervals over images")
-    parser.add_argument("--results", type=Path, help="write figures.json and table.txt to this folder")
+    parser.add_argument("--results", type=Path, help="write figures.json, table.txt and table.md to this folder")
     return parser
 
 
@@ -72,53 +73,49 @@ def main(arguments: Sequence[str] | None = None) -> None:
     methods = _methods(args, cfg)
     figures, tables = {}, []
     for dataset in args.datasets:
-        figures[dataset], text = _score(dataset, methods, args, cfg)
-        tables.append(f"\n{dataset}\n{text}")
-        print(tables[-1])
+        scores = _score(dataset, methods, args, cfg)
+        figures[dataset] = {one.name: one.figures() for one in scores}
+        found = [(dataset, rows(figures[dataset]))]
+        if args.gain and (gains := gain_rows(scores)):
+            found.append(("gain, with its 95 % interval over images", gains))
+        print(f"\n{lay_out(found)}")
+        tables += found
     if args.results:
         write_json(args.results / "figures.json", figures, indent=1)
-        with atomic_write(args.results / "table.txt") as file:
-            file.write("\n".join([*tables, ""]).lstrip().encode())
+        write_tables(args.results, tables)
 
 
-def table(rows: dict[str, dict[str, float]]) -> str:
-    """Lay out figures, a row per method."""
-    columns = next(iter(rows.values()))
-    width = max(map(len, rows)) + 2
-    lines = [" " * width + "".join(f"{name:>8}" for name in columns)]
-    lines += [f"{name:<{width}}" + "".join(f"{row[key]:8.1f}" for key in columns) for name, row in rows.items()]
-    return "\n".join(lines)
+def rows(figures: dict[str, dict[str, float]]) -> list[list[str]]:
+    """Return the figures, a row per method, the titles first."""
+    columns = list(next(iter(figures.values())))
+    return [["", *columns], *([name, *(cell(row[key]) for key in columns)] for name, row in figures.items())]
 
 
-def gains(scores: Sequence[MethodScores]) -> str:
-    """Lay out what each row gains on its method unrefined, or, unrefined itself, on the method before it."""
+def gain_rows(scores: Sequence[MethodScores]) -> list[list[str]]:
+    """Return what each row gains on its method unrefined, or, unrefined itself, on the method before it.
+
+    The titles come first; where there is nothing to compare, there are no rows.
+    """
     plain = [one for one in scores if one.refinement == "none"]
     pairs = list(pairwise(plain))
     pairs += [(one, row) for one in plain for row in scores if row.method == one.method and row is not one]
     if not pairs:
-        return ""
+        return []
     keys = [key for key in ("Acc", "IoU", "maxF", "CorLoc") if key in scores[0].figures()]
-    labels = [f"{one.name} -> {other.name}" for one, other in pairs]
-    width = max(map(len, labels)) + 2
-    lines = ["", "gain, with its 95 % interval over images", " " * width + "".join(f"{key:>22}" for key in keys)]
-    for label, pair in zip(labels, pairs):
-        found = bootstrap(*pair)
+    rows = [["", *keys]]
+    for one, other in pairs:
+        found = bootstrap(one, other)
         cells = (f"{gain:+.1f} [{low:+.1f}, {high:+.1f}]" for gain, low, high in (found[key] for key in keys))
-        lines.append(f"{label:<{width}}" + "".join(f"{cell:>22}" for cell in cells))
-    return "\n".join(lines)
+        rows.append([f"{one.name} -> {other.name}", *cells])
+    return rows
 
 
-def _score(
-    dataset: str, methods: dict[str, Method], args: argparse.Namespace, cfg: CfgNode
-) -> tuple[dict[str, dict[str, float]], str]:
-    """Return the figures of every method on a data set, and their table."""
+def _score(dataset: str, methods: dict[str, Method], args: argparse.Namespace, cfg: CfgNode) -> list[MethodScores]:
+    """Return the scores of every method on a data set."""
     if args.task == "corloc":
-        scores = score_corloc(load_dataset(dataset, cfg), methods, args.refine, cfg, published=args.published)
-    else:
-        protocol = Protocol(args.crop, args.crop * 335 // 320, args.published)
-        scores = score_methods(load_saliency(dataset), methods, args.refine, protocol, cfg)
-    figures = {one.name: one.figures() for one in scores}
-    return figures, "\n".join([table(figures), *([gains(scores)] if args.gain else [])])
+        return score_corloc(load_dataset(dataset, cfg), methods, args.refine, cfg, published=args.published)
+    protocol = Protocol(args.crop, args.crop * 335 // 320, args.published)
+    return score_methods(load_saliency(dataset), methods, args.refine, protocol, cfg)
 
 
 def _methods(args: argparse.Namespace, cfg: CfgNode) -> dict[str, Method]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from unseg_d2.cli.common import Names, add_config_arguments
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.semantic import SemanticScores
-from unseg_d2.files import atomic_write, write_json
+from unseg_d2.files import write_json
 from unseg_d2.semantic.datasets import load_semantic_set
 from unseg_d2.training.semantic_model import load_semantic_model
 from unseg_d2.training.semantic_scores import classifiers_of, score_classifiers, write_predictions
+from unseg_d2.training.table import cell, lay_out, write_tables
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="images, IMAGES::LABELS or a name (default: DATASETS.TEST)",
     )
-    parser.add_argument("--results", type=Path, help="write figures.json and table.md to this folder")
+    parser.add_argument("--results", type=Path, help="write figures.json, table.txt and table.md to this folder")
     parser.add_argument("--write-masks", type=Path, metavar="FOLDER", help="write label maps and overlays")
     parser.add_argument("--per-class", action="store_true", help="print the IoU of each class too")
     add_config_arguments(parser)
@@ -58,31 +59,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not data.labelled and folder:
             continue
         scores = score_classifiers(model, classifiers_of(model), data, cfg)
-        tables.append(f"{spec}: {len(data.images)} images, {len(data.classes)} classes\n\n{table(scores)}")
+        heading = f"{spec}: {len(data.images)} images, {len(data.classes)} classes"
+        tables.append((heading, rows(scores)))
         if args.per_class:
-            tables.append(class_table(scores, data.classes))
+            tables.append(("", class_rows(scores, data.classes)))
         figures[spec] = {name: _as_json(score) for name, score in scores.items()}
-    text = "\n\n".join(tables)
-    print(text)
+    print(lay_out(tables))
     if args.results:
         write_json(args.results / "figures.json", {"weights": str(args.weights), "figures": figures}, indent=1)
-        with atomic_write(args.results / "table.md") as file:
-            file.write(f"{text}\n".encode())
+        write_tables(args.results, tables)
 
 
-def table(scores: dict[str, SemanticScores]) -> str:
-    """Lay out mIoU and accuracy as a Markdown table."""
-    rows = [f"| {name} | {score.miou:.2f} | {score.accuracy:.2f} |" for name, score in scores.items()]
-    return "\n".join(["| prototypes | mIoU | Acc |", "|---|---|---|", *rows])
+def rows(scores: dict[str, SemanticScores]) -> list[list[str]]:
+    """Return mIoU and accuracy of each, the titles first."""
+    return [
+        ["prototypes", "mIoU", "Acc"],
+        *([name, cell(score.miou, 2), cell(score.accuracy, 2)] for name, score in scores.items()),
+    ]
 
 
-def class_table(scores: dict[str, SemanticScores], classes: Sequence[str]) -> str:
-    """Lay out the IoU of each class as a Markdown table."""
-    lines = [f"| IoU | {' | '.join(scores)} |", "|---" * (len(scores) + 1) + "|"]
+def class_rows(scores: dict[str, SemanticScores], classes: Sequence[str]) -> list[list[str]]:
+    """Return the IoU of each class, the titles first."""
+    rows = [["IoU", *scores]]
     for index, name in enumerate(classes):
-        values = [score.iou[index] for score in scores.values()]
-        lines.append(f"| {name} | " + " | ".join("-" if math.isnan(v) else f"{v:.1f}" for v in values) + " |")
-    return "\n".join(lines)
+        rows.append([name, *(cell(score.iou[index]) for score in scores.values())])
+    return rows
 
 
 def _as_json(score: SemanticScores) -> dict[str, object]:

@@ -1,13 +1,13 @@
-"""Measured and published figures in one table, for the terminal and for Markdown."""
+"""Measured and published figures in one table."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from unseg_d2.evaluation.published import PublishedRow, published_rows
 from unseg_d2.training.benchmarks import BenchmarkScores
+from unseg_d2.training.table import cell
 
 FIGURES = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "AR1": "AR1", "AR10": "AR10", "AR100": "AR100"}
 LAST = {"Recall50": "R@.5", "BestIoU": "best IoU"}
@@ -26,40 +26,12 @@ def benchmark_rows(scores: Sequence[BenchmarkScores], name: str, *, published: b
     rows = [["data set", "method", "setting", "kind", *figures.values(), "supervision", "source"]]
     for item in scores:
         for kind, values in item.figures.items():
-            cells = [_cell(values.get(key)) for key in figures]
+            cells = [cell(values.get(key)) for key in figures]
             rows.append([_short(item.dataset), name, item.setting, KINDS[kind], *cells, "", "measured"])
         for row in published_rows(item.dataset) if published else ():
             if row.kind in item.figures or not row.kind:
                 rows.append(_published(row, list(figures)))
     return rows
-
-
-def as_text(rows: Sequence[Sequence[str]]) -> str:
-    """Align the columns.
-
-    >>> print(as_text([["data set", "AP"], ["a", "9.1"]]))
-    data set   AP
-    a         9.1
-    """
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    numeric = [_is_numeric(row[index] for row in rows[1:]) for index in range(len(widths))]
-    lines = []
-    for row in rows:
-        cells = [cell.rjust(w) if right else cell.ljust(w) for cell, w, right in zip(row, widths, numeric)]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
-def as_markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Write the table in Markdown.
-
-    >>> print(as_markdown([["data set", "AP"], ["a", "9.1"]]))
-    | data set | AP |
-    |---|---|
-    | a | 9.1 |
-    """
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
 def protocol_lines(scores: Sequence[BenchmarkScores], backend: str, max_detections: int) -> list[str]:
@@ -82,7 +54,7 @@ def _short(dataset: str) -> str:
 
 
 def _published(row: PublishedRow, figures: list[str]) -> list[str]:
-    cells = [_cell(row.figures.get(key)) for key in figures]
+    cells = [cell(row.figures.get(key)) for key in figures]
     method = f"{row.method}, {row.detector}"
     return [row.dataset, method, row.setting, KINDS[row.kind], *cells, row.supervision, row.source]
 
@@ -91,11 +63,3 @@ def _extra_recalls(scores: Sequence[BenchmarkScores]) -> list[str]:
     """Recalls of more than 100 results, where they were asked for."""
     names = {key for item in scores for values in item.figures.values() for key in values if key.startswith("AR")}
     return sorted((key for key in names if key[2:].isdigit() and int(key[2:]) > 100), key=lambda key: int(key[2:]))
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.1f}"
-
-
-def _is_numeric(cells: Iterable[str]) -> bool:
-    return all(cell == "-" or cell.replace(".", "", 1).isdigit() for cell in cells)

@@ -121,6 +121,10 @@ def _predictions(
     logits = enlarge(classifier(features), image.shape[:2])
     yield "", logits.max(1).indices[0].cpu().numpy()
     if cfg.SEMANTIC.TEST.CRF:
-        settings = CRFSettings(**{key.lower(): v for key, v in cfg.REFINE.CRF_LABELS.items() if key != "DEVICE"})
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(logits.device)
-        yield " + CRF", label_probabilities(pixels, logits, settings).argmax(1)[0].cpu().numpy()
+        try:
+            settings = CRFSettings(**{key.lower(): v for key, v in cfg.REFINE.CRF_LABELS.items() if key != "DEVICE"})
+            probability = label_probabilities(pixels, logits, settings)
+        except ValueError as error:
+            raise UnsegError(f"REFINE.CRF_LABELS is out of range: {error}.") from None
+        yield " + CRF", probability.argmax(1)[0].cpu().numpy()

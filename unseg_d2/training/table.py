@@ -1,11 +1,66 @@
-"""Figures of a run as a table for the terminal."""
+"""Tables of figures, for the terminal and in Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from unseg_d2.files import atomic_write
 
 METRICS = ("AP50", "AP", "AR100")
 KINDS = {"bbox": "box", "segm": "mask"}
+Table = tuple[str, Sequence[Sequence[str]]]
+"""Heading and rows of cells, the titles first."""
+
+
+def lay_out(tables: Sequence[Table], notes: Sequence[str] = (), *, markdown: bool = False) -> str:
+    """Return tables, each below its heading, and notes below them all."""
+    layout = as_markdown if markdown else as_text
+    parts = [part for heading, rows in tables for part in (heading, layout(rows)) if part]
+    if notes:
+        parts.append("\n".join(f"- {note}" if markdown else note for note in notes))
+    return "\n\n".join(parts)
+
+
+def write_tables(folder: Path, tables: Sequence[Table], notes: Sequence[str] = ()) -> None:
+    """Write tables as they are printed to ``table.txt``, and in Markdown to ``table.md``."""
+    for name, markdown in (("table.txt", False), ("table.md", True)):
+        with atomic_write(folder / name) as file:
+            file.write(f"{lay_out(tables, notes, markdown=markdown)}\n".encode())
+
+
+def as_text(rows: Sequence[Sequence[str]]) -> str:
+    """Align the columns.
+
+    >>> print(as_text([["data set", "AP"], ["a", "9.1"]]))
+    data set   AP
+    a         9.1
+    """
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    numeric = [_is_numeric(row[index] for row in rows[1:]) for index in range(len(widths))]
+    lines = []
+    for row in rows:
+        cells = [cell.rjust(w) if right else cell.ljust(w) for cell, w, right in zip(row, widths, numeric)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def as_markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Write the table in Markdown.
+
+    >>> print(as_markdown([["data set", "AP"], ["a", "9.1"]]))
+    | data set | AP |
+    |---|---|
+    | a | 9.1 |
+    """
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def cell(value: float | None, digits: int = 1) -> str:
+    """Write a figure, or a dash where there is none or it is NaN."""
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def rounds_table(rows: Sequence[tuple[str, dict[str, dict[str, float]]]]) -> str:
@@ -31,3 +86,7 @@ def rounds_table(rows: Sequence[tuple[str, dict[str, dict[str, float]]]]) -> str
             + "".join(f"{'-' if value is None else f'{value:.1f}':>{len(title) + 2}}" for value, title in cells)
         )
     return "\n".join(lines)
+
+
+def _is_numeric(cells: Iterable[str]) -> bool:
+    return all(cell == "-" or cell.replace(".", "", 1).isdigit() for cell in cells)
