@@ -32,8 +32,8 @@ from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.builtin.model import build_model as build_builtin
 from unseg_d2.detectors.builtin.train import train as train_builtin
 from unseg_d2.detectors.checkpoints import load_weights, save_checkpoint
-from unseg_d2.detectors.distributed import resolve_device
 from unseg_d2.detectors.protocol import detectron2_availability
+from unseg_d2.devices import resolve_device
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs" / "base_cascade_mask_rcnn_R_50_FPN.yaml"
 SETTINGS = {
@@ -99,7 +99,7 @@ def loss_terms(cfg: CfgNode) -> dict[str, tuple[float, float]]:
     from unseg_d2.detectors.detectron2.config import to_detectron2
     from unseg_d2.detectors.detectron2.inputs import to_input
 
-    device = resolve_device(cfg.MODEL.DEVICE)
+    device = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")
     torch.manual_seed(0)
     model = build_builtin(cfg)
     with torch.no_grad():
@@ -124,7 +124,7 @@ def peak_megabytes(engine: str, opts: list[str], iterations: int) -> float:
     train = trainers()[engine]
     with tempfile.TemporaryDirectory() as folder:
         cfg = recipe(folder, opts)
-        with PeakMemory(str(resolve_device(cfg.MODEL.DEVICE))) as memory:
+        with PeakMemory(str(resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE"))) as memory:
             turn(train, cfg, iterations)
     return memory.megabytes
 

@@ -1,4 +1,4 @@
-"""Which device a setting such as ``FEATURES.DEVICE`` means."""
+"""Which device a setting such as ``MODEL.DEVICE`` means."""
 
 from __future__ import annotations
 
@@ -7,21 +7,26 @@ import torch
 from unseg_d2.errors import UnsegError
 
 
-def resolve_device(name: str) -> torch.device:
-    """Return the device of a name; ``auto`` is CUDA where there is one.
+def resolve_device(name: str, key: str = "FEATURES.DEVICE") -> torch.device:
+    """Return the device of a name; ``auto`` is CUDA where there is one, and CUDA the GPU of this process.
 
     Args:
         name: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` ...
+        key: that has this name, for the error.
 
     Raises:
         UnsegError: there is no such device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise UnsegError(f"FEATURES.DEVICE is '{name}', but must be auto, cpu, cuda or cuda:<number>.") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UnsegError(f"FEATURES.DEVICE is '{name}', but {torch.cuda.device_count()} CUDA devices are visible.")
-    return device
+    except RuntimeError:
+        raise UnsegError(f"{key} is '{name}', but must be auto, cpu, cuda or cuda:<number>.") from None
+    if device.type != "cuda":
+        return device
+    if not torch.cuda.is_available():
+        raise UnsegError(f"{key} is {name}, but torch sees no CUDA device; set {key} cpu.")
+    if (device.index or 0) >= torch.cuda.device_count():
+        raise UnsegError(f"{key} is {name}, but torch sees {torch.cuda.device_count()} CUDA devices.")
+    return torch.device("cuda", torch.cuda.current_device()) if device.index is None else device

@@ -15,7 +15,6 @@ from unseg_d2.detectors.distributed import (
     gather,
     launch,
     rank_and_world_size,
-    resolve_device,
     resolve_seed,
     seed_iteration,
 )
@@ -69,13 +68,6 @@ def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UnsegError, match="2 processes need as many GPUs, but torch sees 1"):
         launch(note_what_it_sees, 2, (), device="cuda")
-
-
-def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve_device("auto") == resolve_device("cpu") == torch.device("cpu")
-    with pytest.raises(UnsegError, match="sees no CUDA device"):
-        resolve_device("cuda:1")
 
 
 def test_seeds_differ_by_iteration_and_rank_and_repeat() -> None:

@@ -94,7 +94,7 @@ class CopyPaste:
             draws,
             mode=block.COPY_PASTE_MODE,
             blend=block.COPY_PASTE_BLEND,
-            device=resolve_device(cfg.MODEL.DEVICE) if block.COPY_PASTE_DEVICE == "model" else None,
+            device=resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE") if block.COPY_PASTE_DEVICE == "model" else None,
             pictures=Path(cfg.OUTPUT_DIR) / "copy_paste" if block.VISUALIZE_COPY_PASTE else None,
         )
 

@@ -28,24 +28,6 @@ def rank_and_world_size() -> tuple[int, int]:
     return 0, 1
 
 
-def resolve_device(name: str) -> torch.device:
-    """Return the device of this process.
-
-    Args:
-        name: ``MODEL.DEVICE``: auto | cpu | cuda | cuda:1.
-
-    Raises:
-        UnsegError: CUDA is asked for where there is none.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UnsegError(f"MODEL.DEVICE is {name}, but torch sees no CUDA device; set MODEL.DEVICE cpu.")
-    if name == "cuda":
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device(name)
-
-
 def launch(
     main: Callable[..., None],
     num_processes: int,

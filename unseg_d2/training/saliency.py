@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unseg_d2.data.saliency import SalientImage, load_saliency, read_mask, read_salient
 from unseg_d2.detectors.checkpoints import load_checkpoint
-from unseg_d2.detectors.distributed import resolve_device
+from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import FeatureBackend, build_features
 from unseg_d2.files import atomic_write
@@ -83,8 +83,6 @@ def train_saliency(cfg: CfgNode, *, resume: bool = False) -> Path:
             found |= objective.crop(masks, crop_masks, crop_tokens, enlarged, batch.corners, fraction)
         return found
 
-    with atomic_write(settings.output / "config.yaml") as file:
-        file.write(cfg.dump().encode())
     about = {"recipe": cfg.dump(), "feature_channels": channels, "features": features.name}
     logger.info("Training on %d images with features of %s.", len(images), features.name)
     return train_steps(head, optimizer, maker, losses, settings, resume=resume, about=about)
@@ -177,7 +175,7 @@ def load_saliency_model(path: str | Path, opts: Sequence[str] = ()) -> tuple[Sal
     features = build_features(cfg)
     head = build_head(cfg, _feature_channels(features, cfg), features.patch_size)
     load_network(head, path)
-    head = head.to(resolve_device(cfg.MODEL.DEVICE)).eval()
+    head = head.to(resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")).eval()
     guided = cfg.SALIENCY.GUIDED
     radius = guided.RADIUS if guided.ENABLED else 0
     return SaliencyModel(features, head, cfg.SALIENCY.INVERT, radius, guided.EPS, cfg.SALIENCY.PREDICT_SIZE), cfg

@@ -101,8 +101,6 @@ def train_semantic(cfg: CfgNode, *, resume: bool = False) -> Path:
         UnsegError: a data set is not there, or a setting does not fit the features.
     """
     run, clusters = start_run(cfg)
-    with atomic_write(run.settings.output / "config.yaml") as file:
-        file.write(cfg.dump().encode())
     make_proposals(run)
     start, baseline = first_prototypes(run, clusters, resume=resume)
     return _expectation_maximisation(run, start, baseline, resume=resume)
@@ -189,7 +187,8 @@ def _kmeans(run: Run, maker: BatchMaker, directions: Tensor, settings: StepSetti
     def losses(batch: SemanticBatch, t: int) -> dict[str, Tensor]:
         return {"loss_kmeans": kmeans_loss(run.cache(batch.clean), prototypes)}
 
-    final = train_steps(prototypes, optimizer, maker, losses, settings, resume=resume)
+    about = {"recipe": run.cfg.dump()}
+    final = train_steps(prototypes, optimizer, maker, losses, settings, resume=resume, about=about)
     load_network(prototypes, final)
     return prototypes.directions.detach()
 

@@ -13,7 +13,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
 from unseg_d2.detectors.checkpoints import load_checkpoint
-from unseg_d2.detectors.distributed import resolve_device
+from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import FeatureBackend, build_features
 from unseg_d2.semantic.boost import CodeHead
@@ -115,6 +115,6 @@ def load_semantic_model(path: str | Path, opts: Sequence[str] = ()) -> tuple[Sem
     probe = any(name.startswith("probe.") for name in checkpoint["model"])
     em = PrimapsEM(torch.zeros(shape["count"], shape["width"]), probe=probe, head=head)
     load_network(em, path)
-    device = resolve_device(cfg.MODEL.DEVICE)
+    device = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")
     baseline = Prototypes(checkpoint["baseline"]).to(device)
     return SemanticModel(backend, em.to(device).eval(), device, baseline), cfg

@@ -16,7 +16,8 @@ uninterrupted one.
     final = train_steps(network.to(settings.device), optimizer, make_batch, losses, settings, resume=True)
 
 In ``OUTPUT_DIR`` lie the files that the detectors' training writes too: ``model_0000079.pth``, ``model_final.pth``,
-``last_checkpoint``, ``metrics.json`` (a JSON object per line) and a TensorBoard file.
+``last_checkpoint``, ``metrics.json`` (a JSON object per line), a TensorBoard file and, where the recipe is known,
+``config.yaml``.
 """
 
 from __future__ import annotations
@@ -41,9 +42,11 @@ from torch.utils.data import DataLoader, Dataset
 from unseg_d2.config import get_cfg
 from unseg_d2.config.load import differing_keys, merge, with_options
 from unseg_d2.detectors.checkpoints import check_match, last_checkpoint, load_checkpoint, write_checkpoint
-from unseg_d2.detectors.distributed import resolve_device, resolve_seed, seed_iteration
+from unseg_d2.detectors.distributed import resolve_seed, seed_iteration
 from unseg_d2.detectors.events import TrainingLog
+from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
+from unseg_d2.files import atomic_write
 
 Batch = TypeVar("Batch")
 FINAL = "model_final.pth"
@@ -87,7 +90,7 @@ class StepSettings:
     @classmethod
     def from_config(cls, cfg: CfgNode) -> StepSettings:
         """Return the settings of a recipe; ``SEED`` is drawn where it is negative."""
-        device = resolve_device(cfg.MODEL.DEVICE)
+        device = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")
         if cfg.SOLVER.AMP.ENABLED and device.type != "cuda":
             logger.info("Mixed precision needs CUDA; training in float32.")
         return cls(
@@ -127,7 +130,8 @@ def train_steps(
         after_step: called with ``t`` after the optimiser's step, for averages of weights.
         evaluate: figures to log every ``settings.eval_period`` steps; it may switch the network to evaluation.
         about: plain values that go into every checkpoint, such as what is needed to build the network again; with a
-            ``recipe`` (YAML) among them, a training is resumed only with the recipe that it began with.
+            ``recipe`` (YAML) among them, which is also written to ``config.yaml``, a training is resumed only with the
+            recipe that it began with.
 
     Returns:
         ``settings.output/model_final.pth``.
@@ -141,6 +145,9 @@ def train_steps(
     if start >= settings.max_iter and final.is_file():
         logger.info("The training in %s is finished; nothing to do.", settings.output)
         return final
+    if about and "recipe" in about:
+        with atomic_write(settings.output / "config.yaml") as file:
+            file.write(about["recipe"].encode())
     log = TrainingLog(settings.output, start, settings.max_iter, settings.batch_size)
     batches = batch_stream(make_batch, start, settings.max_iter, settings.num_workers)
     network.train()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from unseg_d2.detectors.distributed import resolve_device
+from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 
 STAGES = ("res2", "res3", "res4", "res5")
@@ -131,7 +131,7 @@ class ResNetFPN(nn.Module):
 def build_backbone(cfg: CfgNode) -> ResNetFPN:
     """Build the backbone that ``MODEL.BACKBONE``, ``MODEL.RESNETS`` and ``MODEL.FPN`` describe."""
     resnets = cfg.MODEL.RESNETS
-    on_cpu = resolve_device(cfg.MODEL.DEVICE).type == "cpu"
+    on_cpu = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE").type == "cpu"
     bottom_up_norm, fpn_norm = (
         "BN" if on_cpu and norm == "SyncBN" else norm  # synchronised statistics exist on CUDA only
         for norm in (resnets.NORM, cfg.MODEL.FPN.NORM)

@@ -15,9 +15,10 @@ from unseg_d2.data.sample import Sample, batches_of_one_size
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.train import train
 from unseg_d2.detectors.checkpoints import load_weights
-from unseg_d2.detectors.distributed import gather, launch, rank_and_world_size, resolve_device
+from unseg_d2.detectors.distributed import gather, launch, rank_and_world_size
 from unseg_d2.detectors.postprocess import to_prediction
 from unseg_d2.detectors.protocol import ONE_MACHINE, Machines, Prediction
+from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.records import evaluate_on_records
 
@@ -49,7 +50,7 @@ class BuiltinEngine:
 
     def predict(self, cfg: CfgNode, records: Sequence[dict[str, Any]], *, weights: str) -> Iterator[Prediction]:
         """Yield the predictions of the records, in their order."""
-        model = build_model(cfg).to(resolve_device(cfg.MODEL.DEVICE))
+        model = build_model(cfg).to(resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE"))
         load_weights(model, weights, trust=cfg.MODEL.TRUST_CHECKPOINT)
         yield from predict(model, cfg, records)
 

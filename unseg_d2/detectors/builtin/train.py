@@ -22,11 +22,11 @@ from unseg_d2.detectors.checkpoints import last_checkpoint, load_weights, save_c
 from unseg_d2.detectors.distributed import (
     all_reduce_sum,
     rank_and_world_size,
-    resolve_device,
     resolve_seed,
     seed_iteration,
 )
 from unseg_d2.detectors.events import TrainingLog
+from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Trainer:
         self.cfg = cfg
         self.output = Path(cfg.OUTPUT_DIR)
         self.rank, self.world_size = rank_and_world_size()
-        self.device = resolve_device(cfg.MODEL.DEVICE)
+        self.device = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")
         self.amp = cfg.SOLVER.AMP.ENABLED and self.device.type == "cuda"
         if cfg.SOLVER.AMP.ENABLED and not self.amp:
             logger.info("Mixed precision needs CUDA; training in float32.")

@@ -23,9 +23,10 @@ from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
 from unseg_d2.detectors.detectron2.inputs import TestInputs, to_input
 from unseg_d2.detectors.detectron2.trainer import train
-from unseg_d2.detectors.distributed import launch, resolve_device
+from unseg_d2.detectors.distributed import launch
 from unseg_d2.detectors.postprocess import Detections, to_prediction
 from unseg_d2.detectors.protocol import ONE_MACHINE, Machines, Prediction
+from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 
 
@@ -56,7 +57,7 @@ class Detectron2Engine:
 
     def predict(self, cfg: CfgNode, records: Sequence[dict[str, Any]], *, weights: str) -> Iterator[Prediction]:
         """Yield the predictions of the records, in their order; see `Engine.predict`."""
-        resolve_device(cfg.MODEL.DEVICE)  # says so where there is no such device
+        resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")  # says so where there is no such device
         model = build_model(to_detectron2(cfg))
         load_weights(model, weights, trust=cfg.MODEL.TRUST_CHECKPOINT)
         model.eval()

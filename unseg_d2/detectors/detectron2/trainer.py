@@ -27,7 +27,7 @@ from unseg_d2.detectors.detectron2.checkpointer import SafeCheckpointer
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.inputs import TrainingInputs
 from unseg_d2.detectors.detectron2.step import NoTracebackOfUserErrors, TrainingStep
-from unseg_d2.detectors.distributed import resolve_device
+from unseg_d2.devices import resolve_device
 
 # (recipe, first iteration) -> endless batches of this process
 LoaderFactory = Callable[[CfgNode, int], Iterable[Sequence[Sample]]]
@@ -56,7 +56,7 @@ def train(
     Raises:
         UnsegError: a loss is not finite, a checkpoint does not fit, or the disk is full.
     """
-    device = resolve_device(cfg.MODEL.DEVICE)
+    device = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")
     cfg = _with_seed(cfg)
     translated = to_detectron2(cfg)
     _set_up_torch(cfg)

@@ -1,0 +1,43 @@
+"""The device of a setting: what is there is taken, what is not is named."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from unseg_d2.devices import resolve_device
+from unseg_d2.errors import UnsegError
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch):
+    """Let torch see so many GPUs, of which this process has the last."""
+
+    def see(count: int) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: count - 1)
+
+    return see
+
+
+def test_auto_is_the_gpu_of_this_process_or_the_cpu(gpus) -> None:
+    gpus(0)
+    assert resolve_device("auto") == resolve_device("cpu") == torch.device("cpu")
+    gpus(2)
+    assert resolve_device("auto") == resolve_device("cuda") == torch.device("cuda:1")
+    assert resolve_device("cuda:0") == torch.device("cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "message"),
+    [
+        (0, "cuda:1", "MODEL.DEVICE is cuda:1, but torch sees no CUDA device; set MODEL.DEVICE cpu"),
+        (2, "cuda:2", "MODEL.DEVICE is cuda:2, but torch sees 2 CUDA devices"),
+        (0, "gpu", "MODEL.DEVICE is 'gpu', but must be auto, cpu, cuda or cuda:<number>"),
+    ],
+)
+def test_devices_that_are_not_there(gpus, count: int, name: str, message: str) -> None:
+    gpus(count)
+    with pytest.raises(UnsegError, match=message):
+        resolve_device(name, "MODEL.DEVICE")
