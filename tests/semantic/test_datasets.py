@@ -133,3 +133,5 @@ def test_other_mistakes_in_one_line(potsdam: Path, tmp_path: Path) -> None:
         load_semantic_set(f"{tmp_path}/colour/images::{tmp_path}/colour/labels", CFG).read(0)
     with pytest.raises(UnsegError, match="There is no folder"):
         load_semantic_set(f"{tmp_path}/colour/images::{tmp_path}/nowhere", CFG)
+    with pytest.raises(UnsegError, match="at most 255 classes, not 500"):
+        load_semantic_set(f"{tmp_path}/colour/images", load_cfg(None, ["SEMANTIC.NUM_CLASSES", "500"]))

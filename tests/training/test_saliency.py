@@ -134,6 +134,14 @@ def test_a_checkpoint_of_another_width_is_refused(folder, tmp_path):
         load_saliency_model(tmp_path / "other.pth")
 
 
+def test_features_of_the_same_width_but_another_name_are_named(folder, tmp_path, caplog):
+    weights = train_saliency(recipe(folder, tmp_path, steps=1))
+    load_saliency_model(weights)
+    assert "trained on features of" not in caplog.text
+    load_saliency_model(weights, ["FEATURES.NAME", "palette"])
+    assert "model_final.pth was trained on features of descriptors, and sees those of palette." in caplog.text
+
+
 def test_the_learning_rate_falls_at_the_end():
     cfg = load_cfg(None, ["SOLVER.MAX_ITER", "10", "SOLVER.BASE_LR", "0.5", "SALIENCY.DECAY", "0.4"])
     assert [learning_rate(cfg, t) for t in (0, 6, 8, 9)] == pytest.approx([0.5, 0.5, 0.25, 0.125])

@@ -175,6 +175,8 @@ def _folder(images: Path, labels: Path | None, cfg: CfgNode) -> SemanticSet:
     if labels is not None and not labels.is_dir():
         raise UnsegError(f"There is no folder {labels}, which should hold the labels of {images}.")
     count = cfg.SEMANTIC.NUM_LABELS or cfg.SEMANTIC.NUM_CLASSES
+    if count > IGNORE:
+        raise UnsegError(f"Label maps have 8 bits, so that there are at most {IGNORE} classes, not {count}.")
     items = []
     for image in list_images(images):
         name = Path(image.file_name).with_suffix("").as_posix()

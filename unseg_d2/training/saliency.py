@@ -23,7 +23,15 @@ from unseg_d2.saliency import Objective, SaliencyModel, build_head, crop_and_enl
 from unseg_d2.saliency.objective import target_losses
 from unseg_d2.saliency.predict import stack_tokens
 from unseg_d2.saliency.views import ViewSettings, normalised, training_view
-from unseg_d2.training.steps import StepSettings, batch_rng, load_network, recipe_of, step_indices, train_steps
+from unseg_d2.training.steps import (
+    StepSettings,
+    batch_rng,
+    load_network,
+    recipe_of,
+    step_indices,
+    train_steps,
+    warn_of_other_features,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +182,7 @@ def load_saliency_model(path: str | Path, opts: Sequence[str] = ()) -> tuple[Sal
     cfg = recipe_of(load_checkpoint(path), path, "train-saliency", opts)
     features = build_features(cfg)
     head = build_head(cfg, _feature_channels(features, cfg), features.patch_size)
-    load_network(head, path)
+    warn_of_other_features(load_network(head, path), features.name, path)
     head = head.to(resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")).eval()
     guided = cfg.SALIENCY.GUIDED
     radius = guided.RADIUS if guided.ENABLED else 0

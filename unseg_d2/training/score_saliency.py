@@ -80,7 +80,7 @@ class MethodScores:
         """Return the figures in percent; ``chosen`` picks images, for the bootstrap."""
         found = self.found if chosen is None else self.found[chosen]
         figures = self.saliency.means(chosen) if self.saliency else {}
-        figures["CorLoc"] = float(np.nanmean(found))
+        figures["CorLoc"] = float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
         return {key: 100 * value for key, value in figures.items()}
 
 

@@ -19,7 +19,7 @@ from unseg_d2.features import FeatureBackend, build_features
 from unseg_d2.semantic.boost import CodeHead
 from unseg_d2.semantic.em import PrimapsEM
 from unseg_d2.semantic.prototypes import Prototypes
-from unseg_d2.training.steps import load_network, recipe_of
+from unseg_d2.training.steps import load_network, recipe_of, warn_of_other_features
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ def load_semantic_model(path: str | Path, opts: Sequence[str] = ()) -> tuple[Sem
     if not isinstance(shape, dict):
         raise UnsegError(f"{path} is no checkpoint of train-semantic, but of another training.")
     backend = build_features(cfg)
+    warn_of_other_features(checkpoint, backend.name, path)
     channels, wanted = check_backend(backend, cfg), shape["channels"] or shape["width"]
     if channels != wanted:
         raise UnsegError(f"{path} was trained on features of {wanted} channels, but FEATURES gives {channels}.")

@@ -265,6 +265,12 @@ def recipe_of(checkpoint: dict[str, Any], path: str | Path, command: str, opts: 
     return with_options(cfg, opts)
 
 
+def warn_of_other_features(checkpoint: dict[str, Any], name: str, path: str | Path) -> None:
+    """Say so where a network meets features of the same width, but of another name than it was trained on."""
+    if checkpoint.get("features", name) != name:
+        logger.warning("%s was trained on features of %s, and sees those of %s.", path, checkpoint["features"], name)
+
+
 def _load(network: nn.Module, checkpoint: dict[str, Any], path: str | Path) -> None:
     check_match(path, "of this package", checkpoint["model"], network.state_dict(), NO_NAME)
     network.load_state_dict(checkpoint["model"])
