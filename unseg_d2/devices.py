@@ -1,6 +1,8 @@
-"""Which device a setting such as ``MODEL.DEVICE`` means."""
+"""Which device a setting such as ``MODEL.DEVICE`` means, and how many cores there are."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 
@@ -30,3 +32,8 @@ def resolve_device(name: str, key: str = "FEATURES.DEVICE") -> torch.device:
     if (device.index or 0) >= torch.cuda.device_count():
         raise UnsegError(f"{key} is {name}, but torch sees {torch.cuda.device_count()} CUDA devices.")
     return torch.device("cuda", torch.cuda.current_device()) if device.index is None else device
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

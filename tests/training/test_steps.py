@@ -6,13 +6,16 @@ import json
 from functools import reduce
 from operator import getitem
 
+import cv2
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import get_worker_info
 
 from unseg_d2.config import get_cfg, load_cfg
+from unseg_d2.devices import available_cores
 from unseg_d2.errors import UnsegError
-from unseg_d2.training.steps import MAY_CHANGE, StepSettings, batch_rng, load_network, train_steps
+from unseg_d2.training.steps import MAY_CHANGE, StepSettings, batch_rng, batch_stream, load_network, train_steps
 
 STEPS = 7
 
@@ -91,6 +94,12 @@ def test_a_finished_run_is_left_alone_and_a_longer_one_goes_on(tmp_path):
     written = final.stat().st_mtime_ns
     assert run(tmp_path, resume=True).stat().st_mtime_ns == written
     assert content(run(tmp_path, resume=True, steps=STEPS + 2))["iteration"] == STEPS + 1
+
+
+def test_loader_processes_have_one_thread_and_a_core_each():
+    cv2.setNumThreads(2)
+    stream = batch_stream(lambda t: (cv2.getNumThreads(), get_worker_info().num_workers), 0, 2, num_workers=99)
+    assert set(stream) == {(1, available_cores())}
 
 
 def recipe(*opts):

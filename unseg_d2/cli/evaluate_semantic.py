@@ -64,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if args.per_class:
             tables.append(("", class_rows(scores, data.classes)))
         figures[spec] = {name: _as_json(score) for name, score in scores.items()}
-    print(lay_out(tables))
+    if tables:
+        print(lay_out(tables))
     if args.results:
         write_json(args.results / "figures.json", {"weights": str(args.weights), "figures": figures}, indent=1)
         write_tables(args.results, tables)

@@ -9,7 +9,6 @@ see what one would.
 from __future__ import annotations
 
 import logging
-import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from unseg_d2.data.picture import write_sample
 from unseg_d2.data.sample import Augmentation, Sample, load_sample, load_test_image
 from unseg_d2.data.schedule import batch_order
 from unseg_d2.data.transport import PackedBatch, PackedRecords, pack, unpack
+from unseg_d2.devices import available_cores
 from unseg_d2.errors import UnsegError
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def build_train_loader(
     copy_paste = CopyPaste.from_cfg(cfg)
     dataset = _TrainBatches(PackedRecords(records), groups, Augmentation.from_cfg(cfg), copy_paste, seed)
     sampler = _TrainSampler(groups, batch_size, seed, start_iter, rank, world_size)
-    loader = _data_loader(dataset, sampler, cfg.DATALOADER.NUM_WORKERS)
+    loader = batch_loader(dataset, sampler, cfg.DATALOADER.NUM_WORKERS)
     if copy_paste is None:
         return _Batches(loader)
     batches = _Batches(loader, copy_paste.finish)
@@ -82,7 +82,7 @@ def build_test_loader(records: Sequence[dict[str, Any]], cfg: CfgNode) -> Iterab
         An iterable with a length; raises `UnsegError` at an image that cannot be used.
     """
     dataset = _TestImages(PackedRecords(records), cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
-    return _Images(_data_loader(dataset, range(len(records)), min(cfg.DATALOADER.NUM_WORKERS, len(records))))
+    return _Images(batch_loader(dataset, range(len(records)), min(cfg.DATALOADER.NUM_WORKERS, len(records))))
 
 
 def _usable(records: Sequence[dict[str, Any]], cfg: CfgNode) -> list[dict[str, Any]]:
@@ -279,21 +279,27 @@ class _Images(_Batches):
         return len(self.loader)
 
 
-def _data_loader(dataset: Dataset, sampler: Iterable[Any], num_workers: int) -> DataLoader:
-    """A loader whose items are whole batches, with single-threaded processes, at most one per core.
+def batch_loader(dataset: Dataset, sampler: Iterable[Any], num_workers: int, **options: Any) -> DataLoader:
+    """Return a loader whose items are whole batches, with single-threaded processes, at most one per core.
 
     torch gives each process one thread; OpenCV has to be told, and here: its pool does not survive a fork, so that a
     process which touches a pool inherited from this one waits for ever.
+
+    Args:
+        dataset: of batches.
+        sampler: which of them, in which order.
+        num_workers: processes that make them; 0 makes them in this one.
+        **options: further ones of `DataLoader`.
     """
     if num_workers:
         cv2.setNumThreads(1)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return DataLoader(
         dataset,
         batch_size=None,
         sampler=sampler,
-        num_workers=min(num_workers, cores),
+        num_workers=min(num_workers, available_cores()),
         collate_fn=_identity,
+        **options,
     )
 
 

@@ -7,7 +7,6 @@ interrupted: a shard is a function of its images and the settings alone.
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from fvcore.common.config import CfgNode
 from tqdm import tqdm
 
 import unseg_d2
+from unseg_d2.devices import available_cores
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.inputs import Inputs, list_inputs
 from unseg_d2.pseudo.label_set import export
@@ -79,7 +79,7 @@ def default_num_workers(cfg: CfgNode) -> int:
     """Return one process per GPU where there are GPUs and ``FEATURES.DEVICE`` allows them, otherwise one per core."""
     if cfg.FEATURES.DEVICE != "cpu" and torch.cuda.is_available():
         return torch.cuda.device_count() if cfg.FEATURES.DEVICE in ("auto", "cuda") else 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return available_cores()
 
 
 def _run(maker: ShardMaker, jobs: list[ShardJob], num_workers: int, total: int) -> None:

@@ -150,7 +150,7 @@ def make_proposals(run: Run) -> None:
     made = cache_proposals(
         run.proposals, [image.name for image in run.data.images], square, propose, _proposal_settings(cfg, run)
     )
-    logger.info("%d proposals maps made, %d in %s.", made, len(run.data.images), run.proposals)
+    logger.info("%d maps of proposals made, %d in %s.", made, len(run.data.images), run.proposals)
 
 
 def first_prototypes(run: Run, clusters: Tensor | None, *, resume: bool) -> tuple[Tensor, Tensor]:

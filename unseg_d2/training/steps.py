@@ -37,10 +37,11 @@ import torch
 import yaml
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from unseg_d2.config import get_cfg
 from unseg_d2.config.load import differing_keys, merge, with_options
+from unseg_d2.data.loader import batch_loader
 from unseg_d2.detectors.checkpoints import check_match, last_checkpoint, load_checkpoint, write_checkpoint
 from unseg_d2.detectors.distributed import resolve_seed, seed_iteration
 from unseg_d2.detectors.events import TrainingLog
@@ -201,11 +202,7 @@ def batch_stream(make_batch: Callable[[int], Batch], start: int, stop: int, num_
     if start >= stop:
         return iter(())
     persistent = {"persistent_workers": True, "multiprocessing_context": "fork"} if num_workers else {}
-    return iter(
-        DataLoader(
-            _Steps(make_batch, stop), batch_size=None, sampler=range(start, stop), num_workers=num_workers, **persistent
-        )
-    )
+    return iter(batch_loader(_Steps(make_batch, stop), range(start, stop), num_workers, **persistent))
 
 
 def batch_rng(seed: int, t: int) -> np.random.Generator:
