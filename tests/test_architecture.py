@@ -11,13 +11,14 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = "unseg_d2"
-BASE = {"structures", "errors", "files", "devices", "recipes"}
+BASE = {"structures", "errors", "files", "devices", "recipes", "progress"}
 MAY_IMPORT = {
     "structures": set(),
     "errors": set(),
     "files": {"errors"},
     "devices": {"errors"},
     "recipes": {"errors"},
+    "progress": set(),
     "config": BASE,
     "data": BASE,
     "zoo": BASE,

@@ -9,7 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from fvcore.common.config import CfgNode
-from tqdm import tqdm
 
 from unseg_d2.cli.common import add_config_arguments
 from unseg_d2.config import load_cfg
@@ -18,6 +17,7 @@ from unseg_d2.data.images import ImageFile, read_image
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.masks.cuts3d import CutS3D, CutS3DTrace
+from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.inputs import list_inputs
 from unseg_d2.pseudo.pipeline import MaskPipeline, build_pipeline
 from unseg_d2.viz.cut_trace import CutPicture, draw_cut_trace
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pipeline = _pipeline(cfg)
     inputs = list_inputs(args.images, cfg)
     problems = []
-    for name in tqdm(evenly_spaced(inputs.file_names, args.limit), unit=" images"):
+    for name in progress_bar(evenly_spaced(inputs.file_names, args.limit), unit=" images"):
         try:
             image = ImageFile(resolve_image(inputs.root, name), name)
             picture = explain(pipeline, read_image(image.path, max_pixels=cfg.PSEUDO.MAX_PIXELS), image)

@@ -22,13 +22,13 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from fvcore.common.config import CfgNode
-from tqdm import tqdm
 
 from unseg_d2.data.coco import encode_mask
 from unseg_d2.data.raycast import SHAPES
 from unseg_d2.data.scenes import MIN_OBJECTS, Scene, random_scene
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
+from unseg_d2.progress import progress_bar
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, ...] = ("train", "val")
@@ -130,7 +130,9 @@ def _generate(folder: Path, settings: dict[str, Any]) -> None:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     number = settings["num_scenes"]
-    for index in tqdm(range(number), desc=f"rendering synthetic_{settings['split']}", unit="scene", leave=False):
+    for index in progress_bar(
+        range(number), desc=f"rendering synthetic_{settings['split']}", unit="scene", leave=False
+    ):
         scene = _scene(settings, index)
         name = f"{index + 1:06d}.png"
         _write_png(folder / "images" / name, scene.image[..., ::-1])

@@ -7,17 +7,16 @@ interrupted: a shard is a function of its images and the settings alone.
 from __future__ import annotations
 
 import importlib.metadata
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
-from tqdm import tqdm
 
 import unseg_d2
 from unseg_d2.devices import available_cores
 from unseg_d2.errors import UnsegError
+from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.inputs import Inputs, list_inputs
 from unseg_d2.pseudo.label_set import export
 from unseg_d2.pseudo.make_shard import Build, ShardJob, ShardMaker
@@ -85,17 +84,14 @@ def default_num_workers(cfg: CfgNode) -> int:
 def _run(maker: ShardMaker, jobs: list[ShardJob], num_workers: int, total: int) -> None:
     """Make the missing shards behind a progress bar."""
     missing = sum(len(job.images) for job in jobs)
-    # A bar that is no terminal's is a log: a line now and then is enough.
-    interval = 0.2 if sys.stderr.isatty() else 15.0
     masks = failures = 0
-    with tqdm(
+    with progress_bar(
         desc=f"starting {min(num_workers, len(jobs))} workers" if num_workers else "masks",
         total=total,
         initial=total - missing,
         unit=" images",
         bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]",
         smoothing=0.05,
-        mininterval=interval,
     ) as bar:
         for count, progress in enumerate(run_jobs(maker, jobs, num_workers)):
             if count == 0:

@@ -20,11 +20,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write, write_json
 from unseg_d2.losses.class_focal import IGNORE
+from unseg_d2.progress import progress_bar
 from unseg_d2.semantic.em import MAX_PROPOSALS
 
 Propose = Callable[[np.ndarray], np.ndarray]
@@ -55,7 +55,7 @@ def cache_proposals(
     todo = [index for index, name in enumerate(names) if not proposal_file(folder, name).is_file()]
     if todo and len(todo) < len(names):
         logger.info("%d of %d images have proposals in %s already.", len(names) - len(todo), len(names), folder)
-    for index in tqdm(todo, desc="mask proposals", unit="image", leave=False):
+    for index in progress_bar(todo, desc="mask proposals", unit="image", leave=False):
         image = read(index)
         labels = label_map(propose(image), image.shape[:2])
         with atomic_write(proposal_file(folder, names[index])) as file:

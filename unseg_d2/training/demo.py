@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,6 @@ import cv2
 import numpy as np
 from fvcore.common.config import CfgNode
 from pycocotools import mask as mask_utils
-from tqdm import tqdm
 
 from unseg_d2.data.coco import resolve_image
 from unseg_d2.data.images import ImageProblem, read_image
@@ -26,6 +24,7 @@ from unseg_d2.data.rle import decode_mask
 from unseg_d2.detectors.protocol import Engine, Prediction
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write, write_json
+from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.label_set import write_label_set
 from unseg_d2.viz.overlay import draw_instances
 
@@ -246,5 +245,4 @@ def _write_failures(demo: Demo, path: Path) -> None:
 
 
 def _bar(items: Iterable[Any], what: str, total: int) -> Iterator[Any]:
-    interval = 0.2 if sys.stderr.isatty() else 15.0
-    return iter(tqdm(items, desc=what, unit="image", total=total, mininterval=interval))
+    return iter(progress_bar(items, desc=what, unit="image", total=total))

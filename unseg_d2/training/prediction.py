@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as distributed
 from fvcore.common.config import CfgNode
-from tqdm import tqdm
 
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.files import write_json
+from unseg_d2.progress import progress_bar
 
 PART_SIZE = 64  # images per part, the unit of resuming
 
@@ -64,9 +63,7 @@ def _predict_parts(
     rank, world_size = (distributed.get_rank(), distributed.get_world_size()) if spread else (0, 1)
     shares = {index: records[index * PART_SIZE : (index + 1) * PART_SIZE] for index in missing[rank::world_size]}
     images = [record for share in shares.values() for record in share]
-    # A bar that is no terminal's is a log: a line now and then is enough.
-    interval = 0.2 if sys.stderr.isatty() else 15.0
-    with tqdm(total=len(images), desc="predict", unit="image", mininterval=interval, disable=rank > 0) as bar:
+    with progress_bar(total=len(images), desc="predict", unit="image", disable=rank > 0) as bar:
         predictions = iter(engine.predict(cfg, images, weights=weights))
         for index, share in shares.items():
             results = []

@@ -17,11 +17,11 @@ import torch
 from fvcore.common.config import CfgNode
 from PIL import Image
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.semantic import MATCHINGS, Confusion, SemanticScores, semantic_scores
 from unseg_d2.files import atomic_write
+from unseg_d2.progress import progress_bar
 from unseg_d2.refine.crf import CRFSettings, label_probabilities
 from unseg_d2.semantic.datasets import SemanticSet
 from unseg_d2.semantic.em import enlarge
@@ -102,7 +102,7 @@ def _views(
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None, Tensor]]:
     """Yield what is scored: the image ``(H, W, 3)``, its labels ``(H, W)``, and features ``(1, C, h, w)``."""
     node, patch = cfg.SEMANTIC, model.backend.patch_size
-    for index in tqdm(range(len(data.images)), desc="scoring", unit="image", leave=False):
+    for index in progress_bar(range(len(data.images)), desc="scoring", unit="image", leave=False):
         image, labels = data.read(index)
         if node.TEST.WHOLE:
             size = tuple(round(side / patch) * patch for side in resized(image.shape[:2], node.IMAGE_SIZE))

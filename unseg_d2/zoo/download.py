@@ -9,7 +9,6 @@ import http.client
 import logging
 import os
 import ssl
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,10 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tqdm import tqdm
-
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import explained
+from unseg_d2.progress import progress_bar
 
 ATTEMPTS = 5  # connections in a row that bring nothing
 TIMEOUT = 30.0  # seconds without a byte
@@ -139,10 +137,9 @@ def _connection(address: str, part: Path, path: Path, page: str) -> bool:
 
 
 def _append(response: http.client.HTTPResponse, part: Path, start: int, total: int | None, name: str) -> None:
-    interval = 0.2 if sys.stderr.isatty() else 15.0
     with (
         open(part, "ab" if start else "wb") as file,
-        tqdm(total=total, initial=start, desc=name, unit="B", unit_scale=True, mininterval=interval) as bar,
+        progress_bar(total=total, initial=start, desc=name, unit="B", unit_scale=True) as bar,
     ):
         try:
             while chunk := response.read1(_CHUNK):

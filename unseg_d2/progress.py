@@ -1,0 +1,22 @@
+"""The progress bar of all commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+SECONDS = 0.2
+SECONDS_IN_A_LOG = 15.0
+
+
+def progress_bar(items: Iterable[Any] | None = None, **options: Any) -> tqdm:
+    """Return a bar on standard error; where that is no terminal, it is a log, and a line now and then is enough.
+
+    Args:
+        items: what is gone through, if anything.
+        **options: those of ``tqdm``.
+    """
+    return tqdm(items, mininterval=SECONDS if sys.stderr.isatty() else SECONDS_IN_A_LOG, **options)
