@@ -27,6 +27,7 @@ from unseg_d2.training.semantic import train_semantic
 from unseg_d2.training.semantic_model import load_semantic_model
 from unseg_d2.training.semantic_scores import classifiers_of, score_classifiers, write_predictions
 from unseg_d2.training.steps import load_network
+from unseg_d2.training.table import lay_out
 
 RECIPE = "configs/semantic/synthetic.yaml"
 START = "k-means, where EM starts"
@@ -54,7 +55,7 @@ def main() -> None:
     }
     stored = {name: {key: found.tolist() for key, found in values.items()} for name, values in figures.items()}
     write_json(args.output / "figures.json", {"seeds": args.seeds, "figures": stored}, indent=1)
-    print("\n".join([*table(figures), "", *gains(figures), "", *by_class(figures)]))
+    print(lay_out([("", table(figures)), ("", gains(figures)), ("", by_class(figures))], markdown=True))
 
 
 def one_seed(recipe: str, seed: int, output: Path, opts: list[str]) -> dict[str, SemanticScores]:
@@ -70,37 +71,34 @@ def one_seed(recipe: str, seed: int, output: Path, opts: list[str]) -> dict[str,
     return scores
 
 
-def table(figures: Figures) -> list[str]:
+def table(figures: Figures) -> list[list[str]]:
     """Mean and standard deviation over seeds."""
-    lines = ["| prototypes | mIoU | Acc | mIoU per seed |", "|---|---|---|---|"]
+    rows = [["prototypes", "mIoU", "Acc", "mIoU per seed"]]
     for name, found in figures.items():
         each = ", ".join(f"{value:.1f}" for value in found["miou"])
-        lines.append(f"| {name} | {_spread(found['miou'])} | {_spread(found['accuracy'])} | {each} |")
-    return lines
+        rows.append([name, _spread(found["miou"]), _spread(found["accuracy"]), each])
+    return rows
 
 
-def gains(figures: Figures) -> list[str]:
+def gains(figures: Figures) -> list[list[str]]:
     """What PriMaPs-EM gains on k-means seed by seed, with a CRF after both where there is one."""
-    lines = ["| PriMaPs-EM and | | gain | 95 % interval of the mean | seeds that rise | per seed |", "|---" * 6 + "|"]
+    rows = [["PriMaPs-EM and", "", "gain", "95 % interval of the mean", "seeds that rise", "per seed"]]
     for name in (name for name in figures if name.startswith((START, BASELINE))):
         method = figures[METHOD + name.removeprefix(START).removeprefix(BASELINE)]
         for key, figure in (("miou", "mIoU"), ("accuracy", "Acc")):
             gain = method[key] - figures[name][key]
             low, high = interval(gain)
             each = ", ".join(f"{value:+.1f}" for value in gain)
-            lines.append(
-                f"| {name} | {figure} | {_spread(gain, '+')} | {low:+.1f} to {high:+.1f} | "
-                f"{(gain > 0).sum()} of {len(gain)} | {each} |"
-            )
-    return lines
+            rise = f"{(gain > 0).sum()} of {len(gain)}"
+            rows.append([name, figure, _spread(gain, "+"), f"{low:+.1f} to {high:+.1f}", rise, each])
+    return rows
 
 
-def by_class(figures: Figures) -> list[str]:
+def by_class(figures: Figures) -> list[list[str]]:
     """Mean and standard deviation of the IoU of each class."""
-    lines = [f"| IoU | {' | '.join(CLASSES)} |", "|---" * (len(CLASSES) + 1) + "|"]
-    for name, found in figures.items():
-        lines.append(f"| {name} | {' | '.join(_spread(values) for values in found['iou'].T)} |")
-    return lines
+    rows = [["IoU", *CLASSES]]
+    rows += [[name, *(_spread(values) for values in found["iou"].T)] for name, found in figures.items()]
+    return rows
 
 
 def interval(gain: np.ndarray) -> tuple[float, float]:

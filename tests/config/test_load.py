@@ -28,7 +28,10 @@ def test_own_recipes_differ_from_shipped_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("_BASE_: configs/cutler/mask_rcnn_R50_FPN.yaml", r"Did you mean 'configs/cutler/mask_rcnn_R_50_FPN.yaml'\?"),
+        (
+            "_BASE_: configs/cutler/mask_rcnn_R50_FPN.yaml",
+            r"The _BASE_ of .*Did you mean 'configs/cutler/mask_rcnn_R_50_FPN.yaml'\?",
+        ),
         ("SOLVER: {MAX_ITR: 7}", r"Unknown key SOLVER.MAX_ITR in .*Did you mean 'SOLVER.MAX_ITER'\?"),
         ("SOLVER: {MAX_ITER: many}", r"SOLVER.MAX_ITER in .* is 'many' of type str, but int is expected"),
         ("SOLVER: 3", r"SOLVER in .* is a section"),

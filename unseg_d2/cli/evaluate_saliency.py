@@ -26,7 +26,7 @@ from unseg_d2.training.score_saliency import (
     score_corloc,
     score_methods,
 )
-from unseg_d2.training.table import cell, lay_out, write_tables
+from unseg_d2.training.table import as_cell, lay_out, write_tables
 
 
 def parser() -> argparse.ArgumentParser:
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for dataset in args.datasets:
         scores = _score(dataset, methods, args, cfg)
         figures[dataset] = {one.name: one.figures() for one in scores}
-        found = [(dataset, rows(figures[dataset]))]
+        found = [(dataset, figure_rows(figures[dataset]))]
         if args.gain and (gains := gain_rows(scores)):
             found.append(("gain, with its 95 % interval over images", gains))
         print(f"\n{lay_out(found)}")
@@ -85,10 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_tables(args.results, tables)
 
 
-def rows(figures: dict[str, dict[str, float]]) -> list[list[str]]:
+def figure_rows(figures: dict[str, dict[str, float]]) -> list[list[str]]:
     """Return the figures, a row per method, the titles first."""
     columns = list(next(iter(figures.values())))
-    return [["", *columns], *([name, *(cell(row[key]) for key in columns)] for name, row in figures.items())]
+    return [["", *columns], *([name, *(as_cell(row[key]) for key in columns)] for name, row in figures.items())]
 
 
 def gain_rows(scores: Sequence[MethodScores]) -> list[list[str]]:

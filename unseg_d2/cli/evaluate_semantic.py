@@ -14,7 +14,7 @@ from unseg_d2.files import write_json
 from unseg_d2.semantic.datasets import load_semantic_set
 from unseg_d2.training.semantic_model import load_semantic_model
 from unseg_d2.training.semantic_scores import classifiers_of, score_classifiers, write_predictions
-from unseg_d2.training.table import cell, lay_out, write_tables
+from unseg_d2.training.table import as_cell, lay_out, write_tables
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             continue
         scores = score_classifiers(model, classifiers_of(model), data, cfg)
         heading = f"{spec}: {len(data.images)} images, {len(data.classes)} classes"
-        tables.append((heading, rows(scores)))
+        tables.append((heading, figure_rows(scores)))
         if args.per_class:
             tables.append(("", class_rows(scores, data.classes)))
         figures[spec] = {name: _as_json(score) for name, score in scores.items()}
@@ -71,11 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_tables(args.results, tables)
 
 
-def rows(scores: dict[str, SemanticScores]) -> list[list[str]]:
+def figure_rows(scores: dict[str, SemanticScores]) -> list[list[str]]:
     """Return mIoU and accuracy of each, the titles first."""
     return [
         ["prototypes", "mIoU", "Acc"],
-        *([name, cell(score.miou, 2), cell(score.accuracy, 2)] for name, score in scores.items()),
+        *([name, as_cell(score.miou, 2), as_cell(score.accuracy, 2)] for name, score in scores.items()),
     ]
 
 
@@ -83,7 +83,7 @@ def class_rows(scores: dict[str, SemanticScores], classes: Sequence[str]) -> lis
     """Return the IoU of each class, the titles first."""
     rows = [["IoU", *scores]]
     for index, name in enumerate(classes):
-        rows.append([name, *(cell(score.iou[index]) for score in scores.values())])
+        rows.append([name, *(as_cell(score.iou[index]) for score in scores.values())])
     return rows
 
 

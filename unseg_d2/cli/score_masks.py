@@ -11,6 +11,7 @@ from pathlib import Path
 from unseg_d2.evaluation.class_agnostic import BACKENDS
 from unseg_d2.files import write_json
 from unseg_d2.training.score_masks import MaskScores, score_masks
+from unseg_d2.training.table import as_cell, as_text
 
 COLUMNS = {name: name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")} | {
     "Recall50": "R@.5"
@@ -54,12 +55,12 @@ def table(scores: MaskScores) -> str:
     ]
     if scores.num_ignored_images:
         lines.append(f"ignored  {scores.num_ignored_images} images without ground truth")
-    lines += [f"backend  {scores.backend}", "", "      " + "".join(f"{title:>7}" for title in COLUMNS.values())]
-    for kind, label in ROWS.items():
-        if kind in scores.figures:
-            values = [scores.figures[kind][name] for name in COLUMNS]
-            lines.append(f"{label:<6}" + "".join(f"{'-' if math.isnan(v) else f'{v:.2f}':>7}" for v in values))
-    return "\n".join(lines)
+    rows = [
+        [label, *(as_cell(scores.figures[kind][name], 2) for name in COLUMNS)]
+        for kind, label in ROWS.items()
+        if kind in scores.figures
+    ]
+    return "\n".join([*lines, f"backend  {scores.backend}", "", as_text([["", *COLUMNS.values()], *rows])])
 
 
 def _without_nan(value: object) -> object:

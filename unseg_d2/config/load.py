@@ -93,9 +93,9 @@ class _Recipe(CfgNode):
 
     @classmethod
     def _open_cfg(cls, filename: str) -> IO[str]:
-        _, folder, shipped = os.path.normpath(filename).replace(os.sep, "/").rpartition("configs/")
+        _, folder, shipped = os.path.abspath(filename).replace(os.sep, "/").rpartition("/configs/")
         if folder and not os.path.isfile(filename):
-            filename = str(find_recipe(folder + shipped))
+            filename = str(find_recipe(f"configs/{shipped}"))
         return super()._open_cfg(filename)
 
 
@@ -107,7 +107,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise UnsegError(f"{path} is not valid YAML{line}: {getattr(error, 'problem', error)}.") from None
-    except (FileNotFoundError, AssertionError) as error:
+    except (FileNotFoundError, AssertionError, UnsegError) as error:
         raise UnsegError(f"The _BASE_ of {path} cannot be read: {error}") from None
     except TypeError:
         values = None

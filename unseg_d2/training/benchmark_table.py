@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unseg_d2.evaluation.published import PublishedRow, published_rows
 from unseg_d2.training.benchmarks import BenchmarkScores
-from unseg_d2.training.table import cell
+from unseg_d2.training.table import as_cell
 
 FIGURES = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "AR1": "AR1", "AR10": "AR10", "AR100": "AR100"}
 LAST = {"Recall50": "R@.5", "BestIoU": "best IoU"}
@@ -26,7 +26,7 @@ def benchmark_rows(scores: Sequence[BenchmarkScores], name: str, *, published: b
     rows = [["data set", "method", "setting", "kind", *figures.values(), "supervision", "source"]]
     for item in scores:
         for kind, values in item.figures.items():
-            cells = [cell(values.get(key)) for key in figures]
+            cells = [as_cell(values.get(key)) for key in figures]
             rows.append([_short(item.dataset), name, item.setting, KINDS[kind], *cells, "", "measured"])
         for row in published_rows(item.dataset) if published else ():
             if row.kind in item.figures or not row.kind:
@@ -54,7 +54,7 @@ def _short(dataset: str) -> str:
 
 
 def _published(row: PublishedRow, figures: list[str]) -> list[str]:
-    cells = [cell(row.figures.get(key)) for key in figures]
+    cells = [as_cell(row.figures.get(key)) for key in figures]
     method = f"{row.method}, {row.detector}"
     return [row.dataset, method, row.setting, KINDS[row.kind], *cells, row.supervision, row.source]
 

@@ -106,10 +106,10 @@ def load_semantic_model(path: str | Path, opts: Sequence[str] = ()) -> tuple[Sem
     if not isinstance(shape, dict):
         raise UnsegError(f"{path} is no checkpoint of train-semantic, but of another training.")
     backend = build_features(cfg)
-    warn_of_other_features(checkpoint, backend.name, path)
     channels, wanted = check_backend(backend, cfg), shape["channels"] or shape["width"]
     if channels != wanted:
         raise UnsegError(f"{path} was trained on features of {wanted} channels, but FEATURES gives {channels}.")
+    warn_of_other_features(checkpoint, backend.name, path)
     head = (
         CodeHead(channels, shape["width"], hidden=shape["hidden"]).requires_grad_(False) if shape["channels"] else None
     )

@@ -58,7 +58,7 @@ def as_markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
-def cell(value: float | None, digits: int = 1) -> str:
+def as_cell(value: float | None, digits: int = 1) -> str:
     """Write a figure, or a dash where there is none or it is NaN."""
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
@@ -73,19 +73,14 @@ def rounds_table(rows: Sequence[tuple[str, dict[str, dict[str, float]]]]) -> str
         The table, without a newline at its end.
 
     >>> print(rounds_table([("round 0", {"bbox": {"AP50": 50.0, "AP": 25.0, "AR100": 40.04}})]))
-                    box AP50  box AP  box AR100  mask AP50  mask AP  mask AR100
-    round 0             50.0    25.0       40.0          -        -           -
+             box AP50  box AP  box AR100  mask AP50  mask AP  mask AR100
+    round 0      50.0    25.0       40.0          -        -           -
     """
-    columns = [(kind, metric, f"{label} {metric}") for kind, label in KINDS.items() for metric in METRICS]
-    width = max(14, *(len(name) for name, _ in rows))
-    lines = [" " * width + "".join(f"{title:>{len(title) + 2}}" for *_, title in columns)]
-    for name, figures in rows:
-        cells = [(figures.get(kind, {}).get(metric), title) for kind, metric, title in columns]
-        lines.append(
-            f"{name:<{width}}"
-            + "".join(f"{'-' if value is None else f'{value:.1f}':>{len(title) + 2}}" for value, title in cells)
-        )
-    return "\n".join(lines)
+    columns = {f"{label} {metric}": (kind, metric) for kind, label in KINDS.items() for metric in METRICS}
+    cells = [
+        [name, *(as_cell(found.get(kind, {}).get(metric)) for kind, metric in columns.values())] for name, found in rows
+    ]
+    return as_text([["", *columns], *cells])
 
 
 def _is_numeric(cells: Iterable[str]) -> bool:
