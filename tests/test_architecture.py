@@ -19,9 +19,11 @@ MAY_IMPORT = {
     "devices": {"errors"},
     "recipes": {"errors"},
     "progress": set(),
+    "batch_loader": {"devices"},
     "config": BASE,
-    "data": BASE,
+    "data": BASE | {"batch_loader"},
     "zoo": BASE,
+    "loop": BASE | {"batch_loader", "config", "zoo"},
     "features": BASE | {"data", "zoo"},
     "depth": BASE | {"data"},
     "graph": set(),
@@ -32,7 +34,7 @@ MAY_IMPORT = {
     "semantic": BASE | {"losses", "data"},
     "saliency": BASE | {"features", "losses", "refine", "data", "config"},
     "evaluation": BASE,
-    "detectors": BASE | {"data", "losses", "config", "evaluation", "zoo"},
+    "detectors": BASE | {"loop", "data", "losses", "config", "evaluation", "zoo"},
     "viz": BASE | {"data"},
 }
 EVERYTHING = {"training", "cli"}

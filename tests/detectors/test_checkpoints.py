@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import pickle
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,14 +14,9 @@ import torchvision
 from torch import nn
 
 from unseg_d2.detectors.builtin.model import build_model
-from unseg_d2.detectors.checkpoints import (
-    detectron2_names,
-    last_checkpoint,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-)
+from unseg_d2.detectors.checkpoints import detectron2_names, load_weights, save_checkpoint
 from unseg_d2.errors import UnsegError
+from unseg_d2.loop.checkpoint import last_checkpoint
 
 
 @pytest.fixture
@@ -166,58 +160,3 @@ def test_detectron2_backbone_pickle_needs_trust(model: nn.Module, tmp_path: Path
     np.testing.assert_array_equal(
         model.backbone.bottom_up.res2[0].conv1.weight.detach(), backbone["res2.0.conv1.weight"]
     )
-
-
-class Harmful:
-    def __reduce__(self) -> tuple:
-        return (Path.touch, (Path("harm"),))
-
-
-def test_hidden_code_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    torch.save({"model": {"weight": torch.zeros(1)}, "extra": Harmful()}, "model.pth")
-    with pytest.raises(UnsegError, match="could run code"):
-        load_checkpoint("model.pth")
-    assert not Path("harm").exists()
-    load_checkpoint("model.pth", trust=True)
-    assert Path("harm").exists()
-
-
-@pytest.mark.parametrize(
-    ("content", "message"), [(b"", "cannot be read"), (b"no checkpoint at all", "cannot be read|could run code")]
-)
-def test_damaged_files(content: bytes, message: str, tmp_path: Path) -> None:
-    (tmp_path / "model.pth").write_bytes(content)
-    with pytest.raises(UnsegError, match=message):
-        load_checkpoint(tmp_path / "model.pth")
-
-
-def test_truncated_file(model: nn.Module, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "model.pth", model)
-    whole = (tmp_path / "model.pth").read_bytes()
-    (tmp_path / "model.pth").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UnsegError, match=re.escape(str(tmp_path / "model.pth")) + " cannot be read"):
-        load_checkpoint(tmp_path / "model.pth")
-
-
-def test_missing_file_and_file_without_weights(tmp_path: Path) -> None:
-    with pytest.raises(UnsegError, match="There is no checkpoint"):
-        load_checkpoint(tmp_path / "model.pth")
-    torch.save({"iteration": 3}, tmp_path / "model.pth")
-    with pytest.raises(UnsegError, match="holds no weights"):
-        load_checkpoint(tmp_path / "model.pth")
-
-
-def test_a_full_disk_leaves_the_old_checkpoint(
-    model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_checkpoint(tmp_path / "model.pth", model, iteration=1)
-
-    def full(*args: object) -> None:
-        raise RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(UnsegError, match="Is the disk full"):
-        save_checkpoint(tmp_path / "model.pth", model, iteration=2)
-    assert load_checkpoint(tmp_path / "model.pth")["iteration"] == 1
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["last_checkpoint", "model.pth"]

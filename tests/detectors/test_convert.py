@@ -15,9 +15,10 @@ from torch import Tensor
 from unseg_d2.cli.convert_checkpoint import main
 from unseg_d2.config import load_cfg
 from unseg_d2.detectors.builtin.model import build_model
-from unseg_d2.detectors.checkpoints import load_checkpoint, load_weights
+from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.convert import check_fit, convert, write
 from unseg_d2.errors import UnsegError
+from unseg_d2.loop.checkpoint import load_checkpoint
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 CASCADE = CONFIGS / "cutler" / "cascade_mask_rcnn_R_50_FPN.yaml"

@@ -16,8 +16,7 @@ import pytest
 import torch
 
 from unseg_d2.data.coco import encode_mask
-from unseg_d2.detectors.protocol import Machines, detectron2_availability
-from unseg_d2.errors import UnsegError
+from unseg_d2.detectors.protocol import detectron2_availability
 
 pytestmark = pytest.mark.slow
 
@@ -106,10 +105,3 @@ def test_two_machines(engine: str, command: Callable[..., list[str]], tmp_path: 
     outputs = run(*(command(engine, *words) for words in options))
     assert_trained_by_two(outputs[0], tmp_path / "run")
     assert "labels" not in outputs[1]  # the first machine evaluates
-
-
-def test_machines_that_cannot_meet_are_refused() -> None:
-    with pytest.raises(UnsegError, match="2 machines meet at --dist-url tcp://HOST:PORT"):
-        Machines(2, 0, "")
-    with pytest.raises(UnsegError, match="--machine-rank is 2, but must be from 0 to 1"):
-        Machines(2, 2, "tcp://10.0.0.1:29500")

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from unseg_d2.cli.zoo import main
-from unseg_d2.detectors.checkpoints import load_checkpoint
 from unseg_d2.errors import UnsegError
 from unseg_d2.features.weights import read_tensors
+from unseg_d2.loop.checkpoint import load_checkpoint
 from unseg_d2.zoo import registry, store
 
 NAME = "cutler_cascade_final"

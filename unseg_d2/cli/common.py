@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from unseg_d2.config import get_cfg
-from unseg_d2.detectors.protocol import under_torchrun
 from unseg_d2.errors import UnsegError
+from unseg_d2.loop.machines import under_torchrun
 
 USER_ERROR, UNEXPECTED_ERROR, INTERRUPTED = 2, 1, 130
 """Exit statuses besides 0; 2 is argparse's too."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unseg_d2.cli.common import add_config_arguments, positive
-from unseg_d2.detectors.protocol import under_torchrun
 from unseg_d2.errors import UnsegError
+from unseg_d2.loop.machines import under_torchrun
 from unseg_d2.training.rounds import Plan, self_train
 from unseg_d2.training.table import rounds_table
 

@@ -10,9 +10,10 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.cli.common import add_config_arguments, positive
 from unseg_d2.config import load_cfg
-from unseg_d2.detectors.protocol import Engine, Machines, select_engine
+from unseg_d2.detectors.protocol import Engine, select_engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
+from unseg_d2.loop.machines import Machines
 from unseg_d2.training.benchmarks import check_datasets
 from unseg_d2.training.evaluate import check_expected, evaluate_detector
 from unseg_d2.training.table import rounds_table

@@ -15,17 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from fvcore.common.config import CfgNode
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from unseg_d2.batch_loader import batch_loader
 from unseg_d2.data.batch_paste import CopyPaste, PlannedBatch
 from unseg_d2.data.picture import write_sample
 from unseg_d2.data.sample import Augmentation, Sample, load_sample, load_test_image
 from unseg_d2.data.schedule import batch_order
 from unseg_d2.data.transport import PackedBatch, PackedRecords, pack, unpack
-from unseg_d2.devices import available_cores
 from unseg_d2.errors import UnsegError
 
 logger = logging.getLogger(__name__)
@@ -277,31 +276,3 @@ class _Images(_Batches):
 
     def __len__(self) -> int:
         return len(self.loader)
-
-
-def batch_loader(dataset: Dataset, sampler: Iterable[Any], num_workers: int, **options: Any) -> DataLoader:
-    """Return a loader whose items are whole batches, with single-threaded processes, at most one per core.
-
-    torch gives each process one thread; OpenCV has to be told, and here: its pool does not survive a fork, so that a
-    process which touches a pool inherited from this one waits for ever.
-
-    Args:
-        dataset: of batches.
-        sampler: which of them, in which order.
-        num_workers: processes that make them; 0 makes them in this one.
-        **options: further ones of `DataLoader`.
-    """
-    if num_workers:
-        cv2.setNumThreads(1)
-    return DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=sampler,
-        num_workers=min(num_workers, available_cores()),
-        collate_fn=_identity,
-        **options,
-    )
-
-
-def _identity(item: Any) -> Any:
-    return item

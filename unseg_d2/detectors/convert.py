@@ -16,9 +16,10 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from unseg_d2.detectors.builtin.model import build_model
-from unseg_d2.detectors.checkpoints import BACKBONE, check_match, detectron2_names, in_detectron2_names, load_checkpoint
+from unseg_d2.detectors.checkpoints import BACKBONE, OPTIONAL, detectron2_names, in_detectron2_names
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
+from unseg_d2.loop.checkpoint import check_match, load_checkpoint
 
 FORMATS = (".pth", ".safetensors")
 _CLASSIFIER = re.compile(r"(^|\.)(fc|head|linear)\.(weight|bias)$")
@@ -49,7 +50,7 @@ def convert(path: str | Path, *, trust: bool = False, backbone_only: bool = Fals
     """Read a checkpoint and name its weights as Detectron2 does.
 
     Args:
-        path: see :func:`~unseg_d2.detectors.checkpoints.load_checkpoint`.
+        path: see :func:`~unseg_d2.loop.checkpoint.load_checkpoint`.
         trust: unpickle arbitrary objects, which can run arbitrary code; ``.pkl`` files need it.
         backbone_only: take the backbone of a detector and leave the rest out.
 
@@ -94,7 +95,7 @@ def check_fit(conversion: Conversion, cfg: CfgNode, name: str | Path) -> None:
     wanted = {foreign: own[name] for name, foreign in detectron2_names(own).items()}
     if conversion.part == "backbone":
         wanted = {key: tensor for key, tensor in wanted.items() if key.startswith(BACKBONE)}
-    check_match(name, conversion.source, conversion.state, wanted)
+    check_match(name, conversion.source, conversion.state, wanted, OPTIONAL)
 
 
 def write(conversion: Conversion, path: str | Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from fvcore.common.config import CfgNode
 
 from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.loop.machines import ONE_MACHINE, Machines
 
 ENGINES = {
     "detectron2": ("unseg_d2.detectors.detectron2", "Detectron2Engine"),
@@ -57,33 +57,6 @@ class Prediction:
         return results
 
 
-@dataclass(frozen=True)
-class Machines:
-    """The machines that train together, all with the same number of processes.
-
-    Attributes:
-        number: how many.
-        rank: which one this is, in [0, number).
-        address: ``tcp://HOST:PORT``, a free port of machine 0 that all of them reach; needed from two machines on.
-
-    Raises:
-        UnsegError: these do not fit together.
-    """
-
-    number: int = 1
-    rank: int = 0
-    address: str = ""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.rank < self.number:
-            raise UnsegError(f"--machine-rank is {self.rank}, but must be from 0 to {self.number - 1}.")
-        if self.number > 1 and not self.address.startswith("tcp://"):
-            raise UnsegError(f"{self.number} machines meet at --dist-url tcp://HOST:PORT, HOST being machine 0.")
-
-
-ONE_MACHINE = Machines()
-
-
 class Engine(Protocol):
     """Trains a detector and runs it.
 
@@ -118,11 +91,6 @@ class Engine(Protocol):
             records: Detectron2's standard dataset dicts; annotations in them are not read.
             weights: checkpoint of the whole network.
         """
-
-
-def under_torchrun() -> bool:
-    """Whether torchrun started this process, as one of a group."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def select_engine(name: str = "auto") -> Engine:

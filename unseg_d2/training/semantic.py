@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
+from unseg_d2.loop.batches import batch_rng, step_indices
+from unseg_d2.loop.checkpoint import load_network
+from unseg_d2.loop.loop import StepSettings, train_steps
 from unseg_d2.pseudo.pipeline import MaskPipeline, build_pipeline
 from unseg_d2.semantic.batches import BatchMaker, FeatureCache, SemanticBatch
 from unseg_d2.semantic.boost import read_boost
@@ -26,7 +29,6 @@ from unseg_d2.semantic.prototypes import Prototypes, kmeans_loss, principal_dire
 from unseg_d2.semantic.views import ORDERS
 from unseg_d2.training.semantic_model import SemanticModel, about_model, check_backend, tokens_of
 from unseg_d2.training.semantic_scores import score_classifiers
-from unseg_d2.training.steps import StepSettings, batch_rng, load_network, step_indices, train_steps
 
 BEST = "model_best.pth"
 SELECT = ("last", "best_miou")

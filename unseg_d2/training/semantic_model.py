@@ -12,14 +12,14 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
-from unseg_d2.detectors.checkpoints import load_checkpoint
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import FeatureBackend, build_features
+from unseg_d2.loop.checkpoint import load_checkpoint, load_network
+from unseg_d2.loop.recipes import recipe_of, warn_of_other_features
 from unseg_d2.semantic.boost import CodeHead
 from unseg_d2.semantic.em import PrimapsEM
 from unseg_d2.semantic.prototypes import Prototypes
-from unseg_d2.training.steps import load_network, recipe_of, warn_of_other_features
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from pathlib import Path
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config.scaling import scale_to_world_size
-from unseg_d2.detectors.protocol import ONE_MACHINE, Engine, Machines, under_torchrun
+from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
+from unseg_d2.loop.machines import ONE_MACHINE, Machines, under_torchrun
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from fvcore.common.config import CfgNode
 from pycocotools import mask as mask_codec
 
 from unseg_d2.detectors.builtin.engine import BuiltinEngine
-from unseg_d2.detectors.checkpoints import load_checkpoint
 from unseg_d2.errors import UnsegError
+from unseg_d2.loop.checkpoint import load_checkpoint
 
 RUN = """
 import sys

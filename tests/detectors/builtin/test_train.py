@@ -14,8 +14,9 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.builtin.train import LoaderFactory, Trainer, train
-from unseg_d2.detectors.checkpoints import last_checkpoint, load_checkpoint, save_checkpoint
+from unseg_d2.detectors.checkpoints import save_checkpoint
 from unseg_d2.errors import UnsegError
+from unseg_d2.loop.checkpoint import last_checkpoint, load_checkpoint
 
 
 @pytest.fixture

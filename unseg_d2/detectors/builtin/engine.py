@@ -15,12 +15,13 @@ from unseg_d2.data.sample import Sample, batches_of_one_size
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.train import train
 from unseg_d2.detectors.checkpoints import load_weights
-from unseg_d2.detectors.distributed import gather, launch, rank_and_world_size
 from unseg_d2.detectors.postprocess import to_prediction
-from unseg_d2.detectors.protocol import ONE_MACHINE, Machines, Prediction
+from unseg_d2.detectors.protocol import Prediction
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.records import evaluate_on_records
+from unseg_d2.loop.distributed import gather, launch, rank_and_world_size
+from unseg_d2.loop.machines import ONE_MACHINE, Machines
 
 
 class BuiltinEngine:

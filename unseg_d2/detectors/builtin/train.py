@@ -18,16 +18,12 @@ from torch.nn.parallel import DistributedDataParallel
 from unseg_d2.detectors.builtin.limits import check_training
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.solver import build_optimizer, clip_gradients, set_learning_rate
-from unseg_d2.detectors.checkpoints import last_checkpoint, load_weights, save_checkpoint
-from unseg_d2.detectors.distributed import (
-    all_reduce_sum,
-    rank_and_world_size,
-    resolve_seed,
-    seed_iteration,
-)
-from unseg_d2.detectors.events import TrainingLog
+from unseg_d2.detectors.checkpoints import load_weights, save_checkpoint
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
+from unseg_d2.loop.checkpoint import last_checkpoint
+from unseg_d2.loop.distributed import all_reduce_sum, rank_and_world_size, resolve_seed, seed_iteration
+from unseg_d2.loop.events import TrainingLog
 
 if TYPE_CHECKING:
     from unseg_d2.data.sample import Sample
@@ -112,7 +108,7 @@ class Trainer:
             if log is not None:
                 log.step(iteration, losses, lr, data_time)
                 if _is_time(iteration, cfg.VIS_PERIOD):
-                    log.sample(iteration, samples[0])
+                    log.sample(iteration, samples[0].image, samples[0].boxes, samples[0].masks)
             if _is_time(iteration, cfg.SOLVER.CHECKPOINT_PERIOD):
                 self._save(f"model_{iteration:07d}.pth", iteration)
             if evaluate is not None and _is_time(iteration, cfg.TEST.EVAL_PERIOD):

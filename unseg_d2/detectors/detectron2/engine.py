@@ -23,11 +23,12 @@ from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
 from unseg_d2.detectors.detectron2.inputs import TestInputs, to_input
 from unseg_d2.detectors.detectron2.trainer import train
-from unseg_d2.detectors.distributed import launch
 from unseg_d2.detectors.postprocess import Detections, to_prediction
-from unseg_d2.detectors.protocol import ONE_MACHINE, Machines, Prediction
+from unseg_d2.detectors.protocol import Prediction
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
+from unseg_d2.loop.distributed import launch
+from unseg_d2.loop.machines import ONE_MACHINE, Machines
 
 
 class Detectron2Engine:

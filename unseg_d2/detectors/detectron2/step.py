@@ -11,8 +11,8 @@ from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
-from unseg_d2.detectors.distributed import seed_iteration
 from unseg_d2.errors import UnsegError
+from unseg_d2.loop.distributed import seed_iteration
 
 
 class TrainingStep(nn.Module):

@@ -12,14 +12,12 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
-
-if TYPE_CHECKING:
-    from unseg_d2.data.sample import Sample
 
 PERIOD = 20  # iterations between reports
 MEGABYTE = 1024**2
@@ -77,12 +75,19 @@ class TrainingLog:
         logger.info(f"iter: {iteration}/{self.max_iter}  " + "  ".join(f"{k}: {v:.2f}" for k, v in values.items()))
         self.last = time.perf_counter()
 
-    def sample(self, iteration: int, sample: Sample) -> None:
-        """Draw a training sample with its boxes and masks into TensorBoard."""
-        picture = sample.image.cpu()
-        if len(sample.boxes):
-            picture = draw_segmentation_masks(picture, sample.masks.cpu(), alpha=0.5)
-            picture = draw_bounding_boxes(picture, sample.boxes.cpu())
+    def sample(self, iteration: int, image: Tensor, boxes: Tensor, masks: Tensor) -> None:
+        """Draw a training sample into TensorBoard.
+
+        Args:
+            iteration: from 0.
+            image: ``(3, H, W)`` uint8.
+            boxes: ``(n, 4)`` xyxy in pixels.
+            masks: ``(n, H, W)`` bool.
+        """
+        picture = image.cpu()
+        if len(boxes):
+            picture = draw_segmentation_masks(picture, masks.cpu(), alpha=0.5)
+            picture = draw_bounding_boxes(picture, boxes.cpu())
         self.writer.add_image("training sample", picture, iteration)
 
     def close(self) -> None:

@@ -10,15 +10,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from unseg_d2.detectors.distributed import (
-    all_reduce_sum,
-    gather,
-    launch,
-    rank_and_world_size,
-    resolve_seed,
-    seed_iteration,
-)
 from unseg_d2.errors import UnsegError
+from unseg_d2.loop.distributed import all_reduce_sum, gather, launch, rank_and_world_size, resolve_seed, seed_iteration
 
 
 def note_what_it_sees(folder: Path) -> None:

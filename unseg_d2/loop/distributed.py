@@ -17,8 +17,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from unseg_d2.detectors.protocol import ONE_MACHINE, Machines, under_torchrun
 from unseg_d2.errors import UnsegError
+from unseg_d2.loop.machines import ONE_MACHINE, Machines, under_torchrun
 
 
 def rank_and_world_size() -> tuple[int, int]:

@@ -6,7 +6,7 @@ A task hands over four things:
   weights is a module within it, a counter a buffer;
 - an optimiser of its parameters;
 - ``make_batch(t)``, the batch of step ``t``, a function of ``t`` alone; whatever it draws at random comes from a
-  generator that it seeds with (SEED, t) itself, see :func:`batch_rng`, so that loader processes make no difference;
+  generator that it seeds with (SEED, t) itself, see `batches.batch_rng`, so that loader processes make no difference;
 - ``losses(batch, t)``, the weighted losses by name, whose sum is minimised. Torch has been seeded with (SEED, t).
 
 So step ``t`` depends on ``t`` and the state before it only, and a killed and resumed run ends in the same state as an
@@ -24,40 +24,27 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
-import yaml
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
-from unseg_d2.config import get_cfg
-from unseg_d2.config.load import differing_keys, merge, with_options
-from unseg_d2.data.loader import batch_loader
-from unseg_d2.detectors.checkpoints import check_match, last_checkpoint, load_checkpoint, write_checkpoint
-from unseg_d2.detectors.distributed import resolve_seed, seed_iteration
-from unseg_d2.detectors.events import TrainingLog
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
+from unseg_d2.loop.batches import batch_stream
+from unseg_d2.loop.checkpoint import last_checkpoint, load_checkpoint, restore_network, write_checkpoint
+from unseg_d2.loop.distributed import resolve_seed, seed_iteration
+from unseg_d2.loop.events import TrainingLog
+from unseg_d2.loop.recipes import check_recipe
 
 Batch = TypeVar("Batch")
 FINAL = "model_final.pth"
-NO_NAME = re.compile(r"(?!)")
-MAY_CHANGE = (
-    *("OUTPUT_DIR", "MODEL.DEVICE", "FEATURES.DEVICE", "DATALOADER.NUM_WORKERS", "VIS_PERIOD"),
-    *("SOLVER.MAX_ITER", "SOLVER.CHECKPOINT_PERIOD", "DATASETS.TEST", "TEST."),
-    *("SEMANTIC.EM.EPOCHS", "SEMANTIC.PROPOSALS", "SEMANTIC.CACHE_GB", "SEMANTIC.TEST."),
-)
-"""Beginnings of the keys that a resumed training may have otherwise: places, speed, length and scoring."""
 
 logger = logging.getLogger(__name__)
 
@@ -197,107 +184,6 @@ def train_step(
     return values
 
 
-def batch_stream(make_batch: Callable[[int], Batch], start: int, stop: int, num_workers: int = 0) -> Iterator[Batch]:
-    """Yield the batches of steps ``start`` to ``stop - 1`` in order, made in other processes where some are given."""
-    if start >= stop:
-        return iter(())
-    persistent = {"persistent_workers": True, "multiprocessing_context": "fork"} if num_workers else {}
-    return iter(batch_loader(_Steps(make_batch, stop), range(start, stop), num_workers, **persistent))
-
-
-def batch_rng(seed: int, t: int) -> np.random.Generator:
-    """Return the generator that everything random in batch ``t`` is drawn from."""
-    return np.random.default_rng([seed, t])
-
-
-def step_indices(count: int, batch_size: int, seed: int, t: int) -> list[int]:
-    """Return which of ``count`` items are batch ``t``: a fresh permutation per epoch, and batches run on across epochs.
-
-    >>> sorted(step_indices(4, 2, 0, 0) + step_indices(4, 2, 0, 1))
-    [0, 1, 2, 3]
-    """
-    positions = range(t * batch_size, (t + 1) * batch_size)
-    return [int(_permutation(count, seed, position // count)[position % count]) for position in positions]
-
-
-@lru_cache(maxsize=2)
-def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(count)
-
-
-def load_network(network: nn.Module, path: str | Path) -> dict[str, Any]:
-    """Load a checkpoint into a network, completely.
-
-    Args:
-        network: of the same shape as the one that was saved.
-        path: the ``.pth`` file.
-
-    Returns:
-        The checkpoint, for what else is in it.
-
-    Raises:
-        UnsegError: there is no such file, or it does not fit the network.
-    """
-    checkpoint = load_checkpoint(path)
-    _load(network, checkpoint, path)
-    return checkpoint
-
-
-def recipe_of(checkpoint: dict[str, Any], path: str | Path, command: str, opts: Sequence[str] = ()) -> CfgNode:
-    """Return the recipe in a checkpoint, its ``recipe`` (see ``about`` of :func:`train_steps`).
-
-    Args:
-        checkpoint: as :func:`load_checkpoint` returns it.
-        path: where it is from, for the error.
-        command: that trains such a network.
-        opts: ``KEY VALUE`` pairs that differ from the recipe.
-
-    Raises:
-        UnsegError: there is none in it.
-    """
-    if not isinstance(checkpoint.get("recipe"), str):
-        raise UnsegError(f"{path} is no checkpoint of {command}: it does not know its recipe.")
-    cfg = get_cfg()
-    merge(cfg, yaml.safe_load(checkpoint["recipe"]), str(path))
-    return with_options(cfg, opts)
-
-
-def warn_of_other_features(checkpoint: dict[str, Any], name: str, path: str | Path) -> None:
-    """Say so where a network meets features of the same width, but of another name than it was trained on."""
-    if checkpoint.get("features", name) != name:
-        logger.warning("%s was trained on features of %s, and sees those of %s.", path, checkpoint["features"], name)
-
-
-def _load(network: nn.Module, checkpoint: dict[str, Any], path: str | Path) -> None:
-    check_match(path, "of this package", checkpoint["model"], network.state_dict(), NO_NAME)
-    network.load_state_dict(checkpoint["model"])
-
-
-def _check_recipe(checkpoint: dict[str, Any], path: Path, about: dict[str, Any]) -> None:
-    """Raise if a checkpoint was trained with other settings than those of a run that is to go on from it."""
-    before, now = (recipe_of(content, path, "this training") for content in (checkpoint, about))
-    different = [key for key in differing_keys(before, now) if not key.startswith(MAY_CHANGE)]
-    if different:
-        raise UnsegError(
-            f"{path} was trained with other settings ({', '.join(different[:5])}); choose another OUTPUT_DIR or repeat "
-            "the command that started it."
-        )
-
-
-class _Steps(Dataset):
-    """The batches of all steps as a map-style data set, one item a batch."""
-
-    def __init__(self, make_batch: Callable[[int], Any], length: int) -> None:
-        self.make_batch = make_batch
-        self.length = length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, t: int) -> Any:
-        return self.make_batch(t)
-
-
 def _restore(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -311,8 +197,8 @@ def _restore(
         return 0
     checkpoint = load_checkpoint(path)
     if "recipe" in about:
-        _check_recipe(checkpoint, path, about)
-    _load(network, checkpoint, path)
+        check_recipe(checkpoint, path, about)
+    restore_network(network, checkpoint, path)
     optimizer.load_state_dict(checkpoint["optimizer"])
     scaler.load_state_dict(checkpoint["grad_scaler"])
     start = checkpoint["iteration"] + 1

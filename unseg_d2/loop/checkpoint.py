@@ -1,0 +1,171 @@
+"""Checkpoints: read safely, written completely or not at all, loaded completely or not at all.
+
+On disk a checkpoint has Detectron2's format, ``{"model": {name: tensor}, "iteration": ..., ...}``, and a file
+``last_checkpoint`` beside it names the newest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unseg_d2.errors import UnsegError
+from unseg_d2.files import atomic_write
+from unseg_d2.zoo.store import resolve
+
+
+def load_checkpoint(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
+    """Read a checkpoint file without running code that may be hidden in it.
+
+    Args:
+        path: ``.pth`` (torch), ``.safetensors``, ``.pkl`` (Detectron2's model zoo; needs ``trust``), or ``zoo:NAME``.
+        trust: unpickle arbitrary objects, which can run arbitrary code.
+
+    Returns:
+        The stored dictionary; its ``"model"`` maps names to tensors.
+
+    Raises:
+        UnsegError: the file is missing, damaged, holds no weights, or needs ``trust``.
+    """
+    path = Path(resolve(path))
+    if not path.is_file():
+        raise UnsegError(f"There is no checkpoint {path}.")
+    try:
+        content = _read(path, trust)
+    except pickle.UnpicklingError:
+        raise UnsegError(
+            f"{path} holds pickled objects, which could run code; if you trust its source, add --trust-checkpoint."
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnsegError(
+            f"The checkpoint {path} cannot be read; it is damaged or of another format: {reason}"
+        ) from None
+    model = _find_model(content)
+    if not model:
+        raise UnsegError(f"{path} holds no weights: no dictionary of names and tensors is in it.")
+    rest = {key: value for key, value in content.items() if isinstance(key, str) and key not in model}
+    return {**rest, "model": model}
+
+
+def load_network(network: nn.Module, path: str | Path) -> dict[str, Any]:
+    """Load a checkpoint into a network, completely.
+
+    Args:
+        network: of the same shape as the one that was saved.
+        path: the ``.pth`` file.
+
+    Returns:
+        The checkpoint, for what else is in it.
+
+    Raises:
+        UnsegError: there is no such file, or it does not fit the network.
+    """
+    checkpoint = load_checkpoint(path)
+    restore_network(network, checkpoint, path)
+    return checkpoint
+
+
+def restore_network(network: nn.Module, checkpoint: Mapping[str, Any], path: str | Path) -> None:
+    """Load what :func:`load_checkpoint` returned into a network, completely; see :func:`load_network`."""
+    check_match(path, "of this package", checkpoint["model"], network.state_dict())
+    network.load_state_dict(checkpoint["model"])
+
+
+def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint and point ``last_checkpoint`` beside it to it, each completely or not.
+
+    Args:
+        path: the ``.pth`` file.
+        content: tensors and plain Python values only, so that it can be read without running code.
+
+    Raises:
+        UnsegError: the disk is full or the folder cannot be written to.
+    """
+    with atomic_write(path) as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # torch hides the OSError of a failed write
+            raise UnsegError(f"{path} was not written ({error}). Is the disk full?") from error
+    with atomic_write(path.parent / "last_checkpoint") as file:
+        file.write(path.name.encode())
+
+
+def last_checkpoint(folder: str | Path) -> Path | None:
+    """Return the checkpoint that ``last_checkpoint`` in a folder points to, ``None`` where there is none."""
+    pointer = Path(folder) / "last_checkpoint"
+    return Path(folder) / pointer.read_text().strip() if pointer.is_file() else None
+
+
+def check_match(
+    path: str | Path,
+    source: str,
+    given: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    optional: re.Pattern[str] | None = None,
+) -> None:
+    """Raise :class:`UnsegError` where weights are not those of a network, by name and shape.
+
+    Args:
+        path: of the file, and ``source``, whose names it has: for the message.
+        source: see ``path``.
+        given: the weights.
+        wanted: tensors of the network under the same names.
+        optional: names that may be missing or left over; none by default.
+    """
+    if optional is not None:
+        given = {name: tensor for name, tensor in given.items() if not optional.search(name)}
+        wanted = {name: tensor for name, tensor in wanted.items() if not optional.search(name)}
+    missing = sorted(set(wanted) - set(given))
+    unexpected = sorted(set(given) - set(wanted))
+    shapes = [
+        f"{name} {tuple(given[name].shape)} instead of {tuple(wanted[name].shape)}"
+        for name in sorted(set(wanted) & set(given))
+        if given[name].shape != wanted[name].shape
+    ]
+    problems = [
+        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for names, what in ((missing, "missing in the file"), (shapes, "of another shape"), (unexpected, "left over"))
+        if names
+    ]
+    if problems:
+        raise UnsegError(
+            f"{path} ({source}) does not fit the network: of {len(wanted)} tensors {len(set(wanted) & set(given))} are "
+            f"in the file; {'; '.join(problems)}. Use the configuration that it was trained with."
+        )
+
+
+def _read(path: Path, trust: bool) -> dict[str, Any]:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return {"model": load_file(path)}
+    if path.suffix == ".pkl":
+        if not trust:
+            raise pickle.UnpicklingError
+        with open(path, "rb") as file:
+            return pickle.load(file, encoding="latin1")
+    with torch.serialization.safe_globals([argparse.Namespace]):  # options in DINO's checkpoints; holds no code
+        return torch.load(path, map_location="cpu", weights_only=not trust)
+
+
+def _find_model(content: Any) -> dict[str, Tensor]:
+    """Return the weights in what a file holds, wherever they usually are."""
+    if not isinstance(content, Mapping):
+        return {}
+    for key in ("model", "state_dict", "teacher"):
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    arrays = {
+        key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for key, value in content.items()
+    }
+    return {key: value for key, value in arrays.items() if isinstance(key, str) and isinstance(value, Tensor)}

@@ -1,0 +1,40 @@
+"""The machines that train together, and whether torchrun started this process."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from unseg_d2.errors import UnsegError
+
+
+@dataclass(frozen=True)
+class Machines:
+    """The machines that train together, all with the same number of processes.
+
+    Attributes:
+        number: how many.
+        rank: which one this is, in [0, number).
+        address: ``tcp://HOST:PORT``, a free port of machine 0 that all of them reach; needed from two machines on.
+
+    Raises:
+        UnsegError: these do not fit together.
+    """
+
+    number: int = 1
+    rank: int = 0
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank < self.number:
+            raise UnsegError(f"--machine-rank is {self.rank}, but must be from 0 to {self.number - 1}.")
+        if self.number > 1 and not self.address.startswith("tcp://"):
+            raise UnsegError(f"{self.number} machines meet at --dist-url tcp://HOST:PORT, HOST being machine 0.")
+
+
+ONE_MACHINE = Machines()
+
+
+def under_torchrun() -> bool:
+    """Whether torchrun started this process, as one of a group."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ

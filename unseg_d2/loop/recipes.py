@@ -1,0 +1,60 @@
+"""The recipe that a checkpoint knows, and whether a training may be resumed with another."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fvcore.common.config import CfgNode
+
+from unseg_d2.config import get_cfg
+from unseg_d2.config.load import differing_keys, merge, with_options
+from unseg_d2.errors import UnsegError
+
+MAY_CHANGE = (
+    *("OUTPUT_DIR", "MODEL.DEVICE", "FEATURES.DEVICE", "DATALOADER.NUM_WORKERS", "VIS_PERIOD"),
+    *("SOLVER.MAX_ITER", "SOLVER.CHECKPOINT_PERIOD", "DATASETS.TEST", "TEST."),
+    *("SEMANTIC.EM.EPOCHS", "SEMANTIC.PROPOSALS", "SEMANTIC.CACHE_GB", "SEMANTIC.TEST."),
+)
+"""Beginnings of the keys that a resumed training may have otherwise: places, speed, length and scoring."""
+
+logger = logging.getLogger(__name__)
+
+
+def recipe_of(checkpoint: dict[str, Any], path: str | Path, command: str, opts: Sequence[str] = ()) -> CfgNode:
+    """Return the recipe in a checkpoint, its ``recipe`` (see ``about`` of :func:`~unseg_d2.loop.loop.train_steps`).
+
+    Args:
+        checkpoint: as :func:`~unseg_d2.loop.checkpoint.load_checkpoint` returns it.
+        path: where it is from, for the error.
+        command: that trains such a network.
+        opts: ``KEY VALUE`` pairs that differ from the recipe.
+
+    Raises:
+        UnsegError: there is none in it.
+    """
+    if not isinstance(checkpoint.get("recipe"), str):
+        raise UnsegError(f"{path} is no checkpoint of {command}: it does not know its recipe.")
+    cfg = get_cfg()
+    merge(cfg, yaml.safe_load(checkpoint["recipe"]), str(path))
+    return with_options(cfg, opts)
+
+
+def warn_of_other_features(checkpoint: dict[str, Any], name: str, path: str | Path) -> None:
+    """Say so where a network meets features of the same width, but of another name than it was trained on."""
+    if checkpoint.get("features", name) != name:
+        logger.warning("%s was trained on features of %s, and sees those of %s.", path, checkpoint["features"], name)
+
+
+def check_recipe(checkpoint: dict[str, Any], path: Path, about: dict[str, Any]) -> None:
+    """Raise if a checkpoint was trained with other settings than those of a run that is to go on from it."""
+    before, now = (recipe_of(content, path, "this training") for content in (checkpoint, about))
+    different = [key for key in differing_keys(before, now) if not key.startswith(MAY_CHANGE)]
+    if different:
+        raise UnsegError(
+            f"{path} was trained with other settings ({', '.join(different[:5])}); choose another OUTPUT_DIR or repeat "
+            "the command that started it."
+        )
