@@ -22,9 +22,9 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 from reference.localcut_loops import localcut_loops  # noqa: E402
 
-from unseg_d2.masks.localcut import LocalCutSettings, cut_mask  # noqa: E402
-from unseg_d2.masks.point_cloud import point_cloud  # noqa: E402
-from unseg_d2.masks.spatial_confidence import threshold_range  # noqa: E402
+from unseg_d2.masks.cuts3d.localcut import LocalCutSettings, cut_mask  # noqa: E402
+from unseg_d2.masks.cuts3d.point_cloud import point_cloud  # noqa: E402
+from unseg_d2.masks.cuts3d.spatial_confidence import threshold_range  # noqa: E402
 
 GRID = 60
 MOST_MILLISECONDS, MIN_IOU = 60.0, 0.99

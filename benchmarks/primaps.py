@@ -32,9 +32,9 @@ def compare(args: argparse.Namespace, name: str, images: list) -> bool:
     from crf import fastest, generated
     from reference.primaps_loops import primaps_loops
 
-    from unseg_d2.masks import PrimapsSettings, primaps_labels
+    from unseg_d2.masks import PriMaPsSettings, primaps_labels
 
-    settings = PrimapsSettings(mode="parity")
+    settings = PriMaPsSettings(mode="parity")
     rows, agreement, agreement_crf = [], 1.0, 1.0
     primaps_labels(torch.from_numpy(images[0])[None], settings)  # load libraries, start threads
     for seed, image in enumerate(images):

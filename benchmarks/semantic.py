@@ -18,7 +18,7 @@ import torch
 from scipy.stats import t as student_t
 
 from unseg_d2.config import load_cfg
-from unseg_d2.data.scenes import CLASSES
+from unseg_d2.data.synthetic import CLASSES
 from unseg_d2.evaluation.semantic import SemanticScores
 from unseg_d2.files import write_json
 from unseg_d2.loop.checkpoint import load_network

@@ -17,7 +17,7 @@ from PIL import Image
 
 from unseg_d2.config import get_cfg, load_cfg
 from unseg_d2.data.images import read_image
-from unseg_d2.data.loader import build_test_loader, build_train_loader
+from unseg_d2.data.loader import build_test_loader, build_train_loader, draw_sample, write_sample
 from unseg_d2.data.rle import encode_confidence, encode_mask
 from unseg_d2.data.sample import Sample
 from unseg_d2.errors import UnsegError
@@ -279,3 +279,19 @@ def test_pasting_on_the_device_of_the_model_gives_the_batches_of_the_workers(
         assert (one.masks != other.masks).float().mean() < 0.01
         torch.testing.assert_close(one.boxes, other.boxes, rtol=0, atol=1)
     assert len(list((tmp_path / "copy_paste").iterdir())) == 4 * 5
+
+
+def test_boxes_and_outlines_are_drawn_and_the_rest_is_left_alone(tmp_path: Path) -> None:
+    masks = torch.zeros(1, 20, 30, dtype=torch.bool)
+    masks[0, 5:10, 10:20] = True
+    image = torch.full((3, 20, 30), 7, dtype=torch.uint8)
+    sample = Sample(image, torch.tensor([[8.0, 3, 22, 12]]), masks, torch.ones(1), None, "a", 1, 20, 30)
+    drawn = draw_sample(sample)
+    expected = np.full((20, 30, 3), 7, dtype=np.uint8)
+    for x1, y1, x2, y2 in ((8, 3, 22, 12), (10, 5, 20, 10)):
+        expected[y1:y2, x1:x2] = 255, 0, 0
+        expected[y1 + 1 : y2 - 1, x1 + 1 : x2 - 1] = 7
+    np.testing.assert_array_equal(drawn, expected)
+    assert (image == 7).all()
+    write_sample(tmp_path / "made" / "a.png", sample)
+    np.testing.assert_array_equal(read_image(tmp_path / "made" / "a.png"), drawn)

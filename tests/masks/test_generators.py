@@ -10,7 +10,7 @@ import torch
 
 from unseg_d2.config import get_cfg
 from unseg_d2.errors import UnsegError
-from unseg_d2.masks import MASK_GENERATORS, MaskGenerator, build_generator, generator_names
+from unseg_d2.masks import MASK_GENERATORS, ProposalGenerator, build_generator, generator_names
 from unseg_d2.structures import DepthMap, PatchFeatures, Proposals
 
 
@@ -52,7 +52,7 @@ def on_cuda(depth: DepthMap) -> DepthMap:
 
 
 @pytest.fixture(params=[(name, mode) for name in generator_names() for mode in ("default", "parity")], ids="-".join)
-def generator(request: pytest.FixtureRequest) -> MaskGenerator:
+def generator(request: pytest.FixtureRequest) -> ProposalGenerator:
     cfg = get_cfg()
     cfg.MASKS.GENERATOR, cfg.MASKS.MODE = request.param
     return build_generator(cfg)
@@ -67,7 +67,7 @@ def ensemble(h: int = 18, w: int = 25, seed: int = 0) -> PatchFeatures:
 
 class TestEveryGenerator:
     def test_follows_the_protocol(self, generator):
-        assert isinstance(generator, MaskGenerator)
+        assert isinstance(generator, ProposalGenerator)
         assert generator([]) == []
 
     @pytest.mark.parametrize("grid", [(18, 25), (30, 9), (16, 16), (1, 12), (12, 1), (2, 2)])

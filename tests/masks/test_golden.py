@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unseg_d2.graph import binary_affinity_by_precision
-from unseg_d2.masks.maskcut_parity import ParityStep, parity_steps
+from unseg_d2.masks.maskcut.parity import ParityStep, parity_steps
 from unseg_d2.masks.tokencut import salient_cuts, tokencut
 from unseg_d2.pseudo.geometry import network_input
 

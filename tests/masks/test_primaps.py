@@ -9,13 +9,13 @@ from scipy import ndimage
 
 from unseg_d2.masks.primaps import (
     PriMaPs,
-    PrimapsSettings,
+    PriMaPsSettings,
     majority_filter,
     primaps,
     primaps_labels,
 )
 
-DEFAULT, PARITY = PrimapsSettings(), PrimapsSettings(mode="parity")
+DEFAULT, PARITY = PriMaPsSettings(), PriMaPsSettings(mode="parity")
 
 
 def smooth_tokens(seed: int, channels: int = 12, h: int = 17, w: int = 23) -> torch.Tensor:
@@ -64,7 +64,7 @@ class TestByHand:
     def test_scores_are_mean_cosines(self):
         """Cosines to the anchor (1, 0), the longest by far: 1 and 0.8; the second region holds (0, 1) alone."""
         tokens = torch.tensor([[9.0, 0.8, 0.0], [0.0, 0.6, 1.0]]).repeat_interleave(3, 1).view(1, 2, 1, 9)
-        (image,) = primaps_labels(tokens.expand(-1, -1, 3, -1), PrimapsSettings(psi=0.7))
+        (image,) = primaps_labels(tokens.expand(-1, -1, 3, -1), PriMaPsSettings(psi=0.7))
         assert image.labels.tolist() == [[1] * 6 + [2] * 3] * 3
         np.testing.assert_allclose(image.scores, [0.9, 1.0], atol=1e-6)
 
@@ -109,16 +109,16 @@ def test_a_batch_is_its_images():
 def test_the_limit_ends_the_search():
     tokens = smooth_tokens(0)
     (all_labels,) = primaps_labels(tokens, DEFAULT)
-    (two,) = primaps_labels(tokens, PrimapsSettings(max_masks=2))
+    (two,) = primaps_labels(tokens, PriMaPsSettings(max_masks=2))
     assert len(all_labels.scores) > 2 == len(two.scores)
     np.testing.assert_array_equal(two.labels, np.where(all_labels.labels <= 2, all_labels.labels, 0))
-    (published,) = primaps_labels(tokens, PrimapsSettings(mode="parity", max_masks=2))
+    (published,) = primaps_labels(tokens, PriMaPsSettings(mode="parity", max_masks=2))
     assert len(published.scores) > 2
 
 
 @pytest.mark.parametrize("mode", ["default", "parity"])
 def test_a_random_sign_is_one_of_two_and_follows_the_seed(mode):
-    settings, maps = PrimapsSettings(mode=mode, sign="random"), set()
+    settings, maps = PriMaPsSettings(mode=mode, sign="random"), set()
     for seed in range(8):
         labels = []
         for _ in range(2):

@@ -16,7 +16,7 @@ from unseg_d2.data.coco import resolve_image
 from unseg_d2.data.images import ImageFile, read_image
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
-from unseg_d2.masks.cuts3d import CutS3D, CutS3DTrace
+from unseg_d2.masks.cuts3d.cuts3d import CutS3D, CutS3DTrace
 from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.inputs import list_inputs
 from unseg_d2.pseudo.pipeline import MaskPipeline, build_pipeline

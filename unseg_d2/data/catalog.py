@@ -16,7 +16,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.data.coco import CocoDataset, find_image_root, read_coco, to_records
 from unseg_d2.data.images import list_images
-from unseg_d2.data.synthetic import SPLITS, ensure_synthetic
+from unseg_d2.data.synthetic.dataset import SPLITS, ensure_synthetic
 from unseg_d2.errors import UnsegError, nearest
 
 logger = logging.getLogger(__name__)

@@ -15,20 +15,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from fvcore.common.config import CfgNode
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from unseg_d2.batch_loader import batch_loader
 from unseg_d2.data.batch_paste import CopyPaste, PlannedBatch
-from unseg_d2.data.picture import write_sample
 from unseg_d2.data.sample import Augmentation, Sample, load_sample, load_test_image
 from unseg_d2.data.schedule import batch_order
 from unseg_d2.data.transport import PackedBatch, PackedRecords, pack, unpack
 from unseg_d2.errors import UnsegError
+from unseg_d2.files import atomic_write
 
 logger = logging.getLogger(__name__)
 _PICTURED_BATCHES = 8  # batches of a run that VISUALIZE_COPY_PASTE draws
+_GOLDEN_ANGLE = 137.508  # degrees; hues this far apart stay apart however many there are
 
 
 def build_train_loader(
@@ -265,6 +267,28 @@ class _Pictured:
                 for place, sample in enumerate(batch, start=self.first):
                     write_sample(self.folder / f"{iteration:04d}_{place:02d}.png", sample)
             yield batch
+
+
+def draw_sample(sample: Sample) -> np.ndarray:
+    """Draw a sample as the detector gets it: the image ``(H, W, 3)`` uint8 RGB with boxes and outlines of masks."""
+    canvas = np.ascontiguousarray(sample.image.permute(1, 2, 0).cpu().numpy())
+    for index, (mask, box) in enumerate(zip(sample.masks.cpu().numpy(), sample.boxes.round().int().tolist())):
+        hue = int(index * _GOLDEN_ANGLE % 360 / 2)
+        colour = cv2.cvtColor(np.uint8([[[hue, 255, 255]]]), cv2.COLOR_HSV2RGB)[0, 0].tolist()
+        outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(canvas, outlines, -1, colour, 1)
+        cv2.rectangle(canvas, (box[0], box[1]), (box[2] - 1, box[3] - 1), colour, 1)
+    return canvas
+
+
+def write_sample(path: str | Path, sample: Sample) -> None:
+    """Write `draw_sample` to a PNG file.
+
+    Raises:
+        UnsegError: the disk is full or the folder cannot be written to.
+    """
+    with atomic_write(path) as file:
+        file.write(cv2.imencode(".png", draw_sample(sample)[..., ::-1])[1].tobytes())
 
 
 class _Images(_Batches):

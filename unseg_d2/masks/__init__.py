@@ -1,15 +1,13 @@
-"""Patch features to object proposals: one file per generator."""
+"""Patch features to object proposals: one file or folder per generator."""
 
 from __future__ import annotations
 
-from unseg_d2.masks.cuts3d import CutS3D, CutS3DSettings, cuts3d
-from unseg_d2.masks.localcut import LocalCutSettings, localcut
+from unseg_d2.masks.cuts3d import CutS3D, CutS3DSettings, LocalCutSettings, cuts3d, localcut
 from unseg_d2.masks.lost import LOST, lost
 from unseg_d2.masks.maskcut import MaskCut, maskcut
-from unseg_d2.masks.primaps import PriMaPs, PrimapsLabels, PrimapsSettings, primaps, primaps_labels
-from unseg_d2.masks.promerge import ProMerge, PromergeSettings, promerge
-from unseg_d2.masks.protocol import MaskGenerator
-from unseg_d2.masks.registry import MASK_GENERATORS, build_generator, generator_names
+from unseg_d2.masks.primaps import PriMaPs, PriMaPsLabels, PriMaPsSettings, primaps, primaps_labels
+from unseg_d2.masks.promerge import ProMerge, ProMergeSettings, promerge
+from unseg_d2.masks.registry import MASK_GENERATORS, ProposalGenerator, build_generator, generator_names
 from unseg_d2.masks.tokencut import SalientCut, TokenCut, salient_cuts, tokencut
 from unseg_d2.masks.votecut import VoteCut, cut_vectors, votecut
 
@@ -20,12 +18,12 @@ __all__ = [
     "CutS3DSettings",
     "LocalCutSettings",
     "MaskCut",
-    "MaskGenerator",
+    "ProposalGenerator",
     "PriMaPs",
-    "PrimapsLabels",
-    "PrimapsSettings",
+    "PriMaPsLabels",
+    "PriMaPsSettings",
     "ProMerge",
-    "PromergeSettings",
+    "ProMergeSettings",
     "SalientCut",
     "TokenCut",
     "VoteCut",

@@ -33,7 +33,7 @@ NO_DIRECTION = 1e-12  # share of the mean squared feature up to which a variance
 
 
 @dataclass(frozen=True)
-class PrimapsSettings:
+class PriMaPsSettings:
     """Settings of :func:`primaps`; the defaults are the published ones, but for the limit.
 
     Attributes:
@@ -70,14 +70,14 @@ class PriMaPs:
     """Mask generator that calls :func:`primaps` with fixed settings.
 
     Args:
-        settings: fields of :class:`PrimapsSettings`.
+        settings: fields of :class:`PriMaPsSettings`.
 
     Raises:
         ValueError: if a setting is out of range.
     """
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = PrimapsSettings(**settings)
+        self.settings = PriMaPsSettings(**settings)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> PriMaPs:
@@ -97,7 +97,7 @@ def primaps(tokens: Tensor, **settings: Any) -> list[Proposals]:
 
     Args:
         tokens: ``(b, C, h, w)`` patch features of any float type.
-        settings: fields of :class:`PrimapsSettings`.
+        settings: fields of :class:`PriMaPsSettings`.
 
     Returns:
         Proposals per image, on the CPU; none if all its patches are alike. The score is the mean cosine to the anchor
@@ -107,10 +107,10 @@ def primaps(tokens: Tensor, **settings: Any) -> list[Proposals]:
     Raises:
         ValueError: if the features are not finite or a setting is out of range.
     """
-    return _primaps(tokens, PrimapsSettings(**settings))
+    return _primaps(tokens, PriMaPsSettings(**settings))
 
 
-def _primaps(tokens: Tensor, settings: PrimapsSettings) -> list[Proposals]:
+def _primaps(tokens: Tensor, settings: PriMaPsSettings) -> list[Proposals]:
     results = []
     for image in primaps_labels(tokens, settings):
         masks = image.channels[1:] > 0
@@ -123,7 +123,7 @@ def _primaps(tokens: Tensor, settings: PrimapsSettings) -> list[Proposals]:
 
 
 @dataclass(frozen=True)
-class PrimapsLabels:
+class PriMaPsLabels:
     """The proposals of one image as a label map.
 
     Attributes:
@@ -140,7 +140,7 @@ class PrimapsLabels:
         return (self.labels == np.arange(len(self.scores) + 1)[:, None, None]).astype(np.float32)
 
 
-def primaps_labels(tokens: Tensor, settings: PrimapsSettings) -> list[PrimapsLabels]:
+def primaps_labels(tokens: Tensor, settings: PriMaPsSettings) -> list[PriMaPsLabels]:
     """Return the label map of each image, see :func:`primaps`.
 
     In ``parity`` a proposal that the majority vote leaves without patches keeps its label.
@@ -154,12 +154,12 @@ def primaps_labels(tokens: Tensor, settings: PrimapsSettings) -> list[PrimapsLab
     return [_labels(maps, scores, settings) for maps, scores in zip(taken, search.scores)]
 
 
-def _labels(taken: np.ndarray, scores: list[float], settings: PrimapsSettings) -> PrimapsLabels:
+def _labels(taken: np.ndarray, scores: list[float], settings: PriMaPsSettings) -> PriMaPsLabels:
     labels = majority_filter(taken, len(scores))
     if settings.mode == "parity":
-        return PrimapsLabels(labels, np.array(scores))
+        return PriMaPsLabels(labels, np.array(scores))
     left = np.unique(labels[labels > 0])
-    return PrimapsLabels(np.searchsorted(left, labels, side="right") * (labels > 0), np.array(scores)[left - 1])
+    return PriMaPsLabels(np.searchsorted(left, labels, side="right") * (labels > 0), np.array(scores)[left - 1])
 
 
 def majority_filter(labels: np.ndarray, count: int) -> np.ndarray:
@@ -200,7 +200,7 @@ class _Search:
         stalled: steps in a row that took nothing, per image.
     """
 
-    settings: PrimapsSettings
+    settings: PriMaPsSettings
     tokens: Tensor
     lengths: Tensor
     free: Tensor
@@ -213,7 +213,7 @@ class _Search:
     stalled: list[int]
 
     @staticmethod
-    def start(tokens: Tensor, settings: PrimapsSettings) -> _Search:
+    def start(tokens: Tensor, settings: PriMaPsSettings) -> _Search:
         """Begin with all patches of ``(b, n, C)`` tokens free; an image whose patches are all alike is done."""
         b, n, width = tokens.shape
         tokens = torch.empty(tokens.shape, dtype=torch.float64, device=tokens.device).copy_(tokens)  # and row-major

@@ -27,8 +27,8 @@ from unseg_d2.data.images import ImageFile, ImageProblem
 from unseg_d2.data.rle import decode_mask
 from unseg_d2.depth import GridDepth, build_depth
 from unseg_d2.errors import UnsegError
-from unseg_d2.masks.cuts3d import CutS3D
-from unseg_d2.masks.localcut import LocalCutSettings, localcut
+from unseg_d2.masks.cuts3d.cuts3d import CutS3D
+from unseg_d2.masks.cuts3d.localcut import LocalCutSettings, localcut
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.label_set import read_label_set
 from unseg_d2.structures import DepthMap, PseudoMask, PseudoMasks

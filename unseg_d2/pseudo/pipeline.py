@@ -20,7 +20,7 @@ from unseg_d2.depth import GridDepth, build_depth
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.features import FeatureBackend, build_features, join_members
-from unseg_d2.masks import MaskGenerator, build_generator
+from unseg_d2.masks import ProposalGenerator, build_generator
 from unseg_d2.pseudo.finish import Finish
 from unseg_d2.pseudo.geometry import RESIZE, NetworkInput, Resize, network_input
 from unseg_d2.refine import build_refiner
@@ -42,7 +42,7 @@ class MaskPipeline:
     """
 
     features: FeatureBackend
-    generator: MaskGenerator
+    generator: ProposalGenerator
     finish: Finish
     image_size: int = 480
     resize: Resize = "square"

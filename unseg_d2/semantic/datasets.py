@@ -26,8 +26,7 @@ from scipy.io import loadmat
 
 from unseg_d2.data.catalog import SYNTHETIC, datasets_root
 from unseg_d2.data.images import list_images, read_image
-from unseg_d2.data.scenes import CLASSES
-from unseg_d2.data.synthetic import ensure_synthetic
+from unseg_d2.data.synthetic import CLASSES, ensure_synthetic
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.losses.class_focal import IGNORE
 from unseg_d2.semantic.class_maps import (

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unseg_d2.masks.spatial_confidence import confidence_score, spatial_confidence, threshold_range
+from unseg_d2.masks.cuts3d.spatial_confidence import confidence_score, spatial_confidence, threshold_range
 
 
 def test_thresholds_are_even_and_end_at_tau():

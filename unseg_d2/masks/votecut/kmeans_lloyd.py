@@ -1,8 +1,8 @@
 """k-means of numbers as scikit-learn searches for it, which is what the published VoteCut clusters with.
 
 It stops before it has converged, so that a few numbers between two clusters come out otherwise than in the optimum of
-:mod:`unseg_d2.masks.kmeans_1d`; and a few patches can decide what becomes one piece. NumPy's ``RandomState`` never
-changes its numbers, so the labels are those of ``KMeans(k, n_init=10, random_state=0)``.
+:mod:`unseg_d2.masks.votecut.kmeans_1d`; and a few patches can decide what becomes one piece. NumPy's ``RandomState``
+never changes its numbers, so the labels are those of ``KMeans(k, n_init=10, random_state=0)``.
 
 Shape legend
     n      numbers

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from unseg_d2.masks.localcut import LocalCutSettings, cut_mask, localcut
-from unseg_d2.masks.point_cloud import point_cloud
+from unseg_d2.masks.cuts3d.localcut import LocalCutSettings, cut_mask, localcut
+from unseg_d2.masks.cuts3d.point_cloud import point_cloud
 
 PLAIN = LocalCutSettings(depth_axis="depth", z_scale=1.0)  # z in [0, 1], so that lengths can be read off
 NOISE = 0.001 * np.random.default_rng(0).standard_normal((25, 30))

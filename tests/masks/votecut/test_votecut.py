@@ -7,8 +7,8 @@ import torch
 from unseg_d2.config import get_cfg
 from unseg_d2.errors import UnsegError
 from unseg_d2.masks import build_generator, cut_vectors, votecut
-from unseg_d2.masks.vote_clusters import greedy_clusters, pairwise_iou, vote
-from unseg_d2.masks.votecut import VoteCut, label_pieces, pieces
+from unseg_d2.masks.votecut.clusters import greedy_clusters, pairwise_iou, vote
+from unseg_d2.masks.votecut.votecut import VoteCut, label_pieces, pieces
 from unseg_d2.structures import PatchFeatures
 
 

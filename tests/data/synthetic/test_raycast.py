@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unseg_d2.data.raycast import SHAPES, Camera, Solid, cast, cast_floor, occluded
+from unseg_d2.data.synthetic.raycast import SHAPES, Camera, Solid, cast, cast_floor, occluded
 
 CAMERA = Camera(height=2.5, pitch=np.deg2rad(25), focal=100.0, size=(72, 96))
 

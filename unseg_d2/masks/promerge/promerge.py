@@ -19,10 +19,10 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
-from unseg_d2.masks.attention_prior import drop_unattended
 from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
-from unseg_d2.masks.promerge_filter import cascade_filter, merge, to_masks, to_sets
-from unseg_d2.masks.promerge_prompts import (
+from unseg_d2.masks.promerge.attention_prior import drop_unattended
+from unseg_d2.masks.promerge.filter import cascade_filter, merge, to_masks, to_sets
+from unseg_d2.masks.promerge.prompts import (
     components,
     feature_lengths,
     majority,
@@ -37,7 +37,7 @@ Mode = Literal["default", "parity"]
 
 
 @dataclass(frozen=True)
-class PromergeSettings:
+class ProMergeSettings:
     """Settings of :func:`promerge`; the defaults are the published ones.
 
     Attributes:
@@ -86,8 +86,8 @@ class ProMerge:
 
     Args:
         min_attention: smallest foreground probability of a mask by the backbone's [CLS] attention, see
-            :func:`~unseg_d2.masks.attention_prior.drop_unattended`; 0 leaves attention out of it.
-        settings: fields of :class:`PromergeSettings`.
+            :func:`~unseg_d2.masks.promerge.attention_prior.drop_unattended`; 0 leaves attention out of it.
+        settings: fields of :class:`ProMergeSettings`.
 
     Raises:
         ValueError: if a setting is out of range.
@@ -96,7 +96,7 @@ class ProMerge:
     def __init__(self, *, min_attention: float = 0.0, **settings: Any) -> None:
         if not 0 <= min_attention < 1:
             raise ValueError(f"min_attention must lie in [0, 1), got {min_attention}")
-        self.settings = PromergeSettings(**settings)
+        self.settings = ProMergeSettings(**settings)
         self.min_attention = min_attention
 
     @classmethod
@@ -128,7 +128,7 @@ def promerge(tokens: Tensor, **settings: Any) -> list[Proposals]:
 
     Args:
         tokens: ``(b, C, h, w)`` patch features of any float type.
-        settings: fields of :class:`PromergeSettings`.
+        settings: fields of :class:`ProMergeSettings`.
 
     Returns:
         Proposals per image, on the CPU. In ``parity`` scores are 1 and the clusters of the largest masks come first. In
@@ -139,10 +139,10 @@ def promerge(tokens: Tensor, **settings: Any) -> list[Proposals]:
     Raises:
         ValueError: if the features are not finite or a setting is out of range.
     """
-    return _promerge(tokens, PromergeSettings(**settings))
+    return _promerge(tokens, ProMergeSettings(**settings))
 
 
-def _promerge(tokens: Tensor, settings: PromergeSettings) -> list[Proposals]:
+def _promerge(tokens: Tensor, settings: ProMergeSettings) -> list[Proposals]:
     check_tokens(tokens)
     results = []
     for steps in promerge_steps(tokens, settings):
@@ -155,7 +155,7 @@ def _promerge(tokens: Tensor, settings: PromergeSettings) -> list[Proposals]:
 
 
 @dataclass(frozen=True)
-class PromergeSteps:
+class ProMergeSteps:
     """What ProMerge finds in one image, step by step.
 
     Attributes:
@@ -175,7 +175,7 @@ class PromergeSteps:
     contrast: np.ndarray
 
 
-def promerge_steps(tokens: Tensor, settings: PromergeSettings) -> list[PromergeSteps]:
+def promerge_steps(tokens: Tensor, settings: ProMergeSettings) -> list[ProMergeSteps]:
     """Run all steps on ``(b, C, h, w)`` finite tokens; what needs every channel runs on their device, for all images.
 
     Labelling, filtering and merging are on the CPU, one image at a time.
@@ -198,11 +198,11 @@ def promerge_steps(tokens: Tensor, settings: PromergeSettings) -> list[PromergeS
             image = _Features(flat[i : i + 1], lengths[i : i + 1])
             accepted, merged = _filter_and_merge(proposals, behind, like, image, settings)
         contrast = _contrast(merged, behind, like, _Features(flat[i : i + 1], lengths[i : i + 1]))
-        results.append(PromergeSteps(int(vote.sum()), proposals, behind, accepted, merged, contrast))
+        results.append(ProMergeSteps(int(vote.sum()), proposals, behind, accepted, merged, contrast))
     return results
 
 
-def _background(similar: Tensor, sides: Tensor, settings: PromergeSettings) -> tuple[Tensor, Tensor]:
+def _background(similar: Tensor, sides: Tensor, settings: ProMergeSettings) -> tuple[Tensor, Tensor]:
     """Return the background of each image, ``(b, h, w)`` bool, and whether objects are looked for in it, ``(b,)``."""
     background = majority(similar, sides >= 2)
     enough = background.float().mean((1, 2)) >= settings.min_background
@@ -232,7 +232,7 @@ class _Features:
 
 
 def _filter_and_merge(
-    proposals: np.ndarray, background: np.ndarray, likeness: np.ndarray, image: _Features, settings: PromergeSettings
+    proposals: np.ndarray, background: np.ndarray, likeness: np.ndarray, image: _Features, settings: ProMergeSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the accepted proposals and their clusters, ``(a, h, w)`` and ``(k, h, w)`` bool, of one image."""
     h, w = background.shape

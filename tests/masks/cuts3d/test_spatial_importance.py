@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from unseg_d2.masks.spatial_importance import spatial_importance
+from unseg_d2.masks.cuts3d.spatial_importance import spatial_importance
 
 
 def step(h: int = 30, w: int = 40) -> np.ndarray:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from unseg_d2.config import get_cfg
-from unseg_d2.masks.cuts3d import CutS3D, CutS3DSettings, cuts3d, cuts3d_traces, literal
-from unseg_d2.masks.maskcut import maskcut
+from unseg_d2.masks.cuts3d.cuts3d import CutS3D, CutS3DSettings, cuts3d, cuts3d_traces, literal
+from unseg_d2.masks.maskcut.maskcut import maskcut
 from unseg_d2.structures import DepthMap, PatchFeatures
 
 SETTINGS = CutS3DSettings(num_masks=4)

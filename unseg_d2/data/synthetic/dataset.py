@@ -24,8 +24,8 @@ import numpy as np
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.coco import encode_mask
-from unseg_d2.data.raycast import SHAPES
-from unseg_d2.data.scenes import MIN_OBJECTS, Scene, random_scene
+from unseg_d2.data.synthetic.raycast import SHAPES
+from unseg_d2.data.synthetic.scenes import MIN_OBJECTS, Scene, random_scene
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
 from unseg_d2.progress import progress_bar

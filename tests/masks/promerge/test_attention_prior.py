@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unseg_d2.masks.attention_prior import drop_unattended, foreground_probability
+from unseg_d2.masks.promerge.attention_prior import drop_unattended, foreground_probability
 from unseg_d2.structures import Proposals
 
 ATTENTION = torch.tensor([[3.0, 1.0], [1.0, 1.0]])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unseg_d2.masks.point_cloud import point_cloud, relief
+from unseg_d2.masks.cuts3d.point_cloud import point_cloud, relief
 
 DEPTH = np.array([[2.0, 4.0, 8.0]])
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from unseg_d2.masks.promerge import ProMerge, PromergeSettings, promerge, promerge_steps
-from unseg_d2.masks.promerge_filter import cascade_filter, merge, to_masks, to_sets
-from unseg_d2.masks.promerge_prompts import (
+from unseg_d2.masks.promerge.filter import cascade_filter, merge, to_masks, to_sets
+from unseg_d2.masks.promerge.promerge import ProMerge, ProMergeSettings, promerge, promerge_steps
+from unseg_d2.masks.promerge.prompts import (
     components,
     feature_lengths,
     majority,
@@ -53,7 +53,7 @@ class TestByHand:
     def test_steps(self):
         """Prompts at rows and columns 0, 4, 8: three lie in objects, six in the background."""
         tokens, masks = blocks()
-        (steps,) = promerge_steps(tokens, PromergeSettings())
+        (steps,) = promerge_steps(tokens, ProMergeSettings())
         assert steps.num_votes == 6
         np.testing.assert_array_equal(steps.background, ~torch.stack(masks).any(0).numpy())
         assert len(steps.proposals) == 3
@@ -67,7 +67,7 @@ class TestByHand:
         tokens[0, 0, :, :6], tokens[0, 1, :, 6:] = 1, 1
         tokens[0, :, 3:6, 3:6] = torch.tensor([0.0, 0, 1])[:, None, None]
         assert len(promerge(tokens, mode="parity")[0]) == 0
-        (steps,) = promerge_steps(tokens, PromergeSettings())
+        (steps,) = promerge_steps(tokens, ProMergeSettings())
         np.testing.assert_array_equal(steps.background, (tokens[0, 0] > 0).numpy())
         (proposals,) = promerge(tokens)
         assert {tuple(mask.nonzero()[0].tolist()) for mask in proposals.masks} == {(0, 6), (3, 3)}

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from unseg_d2.graph import binary_affinity, second_eigenvector
-from unseg_d2.masks.kmeans_1d import kmeans_1d
-from unseg_d2.masks.vote_clusters import greedy_clusters, pairwise_iou, vote
-from unseg_d2.masks.votecut import VoteCut, pieces, votecut
+from unseg_d2.masks.votecut.clusters import greedy_clusters, pairwise_iou, vote
+from unseg_d2.masks.votecut.kmeans_1d import kmeans_1d
+from unseg_d2.masks.votecut.votecut import VoteCut, pieces, votecut
 from unseg_d2.structures import PatchFeatures
 
 MEMBERS = ("dino_s16", "dinov2_b14", "dinov2_s14", "dino_b16", "dino_s8", "dino_b8")

@@ -22,11 +22,11 @@ from unseg_d2.graph.ncut import NO_CUT, second_eigenvector
 from unseg_d2.graph.sharpening import Pairing, PairThresholds
 from unseg_d2.masks.batches import batch_by_shape, check_tokens, to_proposals
 from unseg_d2.masks.bipartition import connected_component, foreground_side, intersection_over_union
-from unseg_d2.masks.localcut import LocalCutSettings, cut_mask
-from unseg_d2.masks.point_cloud import point_cloud, relief
+from unseg_d2.masks.cuts3d.localcut import LocalCutSettings, cut_mask
+from unseg_d2.masks.cuts3d.point_cloud import point_cloud, relief
+from unseg_d2.masks.cuts3d.spatial_confidence import confidence_score
+from unseg_d2.masks.cuts3d.spatial_importance import spatial_importance
 from unseg_d2.masks.registry import MASK_GENERATORS
-from unseg_d2.masks.spatial_confidence import confidence_score
-from unseg_d2.masks.spatial_importance import spatial_importance
 from unseg_d2.structures import DepthMap, PatchFeatures, Proposals
 
 Removal = Literal["remove", "zero"]
@@ -103,7 +103,7 @@ class CutS3DSettings:
         pairing: see :class:`~unseg_d2.graph.sharpening.PairThresholds`.
         compensate: raise the threshold, to ``tau ** (1 - beta)`` for ``mean``, so that flat depth changes nothing.
         local_cut: whether semantic masks are cut in 3D; without it their confidence is 1.
-        local: see :class:`~unseg_d2.masks.localcut.LocalCutSettings`.
+        local: see :class:`~unseg_d2.masks.cuts3d.localcut.LocalCutSettings`.
     """
 
     tau: float = 0.15

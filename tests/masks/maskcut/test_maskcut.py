@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from unseg_d2.masks.maskcut import maskcut
-from unseg_d2.masks.maskcut_parity import parity_steps
+from unseg_d2.masks.maskcut.maskcut import maskcut
+from unseg_d2.masks.maskcut.parity import parity_steps
 
 SETTINGS = {"tau": 0.15, "eps": 1e-5, "num_masks": 3, "max_overlap": 0.5, "min_area": 0.01}
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from unseg_d2.data.raycast import SHAPES, Camera, Solid, cast, cast_floor, occluded
-from unseg_d2.data.surfaces import ANY_SKY, BLUE_SKY, Material, Surface, random_surfaces, surfaces_of_classes
+from unseg_d2.data.synthetic.raycast import SHAPES, Camera, Solid, cast, cast_floor, occluded
+from unseg_d2.data.synthetic.surfaces import ANY_SKY, BLUE_SKY, Material, Surface, random_surfaces, surfaces_of_classes
 
 CLASSES = ("sky", "floor", *SHAPES)
 MIN_OBJECTS = 2

@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from unseg_d2.masks.kmeans_1d import kmeans_1d
-from unseg_d2.masks.kmeans_lloyd import lloyd_kmeans_1d
+from unseg_d2.masks.votecut.kmeans_1d import kmeans_1d
+from unseg_d2.masks.votecut.kmeans_lloyd import lloyd_kmeans_1d
 
 
 def cost(values: np.ndarray, labels: np.ndarray) -> float:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unseg_d2.data.raycast import cast_floor
-from unseg_d2.data.scenes import CLASSES, random_scene
-from unseg_d2.data.surfaces import PATTERNS, SOLIDS, Surface
+from unseg_d2.data.synthetic.raycast import cast_floor
+from unseg_d2.data.synthetic.scenes import CLASSES, random_scene
+from unseg_d2.data.synthetic.surfaces import PATTERNS, SOLIDS, Surface
 
 SIZE = (120, 160)
 

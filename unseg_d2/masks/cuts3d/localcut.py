@@ -19,8 +19,8 @@ from scipy import ndimage
 
 from unseg_d2.graph.knn import NeighbourGraph, knn_graph
 from unseg_d2.graph.mincut import minimum_cut
-from unseg_d2.masks.point_cloud import DepthAxis, point_cloud, relief
-from unseg_d2.masks.spatial_confidence import spatial_confidence, threshold_range
+from unseg_d2.masks.cuts3d.point_cloud import DepthAxis, point_cloud, relief
+from unseg_d2.masks.cuts3d.spatial_confidence import spatial_confidence, threshold_range
 from unseg_d2.structures import DepthKind
 
 PointSet = Literal["v1", "v3"]
@@ -35,7 +35,7 @@ class LocalCutSettings:
     Attributes:
         tau_knn: longest edge between neighbouring points, in units of the image's longer side.
         k: neighbours of a point.
-        depth_axis: what z is linear in, see :func:`~unseg_d2.masks.point_cloud.relief`.
+        depth_axis: what z is linear in, see :func:`~unseg_d2.masks.cuts3d.point_cloud.relief`.
         percentile: share of the depths, in percent, that is clipped at either end before z is brought to [0, 1].
         z_scale: factor of z.
         point_set: ``v3`` moves the points outside the mask far away, so that the part around the source is the

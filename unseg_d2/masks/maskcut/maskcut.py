@@ -20,7 +20,7 @@ from unseg_d2.graph.affinity import binary_affinity
 from unseg_d2.graph.ncut import NO_CUT, cohesion, second_eigenvector
 from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
 from unseg_d2.masks.bipartition import seed_mask
-from unseg_d2.masks.maskcut_parity import parity_steps
+from unseg_d2.masks.maskcut.parity import parity_steps
 from unseg_d2.masks.registry import MASK_GENERATORS
 from unseg_d2.structures import PatchFeatures, Proposals
 

@@ -22,10 +22,10 @@ from torch import Tensor
 from unseg_d2.graph.affinity import binary_affinity
 from unseg_d2.graph.ncut import NO_CUT, second_eigenvector
 from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
-from unseg_d2.masks.kmeans_1d import kmeans_1d
-from unseg_d2.masks.kmeans_lloyd import lloyd_kmeans_1d
 from unseg_d2.masks.registry import MASK_GENERATORS
-from unseg_d2.masks.vote_clusters import Mode, greedy_clusters, pairwise_iou, vote
+from unseg_d2.masks.votecut.clusters import Mode, greedy_clusters, pairwise_iou, vote
+from unseg_d2.masks.votecut.kmeans_1d import kmeans_1d
+from unseg_d2.masks.votecut.kmeans_lloyd import lloyd_kmeans_1d
 from unseg_d2.structures import PatchFeatures, Proposals
 
 MAX_CORNERS = 1  # a cluster of patches that touches more corners of the image is the background

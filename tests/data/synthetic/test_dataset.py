@@ -9,7 +9,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from unseg_d2.config import get_cfg
-from unseg_d2.data.synthetic import ensure_synthetic, synthetic_scene
+from unseg_d2.data.synthetic.dataset import ensure_synthetic, synthetic_scene
 from unseg_d2.errors import UnsegError
 
 
@@ -73,7 +73,7 @@ def test_a_set_that_was_interrupted_leaves_nothing_that_looks_finished(
     def full_disk(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("unseg_d2.data.synthetic.write_json", full_disk)
+    monkeypatch.setattr("unseg_d2.data.synthetic.dataset.write_json", full_disk)
     with pytest.raises(UnsegError, match="No space left on device"):
         ensure_synthetic(config(tmp_path), "train")
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from unseg_d2.masks.promerge import PromergeSettings, promerge, promerge_steps
+from unseg_d2.masks.promerge.promerge import ProMergeSettings, promerge, promerge_steps
 
 NUM_IMAGES = 8
 SETTINGS = {"promerge": {}, "promerge_alt": {"tau": 0.45, "min_similarity": 0.45, "max_likeness": 0.2}}
@@ -40,7 +40,7 @@ def multiset(masks: np.ndarray) -> list[bytes]:
 def test_every_step(name, image, golden, tokens):
     published = np.load(golden / f"{name}.npz")
     settings = {"mode": "parity", **SETTINGS[name]}
-    (steps,) = promerge_steps(tokens[[image]], PromergeSettings(**settings))
+    (steps,) = promerge_steps(tokens[[image]], ProMergeSettings(**settings))
     assert steps.num_votes == published["n_bg_votes"][image]
     assert len(steps.proposals) == published["n_fg"][image]
     assert len(set(multiset(steps.proposals))) == published["n_distinct_fg"][image]

@@ -1,0 +1,7 @@
+"""MaskCut, and the published code's variant of it."""
+
+from __future__ import annotations
+
+from unseg_d2.masks.maskcut.maskcut import MaskCut, maskcut
+
+__all__ = ["MaskCut", "maskcut"]
