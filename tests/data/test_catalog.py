@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from unseg_d2.config import get_cfg
-from unseg_d2.data.catalog import BUILTIN, load_dataset
+from unseg_d2.data.builtin import BUILTIN
+from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.coco import encode_mask
 from unseg_d2.errors import UnsegError
 

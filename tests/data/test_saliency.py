@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unseg_d2.data.saliency import SALIENCY_DATASETS, SalientImage, load_saliency, read_mask, read_salient
+from unseg_d2.data.builtin import SALIENCY_DATASETS
+from unseg_d2.data.saliency import SalientImage, load_saliency, read_mask, read_salient
 from unseg_d2.errors import UnsegError
 
 

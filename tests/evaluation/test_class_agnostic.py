@@ -8,7 +8,8 @@ import pytest
 from pycocotools import mask as mask_utils
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.evaluation.class_agnostic import BACKENDS, METRICS, evaluate, select_backend
+from unseg_d2.evaluation.backends import BACKENDS, select_backend
+from unseg_d2.evaluation.class_agnostic import METRICS, evaluate
 
 HEIGHT, WIDTH = 200, 240
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from unseg_d2.data.catalog import BUILTIN
+from unseg_d2.data.builtin import BUILTIN
 from unseg_d2.evaluation.class_agnostic import METRICS
 from unseg_d2.evaluation.published import published_rows
 

@@ -12,10 +12,10 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.cli.common import Names, add_config_arguments, positive
 from unseg_d2.config import load_cfg
-from unseg_d2.data.catalog import ALIASES
+from unseg_d2.data.builtin import ALIASES
 from unseg_d2.detectors.protocol import select_engine
 from unseg_d2.errors import UnsegError
-from unseg_d2.evaluation.class_agnostic import BACKENDS, select_backend
+from unseg_d2.evaluation.backends import BACKENDS, select_backend
 from unseg_d2.training.benchmark_table import benchmark_rows, protocol_lines
 from unseg_d2.training.benchmarks import (
     BenchmarkScores,

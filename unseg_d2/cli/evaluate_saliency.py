@@ -11,8 +11,9 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.cli.common import Names, add_config_arguments
 from unseg_d2.config import load_cfg
+from unseg_d2.data.builtin import SALIENCY_DATASETS
 from unseg_d2.data.catalog import load_dataset
-from unseg_d2.data.saliency import SALIENCY_DATASETS, load_saliency
+from unseg_d2.data.saliency import load_saliency
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
 from unseg_d2.training.saliency import load_saliency_model

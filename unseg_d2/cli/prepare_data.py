@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
-from unseg_d2.data.catalog import datasets_root
+from unseg_d2.data.builtin import datasets_root
 from unseg_d2.data.prepare.sources import SOURCES
 from unseg_d2.data.prepare.voc import DIFFICULT
 from unseg_d2.errors import UnsegError

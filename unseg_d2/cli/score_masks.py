@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from unseg_d2.evaluation.class_agnostic import BACKENDS
+from unseg_d2.evaluation.backends import BACKENDS
 from unseg_d2.files import write_json
 from unseg_d2.training.score_masks import MaskScores, score_masks
 from unseg_d2.training.table import as_cell, as_text

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fvcore.common.config import CfgNode
 
+from unseg_d2.data.builtin import ALIASES, BUILTIN, datasets_root
 from unseg_d2.data.coco import CocoDataset, find_image_root, read_coco, to_records
 from unseg_d2.data.images import list_images
 from unseg_d2.data.synthetic.dataset import SPLITS, ensure_synthetic
@@ -22,94 +22,8 @@ from unseg_d2.errors import UnsegError, nearest
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class BuiltinDataset:
-    """Where a built-in data set lies.
-
-    Attributes:
-        images: folder of the images, relative to `datasets_root`.
-        annotations: COCO json, relative to `datasets_root`.
-        script: in ``datasets/``, with its arguments: makes the annotations; empty where they have to be downloaded.
-    """
-
-    images: str
-    annotations: str
-    script: str = ""
-
-
-def _imagenet(annotations: str) -> BuiltinDataset:
-    return BuiltinDataset("imagenet/train", f"imagenet/annotations/{annotations}.json")
-
-
-BUILTIN: dict[str, BuiltinDataset] = {
-    "imagenet_train": _imagenet("imagenet_train_fixsize480_tau0.15_N3"),
-    "imagenet_train_r1": _imagenet("cutler_imagenet1k_train_r1"),
-    "imagenet_train_r2": _imagenet("cutler_imagenet1k_train_r2"),
-    "imagenet_train_r3": _imagenet("cutler_imagenet1k_train_r3"),
-    "coco_2017_train": BuiltinDataset("coco/train2017", "coco/annotations/instances_train2017.json"),
-    "coco_2017_val": BuiltinDataset("coco/val2017", "coco/annotations/instances_val2017.json"),
-    "cls_agnostic_coco": BuiltinDataset(
-        "coco/val2017", "coco/annotations/coco_cls_agnostic_instances_val2017.json", "prepare_coco.py"
-    ),
-    "cls_agnostic_coco20k": BuiltinDataset(
-        "coco/train2014", "coco/annotations/coco20k_trainval_gt.json", "prepare_coco20k.py --image-list FILE"
-    ),
-    "cls_agnostic_lvis": BuiltinDataset(
-        "coco", "coco/annotations/lvis1.0_cocofied_val_cls_agnostic.json", "prepare_lvis.py"
-    ),
-    "cls_agnostic_voc": BuiltinDataset("voc", "voc/annotations/trainvaltest_2007_cls_agnostic.json", "prepare_voc.py"),
-    "cls_agnostic_kitti": BuiltinDataset("kitti", "kitti/annotations/trainval_cls_agnostic.json", "prepare_kitti.py"),
-    "cls_agnostic_kitti_instances": BuiltinDataset(
-        "kitti", "kitti/annotations/instances_cls_agnostic.json", "prepare_kitti_instances.py"
-    ),
-    "cls_agnostic_clipart": BuiltinDataset("clipart", "clipart/annotations/traintest_cls_agnostic.json"),
-    "cls_agnostic_watercolor": BuiltinDataset("watercolor", "watercolor/annotations/traintest_cls_agnostic.json"),
-    "cls_agnostic_comic": BuiltinDataset("comic", "comic/annotations/traintest_cls_agnostic.json"),
-    "cls_agnostic_objects365": BuiltinDataset(
-        "objects365/val", "objects365/annotations/zhiyuan_objv2_val_cls_agnostic.json", "prepare_objects365.py"
-    ),
-    "cls_agnostic_openimages": BuiltinDataset(
-        "openImages/validation", "openImages/annotations/openimages_val_cls_agnostic.json", "prepare_openimages.py"
-    ),
-    "cls_agnostic_openimages_masks": BuiltinDataset(
-        "openImages/validation",
-        "openImages/annotations/openimages_val_masks_cls_agnostic.json",
-        "prepare_openimages_masks.py",
-    ),
-    "cls_agnostic_sa1b": BuiltinDataset("sa1b", "sa1b/annotations/sa1b_cls_agnostic.json", "prepare_sa1b.py"),
-    "cls_agnostic_uvo": BuiltinDataset(
-        "uvo/all_UVO_frames", "uvo/annotations/val_sparse_cleaned_cls_agnostic.json", "prepare_uvo.py"
-    ),
-    "promerge_objects365": BuiltinDataset("objects365/val", "objects365/annotations/objects365_16-40.json"),
-    "promerge_sa1b": BuiltinDataset("sa1b", "sa1b/annotations/sa1b.json"),
-}
-"""Built-in data sets that have to be there; see datasets/README.md for how to get them."""
-
-ALIASES = {
-    "coco_val2017": "cls_agnostic_coco",
-    "coco20k": "cls_agnostic_coco20k",
-    "lvis_v1_val": "cls_agnostic_lvis",
-    "voc07": "cls_agnostic_voc",
-    "kitti": "cls_agnostic_kitti",
-    "kitti_instances": "cls_agnostic_kitti_instances",
-    "clipart": "cls_agnostic_clipart",
-    "watercolor": "cls_agnostic_watercolor",
-    "comic": "cls_agnostic_comic",
-    "objects365": "cls_agnostic_objects365",
-    "openimages": "cls_agnostic_openimages",
-    "openimages_masks": "cls_agnostic_openimages_masks",
-    "sa1b": "cls_agnostic_sa1b",
-    "uvo": "cls_agnostic_uvo",
-}
-"""Short names of benchmarks, and the published ones."""
-
 SYNTHETIC = {f"synthetic_{split}": split for split in SPLITS}
 """Built-in data sets that are made on first use, and their splits."""
-
-
-def datasets_root() -> Path:
-    """Folder of the built-in data sets: ``$DETECTRON2_DATASETS`` or ``./datasets``."""
-    return Path(os.environ.get("DETECTRON2_DATASETS") or "datasets").expanduser()
 
 
 def load_dataset(spec: str, cfg: CfgNode) -> list[dict[str, Any]]:

@@ -12,19 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from unseg_d2.data.catalog import datasets_root
+from unseg_d2.data.builtin import SALIENCY_DATASETS, datasets_root
 from unseg_d2.data.images import list_images, read_image
 from unseg_d2.errors import UnsegError, nearest
-
-DUTS, OMRON = "http://saliencydetection.net/duts/", "http://saliencydetection.net/dut-omron/"
-ECSSD = "https://www.cse.cuhk.edu.hk/leojia/projects/hsaliency/dataset.html"
-SALIENCY_DATASETS = {
-    "duts_tr": ("DUTS-TR/DUTS-TR-Image", "DUTS-TR/DUTS-TR-Mask", DUTS),
-    "duts_te": ("DUTS-TE/DUTS-TE-Image", "DUTS-TE/DUTS-TE-Mask", DUTS),
-    "dut_omron": ("DUT-OMRON/DUT-OMRON-image", "DUT-OMRON/pixelwiseGT-new-PNG", OMRON),
-    "ecssd": ("ECSSD/images", "ECSSD/ground_truth_mask", ECSSD),
-}
-"""Name to the folders of images and masks below ``$DETECTRON2_DATASETS``, as the archives unpack, and their source."""
 
 IMAGE_FOLDERS = ("images", "image", "img", "imgs", "*-image")
 MASK_FOLDERS = ("masks", "mask", "gt", "ground_truth_mask", "*-mask", "pixelwisegt*")

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from unseg_d2.detectors.builtin.model import build_model
 from unseg_d2.detectors.checkpoints import BACKBONE, OPTIONAL, detectron2_names, in_detectron2_names
+from unseg_d2.detectors.formats import FORMATS
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.loop.checkpoint import check_match, load_checkpoint
 
-FORMATS = (".pth", ".safetensors")
 _CLASSIFIER = re.compile(r"(^|\.)(fc|head|linear)\.(weight|bias)$")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import io
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,34 +15,13 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from unseg_d2.errors import UnsegError, missing_extra, nearest
-
-BACKENDS = ("hotcoco", "faster_coco_eval", "pycocotools")
-"""Libraries that do the matching, fastest first."""
+from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation.backends import select_backend
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl", "Recall50")
 """Names of the figures, all in percent; ``Recall50`` is the recall at IoU 0.5 of the most results per image."""
 
 _CATEGORY = {"id": 1, "name": "object"}
-
-
-def select_backend(name: str = "auto") -> str:
-    """Return the library that will do the matching.
-
-    Args:
-        name: ``auto`` for the first of `BACKENDS` that is installed, or one of them.
-
-    Raises:
-        UnsegError: unknown name, or not installed.
-    """
-    if name == "auto":
-        return next(backend for backend in BACKENDS if importlib.util.find_spec(backend))
-    if name not in BACKENDS:
-        known = ", ".join(BACKENDS)
-        raise UnsegError(f"Unknown evaluation backend '{name}'; there are {known}.{nearest(name, BACKENDS)}")
-    if importlib.util.find_spec(name) is None:
-        raise missing_extra(name, "fast-eval")
-    return name
 
 
 def evaluate(

@@ -11,7 +11,8 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
-from unseg_d2.data.catalog import BUILTIN, SYNTHETIC, load_dataset
+from unseg_d2.data.builtin import BUILTIN
+from unseg_d2.data.catalog import SYNTHETIC, load_dataset
 from unseg_d2.data.coco import find_image_root, read_coco, resolve_image
 from unseg_d2.data.images import scan_folder
 from unseg_d2.errors import UnsegError

@@ -24,7 +24,8 @@ from fvcore.common.config import CfgNode
 from PIL import Image
 from scipy.io import loadmat
 
-from unseg_d2.data.catalog import SYNTHETIC, datasets_root
+from unseg_d2.data.builtin import datasets_root
+from unseg_d2.data.catalog import SYNTHETIC
 from unseg_d2.data.images import list_images, read_image
 from unseg_d2.data.synthetic import CLASSES, ensure_synthetic
 from unseg_d2.errors import UnsegError, nearest

@@ -12,7 +12,8 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
-from unseg_d2.data.catalog import ALIASES, BUILTIN, find_annotations, load_dataset
+from unseg_d2.data.builtin import ALIASES, BUILTIN
+from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.data.coco import CocoDataset, read_coco
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError

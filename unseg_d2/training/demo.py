@@ -28,8 +28,6 @@ from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.label_set import write_label_set
 from unseg_d2.viz.overlay import draw_instances
 
-FORMATS = ("overlays", "coco", "labelstudio")
-
 logger = logging.getLogger(__name__)
 
 

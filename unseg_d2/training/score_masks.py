@@ -10,7 +10,8 @@ from typing import Any
 from unseg_d2.data.coco import CocoDataset, read_coco
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.align import align_images
-from unseg_d2.evaluation.class_agnostic import evaluate, select_backend
+from unseg_d2.evaluation.backends import select_backend
+from unseg_d2.evaluation.class_agnostic import evaluate
 from unseg_d2.pseudo.label_set import read_label_set
 
 

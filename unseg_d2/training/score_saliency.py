@@ -14,12 +14,10 @@ from fvcore.common.config import CfgNode
 from unseg_d2.data.saliency import SalientImage, read_salient
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.corloc import located, object_box, part_boxes
+from unseg_d2.evaluation.refinements import REFINEMENTS
 from unseg_d2.evaluation.saliency import SaliencyScores, score_saliency
 from unseg_d2.refine import bilateral_solver, build_refiner, guided_filter
 from unseg_d2.saliency.views import center_view
-
-REFINEMENTS = {"none": "", "guided": "GF", "bilateral": "BS", "crf": "CRF"}
-"""Name on the command line to what the table calls it."""
 
 BATCH = 20
 """Images per batch; matters to the published inversion alone."""

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from unseg_d2.config import load_cfg
-from unseg_d2.data.catalog import BUILTIN, load_dataset
+from unseg_d2.data.builtin import BUILTIN
+from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.prepare import coco_like
 from unseg_d2.data.prepare.coco_like import (
     prepare_coco,

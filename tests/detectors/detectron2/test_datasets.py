@@ -11,7 +11,8 @@ pytest.importorskip("detectron2._C", reason="Detectron2 is not installed", exc_t
 from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog
 from detectron2.data import transforms as T
 
-from unseg_d2.data.catalog import BUILTIN, SYNTHETIC
+from unseg_d2.data.builtin import BUILTIN
+from unseg_d2.data.catalog import SYNTHETIC
 from unseg_d2.detectors.detectron2 import register_datasets
 
 pytestmark = pytest.mark.detectron2

@@ -8,7 +8,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config import get_cfg
-from unseg_d2.data.catalog import BUILTIN, SYNTHETIC, datasets_root, load_dataset
+from unseg_d2.data.builtin import BUILTIN, datasets_root
+from unseg_d2.data.catalog import SYNTHETIC, load_dataset
 
 
 def register_datasets(cfg: CfgNode | None = None) -> list[str]:
