@@ -13,12 +13,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from unseg_d2.data.saliency import load_saliency, read_salient
 from unseg_d2.losses import binary_graph, ncut_loss
 from unseg_d2.masks.tokencut import tokencut
+from unseg_d2.saliency.datasets import load_saliency, read_salient
+from unseg_d2.saliency.train import load_saliency_model
 from unseg_d2.saliency.views import center_view, normalised, resize
 from unseg_d2.structures import Proposals
-from unseg_d2.training.saliency import load_saliency_model
 
 
 def main() -> None:

@@ -23,10 +23,10 @@ from unseg_d2.evaluation.semantic import SemanticScores
 from unseg_d2.files import write_json
 from unseg_d2.loop.checkpoint import load_network
 from unseg_d2.semantic.datasets import load_semantic_set
+from unseg_d2.semantic.model import load_semantic_model
 from unseg_d2.semantic.prototypes import Prototypes
-from unseg_d2.training.semantic import train_semantic
-from unseg_d2.training.semantic_model import load_semantic_model
-from unseg_d2.training.semantic_scores import classifiers_of, score_classifiers, write_predictions
+from unseg_d2.semantic.score import classifiers_of, score_classifiers, write_predictions
+from unseg_d2.semantic.train import train_semantic
 from unseg_d2.training.table import lay_out
 
 RECIPE = "configs/semantic/synthetic.yaml"

@@ -31,9 +31,9 @@ MAY_IMPORT = {
     "refine": BASE,
     "pseudo": BASE | {"features", "depth", "masks", "refine", "data", "config"},
     "losses": set(),
-    "semantic": BASE | {"losses", "data"},
-    "saliency": BASE | {"features", "losses", "refine", "data", "config"},
     "evaluation": BASE,
+    "saliency": BASE | {"loop", "data", "features", "masks", "pseudo", "losses", "refine", "evaluation"},
+    "semantic": BASE | {"loop", "data", "features", "pseudo", "losses", "refine", "evaluation", "viz"},
     "detectors": BASE | {"loop", "data", "losses", "config", "evaluation", "zoo"},
     "viz": BASE | {"data"},
 }

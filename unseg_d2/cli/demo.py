@@ -15,7 +15,8 @@ from unseg_d2.data.media import list_media
 from unseg_d2.detectors.protocol import select_engine
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.recipes import RECIPES
-from unseg_d2.training.demo import FORMATS, DemoOptions, run_demo
+from unseg_d2.training.demo import DemoOptions, run_demo
+from unseg_d2.viz.formats import FORMATS
 from unseg_d2.zoo.registry import find
 from unseg_d2.zoo.store import resolve
 

@@ -13,20 +13,12 @@ from unseg_d2.cli.common import Names, add_config_arguments
 from unseg_d2.config import load_cfg
 from unseg_d2.data.builtin import SALIENCY_DATASETS
 from unseg_d2.data.catalog import load_dataset
-from unseg_d2.data.saliency import load_saliency
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
-from unseg_d2.training.saliency import load_saliency_model
-from unseg_d2.training.saliency_methods import generator_method, model_method, stored_method
-from unseg_d2.training.score_saliency import (
-    REFINEMENTS,
-    Method,
-    MethodScores,
-    Protocol,
-    bootstrap,
-    score_corloc,
-    score_methods,
-)
+from unseg_d2.saliency.datasets import load_saliency
+from unseg_d2.saliency.methods import generator_method, model_method, stored_method
+from unseg_d2.saliency.score import REFINEMENTS, Method, MethodScores, Protocol, bootstrap, score_corloc, score_methods
+from unseg_d2.saliency.train import load_saliency_model
 from unseg_d2.training.table import as_cell, lay_out, write_tables
 
 

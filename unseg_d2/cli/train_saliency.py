@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unseg_d2.cli.common import add_config_arguments
 from unseg_d2.config import load_cfg
-from unseg_d2.training.saliency import load_saliency_model, train_saliency, training_images, write_masks
+from unseg_d2.saliency.train import load_saliency_model, train_saliency, training_images, write_masks
 
 
 def parser() -> argparse.ArgumentParser:

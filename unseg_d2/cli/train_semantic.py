@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from unseg_d2.cli.common import add_config_arguments
 from unseg_d2.config import load_cfg
-from unseg_d2.training.semantic import train_semantic
+from unseg_d2.semantic.train import train_semantic
 
 
 def parser() -> argparse.ArgumentParser:

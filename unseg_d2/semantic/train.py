@@ -24,11 +24,11 @@ from unseg_d2.semantic.boost import read_boost
 from unseg_d2.semantic.datasets import SemanticSet, load_semantic_set
 from unseg_d2.semantic.em import PrimapsEM
 from unseg_d2.semantic.geometry import centre_square
+from unseg_d2.semantic.model import SemanticModel, about_model, check_backend, tokens_of
 from unseg_d2.semantic.proposals import cache_proposals
 from unseg_d2.semantic.prototypes import Prototypes, kmeans_loss, principal_directions
+from unseg_d2.semantic.score import score_classifiers
 from unseg_d2.semantic.views import ORDERS
-from unseg_d2.training.semantic_model import SemanticModel, about_model, check_backend, tokens_of
-from unseg_d2.training.semantic_scores import score_classifiers
 
 BEST = "model_best.pth"
 SELECT = ("last", "best_miou")

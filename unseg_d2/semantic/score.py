@@ -26,7 +26,7 @@ from unseg_d2.refine.crf import CRFSettings, label_probabilities
 from unseg_d2.semantic.datasets import SemanticSet
 from unseg_d2.semantic.em import enlarge
 from unseg_d2.semantic.geometry import centre_square, resize_image, resized
-from unseg_d2.training.semantic_model import SemanticModel
+from unseg_d2.semantic.model import SemanticModel
 from unseg_d2.viz.overlay import draw_instances
 
 PROBE = "linear probe"

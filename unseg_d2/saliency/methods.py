@@ -9,14 +9,14 @@ import numpy as np
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.coco import decode_mask
-from unseg_d2.data.saliency import SalientImage, read_mask
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import build_features
 from unseg_d2.masks import build_generator
 from unseg_d2.pseudo.label_set import read_label_set
 from unseg_d2.saliency import SaliencyModel
+from unseg_d2.saliency.datasets import SalientImage, read_mask
+from unseg_d2.saliency.score import Method, Protocol
 from unseg_d2.saliency.views import center_view, predicted_size, resize
-from unseg_d2.training.score_saliency import Method, Protocol
 
 Lookup = Callable[[SalientImage], np.ndarray | None]
 

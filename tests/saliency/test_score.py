@@ -11,10 +11,10 @@ from PIL import Image
 from unseg_d2.cli.evaluate import main
 from unseg_d2.config import load_cfg
 from unseg_d2.data.coco import encode_mask
-from unseg_d2.data.saliency import load_saliency
 from unseg_d2.errors import UnsegError
-from unseg_d2.training.saliency_methods import stored_method
-from unseg_d2.training.score_saliency import (
+from unseg_d2.saliency.datasets import load_saliency
+from unseg_d2.saliency.methods import stored_method
+from unseg_d2.saliency.score import (
     MethodScores,
     Protocol,
     bootstrap,

@@ -18,8 +18,8 @@ from PIL import Image
 from unseg_d2.cli.evaluate import main as evaluate
 from unseg_d2.config import load_cfg
 from unseg_d2.errors import UnsegError
-from unseg_d2.training.semantic import train_semantic
-from unseg_d2.training.semantic_model import load_semantic_model
+from unseg_d2.semantic.model import load_semantic_model
+from unseg_d2.semantic.train import train_semantic
 
 RECIPE = "configs/semantic/synthetic.yaml"
 ROOT = Path(__file__).resolve().parents[2]

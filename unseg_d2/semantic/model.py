@@ -92,7 +92,7 @@ def about_model(cfg: CfgNode, em: PrimapsEM, features: str, baseline: Tensor) ->
 
 
 def load_semantic_model(path: str | Path, opts: Sequence[str] = ()) -> tuple[SemanticModel, CfgNode]:
-    """Return the model of a checkpoint of `training.semantic.train_semantic`, and its recipe.
+    """Return the model of a checkpoint of `semantic.train.train_semantic`, and its recipe.
 
     Args:
         path: the ``.pth`` file; it knows its recipe.

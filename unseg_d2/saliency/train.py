@@ -13,7 +13,6 @@ from fvcore.common.config import CfgNode
 from PIL import Image
 from torch import Tensor
 
-from unseg_d2.data.saliency import SalientImage, load_saliency, read_mask, read_salient
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import FeatureBackend, build_features
@@ -23,6 +22,7 @@ from unseg_d2.loop.checkpoint import load_checkpoint, load_network
 from unseg_d2.loop.loop import StepSettings, train_steps
 from unseg_d2.loop.recipes import recipe_of, warn_of_other_features
 from unseg_d2.saliency import Objective, SaliencyModel, build_head, crop_and_enlarge, draw_corners
+from unseg_d2.saliency.datasets import SalientImage, load_saliency, read_mask, read_salient
 from unseg_d2.saliency.objective import target_losses
 from unseg_d2.saliency.predict import stack_tokens
 from unseg_d2.saliency.views import ViewSettings, normalised, training_view

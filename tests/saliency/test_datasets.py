@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from unseg_d2.data.builtin import SALIENCY_DATASETS
-from unseg_d2.data.saliency import SalientImage, load_saliency, read_mask, read_salient
 from unseg_d2.errors import UnsegError
+from unseg_d2.saliency.datasets import SalientImage, load_saliency, read_mask, read_salient
 
 
 def write(path, size=(6, 8), value=255, mode="L"):

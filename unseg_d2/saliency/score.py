@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from fvcore.common.config import CfgNode
 
-from unseg_d2.data.saliency import SalientImage, read_salient
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.corloc import located, object_box, part_boxes
 from unseg_d2.evaluation.refinements import REFINEMENTS
 from unseg_d2.evaluation.saliency import SaliencyScores, score_saliency
 from unseg_d2.refine import bilateral_solver, build_refiner, guided_filter
+from unseg_d2.saliency.datasets import SalientImage, read_salient
 from unseg_d2.saliency.views import center_view
 
 BATCH = 20
