@@ -64,13 +64,13 @@ def supervise(way: str, confidence: str, sample: Sample, regions: int) -> tuple[
     shift = 8 * torch.randn(regions, 2, generator=generator).to(sample.boxes.device)
     boxes = sample.boxes[index] + torch.cat([shift, shift], dim=1)
     if way == "builtin":
-        from unseg_d2.detectors.builtin.batch import Targets
-        from unseg_d2.detectors.builtin.roi_heads import cell_weights
+        from unseg_d2.losses import mask_cell_weights
         from unseg_d2.losses.roi_crop import mask_targets
 
-        target = Targets(sample.boxes, torch.zeros_like(index), sample.masks, sample.scores, sample.confidence)
         targets = mask_targets(sample.masks, boxes, index, SIZE)
-        return targets, None if confidence == "none" else cell_weights(target, boxes, index, SIZE, confidence)
+        if confidence == "none":
+            return targets, None
+        return targets, mask_cell_weights(sample.confidence, sample.masks, boxes, index, SIZE, confidence)
     from detectron2.structures import BitMasks
 
     from unseg_d2.detectors.detectron2.lazy_masks import LazyMasks

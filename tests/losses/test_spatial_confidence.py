@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 
-from unseg_d2.losses import confidence_weights, mean_confidence, soft_mask_loss, spatial_confidence_loss
+from unseg_d2.losses import (
+    confidence_weights,
+    mask_cell_weights,
+    mean_confidence,
+    soft_mask_loss,
+    spatial_confidence_loss,
+)
 
 
 def half_mask(height: int = 56, width: int = 56) -> torch.Tensor:
@@ -72,3 +79,17 @@ def test_weights_carry_no_gradient_and_none_is_zero() -> None:
     loss = spatial_confidence_loss(logits, logits.detach(), logits.detach())
     loss.backward()
     assert loss.item() == 0 and logits.grad is not None
+
+
+@pytest.mark.parametrize("kind", ["spatial", "scalar"])
+def test_cells_count_as_their_confidence(kind: str) -> None:
+    """Both kinds agree where a map is even and the boxes are the masks."""
+    boxes = torch.tensor([[8.0, 8, 16, 16], [0, 0, 8, 8]])
+    masks = torch.zeros(2, 24, 24, dtype=torch.bool)
+    masks[0, :8, :8] = masks[1, 8:16, 8:16] = True
+    confidence = torch.stack([torch.full((24, 24), 51), torch.full((24, 24), 102)]).to(torch.uint8)
+    weights = mask_cell_weights(confidence, masks, boxes, torch.tensor([1, 0]), 4, kind)
+    torch.testing.assert_close(weights, torch.tensor([0.4, 0.2])[:, None, None].expand(2, 4, 4))
+    assert torch.equal(mask_cell_weights(None, masks, boxes, torch.tensor([1, 0]), 4, kind), torch.ones(2, 4, 4))
+    nothing = mask_cell_weights(confidence, masks, boxes[:0], torch.zeros(0, dtype=torch.int64), 4, kind)
+    assert nothing.shape == (0, 4, 4)

@@ -6,7 +6,12 @@ from unseg_d2.losses.droploss import classification_loss, droploss_weights, publ
 from unseg_d2.losses.gtv import feature_weights, gtv_loss, image_weights
 from unseg_d2.losses.ncut import binary_graph, ncut_loss
 from unseg_d2.losses.soft_target import soft_box_loss, soft_classification_loss, soft_mask_loss
-from unseg_d2.losses.spatial_confidence import confidence_weights, mean_confidence, spatial_confidence_loss
+from unseg_d2.losses.spatial_confidence import (
+    confidence_weights,
+    mask_cell_weights,
+    mean_confidence,
+    spatial_confidence_loss,
+)
 
 __all__ = [
     "binary_graph",
@@ -19,6 +24,7 @@ __all__ = [
     "feature_weights",
     "gtv_loss",
     "image_weights",
+    "mask_cell_weights",
     "mean_confidence",
     "multi_scale_loss",
     "ncut_loss",

@@ -9,11 +9,38 @@ Shape legend
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from unseg_d2.losses.roi_crop import crop_to_rois
+
+ConfidenceKind = Literal["spatial", "scalar"]
+
+
+def mask_cell_weights(
+    confidence: Tensor | None, masks: Tensor, boxes: Tensor, instances: Tensor, size: int, kind: ConfidenceKind
+) -> Tensor:
+    """Return what each cell of the mask targets counts in the loss of the foreground RoIs of one image.
+
+    Args:
+        confidence: ``(G, H, W)`` as in :func:`confidence_weights`; ``None`` where there is none, which counts as 1.
+        masks: ``(G, H, W)`` bool.
+        boxes: ``(F, 4)`` RoIs; xyxy in pixels.
+        instances: ``(F,)`` int64, the instance that each RoI is matched to.
+        size: M.
+        kind: ``spatial``, the confidence at the cell, or ``scalar``, the instance's mean over its mask.
+
+    Returns:
+        ``(F, M, M)`` float32 without gradient.
+    """
+    if confidence is None or len(boxes) == 0:
+        return boxes.new_ones(len(boxes), size, size)
+    if kind == "scalar":
+        return mean_confidence(confidence, masks)[instances, None, None].expand(-1, size, size)
+    return confidence_weights(confidence, masks, boxes, instances, size)
 
 
 def confidence_weights(confidence: Tensor, masks: Tensor, boxes: Tensor, instances: Tensor, size: int) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from unseg_d2.detectors.builtin.batch import Targets
 from unseg_d2.detectors.builtin.model import build_roi_heads
-from unseg_d2.detectors.builtin.roi_heads import RoIHeads, ScaleGradient, cell_weights, gather_scores
+from unseg_d2.detectors.builtin.roi_heads import RoIHeads, ScaleGradient, gather_scores
 from unseg_d2.errors import UnsegError
 
 SIZE = (64, 96)
@@ -133,16 +133,6 @@ def test_regions_know_the_score_of_their_instance(heads: Callable) -> None:
     rois = heads().sample([PROPOSALS, PROPOSALS], [scored, EMPTY])
     scores = gather_scores(rois, [scored, EMPTY])
     assert torch.equal(scores[:4], scored.scores[rois.gt_index[:4]]) and scores[6:].tolist() == [1] * 4
-
-
-def test_cells_count_as_their_confidence() -> None:
-    confidence = torch.stack([torch.full(SIZE, 51), torch.full(SIZE, 102)]).to(torch.uint8)
-    boxes, index = TRUTH.boxes[[1, 0]], torch.tensor([1, 0])
-    assert torch.equal(cell_weights(TRUTH, boxes, index, 4, "spatial"), torch.ones(2, 4, 4))  # no map is certain
-    unsure = replace(TRUTH, confidence=confidence)
-    for kind in ("spatial", "scalar"):  # the same for an even map and boxes that are the masks
-        weights = cell_weights(unsure, boxes, index, 4, kind)
-        torch.testing.assert_close(weights, torch.tensor([0.4, 0.2])[:, None, None].expand(2, 4, 4))
 
 
 def test_unknown_kind_of_confidence(heads: Callable) -> None:

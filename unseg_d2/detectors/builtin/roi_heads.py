@@ -28,7 +28,7 @@ from unseg_d2.detectors.postprocess import Detections
 from unseg_d2.losses.droploss import classification_loss, droploss_weights, published_references
 from unseg_d2.losses.roi_crop import mask_targets
 from unseg_d2.losses.soft_target import soft_classification_loss
-from unseg_d2.losses.spatial_confidence import confidence_weights, mean_confidence
+from unseg_d2.losses.spatial_confidence import mask_cell_weights
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,12 @@ class RoIHeads(nn.Module):
         wanted = torch.cat([mask_targets(target.masks, *chosen, size) for target, *chosen in per_image])
         weights = None
         if self.mask_confidence != "none":
-            weights = torch.cat([cell_weights(*part, size, self.mask_confidence) for part in per_image])
+            weights = torch.cat(
+                [
+                    mask_cell_weights(target.confidence, target.masks, *chosen, size, self.mask_confidence)
+                    for target, *chosen in per_image
+                ]
+            )
         if self.soft_targets:
             scores = gather_scores(rois, targets)[foreground, None, None]
             weights = scores if weights is None else weights * scores
@@ -269,23 +274,6 @@ def gather_scores(rois: RoIs, targets: Sequence[Targets]) -> Tensor:
         known = target.scores is not None and len(target.scores) > 0
         columns.append(target.scores[index] if known else torch.ones_like(index, dtype=torch.float32))
     return torch.cat(columns)
-
-
-def cell_weights(target: Targets, boxes: Tensor, index: Tensor, size: int, kind: str) -> Tensor:
-    """Return the weights ``(R, M, M)`` of the mask loss of the foreground RoIs of one image.
-
-    Args:
-        target: ground truth of the image.
-        boxes: ``(R, 4)``.
-        index: ``(R,)``, the instance of each.
-        size: M.
-        kind: ``spatial`` or ``scalar``.
-    """
-    if target.confidence is None or len(boxes) == 0:
-        return boxes.new_ones(len(boxes), size, size)
-    if kind == "scalar":
-        return mean_confidence(target.confidence, target.masks)[index, None, None].expand(-1, size, size)
-    return confidence_weights(target.confidence, target.masks, boxes, index, size)
 
 
 class ScaleGradient(torch.autograd.Function):

@@ -17,7 +17,7 @@ from detectron2.modeling.roi_heads import ROI_MASK_HEAD_REGISTRY, MaskRCNNConvUp
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from unseg_d2.losses.spatial_confidence import confidence_weights, mean_confidence, spatial_confidence_loss
+from unseg_d2.losses.spatial_confidence import mask_cell_weights, spatial_confidence_loss
 
 
 class ScoredBoxes(Boxes):
@@ -79,9 +79,7 @@ class LazyConfidence:
             size: M.
             kind: ``spatial`` or ``scalar``.
         """
-        if kind == "scalar":
-            return mean_confidence(self.confidence, self.masks)[self.index, None, None].expand(-1, size, size)
-        return confidence_weights(self.confidence, self.masks, boxes, self.index, size)
+        return mask_cell_weights(self.confidence, self.masks, boxes, self.index, size, kind)
 
 
 @ROI_MASK_HEAD_REGISTRY.register()
