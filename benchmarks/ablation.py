@@ -23,10 +23,10 @@ import numpy as np
 
 from unseg_d2.config import load_cfg
 from unseg_d2.data.coco import decode_mask, encode_mask, read_coco
-from unseg_d2.data.rle import encode_confidence
 from unseg_d2.data.synthetic import ensure_synthetic
 from unseg_d2.detectors.protocol import select_engine
 from unseg_d2.files import write_json
+from unseg_d2.rle import encode_confidence
 from unseg_d2.training.evaluate import evaluate_detector
 from unseg_d2.training.train import train
 

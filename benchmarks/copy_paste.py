@@ -24,8 +24,8 @@ from fvcore.common.config import CfgNode
 from unseg_d2.config import load_cfg
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.loader import build_train_loader
-from unseg_d2.data.rle import encode_confidence
 from unseg_d2.detectors.builtin.train import train
+from unseg_d2.rle import encode_confidence
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs" / "base_cascade_mask_rcnn_R_50_FPN.yaml"
 SETTINGS = {

@@ -21,9 +21,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from unseg_d2.data.rle import encode_mask  # noqa: E402
 from unseg_d2.evaluation.backends import BACKENDS  # noqa: E402
 from unseg_d2.evaluation.class_agnostic import evaluate  # noqa: E402
+from unseg_d2.rle import encode_mask  # noqa: E402
 
 HEIGHT, WIDTH = 480, 640
 MIN_SPEEDUP = {"hotcoco": 3.0, "faster_coco_eval": 1.3}

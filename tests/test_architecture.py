@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = "unseg_d2"
-BASE = {"structures", "errors", "files", "devices", "recipes", "progress"}
+BASE = {"structures", "errors", "files", "devices", "recipes", "progress", "rle"}
 MAY_IMPORT = {
     "structures": set(),
     "errors": set(),
@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "devices": {"errors"},
     "recipes": {"errors"},
     "progress": set(),
+    "rle": {"errors"},
     "batch_loader": {"devices"},
     "config": BASE,
     "data": BASE | {"batch_loader"},

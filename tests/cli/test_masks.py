@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from unseg_d2.cli import export_masks, generate_masks, main, score_masks
-from unseg_d2.data.rle import encode_mask
 from unseg_d2.errors import UnsegError
+from unseg_d2.rle import encode_mask
 
 SETTINGS = ["FEATURES.NAME", "descriptors", "FEATURES.IMAGE_SIZE", "96", "FEATURES.DEVICE", "cpu"]
 

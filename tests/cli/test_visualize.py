@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from unseg_d2.cli.visualize import main, read_views
-from unseg_d2.data.rle import encode_mask
 from unseg_d2.errors import UnsegError
+from unseg_d2.rle import encode_mask
 
 ROOT = Path(__file__).resolve().parents[2]
 

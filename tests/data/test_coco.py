@@ -17,8 +17,8 @@ from unseg_d2.data.coco import (
     resolve_image,
     to_records,
 )
-from unseg_d2.data.rle import encode_confidence
 from unseg_d2.errors import UnsegError
+from unseg_d2.rle import encode_confidence
 
 TALL, WIDE = 60, 80
 OTHER_GRID = encode_confidence(np.ones((4, 6))) | {"size": [6, 6]}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from unseg_d2.data.label_studio import LABELING_CONFIG, encode_brush, to_task
-from unseg_d2.data.rle import encode_mask
+from unseg_d2.rle import encode_mask
 
 
 def decode_brush(encoded: list[int], height: int, width: int) -> np.ndarray:

@@ -18,9 +18,9 @@ from PIL import Image
 from unseg_d2.config import get_cfg, load_cfg
 from unseg_d2.data.images import read_image
 from unseg_d2.data.loader import build_test_loader, build_train_loader, draw_sample, write_sample
-from unseg_d2.data.rle import encode_confidence, encode_mask
 from unseg_d2.data.sample import Sample
 from unseg_d2.errors import UnsegError
+from unseg_d2.rle import encode_confidence, encode_mask
 
 
 @pytest.fixture(scope="module")

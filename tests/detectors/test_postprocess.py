@@ -6,9 +6,9 @@ import pytest
 import torch
 from pycocotools import mask as mask_codec
 
-from unseg_d2.data.rle import encode_mask, encode_runs
 from unseg_d2.detectors import postprocess
 from unseg_d2.detectors.postprocess import Detections, paste_and_encode, rescale_detections, to_prediction
+from unseg_d2.rle import encode_mask, encode_runs
 
 
 def paste(masks: torch.Tensor, boxes: torch.Tensor, height: int, width: int) -> torch.Tensor:

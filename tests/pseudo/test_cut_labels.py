@@ -12,9 +12,9 @@ from PIL import Image
 
 from unseg_d2.cli.cut_masks import main
 from unseg_d2.data.coco import read_coco
-from unseg_d2.data.rle import decode_mask, encode_mask
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.cut_labels import cut_pixels
+from unseg_d2.rle import decode_mask, encode_mask
 from unseg_d2.structures import DepthMap
 
 HEIGHT, WIDTH = 120, 180

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unseg_d2.data.rle import encode_mask
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.label_set import read_label_set, write_label_set
 from unseg_d2.pseudo.merge import merge, merge_files
+from unseg_d2.rle import encode_mask
 
 HEIGHT, WIDTH = 40, 50
 

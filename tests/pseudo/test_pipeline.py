@@ -12,7 +12,6 @@ from pseudo_fakes import BrightRed, MeanColour, keep
 
 from unseg_d2.config import load_cfg
 from unseg_d2.data.images import ImageFile, ImageProblem, read_image
-from unseg_d2.data.rle import decode_mask, encode_mask
 from unseg_d2.depth import GridDepth
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import Ensemble
@@ -21,6 +20,7 @@ from unseg_d2.pseudo.finish import Finish, enlarge, mask_iou, resize_mask
 from unseg_d2.pseudo.geometry import network_input
 from unseg_d2.pseudo.pipeline import MaskPipeline, build_pipeline
 from unseg_d2.refine import build_refiner
+from unseg_d2.rle import decode_mask, encode_mask
 from unseg_d2.structures import DepthMap, PatchFeatures, Proposals
 
 

@@ -12,12 +12,12 @@ from fake_engine import FakeEngine
 from unseg_d2.cli import evaluate as command
 from unseg_d2.config import load_cfg
 from unseg_d2.data.builtin import ALIASES, BUILTIN
-from unseg_d2.data.rle import to_rle
 from unseg_d2.detectors.builtin.model import build_model
 from unseg_d2.detectors.checkpoints import save_checkpoint
 from unseg_d2.detectors.protocol import select_engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.backends import BACKENDS
+from unseg_d2.rle import to_rle
 from unseg_d2.training.benchmark_table import benchmark_rows
 from unseg_d2.training.benchmarks import BenchmarkScores, predict_dataset, score_predictions, setting_of
 from unseg_d2.training.table import as_markdown, as_text

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unseg_d2.data.rle import encode_mask
+from unseg_d2.rle import encode_mask
 from unseg_d2.viz.entries import best_overlaps, make_entry, ordered
 
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from unseg_d2.data.coco import check_coco
-from unseg_d2.data.rle import encode_mask
 from unseg_d2.errors import UnsegError
+from unseg_d2.rle import encode_mask
 from unseg_d2.viz import gallery
 from unseg_d2.viz.gallery import write_gallery
 from unseg_d2.viz.labels import LabelView

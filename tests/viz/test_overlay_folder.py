@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from unseg_d2.data.coco import check_coco
-from unseg_d2.data.rle import encode_mask
+from unseg_d2.rle import encode_mask
 from unseg_d2.viz.labels import LabelView
 from unseg_d2.viz.overlay_folder import write_overlays
 from unseg_d2.viz.palette import instance_colour

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from unseg_d2.data.rle import decode_confidence, decode_mask, encode_mask, run_totals, to_rle
 from unseg_d2.errors import UnsegError
+from unseg_d2.rle import decode_confidence, decode_mask, encode_mask, run_totals, to_rle
 
 __all__ = [
     "CocoDataset",

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from unseg_d2.data.rle import decode_mask
+from unseg_d2.rle import decode_mask
 
 LABEL = "object"
 LABELING_CONFIG = f"""<View>

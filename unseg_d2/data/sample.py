@@ -25,8 +25,8 @@ from pycocotools import mask as mask_utils
 from torch import Tensor
 
 from unseg_d2.data.images import ImageProblem, read_image
-from unseg_d2.data.rle import decode_confidence, to_rle, to_rles
 from unseg_d2.errors import UnsegError
+from unseg_d2.rle import decode_confidence, to_rle, to_rles
 
 
 @dataclass

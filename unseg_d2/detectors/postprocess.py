@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
-from unseg_d2.data.rle import encode_runs
 from unseg_d2.detectors.protocol import Prediction
+from unseg_d2.rle import encode_runs
 
 if TYPE_CHECKING:
     from unseg_d2.data.sample import Sample

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from unseg_d2.evaluation.class_agnostic import to_rle
+from unseg_d2.rle import compress
 
 
 def best_ious(ground_truth: dict[str, Any], results: Iterable[dict[str, Any]], iou_type: str = "segm") -> np.ndarray:
@@ -35,7 +35,7 @@ def best_ious(ground_truth: dict[str, Any], results: Iterable[dict[str, Any]], i
             continue
         image_id = annotation["image_id"]
         given = found[image_id]
-        wanted = to_rle(annotation["segmentation"], *sizes[image_id]) if iou_type == "segm" else _box(annotation)
+        wanted = compress(annotation["segmentation"], *sizes[image_id]) if iou_type == "segm" else _box(annotation)
         best.append(np.max(mask_utils.iou(given, [wanted], [0])) if given else 0.0)
     return np.array(best, dtype=float)
 

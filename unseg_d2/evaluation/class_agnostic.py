@@ -17,6 +17,7 @@ from pycocotools import mask as mask_utils
 
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.backends import select_backend
+from unseg_d2.rle import compress
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl", "Recall50")
 """Names of the figures, all in percent; ``Recall50`` is the recall at IoU 0.5 of the most results per image."""
@@ -141,7 +142,7 @@ def _truth(annotation: dict[str, Any], iou_type: str, sizes: dict[Any, tuple[int
     """Return what the matching needs of an annotation; its area decides on small, medium or large."""
     segmentation = annotation.get("segmentation")
     item = {"image_id": annotation["image_id"], "category_id": 1, "iscrowd": int(annotation.get("iscrowd", 0))}
-    rle = to_rle(segmentation, *sizes[annotation["image_id"]]) if segmentation else None
+    rle = compress(segmentation, *sizes[annotation["image_id"]]) if segmentation else None
     if iou_type == "segm":
         if rle is None:
             raise UnsegError("The ground truth has annotations without masks; evaluate boxes only.")
@@ -163,15 +164,6 @@ def _result(result: dict[str, Any], iou_type: str) -> dict[str, Any]:
         return item | {"segmentation": segmentation, "area": float(mask_utils.area(segmentation)), "bbox": [0, 0, 1, 1]}
     bbox = result["bbox"] if "bbox" in result else mask_utils.toBbox(segmentation).tolist()
     return item | {"bbox": bbox, "area": float(bbox[2] * bbox[3])}
-
-
-def to_rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
-    """Return a COCO segmentation (polygons or run lengths) of an image as compressed run lengths."""
-    if isinstance(segmentation, dict) and not isinstance(segmentation["counts"], list):
-        return segmentation
-    rle = mask_utils.frPyObjects(segmentation, height, width)
-    rle = mask_utils.merge(rle) if isinstance(rle, list) else rle
-    return {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
 
 
 def _numbered(items: list[dict[str, Any]]) -> list[dict[str, Any]]:

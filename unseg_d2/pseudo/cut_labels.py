@@ -24,13 +24,13 @@ from scipy import ndimage
 
 from unseg_d2.data.coco import find_image_root
 from unseg_d2.data.images import ImageFile, ImageProblem
-from unseg_d2.data.rle import decode_mask
 from unseg_d2.depth import GridDepth, build_depth
 from unseg_d2.errors import UnsegError
 from unseg_d2.masks.cuts3d.cuts3d import CutS3D
 from unseg_d2.masks.cuts3d.localcut import LocalCutSettings, localcut
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.label_set import read_label_set
+from unseg_d2.rle import decode_mask
 from unseg_d2.structures import DepthMap, PseudoMask, PseudoMasks
 
 GRID = 60  # cells per side: that of CutS3D, whose threshold is in units of the image's side

@@ -16,10 +16,10 @@ from pycocotools import mask as mask_utils
 
 from unseg_d2.data.coco import resolve_image
 from unseg_d2.data.images import ImageFile, ImageProblem, read_image
-from unseg_d2.data.rle import encode_confidence, encode_mask
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.pipeline import MaskPipeline
 from unseg_d2.pseudo.shards import ShardFolder, ShardWriter
+from unseg_d2.rle import encode_confidence, encode_mask
 from unseg_d2.structures import PseudoMask, PseudoMasks
 
 Line = dict[str, Any]

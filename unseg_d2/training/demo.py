@@ -20,12 +20,12 @@ from unseg_d2.data.coco import resolve_image
 from unseg_d2.data.images import ImageProblem, read_image
 from unseg_d2.data.label_studio import LABELING_CONFIG, LOCAL_FILES, to_task
 from unseg_d2.data.media import Frames, Media, extract_frames
-from unseg_d2.data.rle import decode_mask
 from unseg_d2.detectors.protocol import Engine, Prediction
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write, write_json
 from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.label_set import write_label_set
+from unseg_d2.rle import decode_mask
 from unseg_d2.viz.overlay import draw_instances
 
 logger = logging.getLogger(__name__)

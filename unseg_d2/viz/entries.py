@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from unseg_d2.data.rle import decode_mask, to_rle
+from unseg_d2.rle import decode_mask, to_rle
 from unseg_d2.viz.thumbnails import box_path, canvas_size, mask_path, thumbnail
 
 Annotation = dict[str, Any]

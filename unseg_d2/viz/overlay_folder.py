@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from unseg_d2.data.coco import resolve_image
-from unseg_d2.data.rle import decode_mask
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
+from unseg_d2.rle import decode_mask
 from unseg_d2.viz.entries import ordered
 from unseg_d2.viz.labels import LabelView, annotations_by_name, evenly_spaced, read_labelled_image
 from unseg_d2.viz.overlay import draw_instances

@@ -27,8 +27,8 @@ from unseg_d2.data.prepare.openimages import prepare_openimages, prepare_openima
 from unseg_d2.data.prepare.sa1b import prepare_sa1b
 from unseg_d2.data.prepare.sources import SOURCES
 from unseg_d2.data.prepare.voc import prepare_voc
-from unseg_d2.data.rle import decode_mask, encode_mask
 from unseg_d2.errors import UnsegError
+from unseg_d2.rle import decode_mask, encode_mask
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SQUARE = [[10.0, 10.0, 20.0, 10.0, 20.0, 20.0, 10.0, 20.0]]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unseg_d2.data.rle import encode_mask
+from unseg_d2.rle import encode_mask
 
 HEIGHT, WIDTH = 72, 96
 

@@ -24,12 +24,12 @@ from detectron2.data.detection_utils import read_image
 from detectron2.modeling import build_model
 
 from unseg_d2.data.catalog import load_dataset
-from unseg_d2.data.rle import encode_mask
 from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.engine import Detectron2Engine
 from unseg_d2.detectors.detectron2.trainer import build_optimizer
 from unseg_d2.errors import UnsegError
+from unseg_d2.rle import encode_mask
 
 pytestmark = pytest.mark.detectron2
 

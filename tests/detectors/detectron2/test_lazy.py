@@ -18,10 +18,10 @@ from detectron2.solver import build_lr_scheduler
 from detectron2.utils.events import EventStorage
 
 from unseg_d2.config import load_cfg
-from unseg_d2.data.rle import encode_confidence
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.trainer import build_optimizer
 from unseg_d2.files import write_json
+from unseg_d2.rle import encode_confidence
 
 pytestmark = pytest.mark.detectron2
 

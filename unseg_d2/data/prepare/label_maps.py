@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as mask_utils
 
-from unseg_d2.data.rle import encode_mask
 from unseg_d2.errors import UnsegError
+from unseg_d2.rle import encode_mask
 
 
 def read_map(path: Path) -> np.ndarray:

@@ -9,9 +9,9 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.structures import Instances
 from detectron2.utils import comm
 
-from unseg_d2.data.rle import encode_mask
 from unseg_d2.detectors.protocol import Prediction
 from unseg_d2.evaluation.records import evaluate_on_records
+from unseg_d2.rle import encode_mask
 
 
 def to_prediction(record: dict[str, Any], instances: Instances) -> Prediction:

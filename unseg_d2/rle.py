@@ -90,26 +90,48 @@ def to_rles(segmentations: Sequence[Segmentation], height: int, width: int) -> l
     Raises:
         UnsegError: a mask has another size, or is damaged.
     """
-    counts = [_compressed(segmentation, height, width)["counts"] for segmentation in segmentations]
-    counts = [text.decode("ascii") if isinstance(text, bytes) else text for text in counts]
+    counts = [_sized(segmentation, height, width)["counts"] for segmentation in segmentations]
     if (run_totals(counts) != height * width).any():
         raise UnsegError(f"a mask is damaged: its run lengths do not sum to {height}x{width} pixels.")
     return [{"size": [height, width], "counts": text} for text in counts]
 
 
-def _compressed(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:
+def compress(segmentation: Segmentation, height: int | None, width: int | None) -> dict[str, Any]:
+    """Bring polygons, or an RLE of either kind, into compressed form, without looking at what is in it.
+
+    Args:
+        segmentation: as in `decode_mask`.
+        height: H of the image; only polygons need it.
+        width: W of the image.
+
+    Returns:
+        COCO RLE, as `encode_mask`; what is compressed already as it is.
+
+    Raises:
+        UnsegError: the mask is damaged in a way that can be seen.
+    """
     try:
         if isinstance(segmentation, list):
-            return mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
-        if tuple(segmentation["size"]) != (height, width):
-            raise UnsegError(f"a mask of size {_by(segmentation['size'])} does not fit an image of {height}x{width}.")
-        if isinstance(segmentation["counts"], list):
-            return mask_utils.frPyObjects(segmentation, height, width)
-        return segmentation
-    except UnsegError:
-        raise
+            rle = mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
+        elif isinstance(segmentation["counts"], list):
+            rle = mask_utils.frPyObjects(segmentation, height, width)
+        else:
+            rle = segmentation
+        counts = rle["counts"]
     except Exception as error:  # pycocotools raises the bare class too
         raise UnsegError(f"a mask is damaged: {error}.") from None
+    return {**rle, "counts": counts.decode("ascii")} if isinstance(counts, bytes) else rle
+
+
+def _sized(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:
+    """`compress` what has the size of the image."""
+    try:
+        size = (height, width) if isinstance(segmentation, list) else tuple(segmentation["size"])
+    except (KeyError, TypeError) as error:
+        raise UnsegError(f"a mask is damaged: {error}.") from None
+    if size != (height, width):
+        raise UnsegError(f"a mask of size {_by(size)} does not fit an image of {height}x{width}.")
+    return compress(segmentation, height, width)
 
 
 def encode_confidence(confidence: np.ndarray) -> dict[str, Any]:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unseg_d2.data.rle import decode_confidence, decode_mask, encode_confidence, encode_mask, encode_runs, to_rle
 from unseg_d2.errors import UnsegError
+from unseg_d2.rle import decode_confidence, decode_mask, encode_confidence, encode_mask, encode_runs, to_rle
 
 HEIGHT, WIDTH = 40, 50
 
