@@ -15,9 +15,10 @@ import torch
 
 from unseg_d2.losses import binary_graph, ncut_loss
 from unseg_d2.masks.tokencut import tokencut
+from unseg_d2.pixels import resize
 from unseg_d2.saliency.datasets import load_saliency, read_salient
 from unseg_d2.saliency.train import load_saliency_model
-from unseg_d2.saliency.views import center_view, normalised, resize
+from unseg_d2.saliency.views import center_view, normalised
 from unseg_d2.structures import Proposals
 
 

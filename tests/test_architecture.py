@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = "unseg_d2"
-BASE = {"structures", "errors", "files", "devices", "recipes", "progress", "rle"}
+BASE = {"structures", "errors", "files", "devices", "recipes", "progress", "rle", "pixels"}
 MAY_IMPORT = {
     "structures": set(),
     "errors": set(),
@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "recipes": {"errors"},
     "progress": set(),
     "rle": {"errors"},
+    "pixels": set(),
     "batch_loader": {"devices"},
     "config": BASE,
     "data": BASE | {"batch_loader"},

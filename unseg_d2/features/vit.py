@@ -23,13 +23,12 @@ from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.features.registry import FEATURE_BACKENDS
 from unseg_d2.features.weights import load_vit, weights_checksum
+from unseg_d2.pixels import normalise
 from unseg_d2.structures import PatchFeatures
 
 FACETS = ("key", "query", "value", "kqv", "token")
 POS_EMBED_RULES = ("offset", "exact")
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def resize_position_embedding(pos_embed: Tensor, grid: tuple[int, int], rule: str = "offset") -> Tensor:
@@ -171,9 +170,7 @@ class ViT:
             resize = Image.Resampling.LANCZOS
             images = [np.asarray(Image.fromarray(image).resize((width, height), resize)) for image in images]
         batch = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float() / 255
-        mean = batch.new_tensor(IMAGENET_MEAN).view(3, 1, 1)
-        std = batch.new_tensor(IMAGENET_STD).view(3, 1, 1)
-        return ((batch - mean) / std).to(self.dtype)
+        return normalise(batch).to(self.dtype)
 
     def _prepend(self, embedded: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
         """Patches ``(B, h, w, C)`` to the input ``(B, N, C)`` of the first block, and the rotary embedding if any."""

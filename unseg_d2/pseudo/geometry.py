@@ -15,10 +15,12 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from unseg_d2.pixels import IMAGENET_MEAN
+
 Resize = Literal["square", "nearest_multiple", "pad"]
 RESIZE = ("square", "nearest_multiple", "pad")
 
-IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
+PADDING_COLOUR = tuple(255 * value for value in IMAGENET_MEAN)
 """Colour that the normalisation of all our transformers maps to 0, RGB in [0, 255]."""
 
 
@@ -103,7 +105,7 @@ def network_input(image: np.ndarray, patch_size: int, resize: Resize = "square",
         if (rows, columns) == (height, width):
             return NetworkInput(image, (height, width), (height, width))
         padded = np.empty((rows, columns, 3), dtype=np.float32)
-        padded[:] = IMAGENET_MEAN
+        padded[:] = PADDING_COLOUR
         padded[:height, :width] = image
         return NetworkInput(padded, (height, width), (height, width))
     if resize == "square":

@@ -12,11 +12,12 @@ from unseg_d2.data.coco import decode_mask
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import build_features
 from unseg_d2.masks import build_generator
+from unseg_d2.pixels import resize
 from unseg_d2.pseudo.label_set import read_label_set
 from unseg_d2.saliency import SaliencyModel
 from unseg_d2.saliency.datasets import SalientImage, read_mask
 from unseg_d2.saliency.score import Method, Protocol
-from unseg_d2.saliency.views import center_view, predicted_size, resize
+from unseg_d2.saliency.views import center_view, predicted_size
 
 Lookup = Callable[[SalientImage], np.ndarray | None]
 

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import FeatureBackend
+from unseg_d2.pixels import resize
 from unseg_d2.refine.guided import guided_filter
 from unseg_d2.saliency.heads import SempartHead
-from unseg_d2.saliency.views import normalised, predicted_size, resize
+from unseg_d2.saliency.views import normalised, predicted_size
 
 INVERSION = ("image", "batch", "none")
 

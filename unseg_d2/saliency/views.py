@@ -11,12 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torchvision.transforms.v2.functional as TF
-from PIL import Image
 from torch import Tensor
+from torchvision.transforms.v2.functional import rgb_to_grayscale
 
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""ImageNet's, RGB in [0, 1]."""
+from unseg_d2.pixels import adjust_colours, centre_crop, denormalise, normalise, resize
 
 
 @dataclass(frozen=True)
@@ -78,22 +76,13 @@ def center_view(image: np.ndarray, size: int, shorter_side: int) -> np.ndarray:
     Returns:
         ``(S, S, 3)`` or ``(S, S)`` of the same type.
     """
-    scaled = resize(image, scaled_size(image.shape[:2], shorter_side))
-    top, left = (round((length - size) / 2) for length in scaled.shape[:2])
-    return np.ascontiguousarray(scaled[top : top + size, left : left + size])
+    return centre_crop(resize(image, scaled_size(image.shape[:2], shorter_side)), size)
 
 
 def scaled_size(size: tuple[int, int], shorter_side: int) -> tuple[int, int]:
     """Return height and width after the shorter of the two has been scaled to a length."""
     scale = shorter_side / min(size)
     return tuple(max(shorter_side, int(length * scale)) for length in size)
-
-
-def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scale uint8 RGB or a float32 plane bilinearly, with antialiasing, to ``(height, width)``."""
-    if pixels.shape[:2] == tuple(size):
-        return pixels
-    return np.array(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
 def predicted_size(size: tuple[int, int], patch: int, side: int = 0) -> tuple[int, int]:
@@ -110,25 +99,22 @@ def predicted_size(size: tuple[int, int], patch: int, side: int = 0) -> tuple[in
 
 def normalised(views: np.ndarray | Tensor) -> Tensor:
     """Turn ``(B, S, S, 3)`` in [0, 255] into ``(B, 3, S, S)`` float32 without ImageNet's mean and deviation."""
-    pixels = torch.as_tensor(views).permute(0, 3, 1, 2).float() / 255
-    mean, deviation = (torch.tensor(values, device=pixels.device).view(3, 1, 1) for values in (MEAN, DEVIATION))
-    return (pixels - mean) / deviation
+    return normalise(torch.as_tensor(views).permute(0, 3, 1, 2).float() / 255)
 
 
 def luminance(images: Tensor) -> Tensor:
     """Return the mean of RGB in [0, 1], ``(B, 1, H, W)``, of normalised images ``(B, 3, H, W)``: the guide."""
-    mean, deviation = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (MEAN, DEVIATION))
-    return (images.float() * deviation + mean).mean(1, keepdim=True)
+    return denormalise(images.float()).mean(1, keepdim=True)
 
 
 def _change_colours(view: np.ndarray, settings: ViewSettings, rng: np.random.Generator) -> np.ndarray:
     pixels = torch.from_numpy(view).permute(2, 0, 1)
-    changes = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue)
     if rng.random() < settings.jitter_probability:
-        for k in rng.permutation(len(changes)):
-            strength = settings.jitter[k]
-            middle = 0.0 if changes[k] is TF.adjust_hue else 1.0
-            pixels = changes[k](pixels, float(rng.uniform(middle - strength, middle + strength)))
+        middles, amounts = (1.0, 1.0, 1.0, 0.0), [0.0] * 4
+        order = rng.permutation(4)
+        for k in order:
+            amounts[k] = float(rng.uniform(middles[k] - settings.jitter[k], middles[k] + settings.jitter[k]))
+        pixels = adjust_colours(pixels, amounts, order)
     if rng.random() < settings.grayscale:
-        pixels = TF.rgb_to_grayscale(pixels, num_output_channels=3)
+        pixels = rgb_to_grayscale(pixels, num_output_channels=3)
     return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())

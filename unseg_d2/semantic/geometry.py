@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from unseg_d2.pixels import centre_crop, resize
+
 
 def centre_square(
     image: np.ndarray, labels: np.ndarray | None, side: int, *, antialias: bool = True
@@ -28,11 +30,8 @@ def centre_square(
         ``(S, S, 3)`` uint8 and ``(S, S)`` uint8 or ``None``.
     """
     size = resized(image.shape[:2], side)
-    top, left = (round((length - side) / 2) for length in size)
-    square = np.s_[top : top + side, left : left + side]
-    return resize_image(image, size, antialias=antialias)[square], (
-        None if labels is None else resize_labels(labels, size)[square]
-    )
+    square = centre_crop(resize_image(image, size, antialias=antialias), side)
+    return square, None if labels is None else centre_crop(resize_labels(labels, size), side)
 
 
 def resized(size: tuple[int, int], side: int) -> tuple[int, int]:
@@ -43,10 +42,8 @@ def resized(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 def resize_image(image: np.ndarray, size: tuple[int, int], *, antialias: bool = True) -> np.ndarray:
     """Resize ``(H, W, 3)`` uint8 to a height and width, bilinearly."""
-    if image.shape[:2] == tuple(size):
-        return image
-    if antialias:
-        return np.array(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    if antialias or image.shape[:2] == tuple(size):
+        return resize(image, size)
     planes = torch.from_numpy(image).permute(2, 0, 1)[None].float()
     planes = F.interpolate(planes, size=tuple(size), mode="bilinear", align_corners=False)
     return planes[0].round().byte().permute(1, 2, 0).numpy()

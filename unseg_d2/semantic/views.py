@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
+from torchvision.transforms.v2.functional import rgb_to_grayscale
+
+from unseg_d2.pixels import adjust_colours, denormalise, normalise
 
 Order = Literal["before", "after"]
 ORDERS = ("before", "after")
 
-MEAN = torch.tensor((0.485, 0.456, 0.406))[:, None, None]
-STD = torch.tensor((0.229, 0.224, 0.225))[:, None, None]
 KERNEL = 21  # px, of the blur
 STRENGTH = 0.1  # of the jitter of brightness, contrast, saturation and hue
 JITTER, GREY = 0.3, 0.1  # probabilities of the two branches
@@ -46,14 +46,14 @@ def student_view(image: np.ndarray, rng: np.random.Generator, order: Order = "be
     blurred = cv2.GaussianBlur(image.astype(np.float32) / 255, (KERNEL, KERNEL), float(rng.uniform(0.1, 2.0)))
     picture = torch.from_numpy(blurred).permute(2, 0, 1)
     if order == "after":
-        picture = (picture - MEAN) / STD
+        picture = normalise(picture)
     if rng.random() < 0.5:
         if rng.random() < JITTER:
             picture = colour_jitter(picture, rng)
     elif rng.random() < GREY:
-        picture = transforms.rgb_to_grayscale(picture, num_output_channels=3)
+        picture = rgb_to_grayscale(picture, num_output_channels=3)
     if order == "after":
-        picture = picture * STD + MEAN
+        picture = denormalise(picture)
     return (picture.clamp(0, 1) * 255).permute(1, 2, 0).contiguous().numpy()
 
 
@@ -67,12 +67,4 @@ def colour_jitter(picture: Tensor, rng: np.random.Generator, strength: float = S
     """
     factors = rng.uniform(1 - strength, 1 + strength, 3).tolist()
     shift = float(rng.uniform(-strength, strength))
-    changes = [
-        lambda x: transforms.adjust_brightness(x, factors[0]),
-        lambda x: transforms.adjust_contrast(x, factors[1]),
-        lambda x: transforms.adjust_saturation(x, factors[2]),
-        lambda x: transforms.adjust_hue(x, shift),
-    ]
-    for index in rng.permutation(len(changes)):
-        picture = changes[index](picture)
-    return picture
+    return adjust_colours(picture, [*factors, shift], rng.permutation(4))
