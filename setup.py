@@ -30,7 +30,16 @@ EXTRAS = {
     "marigold": ["diffusers>=0.31", "transformers>=4.50"],
     "ray": ["ray>=2.40"],
     "app": ["gradio>=5"],
-    "test": ["pytest>=8", "ruff>=0.9", "hotcoco>=1.3", "faster-coco-eval>=1.8", "numba>=0.60", "transformers>=4.50"],
+    "supervision": ["supervision>=0.24"],  # Prediction.to_supervision
+    "test": [
+        "pytest>=8",
+        "ruff>=0.9",
+        "hotcoco>=1.3",
+        "faster-coco-eval>=1.8",
+        "numba>=0.60",
+        "transformers>=4.50",
+        "supervision>=0.24",
+    ],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 

@@ -31,12 +31,12 @@ MAY_IMPORT = {
     "graph": set(),
     "masks": BASE | {"graph"},
     "refine": BASE,
-    "pseudo": BASE | {"features", "depth", "masks", "refine", "data", "config"},
+    "pseudo": BASE | {"features", "depth", "masks", "refine", "data", "config", "viz"},
     "losses": set(),
     "evaluation": BASE,
     "saliency": BASE | {"loop", "data", "features", "masks", "pseudo", "losses", "refine", "evaluation"},
     "semantic": BASE | {"loop", "data", "features", "pseudo", "losses", "refine", "evaluation", "viz"},
-    "detectors": BASE | {"loop", "data", "losses", "config", "evaluation", "zoo"},
+    "detectors": BASE | {"loop", "data", "losses", "config", "evaluation", "zoo", "viz"},
     "viz": BASE | {"data"},
 }
 EVERYTHING = {"training", "cli"}

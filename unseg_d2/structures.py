@@ -92,13 +92,3 @@ class PseudoMask:
     mask: np.ndarray
     score: float
     confidence: np.ndarray | None = None
-
-
-class PseudoMasks(list[PseudoMask]):
-    """The masks of one image, best first.
-
-    Attributes:
-        left_out: number of proposals that were not looked at, because there were more than the settings allow.
-    """
-
-    left_out: int = 0

@@ -69,7 +69,7 @@ def test_prediction_becomes_coco_results() -> None:
         torch.tensor([[2.0, 4.0, 10.0, 8.0]]), torch.tensor([0.5]), torch.tensor([0]), torch.ones(1, 28, 28)
     )
     sample = SimpleNamespace(image=torch.zeros(3, 16, 16), height=32, width=32)
-    (result,) = to_prediction({"image_id": 7}, sample, found).to_coco_results()
+    (result,) = to_prediction({"image_id": 7}, sample, found).to_coco()
     assert (result["image_id"], result["category_id"], result["score"]) == (7, 1, 0.5)
     assert result["bbox"] == [4.0, 8.0, 16.0, 8.0]
     assert mask_codec.area(result["segmentation"]) == 16 * 8

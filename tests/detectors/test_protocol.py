@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
 import pytest
 
 from unseg_d2.detectors import protocol
-from unseg_d2.detectors.protocol import Prediction, select_engine
+from unseg_d2.detectors.protocol import select_engine
 from unseg_d2.errors import UnsegError
 
 
@@ -39,12 +38,3 @@ def test_auto_prefers_detectron2() -> None:
     if not usable:
         pytest.skip(reason)
     assert select_engine("auto").name == "detectron2"
-
-
-def test_results_without_masks() -> None:
-    boxes = np.array([[1, 2, 4, 8], [0, 0, 1, 1]], dtype=np.float32)
-    results = Prediction({"image_id": "a"}, boxes, np.array([0.5, 0.25], dtype=np.float32)).to_coco_results(3)
-    assert results == [
-        {"image_id": "a", "category_id": 3, "bbox": [1.0, 2.0, 3.0, 6.0], "score": 0.5},
-        {"image_id": "a", "category_id": 3, "bbox": [0.0, 0.0, 1.0, 1.0], "score": 0.25},
-    ]

@@ -10,7 +10,7 @@ import numpy as np
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.coco import encode_mask
-from unseg_d2.detectors.protocol import Prediction
+from unseg_d2.detectors.prediction import Prediction
 
 
 class FakeEngine:
@@ -41,4 +41,4 @@ class FakeEngine:
             mask = np.zeros((height, width), bool)
             mask[height // 4 : height // 2, width // 4 : width // 2] = True
             box = np.array([[width // 4, height // 4, width // 2, height // 2]], np.float32)
-            yield Prediction(record, box, np.array([0.9], np.float32), [encode_mask(mask)])
+            yield Prediction(record, (height, width), box, np.array([0.9], np.float32), [encode_mask(mask)])

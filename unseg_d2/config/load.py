@@ -48,7 +48,7 @@ def with_options(cfg: CfgNode, opts: Sequence[str]) -> CfgNode:
     if len(opts) % 2:
         raise UnsegError(f"Overrides come as KEY VALUE pairs, but {len(opts)} words were given: {' '.join(opts)}")
     for key, text in zip(opts[::2], opts[1::2]):
-        merge(cfg, _nested(key, _literal(text)), "command line")
+        merge(cfg, _nested(key, _literal(text)), "the overrides")
     check_limits(cfg)
     cfg.freeze()
     return cfg

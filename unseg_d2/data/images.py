@@ -85,14 +85,32 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         if path.stat().st_size == 0:
             raise ImageProblem("zero bytes")
         with _pixel_limit(None), Image.open(path) as image:
-            _check_size(image.size, max_pixels)
-            with _pixel_limit(max_pixels):
-                image.load()
-            return _to_rgb(_upright(image))
+            return _decode(image, max_pixels)
     except ImageProblem:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         raise ImageProblem(_reason(error, path, max_pixels)) from None
+
+
+def pil_to_rgb(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Convert a Pillow image of any mode as `read_image` does a file.
+
+    Args:
+        image: as Pillow opened or made it.
+        max_pixels: images with more pixels are refused.
+
+    Returns:
+        ``(H, W, 3)`` uint8.
+
+    Raises:
+        ImageProblem: the image is too small or too large, or its file, which Pillow reads on first use, is damaged.
+    """
+    try:
+        return _decode(image, max_pixels)
+    except ImageProblem:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+        raise ImageProblem(_reason(error, Path(getattr(image, "filename", "") or "image"), max_pixels)) from None
 
 
 def scan_folder(root: str | Path) -> Folder:
@@ -128,6 +146,14 @@ def list_images(root: str | Path) -> list[ImageFile]:
         files = f"none of its {len(folder.others)} files is one" if folder.others else "it is empty"
         raise UnsegError(f"There is no image in {root}: {files}.")
     return folder.images
+
+
+def _decode(image: Image.Image, max_pixels: int) -> np.ndarray:
+    """Decode an image that Pillow has opened; returns ``(H, W, 3)`` uint8."""
+    _check_size(image.size, max_pixels)
+    with _pixel_limit(max_pixels):
+        image.load()
+    return _to_rgb(_upright(image))
 
 
 @contextmanager

@@ -240,7 +240,18 @@ def load_test_image(record: dict[str, Any], *, min_size: int, max_size: int) -> 
     Raises:
         UnsegError: the image cannot be read or has another size than the record says.
     """
-    image = _read(record)
+    return image_sample(_read(record), record, min_size=min_size, max_size=max_size)
+
+
+def image_sample(image: np.ndarray, record: dict[str, Any], *, min_size: int, max_size: int) -> Sample:
+    """Make a sample without instances of an image that has been read.
+
+    Args:
+        image: ``(height, width, 3)`` uint8 RGB.
+        record: its ``file_name`` and ``image_id``.
+        min_size: shortest edge, px; 0 keeps the size.
+        max_size: upper limit of the longest edge, px.
+    """
     height, width = image.shape[:2]
     geometry = Geometry(height, width, *resized_shape(height, width, min_size, max_size))
     pixels = geometry.image(image)

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from unseg_d2.errors import UnsegError
 from unseg_d2.loop.checkpoint import check_match, load_checkpoint, write_checkpoint
 
 # Name in the built-in network -> name in Detectron2; all rules are applied, in this order.
@@ -40,6 +41,9 @@ TORCHVISION_RULES = (
 BACKBONE = "backbone.bottom_up."
 # May be missing or left over: derived from the configuration, counters, and the classifier of a backbone.
 OPTIONAL = re.compile(r"^pixel_(mean|std)$|cell_anchors|\.num_batches_tracked$|(^|\.)(fc|head|linear)\.(weight|bias)$")
+
+TASKS = {"feature_channels": "train-saliency", "semantic": "train-semantic"}
+"""What only checkpoints of other tasks hold -> the command that trains them."""
 
 logger = logging.getLogger(__name__)
 
@@ -74,9 +78,13 @@ def load_weights(
         The checkpoint, for what else is in it.
 
     Raises:
-        UnsegError: some of the network is missing in the file or has another shape, or the reverse.
+        UnsegError: some of the network is missing in the file or has another shape, or the reverse, or it is a
+            checkpoint of another task.
     """
     checkpoint = load_checkpoint(path, trust=trust)
+    for key, command in TASKS.items():
+        if key in checkpoint and "recipe" in checkpoint:
+            raise UnsegError(f"{path} is a checkpoint of the command {command}, not of a detector.")
     given, source = in_detectron2_names(checkpoint["model"])
     state = model.state_dict()
     own = {foreign: name for name, foreign in detectron2_names(state).items()}

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
-from unseg_d2.detectors.protocol import Prediction
+from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.rle import encode_runs
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def to_prediction(record: dict[str, Any], sample: Sample, detections: Detections
     rles = []
     if detections.masks is not None:
         rles = paste_and_encode(detections.masks, detections.boxes, *size)
-    return Prediction(record, detections.boxes.cpu().numpy(), detections.scores.cpu().numpy(), rles)
+    return Prediction(record, size, detections.boxes.cpu().numpy(), detections.scores.cpu().numpy(), rles)
 
 
 def rescale_detections(detections: Detections, input_size: tuple[int, int], output_size: tuple[int, int]) -> Detections:

@@ -6,15 +6,17 @@ import functools
 import importlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 from fvcore.common.config import CfgNode
 
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.loop.machines import ONE_MACHINE, Machines
+
+if TYPE_CHECKING:
+    from unseg_d2.detectors.prediction import Prediction
+    from unseg_d2.detectors.predictor import Predictor
 
 ENGINES = {
     "detectron2": ("unseg_d2.detectors.detectron2", "Detectron2Engine"),
@@ -22,39 +24,6 @@ ENGINES = {
 }
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a detector finds in one image, best first.
-
-    Attributes:
-        record: the data set's record of the image.
-        boxes: ``(n, 4)`` float32 xyxy in pixels of the original image.
-        scores: ``(n,)`` float32 in [0, 1].
-        rles: one compressed COCO run-length encoding per detection, at the original size; empty without masks.
-    """
-
-    record: dict[str, Any]
-    boxes: np.ndarray
-    scores: np.ndarray
-    rles: list[dict[str, Any]] = field(default_factory=list)
-
-    def to_coco_results(self, category_id: int = 1) -> list[dict[str, Any]]:
-        """Return COCO results: ``image_id``, ``category_id``, ``bbox`` (XYWH), ``score`` and ``segmentation``.
-
-        Args:
-            category_id: the one category of a class-agnostic detector.
-        """
-        corners = self.boxes.astype(np.float64)
-        xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist()
-        results = [
-            {"image_id": self.record["image_id"], "category_id": category_id, "bbox": box, "score": float(score)}
-            for box, score in zip(xywh, self.scores)
-        ]
-        for result, rle in zip(results, self.rles):
-            result["segmentation"] = rle
-        return results
 
 
 class Engine(Protocol):
@@ -81,6 +50,17 @@ class Engine(Protocol):
         Args:
             cfg: frozen recipe.
             resume: go on from the last checkpoint in ``OUTPUT_DIR`` where there is one.
+        """
+
+    def build_predictor(self, cfg: CfgNode, *, weights: str) -> Predictor:
+        """Build the network of a recipe and load a checkpoint into it, once for any number of images.
+
+        Args:
+            cfg: recipe of the network.
+            weights: checkpoint of the whole network.
+
+        Raises:
+            UnsegError: there is no such checkpoint or device, or the checkpoint does not fit the recipe.
         """
 
     def predict(self, cfg: CfgNode, records: Sequence[dict[str, Any]], *, weights: str) -> Iterator[Prediction]:

@@ -22,6 +22,10 @@ from unseg_d2.files import atomic_write
 from unseg_d2.zoo.store import resolve
 
 
+class CheckpointMismatch(UnsegError):
+    """The weights in a file are not those of the network."""
+
+
 def load_checkpoint(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
     """Read a checkpoint file without running code that may be hidden in it.
 
@@ -112,7 +116,7 @@ def check_match(
     wanted: Mapping[str, Tensor],
     optional: re.Pattern[str] | None = None,
 ) -> None:
-    """Raise :class:`UnsegError` where weights are not those of a network, by name and shape.
+    """Raise :class:`CheckpointMismatch` where weights are not those of a network, by name and shape.
 
     Args:
         path: of the file, and ``source``, whose names it has: for the message.
@@ -137,7 +141,7 @@ def check_match(
         if names
     ]
     if problems:
-        raise UnsegError(
+        raise CheckpointMismatch(
             f"{path} ({source}) does not fit the network: of {len(wanted)} tensors {len(set(wanted) & set(given))} are "
             f"in the file; {'; '.join(problems)}. Use the configuration that it was trained with."
         )

@@ -30,8 +30,9 @@ from unseg_d2.masks.cuts3d.cuts3d import CutS3D
 from unseg_d2.masks.cuts3d.localcut import LocalCutSettings, localcut
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.label_set import read_label_set
+from unseg_d2.pseudo.pseudo_masks import PseudoMasks
 from unseg_d2.rle import decode_mask
-from unseg_d2.structures import DepthMap, PseudoMask, PseudoMasks
+from unseg_d2.structures import DepthMap, PseudoMask
 
 GRID = 60  # cells per side: that of CutS3D, whose threshold is in units of the image's side
 

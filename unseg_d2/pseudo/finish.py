@@ -18,8 +18,9 @@ from PIL import Image
 
 from unseg_d2.pseudo.crop_refine import refine_crops
 from unseg_d2.pseudo.geometry import NetworkInput
+from unseg_d2.pseudo.pseudo_masks import PseudoMasks
 from unseg_d2.refine import Refiner
-from unseg_d2.structures import Proposals, PseudoMask, PseudoMasks
+from unseg_d2.structures import Proposals, PseudoMask
 
 Mode = Literal["default", "parity"]
 Where = Literal["input", "image", "crops"]

@@ -12,15 +12,13 @@ import cv2
 import numpy as np
 import torch
 from fvcore.common.config import CfgNode
-from pycocotools import mask as mask_utils
 
 from unseg_d2.data.coco import resolve_image
 from unseg_d2.data.images import ImageFile, ImageProblem, read_image
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.pipeline import MaskPipeline
+from unseg_d2.pseudo.pseudo_masks import PseudoMasks, to_annotation
 from unseg_d2.pseudo.shards import ShardFolder, ShardWriter
-from unseg_d2.rle import encode_confidence, encode_mask
-from unseg_d2.structures import PseudoMask, PseudoMasks
 
 Line = dict[str, Any]
 Build = Callable[[CfgNode], MaskPipeline]
@@ -130,7 +128,7 @@ def image_lines(pipeline: MaskPipeline, images: Sequence[tuple[Any, str]], root:
             lines[index]["failure"] = found
         else:
             height, width = pixels[index].shape[:2]
-            lines[index] |= {"height": height, "width": width, "annotations": [_annotation(mask) for mask in found]}
+            lines[index] |= {"height": height, "width": width, "annotations": [to_annotation(mask) for mask in found]}
             if found.left_out:
                 lines[index]["proposals_left_out"] = found.left_out
     return lines
@@ -151,20 +149,6 @@ def _masks(pipeline: MaskPipeline, images: list[np.ndarray], files: list[ImageFi
         if len(images) == 1:
             return [f"{type(error).__name__}: {' '.join(str(error).split())}"]
     return [found for image, file in zip(images, files) for found in _masks(pipeline, [image], [file])]
-
-
-def _annotation(found: PseudoMask) -> dict[str, Any]:
-    """Return the COCO annotation of a mask, without ids."""
-    rle = encode_mask(found.mask)
-    annotation = {
-        "bbox": [float(value) for value in mask_utils.toBbox(rle)],
-        "area": int(mask_utils.area(rle)),
-        "segmentation": rle,
-        "score": round(found.score, 6),
-    }
-    if found.confidence is not None:
-        annotation["confidence"] = encode_confidence(found.confidence)
-    return annotation
 
 
 def _on_gpu(cfg: CfgNode, worker: int) -> CfgNode:

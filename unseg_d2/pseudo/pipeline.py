@@ -23,8 +23,9 @@ from unseg_d2.features import FeatureBackend, build_features, join_members
 from unseg_d2.masks import ProposalGenerator, build_generator
 from unseg_d2.pseudo.finish import Finish
 from unseg_d2.pseudo.geometry import RESIZE, NetworkInput, Resize, network_input
+from unseg_d2.pseudo.pseudo_masks import PseudoMasks
 from unseg_d2.refine import build_refiner
-from unseg_d2.structures import PatchFeatures, Proposals, PseudoMasks
+from unseg_d2.structures import PatchFeatures, Proposals
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from unseg_d2.data.coco import resolve_image
 from unseg_d2.data.images import ImageProblem, read_image
 from unseg_d2.data.label_studio import LABELING_CONFIG, LOCAL_FILES, to_task
 from unseg_d2.data.media import Frames, Media, extract_frames
-from unseg_d2.detectors.protocol import Engine, Prediction
+from unseg_d2.detectors.prediction import Prediction
+from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write, write_json
 from unseg_d2.progress import progress_bar
@@ -104,7 +105,7 @@ def run_demo(engine: Engine, cfg: CfgNode, media: Media, *, weights: str, output
 
 def to_annotations(prediction: Prediction) -> list[dict[str, Any]]:
     """Return COCO annotations without ids: results with ``area`` and ``iscrowd``."""
-    annotations = prediction.to_coco_results()
+    annotations = prediction.to_coco()
     for annotation in annotations:
         area = annotation["bbox"][2] * annotation["bbox"][3]
         if "segmentation" in annotation:

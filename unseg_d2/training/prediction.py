@@ -68,6 +68,6 @@ def _predict_parts(
         for index, share in shares.items():
             results = []
             for _ in share:
-                results += next(predictions).to_coco_results()
+                results += next(predictions).to_coco()
                 bar.update()
             write_json(_part(parts, index), results)

@@ -102,7 +102,7 @@ def test_train_and_predict(labels: Path, tiny_cfg: Callable) -> None:
         assert prediction.boxes.min() >= 0 and (prediction.boxes.max(axis=0) <= [96, 64, 96, 64]).all()
         assert (np.diff(prediction.scores) <= 0).all()
         assert prediction.rles[0]["size"] == [64, 96]
-        json.dumps(prediction.to_coco_results())
+        json.dumps(prediction.to_coco())
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ import torch
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.catalog import load_dataset
-from unseg_d2.data.loader import build_test_loader, build_train_loader
-from unseg_d2.data.sample import Sample, batches_of_one_size
+from unseg_d2.data.loader import build_train_loader
+from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.train import train
 from unseg_d2.detectors.checkpoints import load_weights
-from unseg_d2.detectors.postprocess import to_prediction
-from unseg_d2.detectors.protocol import Prediction
+from unseg_d2.detectors.postprocess import Detections
+from unseg_d2.detectors.prediction import Prediction
+from unseg_d2.detectors.predictor import Predictor
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.records import evaluate_on_records
@@ -49,11 +51,21 @@ class BuiltinEngine:
 
         return train(cfg, make_loader, resume=resume, evaluate=lambda model: evaluate_datasets(cfg, model))
 
-    def predict(self, cfg: CfgNode, records: Sequence[dict[str, Any]], *, weights: str) -> Iterator[Prediction]:
-        """Yield the predictions of the records, in their order."""
+    def build_predictor(self, cfg: CfgNode, *, weights: str) -> Predictor:
+        """Build the network and load a checkpoint into it; see `Engine.build_predictor`."""
         model = build_model(cfg).to(resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE"))
         load_weights(model, weights, trust=cfg.MODEL.TRUST_CHECKPOINT)
-        yield from predict(model, cfg, records)
+        return Predictor(functools.partial(detect, model.eval()), cfg)
+
+    def predict(self, cfg: CfgNode, records: Sequence[dict[str, Any]], *, weights: str) -> Iterator[Prediction]:
+        """Yield the predictions of the records, in their order; see `Engine.predict`."""
+        yield from self.build_predictor(cfg, weights=weights).on_records(records)
+
+
+def detect(model: GeneralizedRCNN, samples: Sequence[Sample]) -> list[Detections]:
+    """Return what a network in evaluation mode finds in a batch of images of one size."""
+    with torch.inference_mode():
+        return model(samples)
 
 
 def predict(model: GeneralizedRCNN, cfg: CfgNode, records: Sequence[dict[str, Any]]) -> Iterator[Prediction]:
@@ -61,12 +73,7 @@ def predict(model: GeneralizedRCNN, cfg: CfgNode, records: Sequence[dict[str, An
     was_training = model.training
     model.eval()
     try:
-        remaining = iter(records)
-        for samples in batches_of_one_size(build_test_loader(records, cfg), cfg.TEST.IMS_PER_BATCH):
-            with torch.inference_mode():
-                detections = model(samples)
-            for sample, found in zip(samples, detections):
-                yield to_prediction(next(remaining), sample, found)
+        yield from Predictor(functools.partial(detect, model), cfg).on_records(records)
     finally:
         model.train(was_training)
 
@@ -87,7 +94,7 @@ def evaluate_datasets(cfg: CfgNode, model: GeneralizedRCNN) -> dict[str, float]:
     for name in cfg.DATASETS.TEST:
         records = load_dataset(name, cfg)
         share = predict(model, cfg, records[rank::world_size])
-        results = gather([result for prediction in share for result in prediction.to_coco_results()])
+        results = gather([result for prediction in share for result in prediction.to_coco()])
         if rank > 0:
             continue
         found = evaluate_on_records(records, results, with_masks=cfg.MODEL.MASK_ON and not cfg.TEST.NO_SEGM)

@@ -16,15 +16,16 @@ from fvcore.common.config import CfgNode
 from torch import nn
 
 from unseg_d2.data.catalog import load_dataset
-from unseg_d2.data.loader import build_test_loader, build_train_loader
-from unseg_d2.data.sample import Sample, batches_of_one_size
+from unseg_d2.data.loader import build_train_loader
+from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
 from unseg_d2.detectors.detectron2.inputs import TestInputs, to_input
 from unseg_d2.detectors.detectron2.trainer import train
-from unseg_d2.detectors.postprocess import Detections, to_prediction
-from unseg_d2.detectors.protocol import Prediction
+from unseg_d2.detectors.postprocess import Detections
+from unseg_d2.detectors.prediction import Prediction
+from unseg_d2.detectors.predictor import Predictor
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.distributed import launch
@@ -56,19 +57,24 @@ class Detectron2Engine:
 
         return train(cfg, make_loader, resume=resume, evaluate=lambda model: evaluate_datasets(cfg, model))
 
-    def predict(self, cfg: CfgNode, records: Sequence[dict[str, Any]], *, weights: str) -> Iterator[Prediction]:
-        """Yield the predictions of the records, in their order; see `Engine.predict`."""
+    def build_predictor(self, cfg: CfgNode, *, weights: str) -> Predictor:
+        """Build the network and load a checkpoint into it; see `Engine.build_predictor`."""
         resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")  # says so where there is no such device
         model = build_model(to_detectron2(cfg))
         load_weights(model, weights, trust=cfg.MODEL.TRUST_CHECKPOINT)
         model.eval()
-        remaining = iter(records)
-        for samples in batches_of_one_size(build_test_loader(records, cfg), cfg.TEST.IMS_PER_BATCH):
+
+        def network(samples: Sequence[Sample]) -> list[Detections]:
             data = [to_input(sample, channel_order=cfg.INPUT.FORMAT, with_instances=False) for sample in samples]
             with torch.inference_mode():
                 outputs = model.inference(data, do_postprocess=False)
-            for sample, output in zip(samples, outputs):
-                yield to_prediction(next(remaining), sample, to_detections(output))
+            return [to_detections(output) for output in outputs]
+
+        return Predictor(network, cfg)
+
+    def predict(self, cfg: CfgNode, records: Sequence[dict[str, Any]], *, weights: str) -> Iterator[Prediction]:
+        """Yield the predictions of the records, in their order; see `Engine.predict`."""
+        yield from self.build_predictor(cfg, weights=weights).on_records(records)
 
 
 def to_detections(instances: Instances) -> Detections:

@@ -9,7 +9,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.structures import Instances
 from detectron2.utils import comm
 
-from unseg_d2.detectors.protocol import Prediction
+from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.evaluation.records import evaluate_on_records
 from unseg_d2.rle import encode_mask
 
@@ -24,7 +24,7 @@ def to_prediction(record: dict[str, Any], instances: Instances) -> Prediction:
     instances = instances.to("cpu")
     rles = [encode_mask(mask) for mask in instances.pred_masks.numpy()] if instances.has("pred_masks") else []
     boxes, scores = instances.pred_boxes.tensor.float(), instances.scores.float()
-    return Prediction(record=record, boxes=boxes.numpy(), scores=scores.numpy(), rles=rles)
+    return Prediction(record=record, size=instances.image_size, boxes=boxes.numpy(), scores=scores.numpy(), rles=rles)
 
 
 class ClassAgnosticEvaluator(DatasetEvaluator):
@@ -50,7 +50,7 @@ class ClassAgnosticEvaluator(DatasetEvaluator):
         """Take in the detections of a batch."""
         for data, output in zip(inputs, outputs):
             prediction = to_prediction(self.records[data["image_id"]], output["instances"])
-            self.results.extend(prediction.to_coco_results())
+            self.results.extend(prediction.to_coco())
 
     def evaluate(self) -> dict[str, dict[str, float]] | None:
         """Return the figures in percent, in the main process only."""

@@ -1,0 +1,141 @@
+"""A trained detector from Python: built once from a checkpoint, then run on any number of images."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fvcore.common.config import CfgNode
+
+from unseg_d2.config.recipe import Recipe, load_recipe
+from unseg_d2.data.image_input import ImageLike, as_list
+from unseg_d2.detectors.prediction import Prediction
+from unseg_d2.detectors.predictor import Predictor
+from unseg_d2.detectors.protocol import select_engine
+from unseg_d2.errors import UnsegError
+from unseg_d2.loop.checkpoint import CheckpointMismatch
+from unseg_d2.recipes import RECIPES
+from unseg_d2.zoo.registry import find
+from unseg_d2.zoo.store import resolve
+
+BASE_RECIPE = "base_cascade_mask_rcnn_R_50_FPN.yaml"
+
+logger = logging.getLogger(__name__)
+
+
+class Detector:
+    """A trained detector, on its device.
+
+    Attributes:
+        weights: the checkpoint, as it was named.
+        predictor: the network and how images are shown to it.
+    """
+
+    def __init__(self, weights: str, predictor: Predictor) -> None:
+        self.weights, self.predictor = weights, predictor
+
+    @classmethod
+    def load(
+        cls,
+        weights: str | os.PathLike[str],
+        *overrides: Any,
+        recipe: Recipe | None = None,
+        trust_checkpoint: bool = False,
+    ) -> Detector:
+        """Build the network of a checkpoint, with the engine that ``ENGINE`` of its recipe names.
+
+        Args:
+            weights: checkpoint of a whole detector, of either engine or in CutLER's published layout, or ``zoo:NAME``.
+            *overrides: what differs from the recipe: keys and values in turn, ``"MODEL.DEVICE", "cpu"``, or a mapping.
+            recipe: of the network: a YAML file, the name of a shipped recipe, or a configuration. Without it, the one
+                of the zoo's entry, else ``config.yaml`` beside the checkpoint (training writes it), else Cascade Mask
+                R-CNN R50-FPN; the log says which was taken.
+            trust_checkpoint: allow pickled objects in the checkpoint, which can run arbitrary code.
+
+        Raises:
+            UnsegError: there is no such checkpoint, recipe or engine, the checkpoint is one of another task, or it does
+                not fit the recipe.
+        """
+        cfg, origin = detector_recipe(weights, recipe, *overrides)
+        if trust_checkpoint:
+            cfg = load_recipe(cfg, "MODEL.TRUST_CHECKPOINT", True)
+        name = os.fspath(weights)
+        try:
+            return cls(name, select_engine(cfg.ENGINE).build_predictor(cfg, weights=name))
+        except CheckpointMismatch as mismatch:
+            raise UnsegError(f"{mismatch} Taken was {origin}.") from None
+
+    @property
+    def cfg(self) -> CfgNode:
+        """The recipe, frozen."""
+        return self.predictor.cfg
+
+    def __call__(self, images: ImageLike | Iterable[ImageLike], *, score_threshold: float = 0.0) -> list[Prediction]:
+        """Find the objects of images; neighbours of one size go through the network together.
+
+        Args:
+            images: paths, Pillow images or ``(H, W, 3)`` uint8 arrays in RGB, or a single one. ``TEST.IMS_PER_BATCH``
+                of the recipe is the most that go together.
+            score_threshold: lowest score in [0, 1]; ``MODEL.ROI_HEADS.SCORE_THRESH_TEST`` of the recipe holds besides.
+
+        Returns:
+            One :class:`Prediction` per image, in their order; ``image_id`` counts from 0.
+
+        Raises:
+            UnsegError: an image cannot be used.
+        """
+        return list(self.stream(images, score_threshold=score_threshold))
+
+    def stream(self, images: ImageLike | Iterable[ImageLike], *, score_threshold: float = 0.0) -> Iterator[Prediction]:
+        """Yield what a call returns, one by one; of any number of images only a batch is held in memory.
+
+        Args:
+            images: see :meth:`__call__`.
+            score_threshold: see :meth:`__call__`.
+
+        Raises:
+            UnsegError: an image cannot be used.
+        """
+        if not 0 <= score_threshold <= 1:
+            raise UnsegError(f"score_threshold is {score_threshold:g}, but scores lie between 0 and 1.")
+        for prediction in self.predictor.on_images(as_list(images)):
+            yield prediction.above(score_threshold) if score_threshold else prediction
+
+
+def detector_recipe(
+    weights: str | os.PathLike[str], recipe: Recipe | None = None, *overrides: Any
+) -> tuple[CfgNode, str]:
+    """Return the recipe of a checkpoint, and in words which it is.
+
+    Args:
+        weights: checkpoint of a whole detector, or ``zoo:NAME``.
+        recipe: the recipe where it is known; without it see :meth:`Detector.load`.
+        *overrides: keys and values in turn, or one mapping.
+
+    Raises:
+        UnsegError: there is no such checkpoint, it is no detector's, or its recipe cannot be read.
+    """
+    name = os.fspath(weights)
+    if name.startswith("zoo:"):
+        shipped = find(name).recipe_file()  # says so where it is no detector
+    path = Path(resolve(name))
+    if not path.is_file():
+        raise UnsegError(f"There is no checkpoint {name}.")
+    beside = path.parent / "config.yaml"
+    if recipe is not None:
+        cfg = load_recipe(recipe, *overrides)
+        return cfg, "the given recipe" if isinstance(recipe, CfgNode) else f"the recipe {os.fspath(recipe)}"
+    if name.startswith("zoo:"):
+        recipe, origin = shipped, f"{shipped.relative_to(RECIPES)}, the recipe of the zoo's entry"
+    elif beside.is_file():
+        recipe, origin = beside, f"{beside}, which lies beside the checkpoint"
+    else:
+        recipe, origin = RECIPES / BASE_RECIPE, f"{BASE_RECIPE}, since no recipe was named or lies beside it"
+    logger.info("Recipe of %s: %s", name, origin)
+    try:
+        return load_recipe(recipe, *overrides), origin
+    except UnsegError as error:
+        raise UnsegError(f"{error} Taken was {origin}; name another recipe.") from None

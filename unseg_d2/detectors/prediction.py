@@ -1,0 +1,120 @@
+"""What a detector finds in one image, and the forms that others take it in.
+
+Shape legend
+    n      detections
+    H, W   height and width of the original image in pixels
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unseg_d2.data.image_input import ImageLike, as_rgb
+from unseg_d2.errors import UnsegError, missing_extra
+from unseg_d2.rle import decode_mask
+from unseg_d2.viz.overlay import draw_instances
+
+if TYPE_CHECKING:
+    import supervision
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a detector finds in one image, best first.
+
+    Attributes:
+        record: the data set's record of the image: ``image_id``, and ``file_name`` where it came from a file.
+        size: ``(H, W)`` of the original image in pixels.
+        boxes: ``(n, 4)`` float32 xyxy in pixels of the original image.
+        scores: ``(n,)`` float32 in [0, 1].
+        rles: one compressed COCO run-length encoding per detection, at the original size; empty without masks.
+    """
+
+    record: dict[str, Any]
+    size: tuple[int, int]
+    boxes: np.ndarray
+    scores: np.ndarray
+    rles: list[dict[str, Any]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @cached_property
+    def masks(self) -> np.ndarray:
+        """``(n, H, W)`` bool, decoded on first use; ``(0, H, W)`` where the network has no mask branch."""
+        masks = np.zeros((len(self.rles), *self.size), bool)
+        for mask, rle in zip(masks, self.rles):
+            mask[:] = decode_mask(rle, *self.size)
+        return masks
+
+    def above(self, score_threshold: float) -> Prediction:
+        """Return the detections with at least this score.
+
+        Args:
+            score_threshold: lowest score in [0, 1].
+        """
+        kept = np.flatnonzero(self.scores >= score_threshold)
+        rles = [self.rles[index] for index in kept] if self.rles else []
+        return replace(self, boxes=self.boxes[kept], scores=self.scores[kept], rles=rles)
+
+    def to_coco(self, category_id: int = 1) -> list[dict[str, Any]]:
+        """Return COCO results: ``image_id``, ``category_id``, ``bbox`` (XYWH), ``score`` and ``segmentation``.
+
+        Args:
+            category_id: the one category of a class-agnostic detector.
+        """
+        corners = self.boxes.astype(np.float64)
+        xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist()
+        results = [
+            {"image_id": self.record["image_id"], "category_id": category_id, "bbox": box, "score": float(score)}
+            for box, score in zip(xywh, self.scores)
+        ]
+        for result, rle in zip(results, self.rles):
+            result["segmentation"] = rle
+        return results
+
+    def to_supervision(self) -> supervision.Detections:
+        """Return ``supervision.Detections``: boxes, masks, scores as its confidence, and 0 as the class of all.
+
+        Raises:
+            UnsegError: supervision is not installed; the message names the command that installs it.
+        """
+        try:
+            import supervision
+        except ImportError:
+            raise missing_extra("supervision", "supervision") from None
+        return supervision.Detections(
+            xyxy=self.boxes,
+            mask=self.masks if self.rles else None,
+            confidence=self.scores,
+            class_id=np.zeros(len(self), int),
+        )
+
+    def draw(self, image: ImageLike) -> np.ndarray:
+        """Draw the detections with their scores: their masks, or their boxes where there are no masks.
+
+        Args:
+            image: the image that this is the prediction of: a path, a Pillow image or an ``(H, W, 3)`` uint8 array.
+
+        Returns:
+            ``(H, W, 3)`` uint8 RGB.
+
+        Raises:
+            UnsegError: the image cannot be read, or has another size.
+        """
+        pixels = as_rgb(image)
+        if pixels.shape[:2] != self.size:
+            raise UnsegError(
+                f"The image has {pixels.shape[0]}x{pixels.shape[1]} pixels (height x width), but the prediction is of "
+                f"one of {self.size[0]}x{self.size[1]}."
+            )
+        if self.rles:
+            return draw_instances(pixels, self.masks, scores=self.scores.tolist())
+        areas = np.zeros((len(self), *self.size), bool)
+        for area, box in zip(areas, np.rint(self.boxes).astype(int)):
+            area[max(box[1], 0) : box[3] + 1, max(box[0], 0) : box[2] + 1] = True
+        return draw_instances(pixels, areas, scores=self.scores.tolist(), opacity=0.0)

@@ -1,0 +1,72 @@
+"""From images to predictions, through a network that has been built: the one path of both engines."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from fvcore.common.config import CfgNode
+
+from unseg_d2.data.image_input import ImageLike, as_rgb
+from unseg_d2.data.loader import build_test_loader
+from unseg_d2.data.sample import Sample, batches_of_one_size, image_sample
+from unseg_d2.detectors.postprocess import Detections, to_prediction
+from unseg_d2.detectors.prediction import Prediction
+
+Network: TypeAlias = Callable[[Sequence[Sample]], Sequence[Detections]]
+"""A network for inference: what it finds in each image of a batch of one size, in pixels of its input."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network and how images are shown to it.
+
+    Attributes:
+        network: built, loaded, and on its device.
+        cfg: recipe; ``INPUT`` says how images are resized, ``TEST.IMS_PER_BATCH`` how many of one size go together.
+    """
+
+    network: Network
+    cfg: CfgNode
+
+    def on_records(self, records: Sequence[dict[str, Any]]) -> Iterator[Prediction]:
+        """Yield the predictions of a data set, whose images are read in loader processes, in its order.
+
+        Args:
+            records: Detectron2's standard dataset dicts; annotations in them are not read.
+
+        Raises:
+            UnsegError: an image cannot be used.
+        """
+        yield from self._predict(build_test_loader(records, self.cfg), iter(records))
+
+    def on_images(self, images: Iterable[ImageLike]) -> Iterator[Prediction]:
+        """Yield the predictions of images, which are read as they are needed, in their order.
+
+        Args:
+            images: paths, Pillow images or ``(H, W, 3)`` uint8 arrays; numbered from 0 in ``image_id``.
+
+        Raises:
+            UnsegError: an image cannot be used.
+        """
+        records: deque[dict[str, Any]] = deque()  # of images that the network has yet to see
+
+        def samples() -> Iterator[Sample]:
+            sizes = {"min_size": self.cfg.INPUT.MIN_SIZE_TEST, "max_size": self.cfg.INPUT.MAX_SIZE_TEST}
+            for index, image in enumerate(images):
+                pixels = as_rgb(image)
+                name = str(image) if isinstance(image, (str, Path)) else ""
+                records.append(
+                    {"file_name": name, "image_id": index, "height": pixels.shape[0], "width": pixels.shape[1]}
+                )
+                yield image_sample(pixels, records[-1], **sizes)
+
+        yield from self._predict(samples(), iter(records.popleft, None))
+
+    def _predict(self, samples: Iterable[Sample], records: Iterator[dict[str, Any]]) -> Iterator[Prediction]:
+        for batch in batches_of_one_size(samples, self.cfg.TEST.IMS_PER_BATCH):
+            for sample, found in zip(batch, self.network(batch), strict=True):
+                yield to_prediction(next(records), sample, found)
