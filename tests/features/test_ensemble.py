@@ -8,7 +8,7 @@ import torch
 
 from unseg_d2.config import get_cfg, load_cfg
 from unseg_d2.errors import UnsegError
-from unseg_d2.features import Ensemble, FeatureBackend, build_features, join_members
+from unseg_d2.features import Ensemble, FeatureBackend, build_features, join_members, single_backend
 from unseg_d2.features.descriptors import Descriptors
 from unseg_d2.structures import PatchFeatures
 
@@ -92,3 +92,14 @@ class TestBuildFeatures:
         with pytest.raises(UnsegError, match=message) as caught:
             build_features(cfg)
         assert "\n" not in str(caught.value)
+
+
+class TestSingleBackend:
+    def test_the_channels_are_those_of_the_tokens(self):
+        backend, channels = single_backend(load_cfg(None, ["FEATURES.NAME", "descriptors"]))
+        assert channels == len(backend([image()])[0].tokens)
+
+    def test_an_ensemble_is_refused(self):
+        cfg = load_cfg(None, ["FEATURES.NAME", "descriptors", "FEATURES.MEMBERS", "[{}]"])
+        with pytest.raises(UnsegError, match="a single backend is needed"):
+            single_backend(cfg)

@@ -16,6 +16,7 @@ from fvcore.common.config import CfgNode
 from unseg_d2.data.builtin import ALIASES, BUILTIN, datasets_root
 from unseg_d2.data.coco import CocoDataset, find_image_root, read_coco, to_records
 from unseg_d2.data.images import list_images
+from unseg_d2.data.spec import split_spec
 from unseg_d2.data.synthetic.dataset import SPLITS, ensure_synthetic
 from unseg_d2.errors import UnsegError, nearest
 
@@ -46,7 +47,7 @@ def load_dataset(spec: str, cfg: CfgNode) -> list[dict[str, Any]]:
         return to_records(read_coco(annotations), images)
     if spec in BUILTIN:
         return _builtin(spec)
-    path, _, root = spec.partition("::")
+    path, root = split_spec(spec)
     if path.lower().endswith(".json") or Path(path).is_file():
         return _annotated(Path(path), Path(root) if root else None)
     if Path(spec).is_dir():
@@ -71,7 +72,7 @@ def find_annotations(spec: str, cfg: CfgNode) -> Path:
         return ensure_synthetic(cfg, SYNTHETIC[spec])[1]
     if spec in BUILTIN:
         return _there(spec, BUILTIN[spec].annotations)
-    path = Path(spec.partition("::")[0])
+    path = Path(split_spec(spec)[0])
     if path.is_file():
         return path
     if path.suffix.lower() == ".json":

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from unseg_d2.features import descriptors, palette, vit  # noqa: F401 (register themselves)
-from unseg_d2.features.ensemble import Ensemble, build_features, join_members
+from unseg_d2.features.ensemble import Ensemble, build_features, count_channels, join_members, single_backend
 from unseg_d2.features.registry import FEATURE_BACKENDS, FeatureBackend
 
-__all__ = ["FEATURE_BACKENDS", "Ensemble", "FeatureBackend", "build_features", "join_members"]
+__all__ = [
+    "FEATURE_BACKENDS",
+    "Ensemble",
+    "FeatureBackend",
+    "build_features",
+    "count_channels",
+    "join_members",
+    "single_backend",
+]

@@ -80,6 +80,30 @@ def build_features(cfg: CfgNode) -> FeatureBackend:
     return Ensemble(members)
 
 
+def single_backend(cfg: CfgNode) -> tuple[FeatureBackend, int]:
+    """Return the feature backend that ``cfg.FEATURES`` describes, and how many channels its tokens have.
+
+    Raises:
+        UnsegError: it is an ensemble, whose members have channels of their own; or see :func:`build_features`.
+    """
+    backend = build_features(cfg)
+    return backend, count_channels(backend)
+
+
+def count_channels(backend: FeatureBackend) -> int:
+    """Return how many channels the tokens of a backend have, by looking at a grey image.
+
+    Raises:
+        UnsegError: it is an ensemble.
+    """
+    if isinstance(backend, Ensemble):
+        raise UnsegError(
+            "FEATURES.MEMBERS is an ensemble, but a single backend is needed here; add FEATURES.MEMBERS []."
+        )
+    side = 4 * backend.patch_size
+    return len(backend([np.full((side, side, 3), 128, dtype=np.uint8)])[0].tokens)
+
+
 def _member_cfg(cfg: CfgNode, overrides: Any, where: str) -> CfgNode:
     """The configuration of one member: that of the ensemble, with what differs in the section FEATURES."""
     if not isinstance(overrides, dict):

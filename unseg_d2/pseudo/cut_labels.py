@@ -24,6 +24,7 @@ from scipy import ndimage
 
 from unseg_d2.data.coco import find_image_root
 from unseg_d2.data.images import ImageFile, ImageProblem
+from unseg_d2.data.spec import join_spec
 from unseg_d2.depth import GridDepth, build_depth
 from unseg_d2.errors import UnsegError
 from unseg_d2.masks.cuts3d.cuts3d import CutS3D
@@ -64,7 +65,7 @@ def cut_label_set(
     dataset = read_label_set(path)
     root = Path(image_root) if image_root else find_image_root(dataset, path)
     build = partial(build_cut_pipeline, labels=path)
-    return generate_label_set(cfg, f"{path}::{root}", output, num_workers=num_workers, build=build)
+    return generate_label_set(cfg, join_spec(path, root), output, num_workers=num_workers, build=build)
 
 
 @dataclass(frozen=True)

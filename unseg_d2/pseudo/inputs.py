@@ -15,6 +15,7 @@ from unseg_d2.data.builtin import BUILTIN
 from unseg_d2.data.catalog import SYNTHETIC, load_dataset
 from unseg_d2.data.coco import find_image_root, read_coco, resolve_image
 from unseg_d2.data.images import scan_folder
+from unseg_d2.data.spec import split_spec
 from unseg_d2.errors import UnsegError
 
 
@@ -53,7 +54,7 @@ def list_inputs(images: str | Path, cfg: CfgNode) -> Inputs:
     Raises:
         UnsegError: there is no such folder, file or data set, or no image in it.
     """
-    path, _, root = str(images).partition("::")
+    path, root = split_spec(images)
     if path not in BUILTIN and path not in SYNTHETIC:
         if Path(path).is_dir():
             return _from_folder(Path(path))

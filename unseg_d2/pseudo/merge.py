@@ -15,6 +15,7 @@ from typing import Any
 from pycocotools import mask as mask_utils
 
 from unseg_d2.data.coco import find_image_root
+from unseg_d2.data.spec import split_spec
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.label_set import read_label_set, write_label_set
 
@@ -107,7 +108,7 @@ def merge_files(
     Raises:
         UnsegError: a file is missing or damaged, the detections are of other images, or the images are not found.
     """
-    path, _, root = str(previous).partition("::")
+    path, root = split_spec(previous)
     labels = read_label_set(path)
     results = _read_results(Path(predictions))
     known = {image["id"] for image in labels.images}

@@ -14,6 +14,7 @@ from PIL import Image
 
 from unseg_d2.data.builtin import SALIENCY_DATASETS, datasets_root
 from unseg_d2.data.images import list_images, read_image
+from unseg_d2.data.spec import split_spec
 from unseg_d2.errors import UnsegError, nearest
 
 IMAGE_FOLDERS = ("images", "image", "img", "imgs", "*-image")
@@ -101,7 +102,7 @@ def _folders(spec: str, masks: bool) -> tuple[Path, Path | None]:
             if not path.is_dir():
                 raise UnsegError(f"{spec} is not there: {path} is missing. It is to be had from {source}")
         return paths[0], paths[1] if masks else None
-    images, _, truth = spec.partition("::")
+    images, truth = split_spec(spec)
     root = Path(images).expanduser()
     if not root.is_dir():
         hint = nearest(spec, SALIENCY_DATASETS) or f" Built-in names are {', '.join(SALIENCY_DATASETS)}."

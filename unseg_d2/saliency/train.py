@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
-from unseg_d2.features import FeatureBackend, build_features
+from unseg_d2.features import single_backend
 from unseg_d2.files import atomic_write
 from unseg_d2.loop.batches import batch_rng, step_indices
 from unseg_d2.loop.checkpoint import load_checkpoint, load_network
@@ -59,10 +59,9 @@ def train_saliency(cfg: CfgNode, *, resume: bool = False) -> Path:
     """
     images = training_images(cfg)
     settings = StepSettings.from_config(cfg)
-    features = build_features(cfg)
+    features, channels = single_backend(cfg)
     objective, fraction = Objective.from_config(cfg), cfg.SALIENCY.MULTI_SCALE.FRACTION
     maker = BatchMaker(cfg, images, features.patch_size, settings.seed)
-    channels = _feature_channels(features, cfg)
     torch.manual_seed(settings.seed)
     head = build_head(cfg, channels, features.patch_size).to(settings.device)
     optimizer = torch.optim.AdamW(
@@ -174,8 +173,8 @@ def load_saliency_model(path: str | Path, opts: Sequence[str] = ()) -> tuple[Sal
         UnsegError: the checkpoint is of another kind, or its features have another width here.
     """
     cfg = recipe_of(load_checkpoint(path), path, "train-saliency", opts)
-    features = build_features(cfg)
-    head = build_head(cfg, _feature_channels(features, cfg), features.patch_size)
+    features, channels = single_backend(cfg)
+    head = build_head(cfg, channels, features.patch_size)
     warn_of_other_features(load_network(head, path), features.name, path)
     head = head.to(resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")).eval()
     guided = cfg.SALIENCY.GUIDED
@@ -209,11 +208,3 @@ def _without_empty(images: list[SalientImage]) -> list[SalientImage]:
     if not shown:
         raise UnsegError("All masks of SALIENCY.TARGETS are empty; there is nothing to train on.")
     return shown
-
-
-def _feature_channels(features: FeatureBackend, cfg: CfgNode) -> int:
-    """Return how many channels the features have, by looking at a gray image."""
-    if getattr(features, "members", None) is not None:
-        raise UnsegError("FEATURES.MEMBERS is an ensemble, but saliency needs a single backend.")
-    gray = np.full((cfg.SALIENCY.IMAGE_SIZE,) * 2 + (3,), 128, dtype=np.uint8)
-    return len(features([gray])[0].tokens)

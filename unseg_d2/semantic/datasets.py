@@ -27,6 +27,7 @@ from scipy.io import loadmat
 from unseg_d2.data.builtin import datasets_root
 from unseg_d2.data.catalog import SYNTHETIC
 from unseg_d2.data.images import list_images, read_image
+from unseg_d2.data.spec import split_spec
 from unseg_d2.data.synthetic import CLASSES, ensure_synthetic
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.losses.class_focal import IGNORE
@@ -117,7 +118,7 @@ def load_semantic_set(spec: str, cfg: CfgNode) -> SemanticSet:
         return BUILTIN[spec]()
     if spec in SYNTHETIC:
         return _synthetic(spec, cfg)
-    images, _, labels = spec.partition("::")
+    images, labels = split_spec(spec)
     if Path(images).is_dir():
         return _folder(Path(images), Path(labels) if labels else None, cfg)
     known = [*BUILTIN, *SYNTHETIC]

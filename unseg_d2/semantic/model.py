@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
-from unseg_d2.features import FeatureBackend, build_features
+from unseg_d2.features import FeatureBackend, single_backend
 from unseg_d2.loop.checkpoint import load_checkpoint, load_network
 from unseg_d2.loop.recipes import recipe_of, warn_of_other_features
 from unseg_d2.semantic.boost import CodeHead
@@ -61,21 +61,14 @@ def tokens_of(
     return describe
 
 
-def check_backend(backend: FeatureBackend, cfg: CfgNode) -> int:
-    """Return how many channels a backend has.
-
-    Raises:
-        UnsegError: it is an ensemble, or the image is no multiple of its patch.
-    """
-    if getattr(backend, "members", None) is not None:
-        raise UnsegError("FEATURES.MEMBERS is an ensemble, but semantic segmentation needs a single backend.")
+def check_image_size(backend: FeatureBackend, cfg: CfgNode) -> None:
+    """Raise :class:`UnsegError` unless ``SEMANTIC.IMAGE_SIZE`` is a multiple of the patch."""
     side, patch = cfg.SEMANTIC.IMAGE_SIZE, backend.patch_size
     if side < patch or side % patch:
         near = max(1, round(side / patch)) * patch
         raise UnsegError(
             f"SEMANTIC.IMAGE_SIZE is {side}, but must be a multiple of the patch of {patch} px, as {near}."
         )
-    return len(backend([np.full((side, side, 3), 128, dtype=np.uint8)])[0].tokens)
 
 
 def about_model(cfg: CfgNode, em: PrimapsEM, features: str, baseline: Tensor) -> dict[str, Any]:
@@ -105,8 +98,9 @@ def load_semantic_model(path: str | Path, opts: Sequence[str] = ()) -> tuple[Sem
     cfg, shape = recipe_of(checkpoint, path, "train-semantic", opts), checkpoint.get("semantic")
     if not isinstance(shape, dict):
         raise UnsegError(f"{path} is no checkpoint of train-semantic, but of another training.")
-    backend = build_features(cfg)
-    channels, wanted = check_backend(backend, cfg), shape["channels"] or shape["width"]
+    backend, channels = single_backend(cfg)
+    check_image_size(backend, cfg)
+    wanted = shape["channels"] or shape["width"]
     if channels != wanted:
         raise UnsegError(f"{path} was trained on features of {wanted} channels, but FEATURES gives {channels}.")
     warn_of_other_features(checkpoint, backend.name, path)

@@ -14,6 +14,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
 from unseg_d2.errors import UnsegError
+from unseg_d2.features import count_channels
 from unseg_d2.files import atomic_write
 from unseg_d2.loop.batches import batch_rng, step_indices
 from unseg_d2.loop.checkpoint import load_network
@@ -24,7 +25,7 @@ from unseg_d2.semantic.boost import read_boost
 from unseg_d2.semantic.datasets import SemanticSet, load_semantic_set
 from unseg_d2.semantic.em import PrimapsEM
 from unseg_d2.semantic.geometry import centre_square
-from unseg_d2.semantic.model import SemanticModel, about_model, check_backend, tokens_of
+from unseg_d2.semantic.model import SemanticModel, about_model, check_image_size, tokens_of
 from unseg_d2.semantic.proposals import cache_proposals
 from unseg_d2.semantic.prototypes import Prototypes, kmeans_loss, principal_directions
 from unseg_d2.semantic.score import score_classifiers
@@ -128,7 +129,8 @@ def start_run(cfg: CfgNode) -> tuple[Run, Tensor | None]:
     if node.SELECT == "best_miou" and not (test and test.labelled):
         raise UnsegError("SEMANTIC.SELECT best_miou needs a DATASETS.TEST with labels; last needs none.")
     pipeline = build_pipeline(cfg)
-    channels = check_backend(pipeline.features, cfg)
+    channels = count_channels(pipeline.features)
+    check_image_size(pipeline.features, cfg)
     head, clusters = None, None
     settings = StepSettings.from_config(cfg)
     if node.INIT.WEIGHTS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from unseg_d2.data.spec import split_spec
 from unseg_d2.evaluation.published import PublishedRow, published_rows
 from unseg_d2.training.benchmarks import BenchmarkScores
 from unseg_d2.training.table import as_cell
@@ -50,7 +51,7 @@ def protocol_lines(scores: Sequence[BenchmarkScores], backend: str, max_detectio
 
 def _short(dataset: str) -> str:
     """The end of a path, which the protocol shows in full; a built-in name as it is."""
-    return "/".join(Path(dataset.partition("::")[0]).parts[-2:])
+    return "/".join(Path(split_spec(dataset)[0]).parts[-2:])
 
 
 def _published(row: PublishedRow, figures: list[str]) -> list[str]:

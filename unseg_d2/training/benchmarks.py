@@ -15,6 +15,7 @@ from fvcore.common.config import CfgNode
 from unseg_d2.data.builtin import ALIASES, BUILTIN
 from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.data.coco import CocoDataset, read_coco
+from unseg_d2.data.spec import split_spec
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.best_iou import best_ious
@@ -174,7 +175,7 @@ def _counts(truth: CocoDataset) -> dict[str, int]:
 
 
 def _stem(dataset: str) -> str:
-    return Path(ALIASES.get(dataset, dataset).partition("::")[0]).stem
+    return Path(split_spec(ALIASES.get(dataset, dataset))[0]).stem
 
 
 def _fingerprint(engine: Engine, cfg: CfgNode, weights: str, records: list[dict[str, Any]]) -> str:

@@ -1,0 +1,32 @@
+"""How a data set is named where somebody writes one: ``PATH``, or ``PATH::FOLDER``.
+
+The second part is the folder of what the first does not say itself: of the images of a COCO json
+(``labels.json::images``), of the masks (``images::masks``) or of the labels (``images::labels``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_SEPARATOR = "::"
+
+
+def split_spec(spec: str | Path) -> tuple[str, str]:
+    """Return both parts of a name; the second is empty where there is none.
+
+    >>> split_spec("labels.json::photos/2024")
+    ('labels.json', 'photos/2024')
+    >>> split_spec("coco_val")
+    ('coco_val', '')
+    """
+    path, _, folder = str(spec).partition(_SEPARATOR)
+    return path, folder
+
+
+def join_spec(path: str | Path, folder: str | Path) -> str:
+    """Return the name of which :func:`split_spec` gives the parts back.
+
+    >>> join_spec("labels.json", "photos")
+    'labels.json::photos'
+    """
+    return f"{path}{_SEPARATOR}{folder}"
