@@ -54,6 +54,7 @@ setup(
     packages=[*find_packages(include=["unseg_d2", "unseg_d2.*"]), "unseg_d2.configs"],
     package_dir={"unseg_d2.configs": "configs"},  # the recipes; unseg_d2/recipes.py finds them in either place
     package_data={
+        "unseg_d2": ["py.typed"],
         "unseg_d2.configs": ["**/*.yaml", "**/*.py"],
         "unseg_d2.evaluation": ["published.json"],
         "unseg_d2.viz": ["templates/*"],
