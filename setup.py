@@ -42,6 +42,7 @@ EXTRAS = {
     ],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+EXTRAS["docs"] = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"]  # for `make docs`; of no use to a user
 
 setup(
     name="unseg-d2",

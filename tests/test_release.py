@@ -33,7 +33,7 @@ def test_only_the_package_states_its_version():
 def test_the_package_carries_its_type_information():
     """In the list of files that setuptools would copy into a wheel; nothing is built."""
     script = (
-        "import distutils.core, setuptools\n"
+        "import setuptools, distutils.core\n"
         "build = distutils.core.run_setup('setup.py', stop_after='init').get_command_obj('build_py')\n"
         "build.ensure_finalized()\n"
         "print([files for package, _, _, files in build.data_files if package == 'unseg_d2'])\n"
