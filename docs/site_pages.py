@@ -18,6 +18,7 @@ PAGES = {
     "datasets/README.md": "datasets.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "tests/data/golden/README.md": "golden.md",
 }
 """Files of the repository that are pages of the site."""
 
