@@ -2,14 +2,20 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from unseg_d2.cli.common import Names, add_config_arguments, run
+from unseg_d2.cli.common import recipe, run, settings
+from unseg_d2.cli.groups import add_recipe, add_weights
+from unseg_d2.cli.parser import Command, CommandParser
+from unseg_d2.config import load_cfg
 from unseg_d2.errors import UnsegError
+from unseg_d2.progress import progress_bar
 
 
 def raising(error: BaseException) -> Callable[[], None]:
@@ -24,7 +30,7 @@ def raising(error: BaseException) -> Callable[[], None]:
     [
         (UnsegError("There is no folder x."), 2, "error: There is no folder x.\n"),
         (OSError(errno.ENOSPC, "full", "/out/a"), 2, "error: the disk is full while writing /out/a; free some space"),
-        (KeyboardInterrupt(), 130, "error: interrupted; the same command goes on"),
+        (KeyboardInterrupt(), 130, "error: interrupted; the same command resumes"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -51,39 +57,58 @@ def test_success_exits_with_zero() -> None:
     assert exit.value.code == 0
 
 
-def test_names_end_where_overrides_begin(capsys: pytest.CaptureFixture[str]) -> None:
-    parser = argparse.ArgumentParser()
-    add_config_arguments(parser)
-    parser.add_argument("--datasets", nargs="+", action=Names)
-    parser.add_argument("--name")
-    args = parser.parse_args(["--datasets", "kitti", "a.json", "MODEL.WEIGHTS", "w.pth", "SEED", "1"])
-    assert args.datasets == ["kitti", "a.json"] and args.opts == ["MODEL.WEIGHTS", "w.pth", "SEED", "1"]
-    args = parser.parse_args(["--datasets", "kitti", "--name", "x", "SEED", "1"])
-    assert args.datasets == ["kitti"] and args.opts == ["SEED", "1"]
-    assert parser.parse_args(["--datasets", "kitti"]).opts == []
+def parsed(*words: str) -> argparse.Namespace:
+    def arguments(parser: CommandParser) -> None:
+        add_recipe(parser)
+        add_weights(parser, "checkpoint")
+
+    return Command("A command.", arguments, print).parser().parse_args(words)
+
+
+def test_a_recipe_is_what_file_settings_and_options_say(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("SEED: 3\nSOLVER: {MAX_ITER: 7}\n")
+    args = parsed("SEED", "-1", "--config-file", str(tmp_path / "a.yaml"), "--trust-checkpoint", "--weights", "2024/a")
+    cfg = recipe(args, {"MODEL.WEIGHTS": args.weights, "OUTPUT_DIR": None, "TEST.NO_SEGM": False})
+    assert (cfg.SEED, cfg.SOLVER.MAX_ITER, cfg.MODEL.TRUST_CHECKPOINT, cfg.MODEL.WEIGHTS) == (-1, 7, True, "2024/a")
+    assert (cfg.OUTPUT_DIR, cfg.TEST.NO_SEGM) == (load_cfg().OUTPUT_DIR, False)
+    assert recipe(parsed()) == load_cfg()
+    assert recipe(parsed(), config_file=tmp_path / "a.yaml").SEED == 3
+
+
+def test_an_option_outdoes_a_key() -> None:
+    args = parsed("MODEL.WEIGHTS", "a.pth", "--weights", "b.pth")
+    assert settings(args, {"MODEL.WEIGHTS": args.weights}) == ["MODEL.WEIGHTS", "a.pth", "MODEL.WEIGHTS", "'b.pth'"]
+    assert recipe(args, {"MODEL.WEIGHTS": args.weights}).MODEL.WEIGHTS == "b.pth"
+
+
+@pytest.fixture
+def level() -> Iterator[logging.Logger]:
+    """The package's logger, which gets its level back."""
+    logger = logging.getLogger("unseg_d2")
+    before = logger.level
+    yield logger
+    logger.setLevel(before)
+
+
+def test_verbose_shows_where_a_mistake_was_found(capsys: pytest.CaptureFixture[str], level: logging.Logger) -> None:
+    level.setLevel(logging.DEBUG)
     with pytest.raises(SystemExit):
-        parser.parse_args(["--datasets", "SEED", "1"])
-    assert "expected at least one name before SEED" in capsys.readouterr().err
+        run(raising(UnsegError("There is no folder x.")))
+    printed = capsys.readouterr().err
+    assert printed.startswith("Traceback") and printed.endswith("\nerror: There is no folder x.\n")
 
 
-def parse(*arguments: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    add_config_arguments(parser)
-    parser.add_argument("--resume", action="store_true")
-    return parser.parse_args(arguments)
+def test_how_loud_a_command_is_follows_its_options(level: logging.Logger) -> None:
+    seen = []
 
+    def note(args: argparse.Namespace) -> None:
+        seen.append((level.level, progress_bar([]).disable))
 
-@pytest.mark.parametrize("flag", ["--config-file", "--config"])
-def test_recipe_and_overrides(flag: str) -> None:
-    args = parse(flag, "a.yaml", "--resume", "SEED", "-1", "MODEL.WEIGHTS", "")
-    assert (args.config_file, args.resume, args.opts) == ("a.yaml", True, ["SEED", "-1", "MODEL.WEIGHTS", ""])
-    assert parse().opts == [] and parse().config_file is None
-
-
-def test_options_after_the_overrides_are_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        parse("SEED", "1", "--resume")
-    assert "--resume must come before the KEY VALUE pairs" in capsys.readouterr().err
+    main = Command("A command.", lambda parser: None, note).main
+    level.setLevel(logging.INFO)
+    for words in ([], ["--verbose"], ["--quiet"]):
+        main(words)
+    assert seen == [(logging.INFO, False), (logging.DEBUG, False), (logging.WARNING, True)]
 
 
 def test_a_closed_pipe_is_no_error() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -70,7 +69,7 @@ def test_masks_of_clear_objects_score_high(
 ) -> None:
     truth = ground_truth(images)
     capsys.readouterr()
-    score_masks.main(["--masks", str(label_set), "--gt", str(truth), "--output", str(tmp_path / "figures.json")])
+    score_masks.main(["--labels", str(label_set), "--gt", str(truth), "--output", str(tmp_path / "figures.json")])
     printed = capsys.readouterr().out.splitlines()
     assert printed[1] == "objects  3 on 3 images, and 0 crowd regions"
     assert printed[-3].split() == ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "R@.5"]
@@ -85,7 +84,7 @@ def test_figures_computed_by_hand(images: Path, tmp_path: Path, capsys: pytest.C
     truth = json.loads(ground_truth(images).read_text())
     (tmp_path / "results.json").write_text(json.dumps(truth["annotations"][:2]))
     capsys.readouterr()
-    score_masks.main(["--masks", str(tmp_path / "results.json"), "--gt", str(images.parent / "truth.json")])
+    score_masks.main(["--labels", str(tmp_path / "results.json"), "--gt", str(images.parent / "truth.json")])
     figures = dict(zip(*(line.split()[-10:] for line in capsys.readouterr().out.splitlines()[-3:-1])))
     assert figures["AP"] == figures["AP50"] == f"{100 * 67 / 101:.2f}"
     assert figures["AR100"] == figures["AR1"] == figures["R@.5"] == "66.67" and figures["APl"] == "-"
@@ -97,11 +96,11 @@ def test_shares_and_export(images: Path, label_set: Path, tmp_path: Path, capsys
     generate_masks.main([*command, "--shard-index", "1", *SETTINGS])
     assert "2 of 4 images are still to be done" in capsys.readouterr().out
     with pytest.raises(UnsegError, match="2 of 4 images are still to be done"):
-        export_masks.main([str(output)])
-    export_masks.main([str(output), "--partial", "--output", str(tmp_path / "part.json")])
+        export_masks.main(["--labels", str(output)])
+    export_masks.main(["--labels", str(output), "--partial", "--output", str(tmp_path / "part.json")])
     assert len(json.loads((tmp_path / "part.json").read_text())["images"]) == 1
     generate_masks.main([*command, "--shard-index", "0", *SETTINGS])
-    export_masks.main([str(output), "--output", str(tmp_path / "whole.json")])
+    export_masks.main(["--labels", str(output), "--output", str(tmp_path / "whole.json")])
     expected = (label_set / "labels.json").read_bytes()
     assert (output / "labels.json").read_bytes() == (tmp_path / "whole.json").read_bytes() == expected
 
@@ -128,19 +127,13 @@ def test_scoring_mistakes(label_set: Path, images: Path, tmp_path: Path) -> None
     truth = ground_truth(images)
     (tmp_path / "bad.json").write_text("{")
     for arguments, message in [
-        (["--masks", str(tmp_path / "bad.json"), "--gt", str(truth)], "is not JSON"),
-        (["--masks", str(tmp_path), "--gt", str(truth)], "holds no label set"),
-        (["--masks", str(label_set), "--gt", str(tmp_path / "none.json")], "There is no file"),
-        (["--masks", str(label_set), "--gt", str(truth), "--backend", "coco"], "Unknown evaluation backend 'coco'"),
+        (["--labels", str(tmp_path / "bad.json"), "--gt", str(truth)], "is not JSON"),
+        (["--labels", str(tmp_path), "--gt", str(truth)], "holds no label set"),
+        (["--labels", str(label_set), "--gt", str(tmp_path / "none.json")], "There is no file"),
+        (["--labels", str(label_set), "--gt", str(truth), "--backend", "coco"], "Unknown evaluation backend 'coco'"),
     ]:
         with pytest.raises(UnsegError, match=message):
             score_masks.main(arguments)
-
-
-def test_every_command_of_the_console_script_is_there() -> None:
-    for name in main.COMMANDS:
-        module = importlib.import_module(f"unseg_d2.cli.{name.replace('-', '_')}")
-        assert callable(module.main), name
 
 
 @pytest.mark.parametrize(
@@ -149,7 +142,7 @@ def test_every_command_of_the_console_script_is_there() -> None:
         ([], 0, "commands:"),
         (["--version"], 0, "unseg-d2 0."),
         (["score_mask"], 2, "Did you mean 'score-masks'"),
-        (["score-masks", "--masks", "x", "--gt", "y"], 2, "error: There is no file y."),
+        (["score-masks", "--labels", "x", "--gt", "y"], 2, "error: There is no file y."),
     ],
 )
 def test_console_script(

@@ -13,19 +13,19 @@ RECIPE = str(Path(__file__).resolve().parents[2] / "configs" / "cutler" / "mask_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--test-dataset", "coco_val2017"], "make it with: python datasets/prepare_coco.py"),
+        (["--gt", "coco_val2017"], "make it with: python datasets/prepare_coco.py"),
         (["MODEL.DEVICE", "cpu"], "imagenet_train_fixsize480_tau0.15_N3.json, which is not there; unseg-d2 generate-m"),
         (["--num-gpus", "3"], "cannot be divided among 3"),
         (["MODEL.ROI_HEADS.NUM_CLASSES", "80"], "NUM_CLASSES is 80, but all annotations count as one class"),
         (["--num-machines", "2"], "2 machines meet at --dist-url"),
-        (["--eval-only"], "append MODEL.WEIGHTS"),
+        (["--eval-only"], "add --weights"),
     ],
 )
 def test_mistakes_are_found_before_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-    given = ["--config-file", RECIPE, *arguments, "ENGINE", "builtin", "OUTPUT_DIR", str(tmp_path)]
+    given = ["--config-file", RECIPE, *arguments, "ENGINE", "builtin", "--output", str(tmp_path)]
     if arguments[0] == "--num-gpus":
         given += ["SOLVER.REFERENCE_WORLD_SIZE", "0"]
     with pytest.raises(UnsegError) as error:

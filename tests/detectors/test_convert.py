@@ -134,10 +134,10 @@ def test_there_and_back(
     kind, path = published
     shapes = {name: shape for name, shape in detector(kind).items() if "box_head" not in name}  # 200 MB less to write
     torch.save({"model": tensors(shapes), "optimizer": {}, "engine": "builtin"}, path)
-    main([str(path), str(tmp_path / f"weights{suffix}")])
+    main(["--weights", str(path), "--output", str(tmp_path / f"weights{suffix}")])
     report = capsys.readouterr().out
     assert "nothing was left to convert but the file format" in report and "left out: optimizer" in report
-    assert "training goes on from the original file, with ENGINE builtin" in report
+    assert "a training resumes from the original file, with ENGINE builtin" in report
     found = load_checkpoint(tmp_path / f"weights{suffix}")
     assert found.keys() == {"model"} and found["model"].keys() == shapes.keys()
     assert all(torch.equal(tensor, found["model"][name]) for name, tensor in tensors(shapes).items())
@@ -165,7 +165,8 @@ def dino_resnet(path: Path, *, wrapped: bool) -> dict[str, Tensor]:
 def test_dino_resnet_to_backbone(wrapped: bool, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     state = dino_resnet(tmp_path / "dino_resnet50_pretrain.pth", wrapped=wrapped)
     output = tmp_path / "backbone.safetensors"
-    main([str(tmp_path / "dino_resnet50_pretrain.pth"), str(output), "--config-file", str(CASCADE)])
+    weights = str(tmp_path / "dino_resnet50_pretrain.pth")
+    main(["--weights", weights, "--output", str(output), "--config-file", str(CASCADE)])
     report = capsys.readouterr().out
     assert "a ResNet backbone" in report and "names and shapes fit" in report
     found = load_checkpoint(output)["model"]

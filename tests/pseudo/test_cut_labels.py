@@ -62,7 +62,7 @@ def labels(tmp_path: Path) -> Path:
 
 def test_a_label_set_is_cut(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = labels.parent / "cut"
-    main(["--masks", str(labels), "--output", str(output), "--num-workers", "0", *DEPTH_OPTIONS])
+    main(["--labels", str(labels), "--output", str(output), "--num-workers", "0", *DEPTH_OPTIONS])
     cut = read_coco(output / "labels.json")
     (annotation,) = cut.annotations
     assert np.array_equal(decode_mask(annotation["segmentation"], HEIGHT, WIDTH), bar() & (np.arange(WIDTH) < 120))
@@ -74,4 +74,4 @@ def test_a_label_set_is_cut(labels: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_without_a_depth_source_it_says_so(labels: Path) -> None:
     with pytest.raises(UnsegError, match=r"set DEPTH\.SOURCE"):
-        main(["--masks", str(labels), "--output", str(labels.parent / "cut"), "--num-workers", "0"])
+        main(["--labels", str(labels), "--output", str(labels.parent / "cut"), "--num-workers", "0"])

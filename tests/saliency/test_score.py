@@ -131,8 +131,8 @@ def annotation(number, mask, score):
 
 
 def test_the_command_prints_a_table_and_gains(scenes, tmp_path, capsys):
-    words = ["--task", "saliency", "--datasets", str(scenes), "--masks", f"half={scenes / 'found'}", "--crop", "0"]
-    main([*words, "--refine", "none", "guided", "--gain", "--results", str(tmp_path / "out")])
+    words = ["saliency", "--datasets", str(scenes), "--labels", f"half={scenes / 'found'}", "--crop", "0"]
+    main([*words, "--refine", "none", "guided", "--gain", "--output", str(tmp_path / "out")])
     printed = capsys.readouterr().out
     assert (tmp_path / "out" / "table.txt").read_text() == printed.lstrip()
     lines = printed.splitlines()
@@ -148,8 +148,8 @@ def test_the_command_prints_gains_in_corloc(scenes, tmp_path, capsys):
     images = [{"id": 1, "file_name": "0.png", "height": 40, "width": 60}]
     truth = {"images": images, "annotations": [boxes], "categories": [{"id": 1, "name": "object"}]}
     (tmp_path / "boxes.json").write_text(json.dumps(truth))
-    words = ["--task", "corloc", "--datasets", f"{tmp_path / 'boxes.json'}::{scenes / 'images'}", "--gain"]
-    main([*words, "--masks", f"half={scenes / 'found'}", "--refine", "none", "guided"])
+    words = ["corloc", "--datasets", f"{tmp_path / 'boxes.json'}::{scenes / 'images'}", "--gain"]
+    main([*words, "--labels", f"half={scenes / 'found'}", "--refine", "none", "guided"])
     lines = capsys.readouterr().out.splitlines()
     assert any(line.split() == ["half", "100.0"] for line in lines)
     assert any(line.startswith("half -> half + GF") and line.endswith("+0.0 [+0.0, +0.0]") for line in lines)
@@ -157,7 +157,7 @@ def test_the_command_prints_gains_in_corloc(scenes, tmp_path, capsys):
 
 def test_what_cannot_be_scored_is_named(scenes, tmp_path):
     with pytest.raises(UnsegError, match="nothing to score"):
-        main(["--task", "saliency", "--datasets", str(scenes)])
+        main(["saliency", "--datasets", str(scenes)])
     with pytest.raises(UnsegError, match="neither a label set nor a folder"):
         stored_method(tmp_path / "none")
     with pytest.raises(UnsegError, match=r"--refine knows none, guided, bilateral, crf"):

@@ -97,7 +97,7 @@ def test_a_killed_run_ends_in_the_same_state(tmp_path: Path, scenes: Path) -> No
 
 
 def test_the_checkpoint_knows_its_recipe_and_the_figures_are_written(trained: Path, tmp_path: Path, capsys) -> None:
-    words = ["--task", "semantic", "--weights", str(trained), "--results", str(tmp_path), "--per-class"]
+    words = ["semantic", "--weights", str(trained), "--output", str(tmp_path), "--per-class"]
     evaluate([*words, "--write-masks", str(tmp_path / "maps")])
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("k-means  ", "PriMaPs-EM  ", "linear probe  ", "cylinder  "))
@@ -113,17 +113,17 @@ def test_the_checkpoint_knows_its_recipe_and_the_figures_are_written(trained: Pa
 
 def test_whole_images_with_a_crf(trained: Path, tmp_path: Path, capsys) -> None:
     words = ["SEMANTIC.TEST.WHOLE", "True", "SEMANTIC.TEST.CRF", "True", "SEMANTIC.TEST.FLIP", "False"]
-    evaluate(["--task", "semantic", "--weights", str(trained), "--write-masks", str(tmp_path), *words])
+    evaluate(["semantic", "--weights", str(trained), "--write-masks", str(tmp_path), *words])
     assert "PriMaPs-EM + CRF  " in capsys.readouterr().out
     assert np.asarray(Image.open(next((tmp_path / "labels").glob("*.png")))).shape == (64, 80)
     with pytest.raises(UnsegError, match=r"REFINE\.CRF_LABELS is out of range: gaussian_weight must be at least 0"):
-        evaluate(["--task", "semantic", "--weights", str(trained), *words, "REFINE.CRF_LABELS.GAUSSIAN_WEIGHT", "-1.0"])
+        evaluate(["semantic", "--weights", str(trained), *words, "REFINE.CRF_LABELS.GAUSSIAN_WEIGHT", "-1.0"])
 
 
 def test_a_folder_without_labels_is_predicted(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (90, 70), "red").save(tmp_path / "photos/a.jpg")
-    words = ["--task", "semantic", "--weights", str(trained), "--datasets", str(tmp_path / "photos")]
+    words = ["semantic", "--weights", str(trained), "--datasets", str(tmp_path / "photos")]
     evaluate([*words, "--write-masks", str(tmp_path / "maps"), "SEMANTIC.TEST.WHOLE", "True"])
     assert np.asarray(Image.open(tmp_path / "maps/labels/a.png")).shape == (70, 90)
     with pytest.raises(UnsegError, match="no labels to score against; name them as IMAGES::LABELS"):

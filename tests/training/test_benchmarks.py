@@ -149,8 +149,16 @@ def test_perfect_predictions_on_real_layouts(shared_data: Path, tmp_path: Path, 
             result["segmentation"] = to_rle(item["segmentation"], *sizes[item["image_id"]])
         results.append(result)
     (tmp_path / "perfect.json").write_text(json.dumps(results))
-    given = ["--datasets", str(truth), "--predictions", str(tmp_path / "perfect.json"), "--max-detections", "300"]
-    command.main([*given, "--results", str(tmp_path / "out")])
+    given = [
+        "detection",
+        "--datasets",
+        str(truth),
+        "--labels",
+        str(tmp_path / "perfect.json"),
+        "--max-detections",
+        "300",
+    ]
+    command.main([*given, "--output", str(tmp_path / "out")])
     written = json.loads((tmp_path / "out/figures.json").read_text())
     figures = written["benchmarks"][0]["figures"]
     assert set(figures) == ({"bbox"} if sample == "kitti_sample" else {"bbox", "segm"})
@@ -169,8 +177,18 @@ def test_a_detector_on_real_layouts(shared_data: Path, tmp_path: Path, monkeypat
     cfg = load_cfg(RECIPE, TINY)
     save_checkpoint(tmp_path / "random.pth", build_model(cfg))
     datasets = [f"{shared_data / name / 'instances.json'}::{shared_data / name / 'images'}" for name in SAMPLES]
-    given = ["--config-file", str(RECIPE), "--datasets", *datasets, "--results", str(tmp_path), "--num-gpus", "1"]
-    given += [*TINY, "MODEL.WEIGHTS", str(tmp_path / "random.pth")]
+    given = [
+        "detection",
+        "--config-file",
+        str(RECIPE),
+        "--datasets",
+        *datasets,
+        "--output",
+        str(tmp_path),
+        "--num-gpus",
+        "1",
+    ]
+    given += [*TINY, "--weights", str(tmp_path / "random.pth")]
     command.main(given)
     written = json.loads((tmp_path / "figures.json").read_text())
     assert len(written["benchmarks"]) == 4
@@ -199,17 +217,17 @@ def test_predictions_are_kept_per_recipe_and_resumed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--datasets", "coco_val2017", "--predictions", "x"], "make it with: python datasets/prepare_coco.py"),
-        (["--datasets", "coco_val2017", "--predictions", "x"], "coco_cls_agnostic_instances_val2017.json"),
-        (["--datasets", "clipart", "--predictions", "x"], "put it there"),
-        (["--datasets", "coco_val2071", "--predictions", "x"], "Did you mean 'coco_val2017'"),
-        (["--datasets", "none.json", "--predictions", "x"], "There is no file none.json"),
-        (["--datasets", "kitti", "uvo", "--predictions", "x"], "1 --predictions for 2 --datasets"),
-        (["--datasets", "kitti"], "append MODEL.WEIGHTS"),
+        (["--datasets", "coco_val2017", "--labels", "x"], "make it with: python datasets/prepare_coco.py"),
+        (["--datasets", "coco_val2017", "--labels", "x"], "coco_cls_agnostic_instances_val2017.json"),
+        (["--datasets", "clipart", "--labels", "x"], "put it there"),
+        (["--datasets", "coco_val2071", "--labels", "x"], "Did you mean 'coco_val2017'"),
+        (["--datasets", "none.json", "--labels", "x"], "There is no file none.json"),
+        (["--datasets", "kitti", "uvo", "--labels", "x"], "1 --labels for 2 --datasets"),
+        (["--datasets", "kitti"], "add --weights"),
     ],
 )
 def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str) -> None:
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     with pytest.raises(UnsegError) as error:
-        command.main([*arguments, "--results", str(tmp_path / "out")])
+        command.main(["detection", *arguments, "--output", str(tmp_path / "out")])
     assert message in str(error.value)

@@ -1,4 +1,4 @@
-"""What all commands share: the recipe's arguments, and mistakes as one line instead of a traceback."""
+"""What all commands share: the recipe they load, and mistakes as one line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from unseg_d2.config import get_cfg
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.machines import under_torchrun
+
+if TYPE_CHECKING:
+    from fvcore.common.config import CfgNode
 
 USER_ERROR, UNEXPECTED_ERROR, INTERRUPTED = 2, 1, 130
 """Exit statuses besides 0; 2 is argparse's too."""
@@ -37,9 +40,11 @@ def run(main: Callable[[], Any]) -> NoReturn:
         main()
         sys.stdout.flush()
     except UnsegError as error:
+        if logging.getLogger("unseg_d2").isEnabledFor(logging.DEBUG):  # --verbose
+            traceback.print_exc()
         status = _fail(str(error), USER_ERROR)
     except KeyboardInterrupt:
-        status = _fail("interrupted; the same command goes on where it stopped.", INTERRUPTED)
+        status = _fail("interrupted; the same command resumes where it stopped.", INTERRUPTED)
     except BrokenPipeError:  # the reader, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
@@ -53,59 +58,37 @@ def run(main: Callable[[], Any]) -> NoReturn:
     sys.exit(status)
 
 
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--config-file`` (or ``--config``) and trailing ``KEY VALUE`` pairs, as ``config_file`` and ``opts``.
+def settings(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) -> list[str]:
+    """Return all that a command line changes about a recipe, as alternating keys and values.
 
     Args:
-        parser: of the command; its other options have to come before the pairs.
+        args: of a command with the arguments of a recipe.
+        flags: key to what an option says of it; empty, false and absent ones change nothing.
     """
-    parser.add_argument(
-        "--config-file", "--config", metavar="FILE", help="recipe (YAML); without it every key has its default"
-    )
-    parser.add_argument(
-        "opts",
-        nargs=argparse.REMAINDER,
-        action=_Overrides,
-        default=[],
-        metavar="KEY VALUE",
-        help="settings that differ from the recipe, at the end of the command: MASKS.MASKCUT.TAU 0.2",
-    )
+    given = {
+        "PLUGINS": tuple(args.plugins),
+        "MODEL.TRUST_CHECKPOINT": getattr(args, "trust_checkpoint", False),
+        **(flags or {}),
+    }
+    return [*args.opts, *(word for key, value in given.items() if value for word in (key, repr(value)))]
 
 
-def positive(text: str) -> int:
-    """Argument type of counts."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
-    return int(text)
+def recipe(
+    args: argparse.Namespace, flags: Mapping[str, Any] | None = None, *, config_file: str | Path | None = None
+) -> CfgNode:
+    """Return the configuration that a command line asks for; every command loads its own here.
 
+    Args:
+        args: of a command with the arguments of a recipe.
+        flags: see :func:`settings`.
+        config_file: recipe to take where the command line names none.
 
-class Names(argparse.Action):
-    """Takes a list of names but leaves the KEY VALUE pairs at the end, which argparse would take for names."""
+    Raises:
+        UnsegError: see :func:`unseg_d2.config.load_cfg`.
+    """
+    from unseg_d2.config import load_cfg
 
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
-    ) -> None:
-        """Split the words where the first one names a key."""
-        sections = get_cfg()
-        words = [str(value) for value in values]
-        end = next((i for i, word in enumerate(words) if word.partition(".")[0] in sections), len(words))
-        if not end:
-            parser.error(f"argument {option}: expected at least one name before {words[0]}")
-        setattr(namespace, self.dest, values[:end])
-        namespace.opts = [*namespace.opts, *words[end:]]
-
-
-class _Overrides(argparse.Action):
-    """Takes the pairs, and says where an option belongs that comes after them."""
-
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
-    ) -> None:
-        words: Sequence[str] = [word for word in values if word != "--"]
-        late = next((word for word in words[::2] if word.startswith("-")), None)
-        if late:
-            parser.error(f"{late} must come before the KEY VALUE pairs at the end")
-        setattr(namespace, self.dest, [*getattr(namespace, self.dest), *words])
+    return load_cfg(args.config_file or config_file, settings(args, flags))
 
 
 def _let_one_process_speak() -> None:

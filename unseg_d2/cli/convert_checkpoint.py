@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from unseg_d2.config import load_cfg
-from unseg_d2.detectors.convert import FORMATS, Conversion, check_fit, convert, write
+from unseg_d2.cli.common import recipe
+from unseg_d2.cli.groups import add_output, add_recipe, add_weights
+from unseg_d2.cli.parser import Command, CommandParser
+from unseg_d2.loop.formats import FORMATS
+
+if TYPE_CHECKING:
+    from unseg_d2.detectors.convert import Conversion
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the argument parser."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Between the engines there is nothing to convert: both read and write Detectron2's names. Training goes "
-        "on from the original file alone, since the state of an optimiser is left out here.",
-    )
-    parser.add_argument("input", help="checkpoint (.pth, .pkl, .safetensors) or zoo:NAME")
-    parser.add_argument("output", type=Path, help=f"file to write: {' or '.join(FORMATS)}")
+def _arguments(parser: CommandParser) -> None:
+    add_weights(parser, "checkpoint (.pth, .pkl, .safetensors) or zoo:NAME; a .pkl has to be trusted", required=True)
+    add_output(parser, f"file to write: {' or '.join(FORMATS)}", required=True, metavar="FILE")
     parser.add_argument("--backbone-only", action="store_true", help="take the ResNet of a detector")
-    parser.add_argument("--config-file", metavar="FILE", help="check that the weights fit the network of this recipe")
-    parser.add_argument("--trust-checkpoint", action="store_true", help="allow pickled objects; a .pkl needs it")
-    return parser
+    add_recipe(parser, settings=False)
+    parser.unnamed = ("--weights", "--output")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _execute(args: argparse.Namespace) -> None:
     """Convert and say what was found."""
-    args = parser().parse_args(arguments)
-    conversion = convert(args.input, trust=args.trust_checkpoint, backbone_only=args.backbone_only)
+    from unseg_d2.detectors.convert import check_fit, convert, write
+
+    conversion = convert(args.weights, trust=args.trust_checkpoint, backbone_only=args.backbone_only)
     if args.config_file:
-        check_fit(conversion, load_cfg(args.config_file), args.input)
+        check_fit(conversion, recipe(args), args.weights)
     write(conversion, args.output)
     print(_report(conversion, args.output))
     if args.config_file:
@@ -48,5 +47,21 @@ def _report(conversion: Conversion, output: Path) -> str:
     if conversion.left_out:
         lines.append(f"left out: {', '.join(conversion.left_out)}")
     if conversion.engine and "optimizer" in conversion.left_out:
-        lines.append(f"training goes on from the original file, with ENGINE {conversion.engine}")
+        lines.append(f"a training resumes from the original file, with ENGINE {conversion.engine}")
     return "\n".join(lines)
+
+
+COMMAND = Command(
+    __doc__,
+    _arguments,
+    _execute,
+    examples=(
+        "unseg-d2 convert-checkpoint --weights zoo:dino_resnet50 --output dino_r50.safetensors",
+        "unseg-d2 convert-checkpoint --weights model_final.pkl --trust-checkpoint --output model_final.pth "
+        "--config-file configs/cutler/cascade_mask_rcnn_R_50_FPN.yaml",
+    ),
+    notes="With --config-file, the weights must fit the network of that recipe. Between the engines there is nothing "
+    "to convert: both read and write Detectron2's names. A training resumes from the original file alone, since the "
+    "state of an optimiser is left out here.",
+)
+main = COMMAND.main

@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from unseg_d2.cli.common import add_config_arguments
-from unseg_d2.config import load_cfg
-from unseg_d2.data.coco import CocoDataset
-from unseg_d2.pseudo.cut_labels import cut_label_set
-from unseg_d2.pseudo.label_set import read_label_set, summarise
+from unseg_d2.cli.common import recipe
+from unseg_d2.cli.groups import add_images, add_labels, add_output, add_processes, add_recipe
+from unseg_d2.cli.parser import Command, CommandParser
+
+if TYPE_CHECKING:
+    from unseg_d2.data.coco import CocoDataset
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the argument parser."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Depth comes from DEPTH.SOURCE, for example: DEPTH.SOURCE files DEPTH.KIND metric DEPTH.FILES.ROOT "
-        "depth DEPTH.FILES.SCALE 0.001. The settings of the cut are those of MASKS.CUTS3D.",
+def _arguments(parser: CommandParser) -> None:
+    add_recipe(parser)
+    add_labels(parser, "label set (COCO file or folder), from anywhere")
+    add_images(
+        parser,
+        text="folder of the images (default: where the label set says that they are)",
+        type=Path,
     )
-    add_config_arguments(parser)
-    parser.add_argument("--masks", required=True, type=Path, help="label set (COCO file or folder), from anywhere")
-    parser.add_argument("--images", type=Path, help="folder of the images, where the label set does not name it")
-    parser.add_argument("--output", required=True, type=Path, help="folder of the new label set")
-    parser.add_argument("--num-workers", type=int, help="processes (default: one per GPU, or one per core)")
-    return parser
+    add_output(parser, "folder of the new label set", required=True, metavar="FOLDER")
+    add_processes(parser, workers="processes (default: one per GPU, or one per core)")
+    parser.renamed["--masks"] = "--labels"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _execute(args: argparse.Namespace) -> None:
     """Cut the masks and say how many of them changed."""
-    args = parser().parse_args(arguments)
-    cfg = load_cfg(args.config_file, args.opts)
-    cut_label_set(cfg, args.masks, args.output, image_root=args.images, num_workers=args.num_workers)
+    cfg = recipe(args)
+    from unseg_d2.pseudo.cut_labels import cut_label_set
+    from unseg_d2.pseudo.label_set import read_label_set, summarise
+
+    cut_label_set(cfg, args.labels, args.output, image_root=args.images, num_workers=args.num_workers)
     print(summarise(args.output))
-    before, after = area(read_label_set(args.masks)), area(read_label_set(args.output))
+    before, after = area(read_label_set(args.labels)), area(read_label_set(args.output))
     smaller = sum(after.get(key, value) < value for key, value in before.items())
     print(f"{smaller} of {len(before)} masks lost a part ({100 * smaller / max(1, len(before)):.1f} %).")
 
@@ -49,3 +50,17 @@ def area(labels: CocoDataset) -> dict[tuple[str, int], int]:
         areas[name, count.setdefault(name, 0)] = int(annotation["area"])
         count[name] += 1
     return areas
+
+
+COMMAND = Command(
+    __doc__,
+    _arguments,
+    _execute,
+    examples=(
+        "unseg-d2 cut-masks --labels masks/ --output cut/ DEPTH.SOURCE hub",
+        "unseg-d2 cut-masks --labels masks/labels.json --output cut/ DEPTH.SOURCE files DEPTH.KIND metric "
+        "DEPTH.FILES.ROOT depth/ DEPTH.FILES.SCALE 0.001",
+    ),
+    notes="Depth comes from DEPTH.SOURCE. The settings of the cut are those of MASKS.CUTS3D.",
+)
+main = COMMAND.main

@@ -3,57 +3,51 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fvcore.common.config import CfgNode
-
-from unseg_d2.cli.common import Names, add_config_arguments
-from unseg_d2.config import load_cfg
+from unseg_d2.cli.common import recipe
+from unseg_d2.cli.groups import add_output, add_recipe, add_weights
+from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.data.label_studio import LOCAL_FILES
-from unseg_d2.data.media import list_media
-from unseg_d2.detectors.protocol import select_engine
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.recipes import RECIPES
-from unseg_d2.training.demo import DemoOptions, run_demo
 from unseg_d2.viz.formats import FORMATS
 from unseg_d2.zoo.registry import find
 from unseg_d2.zoo.store import resolve
 
+if TYPE_CHECKING:
+    from fvcore.common.config import CfgNode
+
 BASE_RECIPE = "base_cascade_mask_rcnn_R_50_FPN.yaml"
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the argument parser."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Without --config-file the recipe is that of the zoo's entry, else Cascade Mask R-CNN R50-FPN.",
+def _arguments(parser: CommandParser) -> None:
+    add_recipe(parser)
+    group = parser.add_argument_group("images and videos")
+    group.add_argument(
+        "--input", required=True, nargs="+", metavar="PATH", help="images, videos, folders, or patterns in quotes"
     )
-    parser.add_argument(
-        "--input",
-        required=True,
-        nargs="+",
-        action=Names,
-        metavar="PATH",
-        help="images, videos, folders, or patterns in quotes",
+    group.add_argument("--frame-step", type=int, default=1, metavar="N", help="look at every n-th frame of a video")
+    group.add_argument(
+        "--batch-size", type=int, default=1, metavar="N", help="images of one size that are looked at together"
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of what is written")
-    parser.add_argument("--weights", metavar="W", help="checkpoint of a trained detector, or zoo:NAME")
-    parser.add_argument("--format", default="overlays", metavar="LIST", help=f"any of {','.join(FORMATS)}")
-    parser.add_argument("--score-threshold", type=float, default=0.35, help="lowest score that is shown (0.35)")
-    parser.add_argument("--batch-size", type=int, default=1, help="images of one size that are looked at together (1)")
-    parser.add_argument("--frame-step", type=int, default=1, help="look at every n-th frame of a video (1)")
-    parser.add_argument(
-        "--image-prefix", default=LOCAL_FILES, help=f"Label Studio: what addresses of images start with ({LOCAL_FILES})"
+    add_weights(parser, "checkpoint of a trained detector, or zoo:NAME (default: MODEL.WEIGHTS of the recipe)")
+    add_output(parser, "folder of what is written", required=True, metavar="FOLDER")
+    form = parser.add_argument_group("form of the results")
+    form.add_argument(
+        "--format", default="overlays", metavar="LIST", help=f"any of {','.join(FORMATS)}, with commas between them"
     )
-    parser.add_argument("--trust-checkpoint", action="store_true", help="allow pickled objects in the checkpoint")
-    add_config_arguments(parser)
-    return parser
+    form.add_argument(
+        "--score-threshold", type=float, default=0.35, metavar="S", help="lowest score that is shown, from 0 to 1"
+    )
+    form.add_argument(
+        "--image-prefix", default=LOCAL_FILES, metavar="URL", help="Label Studio: what addresses of images start with"
+    )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _execute(args: argparse.Namespace) -> None:
     """Look at the inputs, write what is asked for, and say where it is."""
-    args = parser().parse_args(arguments)
     formats = _formats(args.format)
     if not 0 <= args.score_threshold <= 1:
         raise UnsegError(f"--score-threshold is {args.score_threshold:g}, but scores lie between 0 and 1.")
@@ -63,6 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cfg = _cfg(args)
     if not Path(resolve(cfg.MODEL.WEIGHTS)).is_file():  # before any work
         raise UnsegError(f"There is no checkpoint {cfg.MODEL.WEIGHTS}.")
+    from unseg_d2.data.media import list_media
+    from unseg_d2.detectors.protocol import select_engine
+    from unseg_d2.training.demo import DemoOptions, run_demo
+
     media = list_media(args.input)
     options = DemoOptions(formats, args.frame_step, args.image_prefix)
     weights = cfg.MODEL.WEIGHTS
@@ -86,13 +84,15 @@ def _formats(text: str) -> tuple[str, ...]:
 
 def _cfg(args: argparse.Namespace) -> CfgNode:
     """Return the recipe with the flags filled in; without trained weights there is none."""
-    recipe = args.config_file
-    if recipe is None:
-        named = args.weights or dict(zip(args.opts[::2], args.opts[1::2])).get("MODEL.WEIGHTS", "")
-        recipe = find(named).recipe_file() if named.startswith("zoo:") else RECIPES / BASE_RECIPE
-    cfg = load_cfg(recipe, args.opts)
-    cfg.defrost()
-    cfg.MODEL.WEIGHTS = args.weights or cfg.MODEL.WEIGHTS
+    named = args.weights or dict(zip(args.opts[::2], args.opts[1::2])).get("MODEL.WEIGHTS", "")
+    entry = find(named) if named.startswith("zoo:") else None
+    base = entry.recipe_file() if entry and args.config_file is None else RECIPES / BASE_RECIPE
+    flags = {
+        "MODEL.WEIGHTS": args.weights,
+        "MODEL.ROI_HEADS.SCORE_THRESH_TEST": args.score_threshold,
+        "TEST.IMS_PER_BATCH": args.batch_size,
+    }
+    cfg = recipe(args, flags, config_file=base)
     if not cfg.MODEL.WEIGHTS:
         raise UnsegError(
             "Random weights find nothing: name a trained detector with --weights, a checkpoint or zoo:NAME "
@@ -100,8 +100,18 @@ def _cfg(args: argparse.Namespace) -> CfgNode:
         )
     if cfg.MODEL.WEIGHTS.startswith("zoo:") and find(cfg.MODEL.WEIGHTS).kind != "detector":
         find(cfg.MODEL.WEIGHTS).recipe_file()  # says so
-    cfg.MODEL.TRUST_CHECKPOINT |= args.trust_checkpoint
-    cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = args.score_threshold
-    cfg.TEST.IMS_PER_BATCH = args.batch_size
-    cfg.freeze()
     return cfg
+
+
+COMMAND = Command(
+    __doc__,
+    _arguments,
+    _execute,
+    examples=(
+        "unseg-d2 demo --input photos/ film.mp4 --weights runs/photos/model_final.pth --output out/ "
+        "--config-file configs/cutler/cascade_mask_rcnn_R_50_FPN.yaml",
+        "unseg-d2 demo --input 'photos/*.jpg' --weights zoo:cutler_cascade_final --format overlays,coco --output out/",
+    ),
+    notes="Without --config-file the recipe is that of the zoo's entry, else Cascade Mask R-CNN R50-FPN.",
+)
+main = COMMAND.main

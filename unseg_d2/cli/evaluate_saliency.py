@@ -3,83 +3,85 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fvcore.common.config import CfgNode
-
-from unseg_d2.cli.common import Names, add_config_arguments
-from unseg_d2.config import load_cfg
+from unseg_d2.cli import completion
+from unseg_d2.cli.common import recipe, settings
+from unseg_d2.cli.groups import add_output, add_recipe, add_weights
+from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.data.builtin import SALIENCY_DATASETS
-from unseg_d2.data.catalog import load_dataset
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import write_json
-from unseg_d2.saliency.datasets import load_saliency
-from unseg_d2.saliency.methods import generator_method, model_method, stored_method
-from unseg_d2.saliency.score import REFINEMENTS, Method, MethodScores, Protocol, bootstrap, score_corloc, score_methods
-from unseg_d2.saliency.train import load_saliency_model
-from unseg_d2.training.table import as_cell, lay_out, write_tables
+from unseg_d2.evaluation.refinements import REFINEMENTS
+
+if TYPE_CHECKING:
+    from fvcore.common.config import CfgNode
+
+    from unseg_d2.saliency.score import Method, MethodScores
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the argument parser of ``evaluate --task saliency`` and ``--task corloc``."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="All figures are in percent. Acc and IoU cut soft masks at one half; maxF is the best F-measure (beta "
-        "squared .3) of 255 thresholds, Sm the structure measure, MAE the mean absolute error. CorLoc: the box of the "
-        "largest part of the mask meets some object with an IoU of .5.",
-    )
-    add_config_arguments(parser)
-    parser.add_argument("--task", choices=("saliency", "corloc"), default="saliency")
-    parser.add_argument(
+def _arguments(task: str, parser: CommandParser) -> None:
+    add_recipe(parser)
+    sets = f"{', '.join(SALIENCY_DATASETS)}, folder or images::masks"
+    parser.add_argument_group("data").add_argument(
         "--datasets",
         nargs="+",
-        action=Names,
         required=True,
         metavar="NAME",
-        help=f"saliency: {', '.join(SALIENCY_DATASETS)}, folder or images::masks; corloc: COCO file or voc07, coco20k",
+        help=sets if task == "saliency" else "COCO file, or a name such as voc07 or coco20k",
     )
-    parser.add_argument(
-        "--weights", nargs="+", action=Names, default=[], metavar="[NAME=]FILE", help="heads of train-saliency"
+    add_weights(parser, "heads of train-saliency", nargs="+", default=[], metavar="[NAME=]FILE")
+    methods = parser.add_argument_group("other methods")
+    methods.add_argument(
+        "--labels", nargs="+", default=[], metavar="[NAME=]PATH", help="label sets or folders of masks"
     )
-    parser.add_argument(
-        "--masks", nargs="+", action=Names, default=[], metavar="[NAME=]PATH", help="label sets or folders of masks"
+    generator = methods.add_argument(
+        "--generator", nargs="+", default=[], metavar="NAME", help="mask generators on FEATURES"
     )
-    parser.add_argument(
-        "--generator", nargs="+", action=Names, default=[], metavar="NAME", help="mask generators on FEATURES"
+    generator.completer = completion.generators  # type: ignore[attr-defined]
+    scoring = parser.add_argument_group("scoring")
+    refine = scoring.add_argument(
+        "--refine", nargs="+", default=["none"], metavar="NAME", help=f"any of {', '.join(REFINEMENTS)}"
     )
-    parser.add_argument(
-        "--refine", nargs="+", action=Names, default=["none"], metavar="NAME", help=", ".join(REFINEMENTS)
-    )
-    parser.add_argument("--crop", type=int, default=320, help="side of the crop that is scored; 0: whole images")
-    parser.add_argument("--published", action="store_true", help="truth and CorLoc as the code of Two Tricks has them")
-    parser.add_argument("--gain", action="store_true", help="what each row gains, with intervals over images")
-    parser.add_argument("--results", type=Path, help="write figures.json, table.txt and table.md to this folder")
-    return parser
+    refine.completer = lambda **_: list(REFINEMENTS)  # type: ignore[attr-defined]
+    if task == "saliency":
+        scoring.add_argument(
+            "--crop", type=int, default=320, metavar="PX", help="side of the crop that is scored; 0: whole images"
+        )
+    scoring.add_argument("--published", action="store_true", help="truth and CorLoc as in the code of Two Tricks")
+    scoring.add_argument("--gain", action="store_true", help="what each row gains, with intervals over images")
+    add_output(parser, "folder of figures.json, table.txt and table.md (default: none)", metavar="FOLDER")
+    parser.renamed |= {"--masks": "--labels", "--results": "--output"}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _execute(task: str, args: argparse.Namespace) -> None:
     """Score every method on every data set and print a table each."""
-    args = parser().parse_args(arguments)
-    cfg = load_cfg(args.config_file, args.opts)
+    cfg = recipe(args)
+    from unseg_d2.files import write_json
+    from unseg_d2.training.table import lay_out, write_tables
+
     methods = _methods(args, cfg)
     figures, tables = {}, []
     for dataset in args.datasets:
-        scores = _score(dataset, methods, args, cfg)
+        scores = _score(task, dataset, methods, args, cfg)
         figures[dataset] = {one.name: one.figures() for one in scores}
         found = [(dataset, figure_rows(figures[dataset]))]
         if args.gain and (gains := gain_rows(scores)):
             found.append(("gain, with its 95 % interval over images", gains))
         print(f"\n{lay_out(found)}")
         tables += found
-    if args.results:
-        write_json(args.results / "figures.json", figures, indent=1)
-        write_tables(args.results, tables)
+    if args.output:
+        write_json(args.output / "figures.json", figures, indent=1)
+        write_tables(args.output, tables)
 
 
 def figure_rows(figures: dict[str, dict[str, float]]) -> list[list[str]]:
     """Return the figures, a row per method, the titles first."""
+    from unseg_d2.training.table import as_cell
+
     columns = list(next(iter(figures.values())))
     return [["", *columns], *([name, *(as_cell(row[key]) for key in columns)] for name, row in figures.items())]
 
@@ -89,6 +91,8 @@ def gain_rows(scores: Sequence[MethodScores]) -> list[list[str]]:
 
     The titles come first; where there is nothing to compare, there are no rows.
     """
+    from unseg_d2.saliency.score import bootstrap
+
     plain = [one for one in scores if one.refinement == "none"]
     pairs = list(pairwise(plain))
     pairs += [(one, row) for one in plain for row in scores if row.method == one.method and row is not one]
@@ -103,9 +107,15 @@ def gain_rows(scores: Sequence[MethodScores]) -> list[list[str]]:
     return rows
 
 
-def _score(dataset: str, methods: dict[str, Method], args: argparse.Namespace, cfg: CfgNode) -> list[MethodScores]:
+def _score(
+    task: str, dataset: str, methods: dict[str, Method], args: argparse.Namespace, cfg: CfgNode
+) -> list[MethodScores]:
     """Return the scores of every method on a data set."""
-    if args.task == "corloc":
+    from unseg_d2.data.catalog import load_dataset
+    from unseg_d2.saliency.datasets import load_saliency
+    from unseg_d2.saliency.score import Protocol, score_corloc, score_methods
+
+    if task == "corloc":
         return score_corloc(load_dataset(dataset, cfg), methods, args.refine, cfg, published=args.published)
     protocol = Protocol(args.crop, args.crop * 335 // 320, args.published)
     return score_methods(load_saliency(dataset), methods, args.refine, protocol, cfg)
@@ -113,21 +123,24 @@ def _score(dataset: str, methods: dict[str, Method], args: argparse.Namespace, c
 
 def _methods(args: argparse.Namespace, cfg: CfgNode) -> dict[str, Method]:
     """Return what is to be scored, by name."""
+    from unseg_d2.saliency.methods import generator_method, model_method, stored_method
+    from unseg_d2.saliency.train import load_saliency_model
+
     methods: dict[str, Method] = {}
     for generator in args.generator:
         chosen = cfg.clone()
         chosen.defrost()
         chosen.MASKS.GENERATOR = generator
         methods[generator] = generator_method(chosen)
-    for spec in args.masks:
+    for spec in args.labels:
         name, path = _named(spec)
         methods[name] = stored_method(path)
     for spec in args.weights:
         name, path = _named(spec)
-        model, recipe = load_saliency_model(path, args.opts)
+        model, recipe = load_saliency_model(path, settings(args), trust=args.trust_checkpoint)
         methods[f"{name} + GF" if recipe.SALIENCY.GUIDED.ENABLED else name] = model_method(model)
     if not methods:
-        raise UnsegError("There is nothing to score: give --weights, --masks or --generator.")
+        raise UnsegError("There is nothing to score: add --weights, --labels or --generator.")
     return methods
 
 
@@ -135,3 +148,32 @@ def _named(spec: str) -> tuple[str, Path]:
     """Split ``NAME=PATH``; without a name, the file's or its folder's is taken."""
     name, _, path = spec.rpartition("=")
     return name or (Path(path).parent.name if Path(path).stem == "model_final" else Path(path).stem), Path(path)
+
+
+_METRICS = (
+    "All figures are in percent. Acc and IoU cut soft masks at one half; maxF is the best F-measure (beta squared .3) "
+    "of 255 thresholds, Sm the structure measure, MAE the mean absolute error."
+)
+_CORLOC = "CorLoc: the box of the largest part of the mask meets some object with an IoU of .5."
+SALIENCY = Command(
+    "Score soft masks of what is salient, each with several refinements.",
+    functools.partial(_arguments, "saliency"),
+    functools.partial(_execute, "saliency"),
+    examples=(
+        "unseg-d2 evaluate saliency --datasets ecssd duts_te --weights runs/saliency/model_final.pth "
+        "--refine none guided bilateral",
+        "unseg-d2 evaluate saliency --datasets ecssd --labels maskcut=masks/labels.json --generator tokencut --gain "
+        "--config-file configs/saliency/descriptors.yaml",
+    ),
+    notes=_METRICS,
+)
+CORLOC = Command(
+    "Score soft masks, each with several refinements, on images with boxes.",
+    functools.partial(_arguments, "corloc"),
+    functools.partial(_execute, "corloc"),
+    examples=(
+        "unseg-d2 evaluate corloc --datasets voc07 coco20k --weights runs/saliency/model_final.pth",
+        "unseg-d2 evaluate corloc --datasets boxes.json::photos --labels masks/labels.json --output scores/",
+    ),
+    notes=_CORLOC,
+)

@@ -6,47 +6,40 @@ import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from unseg_d2.cli.common import Names, add_config_arguments
+from unseg_d2.cli.common import settings
+from unseg_d2.cli.groups import add_output, add_recipe, add_weights
+from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.errors import UnsegError
-from unseg_d2.evaluation.semantic import SemanticScores
-from unseg_d2.files import write_json
-from unseg_d2.semantic.datasets import load_semantic_set
-from unseg_d2.semantic.model import load_semantic_model
-from unseg_d2.semantic.score import classifiers_of, score_classifiers, write_predictions
-from unseg_d2.training.table import as_cell, lay_out, write_tables
+
+if TYPE_CHECKING:
+    from unseg_d2.evaluation.semantic import SemanticScores
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the argument parser."""
-    parser = argparse.ArgumentParser(
-        prog="evaluate --task semantic",
-        description=__doc__,
-        epilog="Clusters are matched with classes on the whole set, see SEMANTIC.TEST. The recipe is that of the "
-        "checkpoint; KEY VALUE pairs differ from it. Figures are in percent.",
+def _arguments(parser: CommandParser) -> None:
+    add_recipe(parser, file=False)
+    parser.add_argument_group("data").add_argument(
+        "--datasets", nargs="+", metavar="NAME", help="images, IMAGES::LABELS or a name (default: DATASETS.TEST)"
     )
-    parser.add_argument("--task", choices=("semantic",), required=True)
-    parser.add_argument("--weights", required=True, type=Path, help="checkpoint of train-semantic")
+    add_weights(parser, "checkpoint of train-semantic", required=True, type=Path)
+    add_output(parser, "folder of figures.json, table.txt and table.md (default: none)", metavar="FOLDER")
     parser.add_argument(
-        "--datasets",
-        nargs="+",
-        action=Names,
-        metavar="NAME",
-        help="images, IMAGES::LABELS or a name (default: DATASETS.TEST)",
+        "--write-masks", type=Path, metavar="FOLDER", help="write label maps and overlays there (default: do not)"
     )
-    parser.add_argument("--results", type=Path, help="write figures.json, table.txt and table.md to this folder")
-    parser.add_argument("--write-masks", type=Path, metavar="FOLDER", help="write label maps and overlays")
     parser.add_argument("--per-class", action="store_true", help="print the IoU of each class too")
-    add_config_arguments(parser)
-    return parser
+    parser.renamed["--results"] = "--output"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _execute(args: argparse.Namespace) -> None:
     """Score, print the tables and write what was asked for."""
-    args = parser().parse_args(arguments)
-    if args.config_file:
-        raise UnsegError("The checkpoint knows its recipe; leave --config-file out and append what differs.")
-    model, cfg = load_semantic_model(args.weights, args.opts)
+    from unseg_d2.files import write_json
+    from unseg_d2.semantic.datasets import load_semantic_set
+    from unseg_d2.semantic.model import load_semantic_model
+    from unseg_d2.semantic.score import classifiers_of, score_classifiers, write_predictions
+    from unseg_d2.training.table import lay_out, write_tables
+
+    model, cfg = load_semantic_model(args.weights, settings(args), trust=args.trust_checkpoint)
     specs = args.datasets or list(cfg.DATASETS.TEST)
     if not specs:
         raise UnsegError("There is nothing to score on; add --datasets IMAGES::LABELS.")
@@ -66,13 +59,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         figures[spec] = {name: _as_json(score) for name, score in scores.items()}
     if tables:
         print(lay_out(tables))
-    if args.results:
-        write_json(args.results / "figures.json", {"weights": str(args.weights), "figures": figures}, indent=1)
-        write_tables(args.results, tables)
+    if args.output:
+        write_json(args.output / "figures.json", {"weights": str(args.weights), "figures": figures}, indent=1)
+        write_tables(args.output, tables)
 
 
 def figure_rows(scores: dict[str, SemanticScores]) -> list[list[str]]:
     """Return mIoU and accuracy of each, the titles first."""
+    from unseg_d2.training.table import as_cell
+
     return [
         ["prototypes", "mIoU", "Acc"],
         *([name, as_cell(score.miou, 2), as_cell(score.accuracy, 2)] for name, score in scores.items()),
@@ -81,6 +76,8 @@ def figure_rows(scores: dict[str, SemanticScores]) -> list[list[str]]:
 
 def class_rows(scores: dict[str, SemanticScores], classes: Sequence[str]) -> list[list[str]]:
     """Return the IoU of each class, the titles first."""
+    from unseg_d2.training.table import as_cell
+
     rows = [["IoU", *scores]]
     for index, name in enumerate(classes):
         rows.append([name, *(as_cell(score.iou[index]) for score in scores.values())])
@@ -90,3 +87,16 @@ def class_rows(scores: dict[str, SemanticScores], classes: Sequence[str]) -> lis
 def _as_json(score: SemanticScores) -> dict[str, object]:
     iou = [None if math.isnan(value) else value for value in score.iou.tolist()]
     return {"mIoU": score.miou, "Acc": score.accuracy, "IoU": iou, "matching": score.matching.tolist()}
+
+
+COMMAND = Command(
+    __doc__,
+    _arguments,
+    _execute,
+    examples=(
+        "unseg-d2 evaluate semantic --weights runs/semantic/model_final.pth --datasets photos/::labels/ --per-class",
+        "unseg-d2 evaluate semantic --weights runs/semantic/model_final.pth --datasets photos/ --write-masks maps/",
+    ),
+    notes="Clusters are matched with classes on the whole set, see SEMANTIC.TEST. The recipe is that of the "
+    "checkpoint; settings change it. Figures are in percent.",
+)

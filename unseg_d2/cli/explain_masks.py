@@ -3,47 +3,43 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-from fvcore.common.config import CfgNode
-
-from unseg_d2.cli.common import add_config_arguments
-from unseg_d2.config import load_cfg
-from unseg_d2.data.coco import resolve_image
-from unseg_d2.data.images import ImageFile, read_image
+from unseg_d2.cli.common import recipe
+from unseg_d2.cli.groups import add_images, add_output, add_recipe
+from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import atomic_write
-from unseg_d2.masks.cuts3d.cuts3d import CutS3D, CutS3DTrace
-from unseg_d2.progress import progress_bar
-from unseg_d2.pseudo.inputs import list_inputs
-from unseg_d2.pseudo.pipeline import MaskPipeline, build_pipeline
-from unseg_d2.viz.cut_trace import CutPicture, draw_cut_trace
-from unseg_d2.viz.labels import evenly_spaced
+
+if TYPE_CHECKING:
+    import numpy as np
+    from fvcore.common.config import CfgNode
+
+    from unseg_d2.data.images import ImageFile
+    from unseg_d2.masks.cuts3d.cuts3d import CutS3DTrace
+    from unseg_d2.pseudo.pipeline import MaskPipeline
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the argument parser."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="The masks are those before refinement, on the patch grid. Blue of the eigenvector is below its mean, "
-        "red above.",
-    )
-    add_config_arguments(parser)
-    parser.add_argument("--images", required=True, help="as for generate_masks: folder, COCO file or built-in name")
-    parser.add_argument("--output", required=True, type=Path, help="folder of the pictures, one PNG per image")
-    parser.add_argument("--limit", type=int, default=50, help="most images, evenly spaced; 0: all")
-    return parser
+def _arguments(parser: CommandParser) -> None:
+    add_recipe(parser)
+    add_images(parser, required=True)
+    add_output(parser, "folder of the pictures, one PNG per image", required=True, metavar="FOLDER")
+    parser.add_argument("--limit", type=int, default=50, metavar="N", help="most images, evenly spaced; 0: all")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _execute(args: argparse.Namespace) -> None:
     """Write the pictures and say where they are."""
-    args = parser().parse_args(arguments)
     if args.limit < 0:
         raise UnsegError(f"--limit is {args.limit}, but a number of images is needed, or 0 for all.")
-    cfg = load_cfg(args.config_file, args.opts)
+    cfg = recipe(args)
+    import cv2
+
+    from unseg_d2.data.coco import resolve_image
+    from unseg_d2.data.images import ImageFile, read_image
+    from unseg_d2.files import atomic_write
+    from unseg_d2.progress import progress_bar
+    from unseg_d2.pseudo.inputs import list_inputs
+    from unseg_d2.viz.labels import evenly_spaced
+
     pipeline = _pipeline(cfg)
     inputs = list_inputs(args.images, cfg)
     problems = []
@@ -82,6 +78,10 @@ def explain(pipeline: MaskPipeline, image: np.ndarray, file: ImageFile) -> np.nd
 
 def draw(image: np.ndarray, trace: CutS3DTrace) -> np.ndarray:
     """Draw a trace of CutS3D on its (square) image."""
+    import numpy as np
+
+    from unseg_d2.viz.cut_trace import CutPicture, draw_cut_trace
+
     cuts = [
         CutPicture("kept" if s.accepted else "too small", s.eigenvector, s.semantic, s.mask, s.confidence)
         for s in trace.steps
@@ -92,9 +92,27 @@ def draw(image: np.ndarray, trace: CutS3DTrace) -> np.ndarray:
 
 
 def _pipeline(cfg: CfgNode) -> MaskPipeline:
+    from unseg_d2.masks.cuts3d.cuts3d import CutS3D
+    from unseg_d2.pseudo.pipeline import build_pipeline
+
     pipeline = build_pipeline(cfg)
     if not isinstance(pipeline.generator, CutS3D):
         raise UnsegError(
             f"There are pictures for CutS3D only, not for '{cfg.MASKS.GENERATOR}'; add MASKS.GENERATOR cuts3d."
         )
     return pipeline
+
+
+COMMAND = Command(
+    __doc__,
+    _arguments,
+    _execute,
+    examples=(
+        "unseg-d2 explain-masks --images photos/ --output pictures/ MASKS.GENERATOR cuts3d DEPTH.SOURCE hub",
+        "unseg-d2 explain-masks --images photos/ --output pictures/ --limit 5 --config-file "
+        "configs/cuts3d/cascade_mask_rcnn_R_50_FPN.yaml",
+    ),
+    notes="The masks are those before refinement, on the patch grid. Blue of the eigenvector is below its mean, red "
+    "above.",
+)
+main = COMMAND.main

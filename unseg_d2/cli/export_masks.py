@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
 
-from unseg_d2.pseudo.label_set import export, summarise
+from unseg_d2.cli.groups import add_labels, add_output
+from unseg_d2.cli.parser import Command, CommandParser
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the argument parser."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("label_set", type=Path, help="folder that generate_masks made")
-    parser.add_argument("--output", type=Path, help="COCO file to write (default: labels.json in the folder)")
+def _arguments(parser: CommandParser) -> None:
+    add_labels(parser, "label set: the folder that generate-masks made", metavar="FOLDER")
+    add_output(parser, "COCO file to write (default: labels.json in the folder)")
     parser.add_argument("--partial", action="store_true", help="take what is finished of an unfinished label set")
-    return parser
+    parser.unnamed = ("--labels",)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _execute(args: argparse.Namespace) -> None:
     """Write the file and say what is in it."""
-    args = parser().parse_args(arguments)
-    path = export(args.label_set, args.output, partial=args.partial)
-    print(summarise(args.label_set, path))
+    from unseg_d2.pseudo.label_set import export, summarise
+
+    path = export(args.labels, args.output, partial=args.partial)
+    print(summarise(args.labels, path))
+
+
+COMMAND = Command(
+    __doc__,
+    _arguments,
+    _execute,
+    examples=(
+        "unseg-d2 export-masks --labels masks/ --output photos_masks.json",
+        "unseg-d2 export-masks --labels masks/ --output so_far.json --partial",
+    ),
+)
+main = COMMAND.main

@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
 
-from unseg_d2.cli.common import add_config_arguments
-from unseg_d2.config import load_cfg
-from unseg_d2.pseudo.generate import generate_label_set
-from unseg_d2.pseudo.label_set import summarise
+from unseg_d2.cli.common import recipe
+from unseg_d2.cli.groups import add_images, add_output, add_processes, add_recipe
+from unseg_d2.cli.parser import Command, CommandParser
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the argument parser."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Interrupted at any point, the same command goes on where it stopped. To use several machines, start "
-        "the command on each with its own --shard-index; the last one to finish writes labels.json.",
+def _arguments(parser: CommandParser) -> None:
+    add_recipe(parser)
+    add_images(parser, required=True)
+    add_output(parser, "folder of the label set", required=True, metavar="FOLDER")
+    group = add_processes(parser, workers="processes (default: one per GPU, or one per core)")
+    group.add_argument(
+        "--shard-index", type=int, default=0, metavar="K", help="which share of the images, counted from 0"
     )
-    add_config_arguments(parser)
-    parser.add_argument(
-        "--images", required=True, help="folder of images, labels.json, labels.json::image/folder or a built-in name"
-    )
-    parser.add_argument("--output", required=True, type=Path, help="folder of the label set")
-    parser.add_argument("--num-workers", type=int, help="processes (default: one per GPU, or one per core)")
-    parser.add_argument("--shard-index", type=int, default=0, help="which share of the images, from 0")
-    parser.add_argument("--num-shards", type=int, default=1, help="number of shares")
-    return parser
+    group.add_argument("--num-shards", type=int, default=1, metavar="N", help="number of shares")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _execute(args: argparse.Namespace) -> None:
     """Make the label set, or this command's share of it, and say where it is."""
-    args = parser().parse_args(arguments)
+    cfg = recipe(args)
+    from unseg_d2.pseudo.generate import generate_label_set
+    from unseg_d2.pseudo.label_set import summarise
+
     generate_label_set(
-        load_cfg(args.config_file, args.opts),
+        cfg,
         args.images,
         args.output,
         num_workers=args.num_workers,
@@ -42,3 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         num_shards=args.num_shards,
     )
     print(summarise(args.output))
+
+
+COMMAND = Command(
+    __doc__,
+    _arguments,
+    _execute,
+    examples=(
+        "unseg-d2 generate-masks --config-file configs/cutler/cascade_mask_rcnn_R_50_FPN.yaml --images photos/ "
+        "--output masks/ --num-workers 8",
+        "unseg-d2 generate-masks --images photos/ --output masks/ MASKS.GENERATOR tokencut FEATURES.NAME descriptors",
+    ),
+    notes="Interrupted at any point, the same command resumes where it stopped. To use several machines, start the "
+    "command on each with its own --shard-index; the last one to finish writes labels.json.",
+)
+main = COMMAND.main

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 from unseg_d2 import __version__
 from unseg_d2.cli.common import run
+from unseg_d2.cli.completion import complete, words_before_cursor
+from unseg_d2.cli.parser import Command, CommandParser, execute
 from unseg_d2.errors import UnsegError, nearest
 
 COMMANDS = {
@@ -15,9 +18,9 @@ COMMANDS = {
     "cut-masks": "cut the masks of a label set in 3D",
     "explain-masks": "pictures of how CutS3D comes to its masks",
     "export-masks": "write a label set as one COCO file",
-    "score-masks": "compare a set of masks with ground truth",
+    "score-masks": "compare a label set with ground truth",
     "prepare-data": "make the class-agnostic annotations of a public data set",
-    "evaluate": "score a detector or masks on benchmarks, beside the published figures",
+    "evaluate": "score detectors, saliency, CorLoc or semantic segmentation on benchmarks",
     "train-net": "train or evaluate a detector",
     "train-saliency": "train a head that finds the salient object",
     "train-semantic": "learn to segment images into classes without labels",
@@ -36,22 +39,39 @@ def main() -> NoReturn:
 
 
 def _main() -> None:
-    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
-    if command in ("-h", "--help"):
-        print(usage())
-        return
-    if command == "--version":
-        print(f"unseg-d2 {__version__}")
-        return
-    name = command.replace("_", "-")
-    if name not in COMMANDS:
-        raise UnsegError(f"There is no command {command}.{nearest(name, COMMANDS)} See: unseg-d2 --help")
-    sys.argv = [f"unseg-d2 {name}", *sys.argv[2:]]
-    importlib.import_module(f"unseg_d2.cli.{name.replace('-', '_')}").main()
+    words = sys.argv[1:] or ["--help"]
+    complete(parser(words_before_cursor()))
+    execute(parser(words).parse_args([_spelling(words[0]), *words[1:]]))
 
 
-def usage() -> str:
-    """List the commands."""
-    lines = ["usage: unseg-d2 COMMAND [arguments]", "", "Segment objects without a single label.", "", "commands:"]
-    lines += [f"  {name:<18} {text}" for name, text in COMMANDS.items()]
-    return "\n".join([*lines, "", "unseg-d2 COMMAND --help lists the arguments of a command."])
+def parser(words: Sequence[str]) -> CommandParser:
+    """Return the parser of all commands, of which the one that is wanted alone knows its arguments.
+
+    Args:
+        words: of the command line; the first names the command.
+
+    Raises:
+        UnsegError: there is no such command.
+    """
+    top = CommandParser(prog="unseg-d2", description="Segment objects without a single label.")
+    top.epilog = "unseg-d2 COMMAND --help lists the arguments of a command."
+    top.add_argument("--version", action="version", version=f"unseg-d2 {__version__}")
+    below = top.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+    parsers = {name: below.add_parser(name, help=text) for name, text in COMMANDS.items()}
+    wanted = _spelling(words[0]) if words else ""
+    if wanted in COMMANDS:
+        command(wanted).fill(parsers[wanted])
+    elif wanted and not wanted.startswith("-") and not words_before_cursor():
+        raise UnsegError(f"There is no command {words[0]}.{nearest(wanted, COMMANDS)} See: unseg-d2 --help")
+    return top
+
+
+def command(name: str) -> Command:
+    """Return a command by its name; its module is imported here and not before."""
+    found: Command = importlib.import_module(f"unseg_d2.cli.{name.replace('-', '_')}").COMMAND
+    return found
+
+
+def _spelling(word: str) -> str:
+    """Return the name of a command that is written as its module is."""
+    return word if word.startswith("-") else word.replace("_", "-")

@@ -3,43 +3,48 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import inspect
-from collections.abc import Sequence
 from pathlib import Path
 
+from unseg_d2.cli.parser import Command, CommandParser, add_commands
 from unseg_d2.data.builtin import datasets_root
-from unseg_d2.data.prepare.sources import SOURCES
+from unseg_d2.data.prepare.sources import SOURCES, Source
 from unseg_d2.data.prepare.voc import DIFFICULT
 from unseg_d2.errors import UnsegError
 
 OPTIONS = {
-    "image_list": {"type": Path, "help": "text file with one image of train2014 a line"},
+    "image_list": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "text file, one image of train2014 a line, no default",
+    },
     "split": {"default": "val2017", "choices": ("val2017", "train2017"), "help": "split of COCO"},
-    "source": {"help": "name of the owners' file, where it is not the usual one"},
+    "source": {"metavar": "FILE", "help": "name of the owners' file (default: the usual one)"},
     "difficult": {"default": "count", "choices": tuple(DIFFICULT), "help": "what to do with difficult objects"},
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the argument parser, with a command per data set."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Says where to download what, how large it is and under which licence; --info only says so.",
-    )
-    commands = parser.add_subparsers(dest="name", required=True, metavar="DATASET")
+def _arguments(parser: CommandParser) -> None:
+    commands = {}
     for name, source in SOURCES.items():
-        command = commands.add_parser(name, help=source.title, description=f"{__doc__} Here: {source.title}.")
-        command.add_argument("--root", type=Path, help="folder of the data sets (default: $DETECTRON2_DATASETS)")
-        command.add_argument("--info", action="store_true", help="say where the data comes from and stop")
-        for option in inspect.signature(source.prepare).parameters:
-            if option in OPTIONS:
-                command.add_argument(f"--{option.replace('_', '-')}", **OPTIONS[option])
-    return parser
+        about = f"{__doc__} Here: {source.title}."
+        commands[name] = source.title, Command(about, functools.partial(_source_arguments, source), _execute)
+    add_commands(parser, commands, "NAME")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _source_arguments(source: Source, parser: CommandParser) -> None:
+    parser.add_argument(
+        "--root", type=Path, metavar="FOLDER", help="folder of the data sets (default: $DETECTRON2_DATASETS)"
+    )
+    parser.add_argument("--info", action="store_true", help="say where the data comes from and stop")
+    for option in inspect.signature(source.prepare).parameters:
+        if option in OPTIONS:
+            parser.add_argument(f"--{option.replace('_', '-')}", **OPTIONS[option])
+
+
+def _execute(args: argparse.Namespace) -> None:
     """Say where the data comes from, convert it and say what was written."""
-    args = parser().parse_args(arguments)
     source = SOURCES[args.name]
     root = args.root or datasets_root()
     print("\n".join(source.lines(root)))
@@ -49,3 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "image_list" in inspect.signature(source.prepare).parameters and args.image_list is None:
         raise UnsegError("--image-list FILE is needed: the list of images, whose address is above.")
     print("\n".join(source.prepare(root, **given).lines()))
+
+
+COMMAND = Command(
+    __doc__,
+    _arguments,
+    examples=("unseg-d2 prepare-data coco --info", "unseg-d2 prepare-data voc --root data/ --difficult drop"),
+    notes="Says where to download what, how large it is and under which licence; --info only says so.",
+)
+main = COMMAND.main

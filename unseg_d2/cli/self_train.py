@@ -3,45 +3,51 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
 
-from unseg_d2.cli.common import add_config_arguments, positive
+from unseg_d2.cli.common import settings
+from unseg_d2.cli.groups import add_output, add_processes, add_recipe, add_weights
+from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.machines import under_torchrun
-from unseg_d2.training.rounds import Plan, self_train
-from unseg_d2.training.table import rounds_table
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the argument parser."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Killed at any point, the same command goes on where it stopped. "
-        "A data set is a folder of images, labels.json, labels.json::image/folder or a built-in name.",
+def _arguments(parser: CommandParser) -> None:
+    add_recipe(parser)
+    group = parser.add_argument_group("data")
+    start = group.add_mutually_exclusive_group(required=True)
+    start.add_argument(
+        "--images", default="", metavar="IMAGES", help="unlabelled images; annotations in them are ignored"
     )
-    add_config_arguments(parser)
-    start = parser.add_mutually_exclusive_group(required=True)
-    start.add_argument("--images", default="", help="unlabelled images; annotations in them are ignored")
-    start.add_argument("--labels", default="", help="label set to start from instead of making pseudo-masks")
-    parser.add_argument("--rounds", type=int, default=1, help="self-training rounds after the first training")
-    parser.add_argument("--gt", default="", help="data set with annotations to evaluate every round on")
-    parser.add_argument("--num-gpus", type=positive, default=1, help="training processes, one per GPU (or on the CPU)")
-    parser.add_argument("--num-workers", type=int, help="processes that make pseudo-masks (default: one per core)")
-    parser.add_argument("--output", required=True, type=Path, help="folder of the run")
-    return parser
+    start.add_argument(
+        "--labels", default="", metavar="LABELS", help="label set to start from instead of making pseudo-masks"
+    )
+    group.add_argument(
+        "--gt", default="", metavar="DATASET", help="ground truth to evaluate every round on (default: none)"
+    )
+    parser.add_argument_group("rounds").add_argument(
+        "--rounds", type=int, default=1, metavar="N", help="self-training rounds after the first training"
+    )
+    add_weights(parser, "checkpoint that the first training starts from (default: MODEL.WEIGHTS of the recipe)")
+    add_output(parser, "folder of the run", required=True, metavar="FOLDER")
+    add_processes(
+        parser,
+        gpus="training processes, one per GPU (or on the CPU)",
+        workers="processes that make pseudo-masks (default: one per core)",
+    )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _execute(args: argparse.Namespace) -> None:
     """Run all rounds, print the table and say where everything is."""
-    args = parser().parse_args(arguments)
     if not args.config_file:
         raise UnsegError("Say which recipe to train with: --config-file configs/quickstart.yaml, for example.")
     if under_torchrun():
         raise UnsegError("self-train starts its own processes; start it without torchrun, with --num-gpus N.")
+    from unseg_d2.training.rounds import Plan, self_train
+    from unseg_d2.training.table import rounds_table
+
     plan = Plan(
         config_file=args.config_file,
-        opts=tuple(args.opts),
+        opts=tuple(settings(args, {"MODEL.WEIGHTS": args.weights})),
         output=args.output,
         rounds=args.rounds,
         images=args.images,
@@ -56,3 +62,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"plot      {result.plot}")
     print(f"weights   {result.weights}")
     print(f"gallery   {result.gallery}")
+
+
+COMMAND = Command(
+    __doc__,
+    _arguments,
+    _execute,
+    examples=(
+        "unseg-d2 self-train --config-file configs/cutler/cascade_mask_rcnn_R_50_FPN.yaml --images photos/ "
+        "--output runs/photos",
+        "unseg-d2 self-train --config-file configs/quickstart.yaml --images synthetic_train --gt synthetic_val "
+        "--rounds 2 --output runs/try ENGINE builtin",
+    ),
+    notes="Killed at any point, the same command resumes where it stopped. A data set is a folder of images, "
+    "labels.json, labels.json::image/folder or a built-in name.",
+)
+main = COMMAND.main

@@ -3,50 +3,63 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fvcore.common.config import CfgNode
-
-from unseg_d2.cli.common import add_config_arguments, positive
-from unseg_d2.config import load_cfg
-from unseg_d2.detectors.protocol import Engine, select_engine
+from unseg_d2.cli.common import recipe
+from unseg_d2.cli.groups import add_processes, add_recipe, add_training_output, add_weights, positive
+from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import write_json
-from unseg_d2.loop.machines import Machines
-from unseg_d2.training.benchmarks import check_datasets
-from unseg_d2.training.evaluate import check_expected, evaluate_detector
-from unseg_d2.training.table import rounds_table
-from unseg_d2.training.train import train
+
+if TYPE_CHECKING:
+    from fvcore.common.config import CfgNode
+
+    from unseg_d2.detectors.protocol import Engine
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the argument parser; it follows Detectron2's ``train_net.py``."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_config_arguments(parser)
-    parser.add_argument("--num-gpus", type=positive, default=1, help="training processes, one per GPU (or on the CPU)")
-    parser.add_argument("--num-machines", type=positive, default=1, help="machines with as many processes each")
-    parser.add_argument("--machine-rank", type=int, default=0, help="which of them this is, from 0; 0 evaluates")
-    parser.add_argument("--dist-url", default="", metavar="tcp://HOST:PORT", help="where they meet: on machine 0")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
-    parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS on DATASETS.TEST")
-    parser.add_argument("--trust-checkpoint", action="store_true", help="allow pickled objects in MODEL.WEIGHTS")
-    parser.add_argument("--train-dataset", help="replaces DATASETS.TRAIN: name, labels.json or labels.json::images")
-    parser.add_argument("--test-dataset", help="replaces DATASETS.TEST: name, labels.json or labels.json::images")
-    parser.add_argument("--no-segm", action="store_true", help="evaluate boxes only")
-    return parser
+def _arguments(parser: CommandParser) -> None:
+    add_recipe(parser)
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--labels",
+        metavar="LABELS",
+        help="label set to train on: name, labels.json or labels.json::images (default: DATASETS.TRAIN of the recipe)",
+    )
+    data.add_argument(
+        "--gt", metavar="DATASET", help="ground truth to evaluate on, named likewise (default: DATASETS.TEST)"
+    )
+    add_weights(parser, "checkpoint to start from, or to evaluate (default: MODEL.WEIGHTS of the recipe)")
+    add_training_output(parser)
+    evaluation = parser.add_argument_group("evaluation")
+    evaluation.add_argument("--eval-only", action="store_true", help="evaluate --weights on --gt without training")
+    evaluation.add_argument("--no-segm", action="store_true", help="evaluate boxes only")
+    group = add_processes(parser, gpus="training processes, one per GPU (or on the CPU)")
+    group.add_argument(
+        "--num-machines", type=positive, default=1, metavar="N", help="machines with as many processes each"
+    )
+    group.add_argument(
+        "--machine-rank", type=int, default=0, metavar="R", help="which of them this is, from 0; 0 evaluates"
+    )
+    group.add_argument(
+        "--dist-url", default="", metavar="tcp://HOST:PORT", help="where they meet: on machine 0 (default: none)"
+    )
+    parser.renamed |= {"--train-dataset": "--labels", "--test-dataset": "--gt"}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _execute(args: argparse.Namespace) -> None:
     """Train and evaluate as the command line says."""
-    args = parser().parse_args(arguments)
-    cfg = _cfg(args)
+    from unseg_d2.detectors.protocol import select_engine
+    from unseg_d2.loop.machines import Machines
+    from unseg_d2.training.benchmarks import check_datasets
+    from unseg_d2.training.train import train
+
+    cfg = recipe(args, _flags(args))
     machines = Machines(args.num_machines, args.machine_rank, args.dist_url)
     engine = select_engine(cfg.ENGINE)
     weights = cfg.MODEL.WEIGHTS
     if args.eval_only:
         if not weights:
-            raise UnsegError("--eval-only needs the checkpoint to evaluate: append MODEL.WEIGHTS path/to/model.pth")
+            raise UnsegError("--eval-only needs the checkpoint to evaluate: add --weights path/to/model.pth")
     else:
         check_datasets(cfg.DATASETS.TEST, cfg)  # not only when the training is over
         weights = str(train(engine, cfg, num_processes=args.num_gpus, machines=machines, resume=args.resume))
@@ -55,22 +68,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _evaluate(engine, cfg, weights, args.num_gpus)
 
 
-def _cfg(args: argparse.Namespace) -> CfgNode:
-    """Return the recipe with the flags filled in."""
-    cfg = load_cfg(args.config_file, args.opts)
-    cfg.defrost()
-    cfg.MODEL.TRUST_CHECKPOINT |= args.trust_checkpoint
-    cfg.TEST.NO_SEGM |= args.no_segm
-    if args.train_dataset:
-        cfg.DATASETS.TRAIN = (args.train_dataset,)
-    if args.test_dataset:
-        cfg.DATASETS.TEST = (args.test_dataset,)
-    cfg.freeze()
-    return cfg
+def _flags(args: argparse.Namespace) -> dict[str, object]:
+    return {
+        "MODEL.WEIGHTS": args.weights,
+        "OUTPUT_DIR": args.output,
+        "TEST.NO_SEGM": args.no_segm,
+        "DATASETS.TRAIN": args.labels and (args.labels,),
+        "DATASETS.TEST": args.gt and (args.gt,),
+    }
 
 
 def _evaluate(engine: Engine, cfg: CfgNode, weights: str, num_processes: int) -> None:
     """Evaluate on every test set, print the table and check expectations."""
+    from unseg_d2.files import write_json
+    from unseg_d2.training.evaluate import check_expected, evaluate_detector
+    from unseg_d2.training.table import rounds_table
+
     rows = []
     for index, dataset in enumerate(cfg.DATASETS.TEST):
         output = Path(cfg.OUTPUT_DIR) / "evaluation" / f"{index}_{Path(weights).stem}"
@@ -82,3 +95,17 @@ def _evaluate(engine: Engine, cfg: CfgNode, weights: str, num_processes: int) ->
     if rows:
         print(rounds_table(rows))
         check_expected(rows[-1][1], cfg.TEST.EXPECTED_RESULTS)
+
+
+COMMAND = Command(
+    __doc__,
+    _arguments,
+    _execute,
+    examples=(
+        "unseg-d2 train-net --config-file configs/cutler/cascade_mask_rcnn_R_50_FPN.yaml --labels masks/labels.json "
+        "--output runs/photos",
+        "unseg-d2 train-net --config-file configs/cutler/cascade_mask_rcnn_R_50_FPN.yaml --eval-only "
+        "--weights zoo:cutler_cascade_final --gt coco_val2017 TEST.DETECTIONS_PER_IMAGE 100",
+    ),
+)
+main = COMMAND.main

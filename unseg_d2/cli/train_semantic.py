@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
-from unseg_d2.cli.common import add_config_arguments
-from unseg_d2.config import load_cfg
-from unseg_d2.semantic.train import train_semantic
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the argument parser."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Recipes are in configs/semantic. Repeat the command with --resume after an interruption. Score the "
-        "result with: evaluate --task semantic --weights OUTPUT_DIR/model_final.pth --datasets IMAGES::LABELS",
-    )
-    add_config_arguments(parser)
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
-    return parser
+from unseg_d2.cli.common import recipe
+from unseg_d2.cli.groups import add_recipe, add_training_output, add_weights
+from unseg_d2.cli.parser import Command, CommandParser
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _arguments(parser: CommandParser) -> None:
+    add_recipe(parser)
+    add_weights(parser, "", weights=False)
+    add_training_output(parser)
+
+
+def _execute(args: argparse.Namespace) -> None:
     """Train, and say where the checkpoint is."""
-    args = parser().parse_args(arguments)
-    print(f"weights: {train_semantic(load_cfg(args.config_file, args.opts), resume=args.resume)}")
+    cfg = recipe(args, {"OUTPUT_DIR": args.output})
+    from unseg_d2.semantic.train import train_semantic
+
+    print(f"weights: {train_semantic(cfg, resume=args.resume)}")
+
+
+COMMAND = Command(
+    __doc__,
+    _arguments,
+    _execute,
+    examples=(
+        "unseg-d2 train-semantic --config-file configs/semantic/folder.yaml --output runs/semantic "
+        "DATASETS.TRAIN \"('photos/',)\"",
+        "unseg-d2 train-semantic --config-file configs/semantic/folder.yaml --output runs/semantic --resume",
+    ),
+    notes="Recipes are in configs/semantic. Repeat the command with --resume after an interruption. Score the result "
+    "with: unseg-d2 evaluate semantic --weights runs/semantic/model_final.pth --datasets IMAGES::LABELS",
+)
+main = COMMAND.main

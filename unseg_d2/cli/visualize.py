@@ -7,52 +7,48 @@ import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
-from unseg_d2.data.coco import CocoDataset, check_coco, find_image_root
+from unseg_d2.cli.groups import add_images, add_labels, add_output
+from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.errors import UnsegError
-from unseg_d2.evaluation.align import align_images
-from unseg_d2.pseudo.label_set import read_label_set
-from unseg_d2.training.score_masks import read_result_list
-from unseg_d2.viz.gallery import write_gallery
-from unseg_d2.viz.labels import LabelView
-from unseg_d2.viz.overlay_folder import write_overlays
+
+if TYPE_CHECKING:
+    from unseg_d2.data.coco import CocoDataset
+    from unseg_d2.viz.labels import LabelView
 
 ONE_FILE_LIMIT = 500
 """A page in a folder of its own keeps the pictures of more images than this in files beside it."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the argument parser."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Images of the two files are matched by file name. The page needs no server and no network.",
-    )
-    parser.add_argument(
-        "--labels", required=True, type=Path, help="label set (COCO file or folder), or COCO results together with --gt"
-    )
-    parser.add_argument(
-        "--images", type=Path, help="folder of the images; without it, looked for near --labels and --gt"
-    )
-    parser.add_argument("--gt", type=Path, help="ground truth, or any other label set, to show beside the labels")
-    parser.add_argument(
-        "--output",
-        required=True,
+def _arguments(parser: CommandParser) -> None:
+    add_labels(parser, "label set (COCO file or folder), or COCO results together with --gt")
+    add_images(parser, text="folder of the images (default: looked for near --labels and --gt)", type=Path)
+    parser.add_argument_group("ground truth").add_argument(
+        "--gt",
         type=Path,
-        help=f"page.html for one file, or a folder (pictures of more than {ONE_FILE_LIMIT} images lie beside the page)",
+        metavar="FILE",
+        help="ground truth, or any other label set, to show beside the labels (default: none)",
+    )
+    add_output(
+        parser,
+        f"page.html for one file, or a folder (pictures of more than {ONE_FILE_LIMIT} images lie beside the page)",
+        required=True,
     )
     parser.add_argument("--overlays", action="store_true", help="also write each image with its masks, full size")
-    parser.add_argument("--limit", type=int, default=5000, help="most images, evenly spaced over the set; 0: all")
-    return parser
+    parser.add_argument(
+        "--limit", type=int, default=5000, metavar="N", help="most images, evenly spaced over the set; 0: all"
+    )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _execute(args: argparse.Namespace) -> None:
     """Write the page, and the overlays if asked for, and say where they are."""
-    args = parser().parse_args(arguments)
     if args.limit < 0:
         raise UnsegError(f"--limit is {args.limit}, but a number of images is needed, or 0 for all.")
+    from unseg_d2.progress import progress_bar
+    from unseg_d2.viz.gallery import write_gallery
+    from unseg_d2.viz.overlay_folder import write_overlays
+
     labels, compare = read_views(args.labels, args.gt)
     root = args.images or _find_images(labels.dataset, [args.labels, *([args.gt] if args.gt else [])])
     if not root.is_dir():
@@ -60,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     is_page = args.output.suffix.lower() in (".html", ".htm")
     page = args.output if is_page else args.output / "index.html"
     shown = min(len(labels.dataset.images), args.limit or len(labels.dataset.images))
-    bar = functools.partial(tqdm, unit=" images")
+    bar = functools.partial(progress_bar, unit=" images")
     summary = write_gallery(
         page,
         labels,
@@ -90,6 +86,10 @@ def read_views(labels: Path, truth: Path | None) -> tuple[LabelView, LabelView |
     Raises:
         UnsegError: a file is missing or damaged, results have no ``truth``, or the two have no image in common.
     """
+    from unseg_d2.pseudo.label_set import read_label_set
+    from unseg_d2.training.score_masks import read_result_list
+    from unseg_d2.viz.labels import LabelView
+
     beside = read_label_set(truth) if truth else None
     results = read_result_list(labels)
     if results is None:
@@ -106,6 +106,8 @@ def read_views(labels: Path, truth: Path | None) -> tuple[LabelView, LabelView |
 
 def _find_images(dataset: CocoDataset, near: Sequence[Path]) -> Path:
     """Look for the images where the label set says that they are, and near the given files."""
+    from unseg_d2.data.coco import find_image_root
+
     for path in near:
         with contextlib.suppress(UnsegError):
             return find_image_root(dataset, path / "labels.json" if path.is_dir() else path)
@@ -113,6 +115,8 @@ def _find_images(dataset: CocoDataset, near: Sequence[Path]) -> Path:
 
 
 def _dataset_of(results: Sequence[dict[str, Any]], truth: CocoDataset, path: Path) -> CocoDataset:
+    from unseg_d2.data.coco import check_coco
+
     annotations = [{**result, "id": number} for number, result in enumerate(results, 1)]
     try:
         return check_coco({"images": truth.images, "annotations": annotations})
@@ -122,6 +126,9 @@ def _dataset_of(results: Sequence[dict[str, Any]], truth: CocoDataset, path: Pat
 
 def _renamed(dataset: CocoDataset, other: CocoDataset) -> CocoDataset:
     """Give the images of a data set the file names that they have in another one; drop those that it lacks."""
+    from unseg_d2.data.coco import CocoDataset
+    from unseg_d2.evaluation.align import align_images
+
     ids = align_images(dataset.images, other.images)
     names = {image["id"]: image["file_name"] for image in other.images}
     images = [{**image, "file_name": names[ids[image["id"]]]} for image in dataset.images if image["id"] in ids]
@@ -132,3 +139,16 @@ def _renamed(dataset: CocoDataset, other: CocoDataset) -> CocoDataset:
 def _title(path: Path) -> str:
     """The last two parts of the path: ``labels.json`` alone says little."""
     return "/".join(path.resolve().parts[-2:])
+
+
+COMMAND = Command(
+    __doc__,
+    _arguments,
+    _execute,
+    examples=(
+        "unseg-d2 visualize --labels masks/ --output masks/gallery.html",
+        "unseg-d2 visualize --labels results.json --gt instances.json --images photos/ --output page/ --overlays",
+    ),
+    notes="Images of the two files are matched by file name. The page needs no server and no network.",
+)
+main = COMMAND.main

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from unseg_d2.detectors.builtin.model import build_model
 from unseg_d2.detectors.checkpoints import BACKBONE, OPTIONAL, detectron2_names, in_detectron2_names
-from unseg_d2.detectors.formats import FORMATS
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.loop.checkpoint import check_match, load_checkpoint
+from unseg_d2.loop.formats import FORMATS
 
 _CLASSIFIER = re.compile(r"(^|\.)(fc|head|linear)\.(weight|bias)$")
 

@@ -18,7 +18,7 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.features import single_backend
 from unseg_d2.files import atomic_write
 from unseg_d2.loop.batches import batch_rng, step_indices
-from unseg_d2.loop.checkpoint import load_checkpoint, load_network
+from unseg_d2.loop.checkpoint import load_checkpoint, restore_network
 from unseg_d2.loop.loop import StepSettings, train_steps
 from unseg_d2.loop.recipes import recipe_of, warn_of_other_features
 from unseg_d2.saliency import Objective, SaliencyModel, build_head, crop_and_enlarge, draw_corners
@@ -162,20 +162,25 @@ def training_images(cfg: CfgNode) -> list[SalientImage]:
     return _without_empty(images)
 
 
-def load_saliency_model(path: str | Path, opts: Sequence[str] = ()) -> tuple[SaliencyModel, CfgNode]:
+def load_saliency_model(
+    path: str | Path, opts: Sequence[str] = (), *, trust: bool = False
+) -> tuple[SaliencyModel, CfgNode]:
     """Return the model of a checkpoint of :func:`train_saliency`, and its recipe.
 
     Args:
         path: the ``.pth`` file; it knows its recipe.
         opts: ``KEY VALUE`` pairs that differ from it.
+        trust: unpickle arbitrary objects, which can run arbitrary code.
 
     Raises:
         UnsegError: the checkpoint is of another kind, or its features have another width here.
     """
-    cfg = recipe_of(load_checkpoint(path), path, "train-saliency", opts)
+    checkpoint = load_checkpoint(path, trust=trust)
+    cfg = recipe_of(checkpoint, path, "train-saliency", opts)
     features, channels = single_backend(cfg)
     head = build_head(cfg, channels, features.patch_size)
-    warn_of_other_features(load_network(head, path), features.name, path)
+    restore_network(head, checkpoint, path)
+    warn_of_other_features(checkpoint, features.name, path)
     head = head.to(resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")).eval()
     guided = cfg.SALIENCY.GUIDED
     radius = guided.RADIUS if guided.ENABLED else 0

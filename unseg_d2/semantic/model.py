@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import FeatureBackend, single_backend
-from unseg_d2.loop.checkpoint import load_checkpoint, load_network
+from unseg_d2.loop.checkpoint import load_checkpoint, restore_network
 from unseg_d2.loop.recipes import recipe_of, warn_of_other_features
 from unseg_d2.semantic.boost import CodeHead
 from unseg_d2.semantic.em import PrimapsEM
@@ -84,17 +84,20 @@ def about_model(cfg: CfgNode, em: PrimapsEM, features: str, baseline: Tensor) ->
     }
 
 
-def load_semantic_model(path: str | Path, opts: Sequence[str] = ()) -> tuple[SemanticModel, CfgNode]:
+def load_semantic_model(
+    path: str | Path, opts: Sequence[str] = (), *, trust: bool = False
+) -> tuple[SemanticModel, CfgNode]:
     """Return the model of a checkpoint of `semantic.train.train_semantic`, and its recipe.
 
     Args:
         path: the ``.pth`` file; it knows its recipe.
         opts: ``KEY VALUE`` pairs that differ from it.
+        trust: unpickle arbitrary objects, which can run arbitrary code.
 
     Raises:
         UnsegError: the checkpoint is of another kind, or the features have another width here.
     """
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path, trust=trust)
     cfg, shape = recipe_of(checkpoint, path, "train-semantic", opts), checkpoint.get("semantic")
     if not isinstance(shape, dict):
         raise UnsegError(f"{path} is no checkpoint of train-semantic, but of another training.")
@@ -109,7 +112,7 @@ def load_semantic_model(path: str | Path, opts: Sequence[str] = ()) -> tuple[Sem
     )
     probe = any(name.startswith("probe.") for name in checkpoint["model"])
     em = PrimapsEM(torch.zeros(shape["count"], shape["width"]), probe=probe, head=head)
-    load_network(em, path)
+    restore_network(em, checkpoint, path)
     device = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")
     baseline = Prototypes(checkpoint["baseline"]).to(device)
     return SemanticModel(backend, em.to(device).eval(), device, baseline), cfg

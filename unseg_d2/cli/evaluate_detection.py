@@ -1,0 +1,133 @@
+"""Score a detector, or masks from elsewhere, on benchmarks, beside the published figures."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unseg_d2.cli.common import recipe
+from unseg_d2.cli.groups import add_output, add_processes, add_recipe, add_weights
+from unseg_d2.cli.parser import Command, CommandParser
+from unseg_d2.data.builtin import ALIASES
+from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation.backends import BACKENDS, select_backend
+
+if TYPE_CHECKING:
+    from fvcore.common.config import CfgNode
+
+    from unseg_d2.training.benchmarks import BenchmarkScores
+
+
+def _arguments(parser: CommandParser) -> None:
+    add_recipe(parser)
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--datasets",
+        nargs="+",
+        required=True,
+        metavar="NAME",
+        help=f"labels.json, labels.json::images or a name: {', '.join(ALIASES)}",
+    )
+    data.add_argument(
+        "--labels",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="COCO results or label sets to score, one per data set (default: what the detector predicts)",
+    )
+    add_weights(parser, "checkpoint of the detector (default: MODEL.WEIGHTS of the recipe)")
+    add_output(
+        parser,
+        "folder of predictions, figures.json, table.txt and table.md (default: OUTPUT_DIR/benchmarks)",
+        metavar="FOLDER",
+    )
+    table = parser.add_argument_group("table")
+    table.add_argument(
+        "--name", help="name of the method in the table (default: that of the file of weights or of results)"
+    )
+    table.add_argument(
+        "--setting", choices=("zero-shot", "in-domain"), help="what it says (default: follows from DATASETS.TRAIN)"
+    )
+    table.add_argument("--no-published", action="store_true", help="leave the published figures out")
+    scoring = parser.add_argument_group("scoring")
+    scoring.add_argument(
+        "--backend", default="auto", metavar="NAME", help=f"auto (the fastest installed) or {', '.join(BACKENDS)}"
+    )
+    scoring.add_argument(
+        "--max-detections", type=int, default=100, metavar="N", help="results per image: 100, 300, 1000"
+    )
+    scoring.add_argument("--no-segm", action="store_true", help="score boxes only")
+    add_processes(parser, gpus="processes that predict")
+    parser.renamed |= {"--predictions": "--labels", "--results": "--output"}
+
+
+def _execute(args: argparse.Namespace) -> None:
+    """Predict where there are no predictions, score, and print and write the table."""
+    cfg = _cfg(args)
+    from unseg_d2.training.benchmarks import check_datasets, score_predictions, setting_of
+
+    backend = select_backend(args.backend)
+    check_datasets(args.datasets, cfg)
+    output = args.output or Path(cfg.OUTPUT_DIR) / "benchmarks"
+    paths = args.labels or _predict(args, cfg, output)
+    scores = []
+    for dataset, path in zip(args.datasets, paths, strict=True):
+        setting = args.setting or ("not stated" if args.labels else setting_of(dataset, cfg.DATASETS.TRAIN))
+        options = {"setting": setting, "backend": backend, "max_detections": args.max_detections}
+        scores.append(score_predictions(path, dataset, cfg, **options))
+    _report(args, scores, output, backend, args.name or Path(paths[0] if args.labels else cfg.MODEL.WEIGHTS).stem)
+
+
+def _cfg(args: argparse.Namespace) -> CfgNode:
+    """Return the recipe with the flags filled in; a network must give as many results as are counted."""
+    if args.labels and len(args.labels) != len(args.datasets):
+        raise UnsegError(
+            f"There are {len(args.labels)} --labels for {len(args.datasets)} --datasets; one each is needed."
+        )
+    cfg = recipe(args, {"MODEL.WEIGHTS": args.weights, "TEST.NO_SEGM": args.no_segm})
+    if not args.labels and not cfg.MODEL.WEIGHTS:
+        raise UnsegError("There is nothing to score: add --weights path/to/model.pth, or --labels.")
+    cfg.defrost()
+    cfg.TEST.DETECTIONS_PER_IMAGE = max(cfg.TEST.DETECTIONS_PER_IMAGE, args.max_detections)
+    cfg.freeze()
+    return cfg
+
+
+def _predict(args: argparse.Namespace, cfg: CfgNode, output: Path) -> list[Path]:
+    from unseg_d2.detectors.protocol import select_engine
+    from unseg_d2.training.benchmarks import predict_dataset
+
+    engine = select_engine(cfg.ENGINE)
+    options = {"weights": cfg.MODEL.WEIGHTS, "results": output, "num_processes": args.num_gpus}
+    return [predict_dataset(engine, cfg, dataset, **options) for dataset in args.datasets]
+
+
+def _report(args: argparse.Namespace, scores: list[BenchmarkScores], output: Path, backend: str, name: str) -> None:
+    """Print the table and write it in three forms."""
+    from unseg_d2.training.benchmark_table import benchmark_rows, protocol_lines
+    from unseg_d2.training.benchmarks import save_scores
+    from unseg_d2.training.table import lay_out, write_tables
+
+    tables = [("", benchmark_rows(scores, name, published=not args.no_published))]
+    protocol = protocol_lines(scores, backend, args.max_detections)
+    print(lay_out(tables, protocol))
+    write_tables(output, tables, protocol)
+    about = {"name": name, "backend": backend, "max_detections": args.max_detections}
+    save_scores(scores, output / "figures.json", **about)
+
+
+COMMAND = Command(
+    __doc__,
+    _arguments,
+    _execute,
+    examples=(
+        "unseg-d2 evaluate detection --datasets coco_val2017 voc07 --weights runs/photos/model_final.pth "
+        "--config-file configs/cutler/cascade_mask_rcnn_R_50_FPN.yaml",
+        "unseg-d2 evaluate detection --datasets coco_val2017 my.json::my/images --labels a.json b.json",
+    ),
+    notes="AP counts the best 100 results of an image, also on LVIS: the published figures say 300 there, but were "
+    "counted with 100. Images without ground truth stay: what is found on them is false. Crowd regions are neither "
+    "missed nor false.",
+)
+main = COMMAND.main

@@ -1,0 +1,129 @@
+"""Arguments that several commands share, each with one name, one meaning and one place in the help."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from unseg_d2.cli import completion
+from unseg_d2.cli.parser import CommandParser
+
+IMAGES = "folder of images, labels.json, labels.json::image/folder or a built-in name"
+
+
+def add_recipe(parser: CommandParser, *, file: bool = True, settings: bool = True) -> None:
+    """Add ``--config-file``, ``--import`` and settings, as ``config_file``, ``plugins`` and ``opts``.
+
+    Args:
+        parser: of the command.
+        file: whether the command reads a recipe; without, that of a checkpoint is meant, which settings change.
+        settings: whether single keys may differ from the recipe.
+    """
+    group = parser.add_argument_group("recipe")
+    parser.set_defaults(config_file=None, opts=[])
+    if file:
+        recipe = group.add_argument(
+            "--config-file", metavar="FILE", help="recipe (YAML), or the name of a shipped one (default: all defaults)"
+        )
+        recipe.completer = completion.recipes  # type: ignore[attr-defined]
+        parser.renamed["--config"] = "--config-file"
+    group.add_argument(
+        "--import",
+        dest="plugins",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="Python module to import first, which registers what a recipe then names; may be repeated",
+    )
+    if not settings:
+        return
+    pairs = group.add_argument(
+        "opts",
+        nargs="*",
+        default=[],
+        metavar="KEY VALUE",
+        help="settings that differ from the recipe, anywhere in the command: SEED 1 or SEED=1",
+    )
+    pairs.completer = completion.keys  # type: ignore[attr-defined]
+    parser.takes_settings = True
+
+
+def add_images(parser: CommandParser, *, text: str = IMAGES, **options: Any) -> None:
+    """Add ``--images``."""
+    parser.add_argument_group("images").add_argument("--images", metavar="IMAGES", help=text, **options)
+
+
+def add_labels(parser: CommandParser, text: str, **options: Any) -> None:
+    """Add ``--labels``, a label set.
+
+    Args:
+        parser: of the command.
+        text: what it is to the command.
+        **options: of argparse; by default one path is required.
+    """
+    options = {"required": True, "type": Path, "metavar": "LABELS", **options}
+    parser.add_argument_group("label set").add_argument("--labels", help=text, **options)
+
+
+def add_output(parser: CommandParser, text: str, **options: Any) -> None:
+    """Add ``--output``, a file or folder to write.
+
+    Args:
+        parser: of the command.
+        text: what is written.
+        **options: of argparse; by default one path, which may be left out.
+    """
+    parser.add_argument_group("output").add_argument(
+        "--output", **{"type": Path, "metavar": "PATH", "help": text, **options}
+    )
+
+
+def add_training_output(parser: CommandParser) -> argparse._ArgumentGroup:
+    """Add ``--output``, the folder of a training, and ``--resume``; return their group."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--output", metavar="FOLDER", help="folder of the training (default: OUTPUT_DIR of the recipe)")
+    group.add_argument("--resume", action="store_true", help="resume from the last checkpoint in that folder")
+    return group
+
+
+def add_weights(parser: CommandParser, text: str, *, weights: bool = True, **options: Any) -> None:
+    """Add ``--weights`` and ``--trust-checkpoint``.
+
+    Args:
+        parser: of the command.
+        text: what the checkpoint is to the command.
+        weights: without, ``--trust-checkpoint`` alone: checkpoints are named by the recipe.
+        **options: of argparse.
+    """
+    group = parser.add_argument_group("checkpoint")
+    if weights:
+        group.add_argument("--weights", **{"metavar": "FILE", "help": text, **options})
+    group.add_argument(
+        "--trust-checkpoint",
+        action="store_true",
+        help="load checkpoints with pickled objects, which can run code; only from a source that you trust",
+    )
+
+
+def add_processes(parser: CommandParser, *, gpus: str = "", workers: str = "") -> argparse._ArgumentGroup:
+    """Add ``--num-gpus`` and ``--num-workers`` where they have a meaning, and return their group.
+
+    Args:
+        parser: of the command.
+        gpus: what the processes of ``--num-gpus`` do.
+        workers: what those of ``--num-workers`` do.
+    """
+    group = parser.add_argument_group("processes")
+    if gpus:
+        group.add_argument("--num-gpus", type=positive, default=1, metavar="N", help=gpus)
+    if workers:
+        group.add_argument("--num-workers", type=int, metavar="N", help=workers)
+    return group
+
+
+def positive(text: str) -> int:
+    """Argument type of counts."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
+    return int(text)

@@ -1,0 +1,168 @@
+"""The words of a command line before argparse reads them: settings taken out, former spellings renamed.
+
+Settings, ``KEY VALUE`` or ``KEY=VALUE``, may stand anywhere, also behind an option of any number of values. What is
+neither a setting nor an option nor the value of one is a mistake, and is named as such here: argparse would rather
+complain of the first option that it misses because of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from unseg_d2.errors import nearest
+
+TOP_LEVEL_KEYS = (
+    "VERSION",
+    "ENGINE",
+    "OUTPUT_DIR",
+    "SEED",
+    "CUDNN_BENCHMARK",
+    "FLOAT32_PRECISION",
+    "VIS_PERIOD",
+    "PLUGINS",
+)
+"""Keys that lie in no section."""
+
+_KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+")
+_MANY = ("+", "*")
+
+
+class WordError(ValueError):
+    """A word that belongs nowhere; the message names it."""
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """What a command understands.
+
+    Attributes:
+        options: every option, with how many values argparse is to give it (its ``nargs``).
+        renamed: former spelling of an option to the present one.
+        unnamed: options whose value once stood without a name, in the order of these values.
+        settings: whether the command takes settings.
+        positional: whether it takes words without a name.
+    """
+
+    options: Mapping[str, int | str | None]
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    unnamed: tuple[str, ...] = ()
+    settings: bool = False
+    positional: bool = False
+
+
+@dataclass
+class Sorted:
+    """The words of a command line, sorted.
+
+    Attributes:
+        words: what argparse is to read.
+        settings: alternating keys and values.
+        former: former spellings that were met, each with the present one.
+    """
+
+    words: list[str] = field(default_factory=list)
+    settings: list[str] = field(default_factory=list)
+    former: list[tuple[str, str]] = field(default_factory=list)
+
+
+def is_key(word: str) -> bool:
+    """Whether a word has the form of a configuration key.
+
+    >>> [is_key(word) for word in ("MASKS.MASKCUT.TAU", "SEED", "Photos.A", "PHOTOS", "masks.tau")]
+    [True, True, False, False, False]
+    """
+    return word in TOP_LEVEL_KEYS or _KEY.fullmatch(word) is not None
+
+
+def sort_words(words: Sequence[str], grammar: Grammar) -> Sorted:
+    """Take the settings out of a command line and rename what has another name by now.
+
+    Args:
+        words: as the shell gives them.
+        grammar: of the command.
+
+    Raises:
+        WordError: an unknown option, a word that belongs to nothing, or a key without a value.
+    """
+    found, rest, unnamed = Sorted(), deque(words), deque(grammar.unnamed)
+    many = ended = False
+    while rest:
+        word = rest.popleft()
+        if word == "--" and not ended:
+            ended, many = True, False
+        elif _is_option(word) and not ended:
+            many = _take_option(word, rest, grammar, found)
+        elif grammar.settings and is_key(word.partition("=")[0]):
+            many = False
+            found.settings += _setting(word, rest, grammar)
+        elif many or grammar.positional:
+            found.words.append(word)
+        elif unnamed:
+            option = unnamed.popleft()
+            found.former.append((word, f"{option} {word}"))
+            found.words += [option, word]
+        else:
+            raise WordError(_stray(word, grammar))
+    return found
+
+
+def _take_option(word: str, rest: deque[str], grammar: Grammar, found: Sorted) -> bool:
+    """Move an option and its value over; return whether any number of further words belong to it."""
+    given, equals, value = word.partition("=")
+    name = grammar.renamed.get(given, given)
+    if name not in grammar.options:
+        raise WordError(f"unrecognized argument {given}.{nearest(given, _visible(grammar))}")
+    if name != given:
+        found.former.append((given, name))
+    count = grammar.options[name]
+    if equals or count == 0:
+        found.words.append(f"{name}{equals}{value}")
+    elif count in _MANY:
+        found.words.append(name)
+        return True
+    elif rest and rest[0].startswith("-") and rest[0] != "--" and not _known(rest[0], grammar):
+        found.words.append(f"{name}={rest.popleft()}")  # a negative number, or a file of an odd name
+    else:
+        found.words.append(name)
+        if rest and not _known(rest[0], grammar):
+            found.words.append(rest.popleft())
+    return False
+
+
+def _setting(word: str, rest: deque[str], grammar: Grammar) -> tuple[str, str]:
+    """Return the key and the value that begin with a word."""
+    key, equals, value = word.partition("=")
+    if equals:
+        return key, value
+    if not rest or _known(rest[0], grammar):
+        raise WordError(f"{key} needs a value: {key} VALUE, or {key}=VALUE.")
+    return key, rest.popleft()
+
+
+def _stray(word: str, grammar: Grammar) -> str:
+    """Say that a word belongs to nothing, and what it may have been meant to be."""
+    hint = nearest(f"--{word}", _visible(grammar))
+    key = word.partition("=")[0].upper()
+    if is_key(word.partition("=")[0]):
+        hint = " This command takes no settings of a recipe."
+    elif grammar.settings and is_key(key):
+        hint = f" Did you mean '{key}'?"
+    return f"unrecognized argument {word}.{hint}"
+
+
+def _is_option(word: str) -> bool:
+    """Whether a word looks like an option and not like a negative number or a lone dash."""
+    return re.fullmatch(r"--?[A-Za-z].*", word, flags=re.DOTALL) is not None
+
+
+def _known(word: str, grammar: Grammar) -> bool:
+    """Whether a word is an option of the command, under its present or a former name."""
+    name = word.partition("=")[0]
+    return word == "--" or name in grammar.options or name in grammar.renamed
+
+
+def _visible(grammar: Grammar) -> list[str]:
+    return [name for name in grammar.options if name.startswith("--")]
