@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUTPUT ?= output/quickstart
 
-.PHONY: quickstart test test-slow lint bench bench-crf bench-generators bench-training clean
+.PHONY: quickstart test test-slow lint docs bench bench-crf bench-generators bench-training clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python tools/self_train.py --config-file configs/quickstart.yaml --images synthetic_train --gt synthetic_val \
@@ -19,6 +19,11 @@ test-slow: $(VENV)/.installed-test
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The documentation, in site/; a warning is an error. To read it with its search: python3 -m http.server --directory site
+docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.installed-test bench-training
 	$(BIN)/python benchmarks/maskcut.py
@@ -51,7 +56,7 @@ bench-generators: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/generators.py $(if $(DATA),--data $(DATA)) --every $(or $(EVERY),1) $(OPTIONS)
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build site *.egg-info
 
 $(VENV)/.installed: setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

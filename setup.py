@@ -42,6 +42,7 @@ EXTRAS = {
     ],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+EXTRAS["docs"] = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"]  # for `make docs`; of no use to a user
 
 setup(
     name="unseg-d2",
@@ -54,6 +55,7 @@ setup(
     packages=[*find_packages(include=["unseg_d2", "unseg_d2.*"]), "unseg_d2.configs"],
     package_dir={"unseg_d2.configs": "configs"},  # the recipes; unseg_d2/recipes.py finds them in either place
     package_data={
+        "unseg_d2": ["py.typed"],
         "unseg_d2.configs": ["**/*.yaml", "**/*.py"],
         "unseg_d2.evaluation": ["published.json"],
         "unseg_d2.viz": ["templates/*"],

@@ -5,19 +5,50 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+TEST_DATA = Path(os.environ.get("UNSEG_D2_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+GOLDEN = {"part": REPOSITORY / "tests" / "data" / "golden", "whole": TEST_DATA / "golden"}
+"""Outputs of published code: the part that every clone has, and the whole set, which only some machines have."""
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real test images and golden data; tests that need it skip where it is absent."""
-    root = Path(os.environ.get("UNSEG_D2_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
-    if not root.is_dir():
-        pytest.skip(f"no test data at {root}; set UNSEG_D2_TEST_DATA to its folder")
-    return root
+    if not TEST_DATA.is_dir():
+        pytest.skip(f"no test data at {TEST_DATA}; set UNSEG_D2_TEST_DATA to its folder")
+    return TEST_DATA
+
+
+@pytest.fixture(scope="session")
+def golden(request: pytest.FixtureRequest) -> Path:
+    """A folder of golden data: a test that asks for it runs on each that there is."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def whole_golden(shared_data: Path) -> Path:
+    """The whole set of golden data, for tests of what the part in the repository leaves out."""
+    return shared_data / "golden"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests that ask for ``golden`` on each folder, and those that ask for ``image`` too on each image in it."""
+    if "golden" not in metafunc.fixturenames:
+        return
+    folders = {name: folder for name, folder in GOLDEN.items() if (folder / "features.npz").is_file()}
+    if "image" not in metafunc.fixturenames:
+        metafunc.parametrize("golden", folders.values(), ids=folders, indirect=True, scope="session")
+        return
+    cases = [
+        pytest.param(folder, image, id=f"{name}-{image}")
+        for name, folder in folders.items()
+        for image in range(len(np.load(folder / "primaps.npz")["canon_K"]))
+    ]
+    metafunc.parametrize(("golden", "image"), cases, indirect=["golden"], scope="session")
 
 
 @pytest.fixture(autouse=True)

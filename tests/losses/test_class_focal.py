@@ -38,12 +38,12 @@ def test_no_class_at_all_is_zero_with_a_gradient_path() -> None:
 
 
 @pytest.mark.parametrize("gamma", [0, 1, 2, 3])
-def test_equals_published(shared_data: Path, gamma: int) -> None:
-    with np.load(shared_data / "golden" / "detector" / "primaps_em.npz") as golden:
-        logits = torch.from_numpy(golden["logits"]).requires_grad_()
-        loss = class_focal_loss(logits, torch.from_numpy(golden["labels"]), gamma=float(gamma))
+def test_equals_published(golden: Path, gamma: int) -> None:
+    with np.load(golden / "detector" / "primaps_em.npz") as published:
+        logits = torch.from_numpy(published["logits"]).requires_grad_()
+        loss = class_focal_loss(logits, torch.from_numpy(published["labels"]), gamma=float(gamma))
         loss.backward()
-        np.testing.assert_allclose(loss.item(), golden[f"loss_gamma{gamma}"], rtol=1e-6)
-        np.testing.assert_allclose(logits.grad, golden[f"grad_gamma{gamma}"], rtol=1e-4, atol=1e-9)
+        np.testing.assert_allclose(loss.item(), published[f"loss_gamma{gamma}"], rtol=1e-6)
+        np.testing.assert_allclose(logits.grad, published[f"grad_gamma{gamma}"], rtol=1e-4, atol=1e-9)
         if gamma == 2:
-            np.testing.assert_allclose(class_weights(logits), golden["class_weight_gamma2"], rtol=1e-6)
+            np.testing.assert_allclose(class_weights(logits), published["class_weight_gamma2"], rtol=1e-6)

@@ -18,10 +18,10 @@ def test_subresolution_takes_the_middle_of_a_cell():
     assert subresolution_loss(coarse, fine).item() == pytest.approx((0.3**2 + 0.1**2) / 2, rel=1e-5)
 
 
-def test_golden_subresolution(shared_data):
-    golden = np.load(shared_data / "golden/losses/tricks.npz")
-    coarse, fine = torch.from_numpy(golden["sp_coarse"]), torch.from_numpy(golden["sp_fine"])
-    expected = float(golden["loss_sr_coarse_vs_downsampled_fine"])
+def test_golden_subresolution(golden):
+    published = np.load(golden / "losses/tricks.npz")
+    coarse, fine = torch.from_numpy(published["sp_coarse"]), torch.from_numpy(published["sp_fine"])
+    expected = float(published["loss_sr_coarse_vs_downsampled_fine"])
     assert subresolution_loss(coarse, fine).item() == pytest.approx(expected, rel=1e-5)
 
 

@@ -66,9 +66,9 @@ def decode(deltas: Tensor, boxes: Tensor, weights: np.ndarray) -> Tensor:
 
 @pytest.mark.parametrize("case", ["two_images", "single_gt", "one_empty"])
 @pytest.mark.parametrize("stage", [0, 1, 2])
-def test_released_code(case: str, stage: int, shared_data: Path) -> None:
-    with np.load(shared_data / "golden" / "detector" / "droploss.npz") as golden:
-        data = {key: golden[key] for key in golden.files}
+def test_released_code(case: str, stage: int, golden: Path) -> None:
+    with np.load(golden / "detector" / "droploss.npz") as published:
+        data = {key: published[key] for key in published.files}
     entry = {key.removeprefix(f"{case}_stage{stage}_"): torch.as_tensor(value) for key, value in data.items()}
     counts = entry["num_props"].tolist()
     boxes = decode(entry["deltas"], entry["proposal_boxes"], data["bbox_reg_weights"][stage]).split(counts)

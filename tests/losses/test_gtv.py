@@ -73,20 +73,20 @@ def test_masks_of_another_size_are_refused(mask):
 
 
 @pytest.mark.parametrize("tau", [0.2, 0.4])
-def test_golden_coarse(shared_data, tau):
-    golden = np.load(shared_data / "golden/losses/tricks.npz")
-    mask = torch.from_numpy(golden["sp_coarse"]).requires_grad_()
-    loss = gtv_loss(mask, feature_weights(torch.from_numpy(golden["sp_features"]), tau, 1e-6))
+def test_golden_coarse(golden, tau):
+    published = np.load(golden / "losses/tricks.npz")
+    mask = torch.from_numpy(published["sp_coarse"]).requires_grad_()
+    loss = gtv_loss(mask, feature_weights(torch.from_numpy(published["sp_features"]), tau, 1e-6))
     loss.backward()
-    assert loss.item() == pytest.approx(float(golden[f"loss_gtv_coarse_thr{tau}"]), rel=1e-5)
-    gradient = golden[f"grad_gtv_coarse_thr{tau}"]
+    assert loss.item() == pytest.approx(float(published[f"loss_gtv_coarse_thr{tau}"]), rel=1e-5)
+    gradient = published[f"grad_gtv_coarse_thr{tau}"]
     np.testing.assert_allclose(mask.grad.numpy(), gradient, rtol=1e-4, atol=1e-7)
 
 
-def test_golden_fine(shared_data):
-    golden = np.load(shared_data / "golden/losses/tricks.npz")
-    mask = torch.from_numpy(golden["sp_fine"]).requires_grad_()
-    loss = gtv_loss(mask, image_weights(torch.from_numpy(golden["sp_image"])))
+def test_golden_fine(whole_golden):
+    published = np.load(whole_golden / "losses/tricks.npz")
+    mask = torch.from_numpy(published["sp_fine"]).requires_grad_()
+    loss = gtv_loss(mask, image_weights(torch.from_numpy(published["sp_image"])))
     loss.backward()
-    assert loss.item() == pytest.approx(float(golden["loss_gtv_fine"]), rel=1e-5)
-    assert mask.grad.abs().sum().item() == pytest.approx(float(golden["grad_gtv_fine_sum_abs"]), rel=1e-4)
+    assert loss.item() == pytest.approx(float(published["loss_gtv_fine"]), rel=1e-5)
+    assert mask.grad.abs().sum().item() == pytest.approx(float(published["grad_gtv_fine_sum_abs"]), rel=1e-4)

@@ -40,8 +40,8 @@ def test_no_regions_give_zero_with_a_gradient_path() -> None:
 
 
 @pytest.fixture(scope="module")
-def golden(shared_data: Path) -> dict[str, Tensor]:
-    with np.load(shared_data / "golden" / "detector" / "soft_targets.npz") as arrays:
+def published(golden: Path) -> dict[str, Tensor]:
+    with np.load(golden / "detector" / "soft_targets.npz") as arrays:
         return {name: torch.from_numpy(np.asarray(arrays[name])) for name in arrays.files}
 
 
@@ -51,26 +51,26 @@ def encode(boxes: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     return torch.cat([shift, torch.log(target_size / size)], 1) * weights
 
 
-def test_classification_equals_published(golden: dict[str, Tensor]) -> None:
-    arguments = golden["scores"], golden["gt_classes"], golden["gt_scores"]
-    for weights, name in ((None, "loss_cls"), (golden["weights"], "loss_cls_weighted")):
+def test_classification_equals_published(published: dict[str, Tensor]) -> None:
+    arguments = published["scores"], published["gt_classes"], published["gt_scores"]
+    for weights, name in ((None, "loss_cls"), (published["weights"], "loss_cls_weighted")):
         loss = soft_classification_loss(*arguments, weights)
-        np.testing.assert_allclose(loss, golden[name], rtol=1e-5)
+        np.testing.assert_allclose(loss, published[name], rtol=1e-5)
 
 
-def test_box_loss_equals_published(golden: dict[str, Tensor]) -> None:
-    foreground = golden["gt_classes"] == 0
-    targets = encode(golden["proposal_boxes"], golden["gt_boxes"], golden["bbox_reg_weights"].float())
-    picked = golden["deltas"][foreground], targets[foreground]
-    scores = golden["gt_scores"][foreground]
+def test_box_loss_equals_published(published: dict[str, Tensor]) -> None:
+    foreground = published["gt_classes"] == 0
+    targets = encode(published["proposal_boxes"], published["gt_boxes"], published["bbox_reg_weights"].float())
+    picked = published["deltas"][foreground], targets[foreground]
+    scores = published["gt_scores"][foreground]
     soft, hard = (soft_box_loss(*picked, s, len(foreground)) for s in (scores, torch.ones_like(scores)))
-    np.testing.assert_allclose(soft, golden["loss_box_reg_soft"], rtol=1e-5)
-    np.testing.assert_allclose(hard, golden["loss_box_reg_hard"], rtol=1e-5)
+    np.testing.assert_allclose(soft, published["loss_box_reg_soft"], rtol=1e-5)
+    np.testing.assert_allclose(hard, published["loss_box_reg_hard"], rtol=1e-5)
 
 
-def test_mask_loss_equals_published(golden: dict[str, Tensor]) -> None:
-    logits, targets = golden["mask_logits"][:, 0], golden["mask_targets28"]
-    soft = soft_mask_loss(logits, targets, golden["mask_weights"])
-    np.testing.assert_allclose(soft, golden["loss_mask_soft"], rtol=1e-5)
+def test_mask_loss_equals_published(published: dict[str, Tensor]) -> None:
+    logits, targets = published["mask_logits"][:, 0], published["mask_targets28"]
+    soft = soft_mask_loss(logits, targets, published["mask_weights"])
+    np.testing.assert_allclose(soft, published["loss_mask_soft"], rtol=1e-5)
     hard = soft_mask_loss(logits, targets, torch.ones(len(logits)))
-    np.testing.assert_allclose(hard, golden["loss_mask_hard"], rtol=1e-5)
+    np.testing.assert_allclose(hard, published["loss_mask_hard"], rtol=1e-5)

@@ -146,14 +146,10 @@ def test_settings_out_of_range_are_named(setting):
         PriMaPs(**setting)
 
 
-@pytest.mark.parametrize("image", range(8))
-def test_golden(image: int, shared_data: Path):
+def test_golden(golden: Path, image: int):
     """Outputs of the published code, with the sign rule that is ours."""
-    folder = shared_data / "golden"
-    if not (folder / "primaps.npz").is_file():
-        pytest.skip(f"no golden data in {folder}")
-    tokens = torch.from_numpy(np.load(folder / "features.npz")["features"][[image]].astype(np.float32))
-    published = np.load(folder / "primaps.npz")
+    tokens = torch.from_numpy(np.load(golden / "features.npz")["features"][[image]].astype(np.float32))
+    published = np.load(golden / "primaps.npz")
     for settings in (PARITY, DEFAULT):
         (found,) = primaps_labels(tokens, settings)
         assert len(found.scores) == published["canon_K"][image]

@@ -73,9 +73,9 @@ def test_unfit_annotations() -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.7, 0.65])
-def test_published_merges_are_reproduced(shared_data: Path, threshold: float) -> None:
-    golden = shared_data / "golden" / "detector" / "selftrain"
-    read = {path.stem: json.loads(path.read_text()) for path in golden.glob("*.json")}
+def test_published_merges_are_reproduced(golden: Path, threshold: float) -> None:
+    folder = golden / "detector" / "selftrain"
+    read = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     previous = [item | {"origin": f"prev{item['id']}"} for item in read["previous"]["annotations"]]
     predictions = [item | {"origin": f"pred{item['id']}"} for item in read["predictions"]]
     merged = merge(previous, predictions, score_threshold=threshold, parity=True)

@@ -47,10 +47,10 @@ def test_momentum_is_a_mean_first_and_an_average_later() -> None:
     assert decays[48] == pytest.approx(48 / 49) and decays[49:] == [0.98] * 11
 
 
-def test_sixty_updates_equal_published(shared_data: Path) -> None:
-    with np.load(shared_data / "golden" / "detector" / "primaps_em.npz") as golden:
-        online, average = torch.from_numpy(golden["ema_online"]), golden["ema_average"]
-        start = torch.from_numpy(golden["ema_online0"])
+def test_sixty_updates_equal_published(golden: Path) -> None:
+    with np.load(golden / "detector" / "primaps_em.npz") as published:
+        online, average = torch.from_numpy(published["ema_online"]), published["ema_average"]
+        start = torch.from_numpy(published["ema_online0"])
     em = PrimapsEM(start[:12].view(3, 4))
     for step, expected in zip(online, average):
         em.running.directions.data.copy_(step[:12].view(3, 4))

@@ -40,24 +40,38 @@ def load_checkpoint(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
         UnsegError: the file is missing, damaged, holds no weights, or needs ``trust``.
     """
     path = Path(resolve(path))
-    if not path.is_file():
-        raise UnsegError(f"There is no checkpoint {path}.")
-    try:
-        content = _read(path, trust)
-    except pickle.UnpicklingError:
-        raise UnsegError(
-            f"{path} holds pickled objects, which could run code; if you trust its source, add --trust-checkpoint."
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UnsegError(
-            f"The checkpoint {path} cannot be read; it is damaged or of another format: {reason}"
-        ) from None
+    content = read_stored(path, trust=trust)
     model = _find_model(content)
     if not model:
         raise UnsegError(f"{path} holds no weights: no dictionary of names and tensors is in it.")
     rest = {key: value for key, value in content.items() if isinstance(key, str) and key not in model}
     return {**rest, "model": model}
+
+
+def read_stored(path: Path, *, trust: bool = False) -> Any:
+    """Return whatever a checkpoint file holds, its tensors on the CPU.
+
+    Args:
+        path: ``.pth`` (torch), ``.safetensors`` or ``.pkl``.
+        trust: see :func:`load_checkpoint`.
+
+    Raises:
+        UnsegError: the file is missing, damaged, or needs ``trust``.
+    """
+    if not path.is_file():
+        raise UnsegError(f"There is no checkpoint {path}.")
+    try:
+        return _read(path, trust)
+    except pickle.UnpicklingError:
+        raise UnsegError(
+            f"{path} holds pickled objects, which could run code; if you trust its source, add --trust-checkpoint "
+            "or MODEL.TRUST_CHECKPOINT True."
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, ImportError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnsegError(
+            f"The checkpoint {path} cannot be read; it is damaged or of another format: {reason}"
+        ) from None
 
 
 def load_network(network: nn.Module, path: str | Path) -> dict[str, Any]:
@@ -147,7 +161,7 @@ def check_match(
         )
 
 
-def _read(path: Path, trust: bool) -> dict[str, Any]:
+def _read(path: Path, trust: bool) -> Any:
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 

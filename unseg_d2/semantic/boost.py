@@ -12,16 +12,15 @@ Shape legend
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unseg_d2.errors import UnsegError
+from unseg_d2.loop.checkpoint import read_stored
 
 CLUSTERS = ("cluster_probe.clusters", "cluster_model_state_dict.clusters")
 """Where the clusters are: STEGO, HP."""
@@ -64,7 +63,7 @@ def read_boost(path: str | Path, *, trust: bool = False) -> tuple[CodeHead, Tens
     Raises:
         UnsegError: the file is missing or damaged, needs ``trust``, or holds no such model.
     """
-    state = _flat(_read(Path(path), trust))
+    state = _flat(read_stored(Path(path), trust=trust))
     clusters = next((state[name] for name in CLUSTERS if name in state), None)
     prefix = next((prefix for prefix in HEADS if f"{prefix}cluster1.0.weight" in state), None)
     if clusters is None or prefix is None:
@@ -86,21 +85,6 @@ def read_boost(path: str | Path, *, trust: bool = False) -> tuple[CodeHead, Tens
     if clusters.ndim != 2 or clusters.shape[1] != width:
         raise UnsegError(f"The clusters in {path} are {tuple(clusters.shape)}, but its head makes codes of {width}.")
     return head.eval().requires_grad_(False), F.normalize(clusters.float(), dim=1)
-
-
-def _read(path: Path, trust: bool) -> Any:
-    if not path.is_file():
-        raise UnsegError(f"There is no checkpoint {path}.")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=not trust)
-    except pickle.UnpicklingError:
-        raise UnsegError(
-            f"{path} holds pickled objects, which could run code; if you trust its source, add "
-            "MODEL.TRUST_CHECKPOINT True."
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, ImportError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UnsegError(f"The checkpoint {path} cannot be read: {reason}") from None
 
 
 def _flat(content: Any, prefix: str = "") -> dict[str, Tensor]:

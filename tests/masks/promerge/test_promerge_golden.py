@@ -10,16 +10,7 @@ import torch
 
 from unseg_d2.masks.promerge.promerge import ProMergeSettings, promerge, promerge_steps
 
-NUM_IMAGES = 8
 SETTINGS = {"promerge": {}, "promerge_alt": {"tau": 0.45, "min_similarity": 0.45, "max_likeness": 0.2}}
-
-
-@pytest.fixture(scope="module")
-def golden(shared_data: Path) -> Path:
-    folder = shared_data / "golden"
-    if not (folder / "promerge.npz").is_file():
-        pytest.skip(f"no golden data in {folder}")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +27,6 @@ def multiset(masks: np.ndarray) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-@pytest.mark.parametrize("image", range(NUM_IMAGES))
 def test_every_step(name, image, golden, tokens):
     published = np.load(golden / f"{name}.npz")
     settings = {"mode": "parity", **SETTINGS[name]}

@@ -1,0 +1,61 @@
+"""Hook of MkDocs: pages that stand outside docs/, and links that hold in the repository and in the site alike."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = {
+    "README.md": "index.md",
+    "model_zoo/README.md": "model_zoo.md",
+    "datasets/README.md": "datasets.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "tests/data/golden/README.md": "golden.md",
+}
+"""Files of the repository that are pages of the site."""
+
+LINK = re.compile(r"\[(?P<text>[^\[\]]+)\]\((?P<path>[^():#\s]+)(?P<anchor>#[^()\s]*)?\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that stand outside docs/."""
+    for source, page in PAGES.items():
+        text = (REPOSITORY / source).read_text(encoding="utf-8")
+        files.append(File.generated(config, page, content=relink(text, source)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Adjust the links of a page that stands in docs/."""
+    return markdown if page.file.generated_by else relink(markdown, f"docs/{page.file.src_uri}")
+
+
+def relink(markdown: str, source: str) -> str:
+    """Point links to the pages of the site; other files of the repository are named instead of linked.
+
+    Args:
+        markdown: text of a page.
+        source: its path in the repository, which its relative links start from.
+
+    Raises:
+        PluginError: a link leads nowhere.
+    """
+
+    def replace(link: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), link["path"]))
+        if not (REPOSITORY / target).exists():
+            raise PluginError(f"{source} links to {link['path']}, which does not exist.")
+        page = PAGES.get(target) or (target.endswith(".md") and target.removeprefix("docs/"))
+        if page and (target in PAGES or target.startswith("docs/")):
+            return f"[{link['text']}]({page}{link['anchor'] or ''})"
+        return link["text"] if target in link["text"] else f"{link['text']} (`{target}`)"
+
+    return LINK.sub(replace, markdown)
