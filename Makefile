@@ -23,7 +23,7 @@ lint: $(VENV)/.installed-test
 # The documentation, in site/; a warning is an error. To read it with its search: python3 -m http.server --directory site
 docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.installed-test bench-training
 	$(BIN)/python benchmarks/maskcut.py
