@@ -30,8 +30,10 @@ EXTRAS = {
     "marigold": ["diffusers>=0.31", "transformers>=4.50"],
     "ray": ["ray>=2.40"],
     "app": ["gradio>=5"],
+    "completion": ["argcomplete>=3.1"],
     "supervision": ["supervision>=0.24"],  # Prediction.to_supervision
     "test": [
+        "argcomplete>=3.1",
         "pytest>=8",
         "ruff>=0.9",
         "hotcoco>=1.3",

@@ -25,7 +25,7 @@ from unseg_d2.structures import Proposals
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", required=True, help="checkpoint of train-saliency")
-    parser.add_argument("--data", required=True, help="data set with masks, as for evaluate --task saliency")
+    parser.add_argument("--data", required=True, help="data set with masks, as for evaluate saliency")
     parser.add_argument("--every", type=int, default=1, help="every n-th image")
     args = parser.parse_args()
     rows = {}

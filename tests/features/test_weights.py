@@ -154,6 +154,14 @@ def test_unreadable_file(tmp_path, write, message):
         read_tensors(str(path))
 
 
+def test_a_trusted_file_may_hold_other_objects(dino, tmp_path):
+    torch.save({"model": dino[1], "settings": Payload()}, tmp_path / "weights.pth")
+    with pytest.raises(UnsegError, match=r"add --trust-checkpoint or MODEL\.TRUST_CHECKPOINT True"):
+        load_vit("dino_vits16", str(tmp_path / "weights.pth"))
+    loaded = load_vit("dino_vits16", str(tmp_path / "weights.pth"), trust=True)
+    assert weights_checksum(loaded) == weights_checksum(dino[0])
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_truncated_file(dino, tmp_path, suffix):
     path = tmp_path / f"weights{suffix}"

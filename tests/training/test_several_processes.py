@@ -60,7 +60,7 @@ def command(tmp_path: Path) -> Callable[..., list[str]]:
     def make(engine: str, *options: str) -> list[str]:
         if engine == "detectron2" and not detectron2_availability()[0]:
             pytest.skip(detectron2_availability()[1])
-        data = ["--train-dataset", str(labels), "--test-dataset", str(labels)]
+        data = ["--labels", str(labels), "--gt", str(labels)]
         words = [str(REPOSITORY / "tools" / "train_net.py"), "--config-file", str(recipe), *data, *options]
         return [*words, "ENGINE", engine, "OUTPUT_DIR", str(tmp_path / "run")]
 

@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import Any
 
 
-def complete(parser: argparse.ArgumentParser) -> None:
-    """Answer a shell that asks for completions, and exit; without one, do nothing."""
-    if "_ARGCOMPLETE" in os.environ and importlib.util.find_spec("argcomplete"):
-        import argcomplete
+def is_wanted() -> bool:
+    """Whether a shell asks for completions, and argcomplete is there to answer."""
+    return "_ARGCOMPLETE" in os.environ and importlib.util.find_spec("argcomplete") is not None
 
-        argcomplete.autocomplete(parser)
+
+def complete(parser: argparse.ArgumentParser) -> None:
+    """Answer the shell, and exit."""
+    import argcomplete
+
+    argcomplete.autocomplete(parser)
 
 
 def words_before_cursor() -> list[str]:
-    """Return the words of the line that a shell wants completed; empty where none does."""
-    return os.environ.get("COMP_LINE", "").split()[1:] if "_ARGCOMPLETE" in os.environ else []
+    """Return the words of the line that the shell wants completed, without that of the program."""
+    return os.environ["COMP_LINE"].split()[1:]
 
 
 def recipes(prefix: str, **_: Any) -> list[str]:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from unseg_d2.cli.common import recipe
-from unseg_d2.cli.groups import add_images, add_output, add_recipe
+from unseg_d2.cli.groups import add_images, add_output, add_recipe, add_weights
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.errors import UnsegError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def _arguments(parser: CommandParser) -> None:
     add_recipe(parser)
     add_images(parser, required=True)
+    add_weights(parser, "", weights=False)
     add_output(parser, "folder of the pictures, one PNG per image", required=True, metavar="FOLDER")
     parser.add_argument("--limit", type=int, default=50, metavar="N", help="most images, evenly spaced; 0: all")
 

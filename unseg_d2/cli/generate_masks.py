@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 
 from unseg_d2.cli.common import recipe
-from unseg_d2.cli.groups import add_images, add_output, add_processes, add_recipe
+from unseg_d2.cli.groups import add_images, add_output, add_processes, add_recipe, add_weights
 from unseg_d2.cli.parser import Command, CommandParser
 
 
 def _arguments(parser: CommandParser) -> None:
     add_recipe(parser)
     add_images(parser, required=True)
+    add_weights(parser, "", weights=False)
     add_output(parser, "folder of the label set", required=True, metavar="FOLDER")
     group = add_processes(parser, workers="processes (default: one per GPU, or one per core)")
     group.add_argument(

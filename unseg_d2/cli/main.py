@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from unseg_d2 import __version__
 from unseg_d2.cli.common import run
-from unseg_d2.cli.completion import complete, words_before_cursor
+from unseg_d2.cli.completion import complete, is_wanted, words_before_cursor
 from unseg_d2.cli.parser import Command, CommandParser, execute
 from unseg_d2.errors import UnsegError, nearest
 
@@ -40,7 +40,8 @@ def main() -> NoReturn:
 
 def _main() -> None:
     words = sys.argv[1:] or ["--help"]
-    complete(parser(words_before_cursor()))
+    if is_wanted():
+        complete(parser(words_before_cursor()))
     execute(parser(words).parse_args([_spelling(words[0]), *words[1:]]))
 
 
@@ -61,7 +62,7 @@ def parser(words: Sequence[str]) -> CommandParser:
     wanted = _spelling(words[0]) if words else ""
     if wanted in COMMANDS:
         command(wanted).fill(parsers[wanted])
-    elif wanted and not wanted.startswith("-") and not words_before_cursor():
+    elif wanted and not wanted.startswith("-") and not is_wanted():
         raise UnsegError(f"There is no command {words[0]}.{nearest(wanted, COMMANDS)} See: unseg-d2 --help")
     return top
 

@@ -99,7 +99,7 @@ def _add_model(cfg: CN) -> None:
     cfg.MODEL.DEVICE = "auto"  # auto | cpu | cuda
     cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"  # built-in: the only one
     cfg.MODEL.WEIGHTS = ""  # checkpoint to start from, or zoo:NAME; empty is a random initialisation
-    cfg.MODEL.TRUST_CHECKPOINT = False  # allow unpickling arbitrary objects from WEIGHTS
+    cfg.MODEL.TRUST_CHECKPOINT = False  # allow unpickling arbitrary objects from WEIGHTS, FEATURES.WEIGHTS too
     cfg.MODEL.MASK_ON = False  # predict masks as well as boxes
     cfg.MODEL.KEYPOINT_ON = False  # must stay off
     cfg.MODEL.LOAD_PROPOSALS = False  # must stay off

@@ -127,7 +127,7 @@ class ViT:
         """Return the backend of ``cfg.FEATURES``, with weights from ``FEATURES.WEIGHTS`` or the hub."""
         options = cfg.FEATURES.VIT
         return cls(
-            load_vit(options.ARCH, cfg.FEATURES.WEIGHTS),
+            load_vit(options.ARCH, cfg.FEATURES.WEIGHTS, trust=cfg.MODEL.TRUST_CHECKPOINT),
             name=f"vit/{options.ARCH}",
             facet=options.FACET,
             pos_embed=options.POS_EMBED,

@@ -46,12 +46,13 @@ _PREFIXES = ("module.", "teacher.", "student.", "model.", "backbone.", "net.")  
 _UNUSED = re.compile(r"^(head\.|mask_token$|rope_embed\.|local_cls_norm\.)|\.attn\.qkv\.bias_mask$")
 
 
-def load_vit(arch: str, weights: str = "") -> nn.Module:
+def load_vit(arch: str, weights: str = "", *, trust: bool = False) -> nn.Module:
     """Return a pretrained vision transformer in evaluation mode, in float32 on the CPU.
 
     Args:
         arch: a key of :data:`ARCHITECTURES`.
         weights: ``.pth``, ``.pt`` or ``.safetensors`` file, or ``zoo:NAME``; empty takes timm's weights from the hub.
+        trust: see :func:`read_tensors`.
 
     Raises:
         UnsegError: for an unknown architecture, an unreadable file, an unreachable hub, or when file and network
@@ -62,7 +63,7 @@ def load_vit(arch: str, weights: str = "") -> nn.Module:
         raise UnsegError(f"FEATURES.VIT.ARCH is '{arch}', but must be one of {known}.{nearest(arch, ARCHITECTURES)}")
     if not weights:
         return _from_hub(arch)
-    state = rename_keys(read_tensors(weights))
+    state = rename_keys(read_tensors(weights, trust=trust))
     model = create_vit(arch, qkv_bias=any(key.endswith(("attn.qkv.bias", "attn.q_bias")) for key in state))
     _load_all(model, state, arch, weights)
     return model.eval()
@@ -95,14 +96,18 @@ def _from_hub(arch: str) -> nn.Module:
         ) from error
 
 
-def read_tensors(path: str) -> dict[str, Tensor]:
-    """Read the tensors of a ``.pth``, ``.pt`` or ``.safetensors`` file without running code from it.
+def read_tensors(path: str, *, trust: bool = False) -> dict[str, Tensor]:
+    """Read the tensors of a ``.pth``, ``.pt`` or ``.safetensors`` file, by default without running code from it.
+
+    Args:
+        path: the file, or ``zoo:NAME``.
+        trust: unpickle arbitrary objects, which can run arbitrary code.
 
     Returns:
         Flat name to tensor; wrapping dictionaries such as ``{"teacher": ..., "optimizer": ...}`` are entered.
 
     Raises:
-        UnsegError: if the file is missing, damaged, or holds other things than tensors.
+        UnsegError: if the file is missing, damaged, or holds other things than tensors and needs ``trust``.
     """
     path = resolve(path)
     if not Path(path).is_file():
@@ -113,11 +118,12 @@ def read_tensors(path: str) -> dict[str, Tensor]:
 
             return load_file(path)
         with torch.serialization.safe_globals([argparse.Namespace]):  # DINO's training options; holds no code
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=not trust)
     except pickle.UnpicklingError as error:
         raise UnsegError(
             f"'{path}' is damaged or holds Python objects besides tensors, which are not loaded for safety; "
-            "save its state dict alone (torch.save(model.state_dict(), path)) or as .safetensors."
+            "save its state dict alone (torch.save(model.state_dict(), path)) or as .safetensors, or, if you trust its "
+            "source, add --trust-checkpoint or MODEL.TRUST_CHECKPOINT True."
         ) from error
     except Exception as error:  # zip, pickle and safetensors readers raise almost anything on damaged files
         raise UnsegError(f"'{path}' cannot be read as weights ({type(error).__name__}); is it complete?") from error
