@@ -85,9 +85,9 @@ def run(name: str, droploss: str, seed: int, args: argparse.Namespace) -> dict[s
     cfg = load_cfg(RECIPE, [*options, "DATASETS.TRAIN", repr((f"{labels}::{images}",))])
     engine = select_engine(cfg.ENGINE)
     weights = train(engine, cfg, resume=True)
-    figures = evaluate_detector(engine, cfg, weights=str(weights), dataset="synthetic_val", output=folder / "val")
-    write_json(folder / "figures.json", figures)
-    return figures
+    scores = evaluate_detector(engine, cfg, weights=str(weights), dataset="synthetic_val", output=folder / "val")
+    write_json(folder / "figures.json", scores.metrics)
+    return scores.metrics
 
 
 def noisy(truth: Any, rng: np.random.Generator) -> dict[str, Any]:

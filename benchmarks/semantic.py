@@ -20,6 +20,7 @@ from scipy.stats import t as student_t
 from unseg_d2.config import load_cfg
 from unseg_d2.data.synthetic import CLASSES
 from unseg_d2.evaluation.semantic import SemanticScores
+from unseg_d2.evaluation.table import lay_out
 from unseg_d2.files import write_json
 from unseg_d2.loop.checkpoint import load_network
 from unseg_d2.semantic.datasets import load_semantic_set
@@ -27,7 +28,6 @@ from unseg_d2.semantic.model import load_semantic_model
 from unseg_d2.semantic.prototypes import Prototypes
 from unseg_d2.semantic.score import classifiers_of, score_classifiers, write_predictions
 from unseg_d2.semantic.train import train_semantic
-from unseg_d2.training.table import lay_out
 
 RECIPE = "configs/semantic/synthetic.yaml"
 START = "k-means, where EM starts"

@@ -17,10 +17,11 @@ from unseg_d2.detectors.checkpoints import save_checkpoint
 from unseg_d2.detectors.protocol import select_engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.backends import BACKENDS
+from unseg_d2.evaluation.scores import Scores
+from unseg_d2.evaluation.table import as_markdown, as_text
 from unseg_d2.rle import to_rle
 from unseg_d2.training.benchmark_table import benchmark_rows
-from unseg_d2.training.benchmarks import BenchmarkScores, predict_dataset, score_predictions, setting_of
-from unseg_d2.training.table import as_markdown, as_text
+from unseg_d2.training.benchmarks import Benchmark, predict_dataset, score_predictions, setting_of
 
 SAMPLES = ["coco_dev", "kitti_sample", "voc_sample", "ade20k_sample"]
 RECIPE = Path(__file__).resolve().parents[2] / "configs/base_cascade_mask_rcnn_R_50_FPN.yaml"
@@ -69,26 +70,32 @@ def predictions(folder: Path) -> Path:
 def test_scores_by_hand(tmp_path: Path, backend: str) -> None:
     """IoU 1 and 0.5: at 0.5 both are found before the false one, above it half of them; best IoU is 0.75."""
     pytest.importorskip(backend)
-    scores = score_predictions(
+    found = score_predictions(
         predictions(tmp_path), str(data_set(tmp_path)), load_cfg(), setting="zero-shot", backend=backend
     )
-    assert scores.counts == {"images": 3, "images_without_objects": 1, "objects": 2, "crowds": 1, "results": 4} | {
+    assert found.scores.counts == {
+        "images": 3,
+        "images_without_objects": 1,
+        "objects": 2,
+        "crowds": 1,
+        "results": 4,
+    } | {
         "without_mask": 0,
         "ignored_images": 0,
     }
-    assert scores.protocol == "By hand."
-    for figures in scores.figures.values():
+    assert found.protocol == "By hand."
+    for figures in found.scores.metrics.values():
         assert figures["AP50"] == pytest.approx(100)
         assert figures["AP75"] == pytest.approx(100 * 51 / 101)
         assert figures["AR100"] == pytest.approx(55)
         assert figures["BestIoU"] == pytest.approx(75)
-    assert set(scores.figures) == {"bbox", "segm"}
+    assert set(found.scores.metrics) == {"bbox", "segm"}
 
 
 def test_boxes_where_the_truth_has_no_masks(tmp_path: Path) -> None:
     truth = data_set(tmp_path, with_masks=False)
-    scores = score_predictions(predictions(tmp_path), str(truth), load_cfg(), setting="zero-shot")
-    assert set(scores.figures) == {"bbox"}
+    found = score_predictions(predictions(tmp_path), str(truth), load_cfg(), setting="zero-shot")
+    assert set(found.scores.metrics) == {"bbox"}
 
 
 def test_label_sets_are_matched_by_file_name(tmp_path: Path) -> None:
@@ -101,16 +108,16 @@ def test_label_sets_are_matched_by_file_name(tmp_path: Path) -> None:
     for item in masks:
         item["segmentation"] = to_rle(item["segmentation"], 40, 60)
     labels.write_text(json.dumps({"images": images, "annotations": masks}))
-    scores = score_predictions(labels, str(data_set(tmp_path)), load_cfg(), setting="zero-shot")
+    scores = score_predictions(labels, str(data_set(tmp_path)), load_cfg(), setting="zero-shot").scores
     assert (scores.counts["results"], scores.counts["ignored_images"]) == (1, 1)
-    assert scores.figures["segm"]["Recall50"] == pytest.approx(50)
+    assert scores.metrics["segm"]["Recall50"] == pytest.approx(50)
 
 
 def test_measured_and_published_rows_stand_together() -> None:
     names = ("images", "images_without_objects", "objects", "crowds", "without_mask", "results", "ignored_images")
     counts = dict.fromkeys(names, 1)
     measured = {"bbox": {"AP": 12.0, "AP50": 21.0, "AR100": 30.0, "AR300": 31.0, "BestIoU": float("nan")}}
-    scores = [BenchmarkScores("cls_agnostic_kitti", "zero-shot", "", measured, counts)]
+    scores = [Benchmark("cls_agnostic_kitti", "zero-shot", "", Scores(measured, counts, "pycocotools", 1))]
     rows = benchmark_rows(scores, "ours")
     ours, *others = (dict(zip(rows[0], row)) for row in rows[1:])
     assert (ours["method"], ours["setting"], ours["kind"]) == ("ours", "zero-shot", "box")

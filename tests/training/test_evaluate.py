@@ -6,7 +6,7 @@ import pytest
 
 from unseg_d2.config import load_cfg
 from unseg_d2.errors import UnsegError
-from unseg_d2.training.evaluate import check_expected, score
+from unseg_d2.training.evaluate import check_expected, score_records
 
 RECORD = {
     "file_name": "a.png",
@@ -19,14 +19,15 @@ RECORD = {
 
 def test_boxes_alone_are_scored_as_boxes() -> None:
     """One object, found exactly: everything is 100."""
-    figures = score([RECORD], [{"image_id": 7, "category_id": 1, "bbox": [1, 2, 4, 5], "score": 0.5}], load_cfg(), "")
+    result = {"image_id": 7, "category_id": 1, "bbox": [1, 2, 4, 5], "score": 0.5}
+    figures = score_records([RECORD], [result], load_cfg(), "").metrics
     assert set(figures) == {"bbox"}
     assert figures["bbox"]["AP"] == pytest.approx(100)
 
 
 def test_no_annotations_is_an_error() -> None:
     with pytest.raises(UnsegError, match="photos has no annotations"):
-        score([{**RECORD, "annotations": []}], [], load_cfg(), "photos")
+        score_records([{**RECORD, "annotations": []}], [], load_cfg(), "photos")
 
 
 def test_expected_results() -> None:

@@ -16,7 +16,7 @@ from unseg_d2.evaluation.backends import BACKENDS, select_backend
 if TYPE_CHECKING:
     from fvcore.common.config import CfgNode
 
-    from unseg_d2.training.benchmarks import BenchmarkScores
+    from unseg_d2.training.benchmarks import Benchmark
 
 
 def _arguments(parser: CommandParser) -> None:
@@ -103,18 +103,18 @@ def _predict(args: argparse.Namespace, cfg: CfgNode, output: Path) -> list[Path]
     return [predict_dataset(engine, cfg, dataset, **options) for dataset in args.datasets]
 
 
-def _report(args: argparse.Namespace, scores: list[BenchmarkScores], output: Path, backend: str, name: str) -> None:
+def _report(args: argparse.Namespace, scores: list[Benchmark], output: Path, backend: str, name: str) -> None:
     """Print the table and write it in three forms."""
+    from unseg_d2.evaluation.table import lay_out, write_tables
     from unseg_d2.training.benchmark_table import benchmark_rows, protocol_lines
-    from unseg_d2.training.benchmarks import save_scores
-    from unseg_d2.training.table import lay_out, write_tables
+    from unseg_d2.training.benchmarks import save_benchmarks
 
     tables = [("", benchmark_rows(scores, name, published=not args.no_published))]
     protocol = protocol_lines(scores, backend, args.max_detections)
     print(lay_out(tables, protocol))
     write_tables(output, tables, protocol)
     about = {"name": name, "backend": backend, "max_detections": args.max_detections}
-    save_scores(scores, output / "figures.json", **about)
+    save_benchmarks(scores, output / "figures.json", **about)
 
 
 COMMAND = Command(

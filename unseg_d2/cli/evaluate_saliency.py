@@ -60,8 +60,8 @@ def _arguments(task: str, parser: CommandParser) -> None:
 def _execute(task: str, args: argparse.Namespace) -> None:
     """Score every method on every data set and print a table each."""
     cfg = recipe(args)
+    from unseg_d2.evaluation.table import lay_out, write_tables
     from unseg_d2.files import write_json
-    from unseg_d2.training.table import lay_out, write_tables
 
     methods = _methods(args, cfg)
     figures, tables = {}, []
@@ -80,7 +80,7 @@ def _execute(task: str, args: argparse.Namespace) -> None:
 
 def figure_rows(figures: dict[str, dict[str, float]]) -> list[list[str]]:
     """Return the figures, a row per method, the titles first."""
-    from unseg_d2.training.table import as_cell
+    from unseg_d2.evaluation.table import as_cell
 
     columns = list(next(iter(figures.values())))
     return [["", *columns], *([name, *(as_cell(row[key]) for key in columns)] for name, row in figures.items())]

@@ -33,11 +33,11 @@ def _arguments(parser: CommandParser) -> None:
 
 def _execute(args: argparse.Namespace) -> None:
     """Score, print the tables and write what was asked for."""
+    from unseg_d2.evaluation.table import lay_out, write_tables
     from unseg_d2.files import write_json
     from unseg_d2.semantic.datasets import load_semantic_set
     from unseg_d2.semantic.model import load_semantic_model
     from unseg_d2.semantic.score import classifiers_of, score_classifiers, write_predictions
-    from unseg_d2.training.table import lay_out, write_tables
 
     model, cfg = load_semantic_model(args.weights, settings(args), trust=args.trust_checkpoint)
     specs = args.datasets or list(cfg.DATASETS.TEST)
@@ -66,7 +66,7 @@ def _execute(args: argparse.Namespace) -> None:
 
 def figure_rows(scores: dict[str, SemanticScores]) -> list[list[str]]:
     """Return mIoU and accuracy of each, the titles first."""
-    from unseg_d2.training.table import as_cell
+    from unseg_d2.evaluation.table import as_cell
 
     return [
         ["prototypes", "mIoU", "Acc"],
@@ -76,7 +76,7 @@ def figure_rows(scores: dict[str, SemanticScores]) -> list[list[str]]:
 
 def class_rows(scores: dict[str, SemanticScores], classes: Sequence[str]) -> list[list[str]]:
     """Return the IoU of each class, the titles first."""
-    from unseg_d2.training.table import as_cell
+    from unseg_d2.evaluation.table import as_cell
 
     rows = [["IoU", *scores]]
     for index, name in enumerate(classes):

@@ -42,8 +42,8 @@ def _execute(args: argparse.Namespace) -> None:
         raise UnsegError("Say which recipe to train with: --config-file configs/quickstart.yaml, for example.")
     if under_torchrun():
         raise UnsegError("self-train starts its own processes; start it without torchrun, with --num-gpus N.")
+    from unseg_d2.evaluation.table import rounds_table
     from unseg_d2.training.rounds import Plan, self_train
-    from unseg_d2.training.table import rounds_table
 
     plan = Plan(
         config_file=args.config_file,

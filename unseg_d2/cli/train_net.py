@@ -80,18 +80,18 @@ def _flags(args: argparse.Namespace) -> dict[str, object]:
 
 def _evaluate(engine: Engine, cfg: CfgNode, weights: str, num_processes: int) -> None:
     """Evaluate on every test set, print the table and check expectations."""
+    from unseg_d2.evaluation.table import rounds_table
     from unseg_d2.files import write_json
     from unseg_d2.training.evaluate import check_expected, evaluate_detector
-    from unseg_d2.training.table import rounds_table
 
     rows = []
     for index, dataset in enumerate(cfg.DATASETS.TEST):
         output = Path(cfg.OUTPUT_DIR) / "evaluation" / f"{index}_{Path(weights).stem}"
-        figures = evaluate_detector(
+        scores = evaluate_detector(
             engine, cfg, weights=weights, dataset=dataset, output=output, num_processes=num_processes
         )
-        write_json(output / "figures.json", {"dataset": dataset, "weights": weights, **figures}, indent=1)
-        rows.append((Path(dataset).stem, figures))
+        write_json(output / "figures.json", {"dataset": dataset, "weights": weights, **scores.metrics}, indent=1)
+        rows.append((Path(dataset).stem, scores.metrics))
     if rows:
         print(rounds_table(rows))
         check_expected(rows[-1][1], cfg.TEST.EXPECTED_RESULTS)

@@ -86,8 +86,8 @@ def read_views(labels: Path, truth: Path | None) -> tuple[LabelView, LabelView |
     Raises:
         UnsegError: a file is missing or damaged, results have no ``truth``, or the two have no image in common.
     """
+    from unseg_d2.data.results import read_result_list
     from unseg_d2.pseudo.label_set import read_label_set
-    from unseg_d2.training.score_masks import read_result_list
     from unseg_d2.viz.labels import LabelView
 
     beside = read_label_set(truth) if truth else None

@@ -1,11 +1,9 @@
-"""Evaluate on a data set as the detectors hold it: a list of records instead of a COCO dictionary."""
+"""Ground truth as the detectors hold it: a list of records instead of a COCO dictionary."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-from unseg_d2.evaluation.class_agnostic import evaluate
 
 
 def ground_truth(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -15,7 +13,7 @@ def ground_truth(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         records: Detectron2's standard dataset dicts; boxes are XYWH.
 
     Returns:
-        ``images`` and ``annotations``, as :func:`~unseg_d2.evaluation.class_agnostic.evaluate` takes them.
+        ``images`` and ``annotations``, as :func:`~unseg_d2.evaluation.scores.score` takes them.
 
     >>> record = {"image_id": 3, "height": 4, "width": 5, "annotations": [{"bbox": [0, 0, 1, 1]}]}
     >>> ground_truth([record])["annotations"]
@@ -25,21 +23,3 @@ def ground_truth(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "images": [{"id": r["image_id"], "height": r["height"], "width": r["width"]} for r in records],
         "annotations": [{**a, "image_id": r["image_id"]} for r in records for a in r.get("annotations", ())],
     }
-
-
-def evaluate_on_records(
-    records: Sequence[dict[str, Any]], results: Iterable[dict[str, Any]], *, with_masks: bool = True
-) -> dict[str, dict[str, float]]:
-    """Compare results with the annotations of records, class-agnostically.
-
-    Args:
-        records: Detectron2's standard dataset dicts with annotations.
-        results: COCO results.
-        with_masks: evaluate masks as well as boxes, where all annotations have one.
-
-    Returns:
-        Figures in percent per kind of overlap.
-    """
-    truth = ground_truth(records)
-    with_masks = with_masks and all(annotation.get("segmentation") for annotation in truth["annotations"])
-    return evaluate(truth, results, ("bbox", "segm") if with_masks else ("bbox",))

@@ -5,7 +5,6 @@ Detections above a score are kept; a previous mask survives where no kept detect
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 from pycocotools import mask as mask_utils
 
 from unseg_d2.data.coco import find_image_root
+from unseg_d2.data.results import read_results
 from unseg_d2.data.spec import split_spec
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.label_set import read_label_set, write_label_set
@@ -110,7 +110,7 @@ def merge_files(
     """
     path, root = split_spec(previous)
     labels = read_label_set(path)
-    results = _read_results(Path(predictions))
+    results = read_results(Path(predictions))
     known = {image["id"] for image in labels.images}
     unknown = next((item["image_id"] for item in results if item["image_id"] not in known), None)
     if unknown is not None:
@@ -180,15 +180,3 @@ def _complete(annotation: Annotation, parity: bool) -> Annotation:
         height, width = _size(annotation)
         return item | {"area": bbox[2] * bbox[3], "width": height, "height": width}
     return item | {"area": int(mask_utils.area(segmentation))}
-
-
-def _read_results(path: Path) -> list[Annotation]:
-    try:
-        results = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UnsegError(f"There is no file {path}.") from None
-    except ValueError as error:
-        raise UnsegError(f"{path} is not JSON: {error}.") from None
-    if not isinstance(results, list) or not all(isinstance(item, dict) and "image_id" in item for item in results):
-        raise UnsegError(f"{path} is no list of COCO results.")
-    return results

@@ -7,39 +7,37 @@ from pathlib import Path
 
 from unseg_d2.data.spec import split_spec
 from unseg_d2.evaluation.published import PublishedRow, published_rows
-from unseg_d2.training.benchmarks import BenchmarkScores
-from unseg_d2.training.table import as_cell
+from unseg_d2.evaluation.table import KINDS, as_cell
+from unseg_d2.training.benchmarks import Benchmark
 
-FIGURES = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "AR1": "AR1", "AR10": "AR10", "AR100": "AR100"}
+COLUMNS = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "AR1": "AR1", "AR10": "AR10", "AR100": "AR100"}
 LAST = {"Recall50": "R@.5", "BestIoU": "best IoU"}
-KINDS = {"bbox": "box", "segm": "mask", "": "?"}
 
 
-def benchmark_rows(scores: Sequence[BenchmarkScores], name: str, *, published: bool = True) -> list[list[str]]:
+def benchmark_rows(benchmarks: Sequence[Benchmark], name: str, *, published: bool = True) -> list[list[str]]:
     """Return the cells of the table, the titles first.
 
     Args:
-        scores: of all data sets, in the order of the rows.
+        benchmarks: of all data sets, in the order of the rows.
         name: of the method that was measured.
         published: list the published figures of each data set below the measured ones.
     """
-    figures = FIGURES | {key: key for key in _extra_recalls(scores)} | LAST
-    rows = [["data set", "method", "setting", "kind", *figures.values(), "supervision", "source"]]
-    for item in scores:
-        for kind, values in item.figures.items():
-            cells = [as_cell(values.get(key)) for key in figures]
-            rows.append([_short(item.dataset), name, item.setting, KINDS[kind], *cells, "", "measured"])
+    columns = COLUMNS | {key: key for key in _extra_recalls(benchmarks)} | LAST
+    rows = [["data set", "method", "setting", "kind", *columns.values(), "supervision", "source"]]
+    for item in benchmarks:
+        for cells in item.scores.rows(columns):
+            rows.append([_short(item.dataset), name, item.setting, *cells, "", "measured"])
         for row in published_rows(item.dataset) if published else ():
-            if row.kind in item.figures or not row.kind:
-                rows.append(_published(row, list(figures)))
+            if row.kind in item.scores.metrics or not row.kind:
+                rows.append(_published(row, list(columns)))
     return rows
 
 
-def protocol_lines(scores: Sequence[BenchmarkScores], backend: str, max_detections: int) -> list[str]:
+def protocol_lines(benchmarks: Sequence[Benchmark], backend: str, max_detections: int) -> list[str]:
     """Say what was compared with what, a line per data set and the settings that all share."""
     lines = [f"COCOeval of {backend}; one class; {max_detections} results per image count; figures in percent."]
-    for item in scores:
-        n = item.counts
+    for item in benchmarks:
+        n = item.scores.counts
         text = f"{item.dataset}: {n['images']} images ({n['images_without_objects']} without objects), "
         text += f"{n['objects']} objects, {n['crowds']} crowd regions, {n['results']} results. {item.protocol}"
         if n["without_mask"]:
@@ -54,13 +52,14 @@ def _short(dataset: str) -> str:
     return "/".join(Path(split_spec(dataset)[0]).parts[-2:])
 
 
-def _published(row: PublishedRow, figures: list[str]) -> list[str]:
-    cells = [as_cell(row.figures.get(key)) for key in figures]
+def _published(row: PublishedRow, columns: list[str]) -> list[str]:
+    cells = [as_cell(row.figures.get(key)) for key in columns]
     method = f"{row.method}, {row.detector}"
-    return [row.dataset, method, row.setting, KINDS[row.kind], *cells, row.supervision, row.source]
+    return [row.dataset, method, row.setting, KINDS.get(row.kind, "?"), *cells, row.supervision, row.source]
 
 
-def _extra_recalls(scores: Sequence[BenchmarkScores]) -> list[str]:
+def _extra_recalls(benchmarks: Sequence[Benchmark]) -> list[str]:
     """Recalls of more than 100 results, where they were asked for."""
-    names = {key for item in scores for values in item.figures.values() for key in values if key.startswith("AR")}
-    return sorted((key for key in names if key[2:].isdigit() and int(key[2:]) > 100), key=lambda key: int(key[2:]))
+    names = {key for item in benchmarks for values in item.scores.metrics.values() for key in values}
+    limits = [int(key[2:]) for key in names if key.startswith("AR") and key[2:].isdigit()]
+    return [f"AR{limit}" for limit in sorted(limits) if limit > 100]

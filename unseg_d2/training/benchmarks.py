@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,14 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.data.builtin import ALIASES, BUILTIN
 from unseg_d2.data.catalog import find_annotations, load_dataset
-from unseg_d2.data.coco import CocoDataset, read_coco
+from unseg_d2.data.coco import read_coco
 from unseg_d2.data.spec import split_spec
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
-from unseg_d2.evaluation.best_iou import best_ious
-from unseg_d2.evaluation.class_agnostic import evaluate
+from unseg_d2.evaluation.scores import Scores
 from unseg_d2.files import write_json
 from unseg_d2.training.prediction import predict_to_file
-from unseg_d2.training.score_masks import match_masks
+from unseg_d2.training.score_masks import score_file
 from unseg_d2.zoo.store import resolve
 
 logger = logging.getLogger(__name__)
@@ -32,24 +31,25 @@ COCO_FAMILY = {"cls_agnostic_coco", "cls_agnostic_coco20k", "cls_agnostic_lvis"}
 
 
 @dataclass(frozen=True)
-class BenchmarkScores:
-    """Figures on one data set.
+class Benchmark:
+    """A data set, and how well results fit it.
 
     Attributes:
         dataset: built-in name or path.
         setting: ``zero-shot``, ``in-domain`` or ``not stated``.
         protocol: what the annotation file says about itself.
-        figures: per kind of overlap the figures of `evaluate` in percent, and ``BestIoU``: the mean over objects of
-            the IoU with the best result, whatever its score.
-        counts: ``images``, ``images_without_objects``, ``objects``, ``crowds``, ``without_mask`` (annotations),
-            ``results`` and ``ignored_images``, those of a label set that the ground truth does not have.
+        scores: with ``BestIoU`` among the metrics.
     """
 
     dataset: str
     setting: str
     protocol: str
-    figures: dict[str, dict[str, float]]
-    counts: dict[str, int] = field(default_factory=dict)
+    scores: Scores
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON has it, with null for NaN."""
+        about = {"dataset": self.dataset, "setting": self.setting, "protocol": self.protocol}
+        return about | self.scores.to_json()
 
 
 def check_datasets(names: Sequence[str], cfg: CfgNode) -> None:
@@ -111,7 +111,7 @@ def score_predictions(
     setting: str,
     backend: str = "auto",
     max_detections: int = 100,
-) -> BenchmarkScores:
+) -> Benchmark:
     """Compare predictions with the annotations of a data set.
 
     Args:
@@ -126,52 +126,24 @@ def score_predictions(
         UnsegError: the data set has no annotations, or the results are of other images.
     """
     truth = read_coco(find_annotations(dataset, cfg))
-    if not truth.annotations:
-        raise UnsegError(f"{dataset} has no annotations, so there is nothing to compare with.")
-    found, _, ignored = match_masks(path, truth)
-    kinds = ["bbox"]
-    if not cfg.TEST.NO_SEGM and _have_masks(truth.annotations) and _have_masks(found):
-        kinds.append("segm")
-    content = {"images": truth.images, "annotations": truth.annotations}
-    figures = evaluate(content, found, kinds, backend, max_detections)
-    for kind in kinds:
-        best = best_ious(content, found, kind)
-        figures[kind]["BestIoU"] = 100 * float(best.mean()) if best.size else float("nan")
-    counts = _counts(truth) | {"results": len(found), "ignored_images": ignored}
+    options = {"with_masks": not cfg.TEST.NO_SEGM, "backend": backend, "max_detections": max_detections}
+    scores = score_file(path, truth, dataset, best_iou=True, **options)
     about = truth.info.get("description")
     protocol = truth.info.get("protocol") or (
         f"Protocol: that of the annotation file, {f'which says: {about}.' if about else 'which does not describe it.'}"
     )
-    return BenchmarkScores(ALIASES.get(dataset, dataset), setting, protocol, figures, counts)
+    return Benchmark(ALIASES.get(dataset, dataset), setting, protocol, scores)
 
 
-def save_scores(scores: list[BenchmarkScores], path: Path, **about: Any) -> None:
-    """Write figures to a JSON file.
+def save_benchmarks(benchmarks: list[Benchmark], path: Path, **about: Any) -> None:
+    """Write the scores to a JSON file.
 
     Args:
-        scores: of all data sets.
+        benchmarks: of all data sets.
         path: the file to make or replace.
         about: what else to write: backend, weights, ...
     """
-    rows = [{**vars(item), "figures": {k: _without_nan(v) for k, v in item.figures.items()}} for item in scores]
-    write_json(path, {**about, "benchmarks": rows}, indent=1)
-
-
-def _have_masks(items: list[dict[str, Any]]) -> bool:
-    return all(item.get("segmentation") for item in items)
-
-
-def _counts(truth: CocoDataset) -> dict[str, int]:
-    with_objects = {annotation["image_id"] for annotation in truth.annotations if not annotation["iscrowd"]}
-    crowds = sum(annotation["iscrowd"] for annotation in truth.annotations)
-    without_mask = sum(not annotation.get("segmentation") for annotation in truth.annotations)
-    return {
-        "images": len(truth.images),
-        "images_without_objects": len(truth.images) - len(with_objects),
-        "objects": len(truth.annotations) - crowds,
-        "crowds": crowds,
-        "without_mask": without_mask,
-    }
+    write_json(path, {**about, "benchmarks": [item.to_json() for item in benchmarks]}, indent=1)
 
 
 def _stem(dataset: str) -> str:
@@ -197,7 +169,3 @@ def _fingerprint(engine: Engine, cfg: CfgNode, weights: str, records: list[dict[
         images,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-
-
-def _without_nan(figures: dict[str, float]) -> dict[str, float | None]:
-    return {name: None if value != value else value for name, value in figures.items()}

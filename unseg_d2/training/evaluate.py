@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.catalog import load_dataset
+from unseg_d2.data.results import read_results
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
-from unseg_d2.evaluation.records import evaluate_on_records
+from unseg_d2.evaluation.records import ground_truth
+from unseg_d2.evaluation.scores import Metrics, Scores, check_annotations, score
 from unseg_d2.training.prediction import predict_to_file
 
-Figures = dict[str, dict[str, float]]  # {"bbox": {"AP": percent, ...}, "segm": {...}}
 
-
-def score(records: list[dict[str, Any]], results: list[dict[str, Any]], cfg: CfgNode, name: str) -> Figures:
+def score_records(records: list[dict[str, Any]], results: list[dict[str, Any]], cfg: CfgNode, name: str) -> Scores:
     """Compare results with the annotations of a data set, class-agnostically.
 
     Args:
@@ -26,20 +25,17 @@ def score(records: list[dict[str, Any]], results: list[dict[str, Any]], cfg: Cfg
         cfg: ``TEST.NO_SEGM`` leaves the masks out.
         name: of the data set, for the message.
 
-    Returns:
-        Figures in percent per kind of overlap.
-
     Raises:
         UnsegError: no record has annotations.
     """
-    if not any(record.get("annotations") for record in records):
-        raise UnsegError(f"{name} has no annotations, so there is nothing to compare with.")
-    return evaluate_on_records(records, results, with_masks=not cfg.TEST.NO_SEGM)
+    truth = ground_truth(records)
+    check_annotations(truth["annotations"], name)
+    return score(truth, results, with_masks=not cfg.TEST.NO_SEGM)
 
 
 def evaluate_detector(
     engine: Engine, cfg: CfgNode, *, weights: str, dataset: str, output: Path, num_processes: int = 1
-) -> Figures:
+) -> Scores:
     """Predict over a data set and score the predictions.
 
     Args:
@@ -49,31 +45,28 @@ def evaluate_detector(
         dataset: built-in name or COCO json of the data set.
         output: folder of the predictions.
         num_processes: processes that share the prediction.
-
-    Returns:
-        Figures in percent.
     """
     records = load_dataset(dataset, cfg)
     predictions = predict_to_file(engine, cfg, records, weights=weights, output=output, num_processes=num_processes)
-    return score(records, json.loads(predictions.read_text()), cfg, dataset)
+    return score_records(records, read_results(predictions), cfg, dataset)
 
 
-def check_expected(figures: Figures, expected: list[list[Any]]) -> None:
-    """Compare figures with ``TEST.EXPECTED_RESULTS``.
+def check_expected(metrics: Metrics, expected: list[list[Any]]) -> None:
+    """Compare metrics with ``TEST.EXPECTED_RESULTS``.
 
     Args:
-        figures: what was measured.
+        metrics: what was measured.
         expected: rows ``[kind, metric, value, tolerance]``.
 
     Raises:
-        UnsegError: a figure lies outside its tolerance.
+        UnsegError: a metric lies outside its tolerance.
 
     >>> check_expected({"bbox": {"AP": 10.0}}, [["bbox", "AP", 10.5, 1.0]])
     """
     wrong = [
-        f"{kind}/{metric} is {figures[kind][metric]:.2f}, expected {value} +- {tolerance}"
+        f"{kind}/{metric} is {metrics[kind][metric]:.2f}, expected {value} +- {tolerance}"
         for kind, metric, value, tolerance in expected
-        if not abs(figures[kind][metric] - value) <= tolerance
+        if not abs(metrics[kind][metric] - value) <= tolerance
     ]
     if wrong:
         raise UnsegError("Results differ from TEST.EXPECTED_RESULTS: " + "; ".join(wrong) + ".")

@@ -21,11 +21,12 @@ from unseg_d2.config import load_cfg
 from unseg_d2.config.scaling import scale_to_world_size
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.detectors.protocol import Engine, select_engine
+from unseg_d2.evaluation.scores import Metrics, Scores
 from unseg_d2.files import write_json
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.merge import merge_files
 from unseg_d2.recipes import find_recipe
-from unseg_d2.training.evaluate import Figures, evaluate_detector, score
+from unseg_d2.training.evaluate import evaluate_detector, score_records
 from unseg_d2.training.prediction import predict_to_file
 from unseg_d2.training.report import write_plot, write_run_gallery
 from unseg_d2.training.state import RunState, Step
@@ -84,13 +85,13 @@ class Result:
     """What a self-training run leaves.
 
     Attributes:
-        rows: name and figures of the pseudo-masks and of every round; empty without ground truth.
+        rows: name and metrics of the pseudo-masks and of every round; empty without ground truth.
         weights: checkpoint of the last round.
         gallery: page of the last detections on the images with ground truth, else of the last label set.
-        plot: picture of the figures; ``None`` without ground truth.
+        plot: picture of the metrics; ``None`` without ground truth.
     """
 
-    rows: list[tuple[str, Figures]]
+    rows: list[tuple[str, Metrics]]
     weights: Path
     gallery: Path
     plot: Path | None
@@ -120,9 +121,9 @@ class _Run:
         self.engine: Engine = select_engine(self.first.ENGINE)
         self.state = RunState(plan.output, {**plan.settings(), "engine": self.engine.name})
 
-    def all_rounds(self) -> list[tuple[str, Figures]]:
-        """Make everything, in order, and return the figures."""
-        rows: list[tuple[str, Figures]] = []
+    def all_rounds(self) -> list[tuple[str, Metrics]]:
+        """Make everything, in order, and return the metrics."""
+        rows: list[tuple[str, Metrics]] = []
         self.labels(0)
         if self.plan.ground_truth and not self.plan.labels:
             rows.append(("pseudo-masks", self.score_masks()))
@@ -188,25 +189,26 @@ class _Run:
 
         return self._step(round_index, "predict", detect)
 
-    def score_masks(self) -> Figures:
-        """Return the figures of the generator itself on the images with ground truth."""
+    def score_masks(self) -> Metrics:
+        """Return the metrics of the generator itself on the images with ground truth."""
 
         def compare(folder: Path) -> Path:
             labels = self._generate(self.plan.ground_truth, folder / "masks_of_ground_truth")
             records = load_dataset(self.plan.ground_truth, self.first)
-            figures = score(records, _as_results(labels, records, self.first), self.first, self.plan.ground_truth)
-            return _write_figures(folder / "figures_masks.json", figures)
+            results = _as_results(labels, records, self.first)
+            scores = score_records(records, results, self.first, self.plan.ground_truth)
+            return _write(folder / "figures_masks.json", scores)
 
         return json.loads(self._step(0, "score_masks", compare).read_text())
 
-    def evaluate(self, round_index: int) -> Figures:
-        """Return the figures of a round's detector."""
+    def evaluate(self, round_index: int) -> Metrics:
+        """Return the metrics of a round's detector."""
         weights = self.train(round_index)
 
         def measure(folder: Path) -> Path:
             cfg = self._cfg(round_index)
             cfg.freeze()
-            figures = evaluate_detector(
+            scores = evaluate_detector(
                 self.engine,
                 cfg,
                 weights=str(weights),
@@ -214,11 +216,11 @@ class _Run:
                 output=folder / "evaluation",
                 num_processes=self.plan.num_processes,
             )
-            return _write_figures(folder / "figures.json", figures)
+            return _write(folder / "figures.json", scores)
 
         return json.loads(self._step(round_index, "evaluate", measure).read_text())
 
-    def gallery(self, rows: list[tuple[str, Figures]]) -> Path:
+    def gallery(self, rows: list[tuple[str, Metrics]]) -> Path:
         """Write the page of what the run ends with."""
         last = self.plan.rounds
         if self.plan.ground_truth:
@@ -266,6 +268,6 @@ def _as_results(labels: Path, records: list[dict[str, Any]], cfg: CfgNode) -> li
     ]
 
 
-def _write_figures(path: Path, figures: Figures) -> Path:
-    write_json(path, figures, indent=1)
+def _write(path: Path, scores: Scores) -> Path:
+    write_json(path, scores.metrics, indent=1)
     return path

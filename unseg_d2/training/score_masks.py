@@ -2,110 +2,108 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from unseg_d2.data.coco import CocoDataset, read_coco
-from unseg_d2.errors import UnsegError
+from unseg_d2.data.results import read_result_list
 from unseg_d2.evaluation.align import align_images
 from unseg_d2.evaluation.backends import select_backend
-from unseg_d2.evaluation.class_agnostic import evaluate
+from unseg_d2.evaluation.scores import Scores, check_annotations, score
+from unseg_d2.evaluation.table import as_text
 from unseg_d2.pseudo.label_set import read_label_set
+
+COLUMNS = {name: name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")} | {
+    "Recall50": "R@.5"
+}
 
 
 @dataclass(frozen=True)
-class MaskScores:
-    """Figures of a set of masks.
+class MatchedMasks:
+    """Masks with the image ids of a ground truth.
 
     Attributes:
-        figures: percent per kind of overlap, see `unseg_d2.evaluation.class_agnostic.evaluate`.
-        backend: the library that did the matching.
-        num_masks: masks compared.
+        results: COCO results.
         num_images: images that have masks or are listed with none.
-        num_objects: objects of the ground truth, without crowd regions.
-        num_crowds: crowd regions.
-        num_truth_images: images of the ground truth; those without masks count as missed.
-        num_ignored_images: images that the ground truth does not have; their masks are left out.
+        num_ignored: images that the ground truth does not have; their masks are left out.
     """
 
-    figures: dict[str, dict[str, float]]
-    backend: str
-    num_masks: int
+    results: list[dict[str, Any]]
     num_images: int
-    num_objects: int
-    num_crowds: int
-    num_truth_images: int
-    num_ignored_images: int
+    num_ignored: int
 
 
-def score_masks(masks: str | Path, ground_truth: str | Path, *, backend: str = "auto") -> MaskScores:
+def score_masks(masks: str | Path, ground_truth: str | Path, *, backend: str = "auto") -> Scores:
     """Score a label set, or a list of COCO results, against ground truth, class-agnostically.
 
     Args:
         masks: label set (COCO file or folder), whose images are matched by file name, or COCO results, whose image
             ids are those of the ground truth.
-        ground_truth: COCO file; boxes only are compared when an annotation of it has no mask.
-        backend: see `unseg_d2.evaluation.class_agnostic.select_backend`.
+        ground_truth: COCO file; images of it without masks count as missed.
+        backend: see `unseg_d2.evaluation.backends.select_backend`.
 
     Raises:
         UnsegError: a file is missing or damaged, or the two have no image in common.
     """
-    backend = select_backend(backend)
-    truth = read_coco(ground_truth)
-    if not truth.annotations:
-        raise UnsegError(f"{ground_truth} has no annotations, so there is nothing to compare with.")
-    results, num_images, num_ignored = match_masks(Path(masks), truth)
-    has_masks = all(annotation.get("segmentation") for annotation in truth.annotations)
+    backend = select_backend(backend)  # before anything is read
+    return score_file(masks, read_coco(ground_truth), ground_truth, backend=backend)
+
+
+def score_file(path: str | Path, truth: CocoDataset, name: object, **options: Any) -> Scores:
+    """Score a label set, or a list of COCO results, against ground truth that has been read.
+
+    Args:
+        path: label set (COCO file or folder) or COCO results.
+        truth: what they are compared with, called ``name`` in messages.
+        name: see ``truth``.
+        **options: of `unseg_d2.evaluation.scores.score`.
+    """
+    check_annotations(truth.annotations, name)
+    found = match_masks(Path(path), truth)
     content = {"images": truth.images, "annotations": truth.annotations}
-    crowds = sum(annotation["iscrowd"] for annotation in truth.annotations)
-    return MaskScores(
-        figures=evaluate(content, results, ("bbox", "segm") if has_masks else ("bbox",), backend),
-        backend=backend,
-        num_masks=len(results),
-        num_images=num_images,
-        num_objects=len(truth.annotations) - crowds,
-        num_crowds=crowds,
-        num_truth_images=len(truth.images),
-        num_ignored_images=num_ignored,
-    )
+    return score(content, found.results, result_images=found.num_images, ignored_images=found.num_ignored, **options)
 
 
-def match_masks(path: Path, truth: CocoDataset) -> tuple[list[dict[str, Any]], int, int]:
+def match_masks(path: Path, truth: CocoDataset) -> MatchedMasks:
     """Read a label set or COCO results and give them the image ids of the ground truth.
 
     Args:
         path: label set (COCO file or folder) or COCO results.
         truth: what they will be compared with.
-
-    Returns:
-        COCO results, the number of their images, and the number of images that the ground truth does not have.
     """
     results = read_result_list(path)
     if results is not None:
-        return results, len({result["image_id"] for result in results}), 0
+        return MatchedMasks(results, len({result["image_id"] for result in results}), 0)
     labels = read_label_set(path)
     ids = align_images(labels.images, truth.images)
     kept = [item | {"image_id": ids[item["image_id"]]} for item in labels.annotations if item["image_id"] in ids]
-    return kept, len(ids), len(labels.images) - len(ids)
+    return MatchedMasks(kept, len(ids), len(labels.images) - len(ids))
 
 
-def read_result_list(path: Path) -> list[dict[str, Any]] | None:
-    """Return the content of a file of COCO results, ``None`` when it is a label set or no JSON at all.
+def masks_table(scores: Scores) -> str:
+    """Lay out the counts, and the metrics with a row for boxes and one for masks."""
+    n = scores.counts
+    lines = [
+        f"masks    {n['results']} on {scores.result_images} images",
+        f"objects  {n['objects']} on {n['images']} images, and {n['crowds']} crowd regions",
+    ]
+    if n["ignored_images"]:
+        lines.append(f"ignored  {n['ignored_images']} images without ground truth")
+    rows = [["", *COLUMNS.values()], *scores.rows(COLUMNS, digits=2)]
+    return "\n".join([*lines, f"backend  {scores.backend}", "", as_text(rows)])
 
-    Raises:
-        UnsegError: it is a damaged list, or one of something else.
-    """
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        if not file.read(100).lstrip().startswith(b"["):
-            return None
-    try:
-        results = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UnsegError(f"{path} is not JSON: {error}.") from None
-    if not all(isinstance(item, dict) and "image_id" in item for item in results):
-        raise UnsegError(f"{path} is a list, but not of COCO results: each needs an image_id.")
-    return results
+
+def masks_json(scores: Scores) -> dict[str, Any]:
+    """Return the metrics and the counts as the file of ``score-masks`` has them."""
+    n = scores.counts
+    return {
+        "figures": scores.to_json()["figures"],
+        "backend": scores.backend,
+        "num_masks": n["results"],
+        "num_images": scores.result_images,
+        "num_objects": n["objects"],
+        "num_crowds": n["crowds"],
+        "num_truth_images": n["images"],
+        "num_ignored_images": n["ignored_images"],
+    }

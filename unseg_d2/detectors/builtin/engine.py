@@ -21,7 +21,8 @@ from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.detectors.predictor import Predictor
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
-from unseg_d2.evaluation.records import evaluate_on_records
+from unseg_d2.evaluation.records import ground_truth
+from unseg_d2.evaluation.scores import score
 from unseg_d2.loop.distributed import gather, launch, rank_and_world_size
 from unseg_d2.loop.machines import ONE_MACHINE, Machines
 
@@ -97,7 +98,8 @@ def evaluate_datasets(cfg: CfgNode, model: GeneralizedRCNN) -> dict[str, float]:
         results = gather([result for prediction in share for result in prediction.to_coco()])
         if rank > 0:
             continue
-        found = evaluate_on_records(records, results, with_masks=cfg.MODEL.MASK_ON and not cfg.TEST.NO_SEGM)
+        with_masks = cfg.MODEL.MASK_ON and not cfg.TEST.NO_SEGM
+        found = score(ground_truth(records), results, with_masks=with_masks).metrics
         prefix = f"{Path(name).stem}/" if len(cfg.DATASETS.TEST) > 1 else ""
         figures.update(
             {f"{prefix}{kind}/{metric}": value for kind, values in found.items() for metric, value in values.items()}

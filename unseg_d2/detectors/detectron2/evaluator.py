@@ -10,7 +10,8 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 
 from unseg_d2.detectors.prediction import Prediction
-from unseg_d2.evaluation.records import evaluate_on_records
+from unseg_d2.evaluation.records import ground_truth
+from unseg_d2.evaluation.scores import score
 from unseg_d2.rle import encode_mask
 
 
@@ -57,4 +58,5 @@ class ClassAgnosticEvaluator(DatasetEvaluator):
         results = [result for share in comm.gather(self.results) for result in share]
         if not comm.is_main_process():
             return None
-        return evaluate_on_records(list(self.records.values()), results, with_masks=self.with_masks)
+        truth = ground_truth(list(self.records.values()))
+        return score(truth, results, with_masks=self.with_masks).metrics

@@ -1,4 +1,4 @@
-"""Tables of figures, for the terminal and in Markdown."""
+"""Tables of metrics, for the terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ def as_markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def as_cell(value: float | None, digits: int = 1) -> str:
-    """Write a figure, or a dash where there is none or it is NaN."""
+    """Write a number, or a dash where there is none or it is NaN."""
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def rounds_table(rows: Sequence[tuple[str, dict[str, dict[str, float]]]]) -> str:
-    """Lay out figures with one row per stage.
+    """Lay out metrics with one row per stage.
 
     Args:
-        rows: name and figures in percent, ``{"bbox": {"AP50": ...}, "segm": {...}}``; a missing kind prints as dashes.
+        rows: name and metrics in percent, ``{"bbox": {"AP50": ...}, "segm": {...}}``; a missing kind prints as dashes.
 
     Returns:
         The table, without a newline at its end.
