@@ -1,4 +1,4 @@
-"""Hook of MkDocs: pages that stand outside docs/, and links that hold in the repository and in the site alike."""
+"""Hook of MkDocs: pages that stand outside docs/, the reference, links that hold in the repository too."""
 
 from __future__ import annotations
 
@@ -22,15 +22,31 @@ PAGES = {
 }
 """Files of the repository that are pages of the site."""
 
+REFERENCE = ["structures", "features", "depth", "graph", "masks", "refine", "pseudo", "losses"]
+REFERENCE += ["saliency", "semantic", "evaluation"]
+"""Rooms whose docstrings are pages of the site."""
+
+INTERNAL = "Read off the source. Names may change from one version to the next: pin the version that you import from."
+
 LINK = re.compile(r"\[(?P<text>[^\[\]]+)\]\((?P<path>[^():#\s]+)(?P<anchor>#[^()\s]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that stand outside docs/."""
+    """Add the pages that stand outside docs/, and those of the rooms."""
     for source, page in PAGES.items():
         text = (REPOSITORY / source).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=relink(text, source)))
+    for room in REFERENCE:
+        files.append(File.generated(config, f"reference/{room}.md", content=reference(room)))
     return files
+
+
+def reference(room: str) -> str:
+    """Return the page of a room, whose modules mkdocstrings fills in."""
+    folder = REPOSITORY / "unseg_d2" / room
+    paths = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+    parts = [path.relative_to(REPOSITORY).with_suffix("").parts for path in paths if path.name != "__init__.py"]
+    return f"# {room}\n\n{INTERNAL}\n\n" + "\n\n".join(f"::: {'.'.join(part)}" for part in parts)
 
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
