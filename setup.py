@@ -44,7 +44,7 @@ EXTRAS = {
     ],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
-EXTRAS["docs"] = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"]  # for `make docs`; of no use to a user
+EXTRAS["docs"] = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.27", "ruff>=0.9"]  # for `make docs` only
 
 setup(
     name="unseg-d2",
