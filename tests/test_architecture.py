@@ -39,8 +39,8 @@ MAY_IMPORT = {
     "detectors": BASE | {"loop", "data", "losses", "config", "evaluation", "zoo", "viz"},
     "viz": BASE | {"data"},
 }
-EVERYTHING = {"training", "cli"}
-"""Rooms that may import every other; nothing but ``cli`` imports ``cli``."""
+EVERYTHING = {"training", "api", "cli"}
+"""Rooms that may import every other; nothing but ``cli`` imports ``cli``, and nothing but these two ``api``."""
 
 PURE = {"graph", "losses"}
 PURE_LIBRARIES = {"torch", "torchvision", "numpy", "scipy"}
@@ -98,6 +98,19 @@ def test_arrows(name):
 
 def test_nothing_imports_the_command_line():
     assert not {module for module in modules() if room(module) != "cli" for name in ours(module) if room(name) == "cli"}
+
+
+def test_nothing_below_uses_the_public_door():
+    """``unseg_d2/__init__`` promises names to others; inside, every name is imported from where it lies."""
+    wrong = {
+        f"{module} imports {name}"
+        for module in modules()
+        if module != PACKAGE
+        for name in modules()[module]
+        if name.rpartition(".")[0] == PACKAGE and name not in modules() and name != f"{PACKAGE}.__version__"
+    }
+    users = {module for module in modules() if f"{PACKAGE}.api" in modules()[module]}
+    assert not wrong and {room(module) for module in users} <= {"", "cli"}
 
 
 def test_detectron2_stays_in_its_folder():

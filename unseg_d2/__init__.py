@@ -1,3 +1,44 @@
-"""Segment objects without a single label: pseudo-masks, a class-agnostic detector, self-training, evaluation."""
+"""Segment objects without a single label: pseudo-masks, a class-agnostic detector, self-training, evaluation.
+
+``__all__`` is what this package promises; docs/api.md describes it. A name is imported when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unseg_d2.api import generate_masks, self_train
+    from unseg_d2.config.recipe import load_recipe
+    from unseg_d2.detectors.detector import Detector
+    from unseg_d2.detectors.prediction import Prediction
+    from unseg_d2.errors import UnsegError
+    from unseg_d2.pseudo.label_set import read_label_set
+    from unseg_d2.pseudo.mask_generator import MaskGenerator
+    from unseg_d2.structures import PseudoMask
+    from unseg_d2.training.score_masks import score_masks
 
 __version__ = "0.1.0"
+__all__ = ["Detector", "MaskGenerator", "Prediction", "PseudoMask", "UnsegError", "generate_masks", "load_recipe"]
+__all__ += ["read_label_set", "score_masks", "self_train"]
+_HOMES = {
+    "Detector": "detectors.detector",
+    "MaskGenerator": "pseudo.mask_generator",
+    "Prediction": "detectors.prediction",
+    "PseudoMask": "structures",
+    "UnsegError": "errors",
+    "generate_masks": "api",
+    "load_recipe": "config.recipe",
+    "read_label_set": "pseudo.label_set",
+    "score_masks": "training.score_masks",
+    "self_train": "api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
