@@ -42,6 +42,7 @@ def test_settings_are_taken_out_wherever_they_stand(line: list[str], words: list
     ("line", "message"),
     [
         (["--worker", "2", "--output", "x"], "unrecognized argument --worker. Did you mean '--num-workers'?"),
+        (["--output", "--worker", "2"], "unrecognized argument --worker. Did you mean '--num-workers'?"),
         (["--outptu", "x"], "unrecognized argument --outptu. Did you mean '--output'?"),
         (["--output", "x", "--quick=1"], "unrecognized argument --quick."),
         (["photos/", "--output", "x"], "unrecognized argument photos/."),

@@ -53,8 +53,8 @@ def _execute(args: argparse.Namespace) -> None:
             continue
         with atomic_write(resolve_image(args.output, f"{name}.png")) as file:
             file.write(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
-    for name, error in problems:
-        print(f"{name} is left out: {error}")
+    for name, problem in problems:
+        print(f"{name} is left out: {problem}")
     print(f"pictures  {args.output}")
 
 

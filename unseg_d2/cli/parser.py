@@ -49,17 +49,17 @@ class CommandParser(argparse.ArgumentParser):
             words = self.rewrite(words)
         if self._subparsers is not None:
             self._check_before_command(words)
-            return super().parse_known_args(words, namespace)
+            return super().parse_known_args(words, namespace or argparse.Namespace())
         try:
             found = sort_words(words, self.grammar())
         except WordError as error:
             self.error(str(error))
         for former, present in found.former:
             logger.warning("%s is a former spelling, which will go; write: %s", former, present)
-        namespace, extras = super().parse_known_args(found.words, namespace)
+        parsed, extras = super().parse_known_args(found.words, namespace or argparse.Namespace())
         if self.takes_settings:
-            namespace.opts = found.settings
-        return namespace, extras
+            parsed.opts = found.settings
+        return parsed, extras
 
     def grammar(self) -> Grammar:
         """Return what the words of the command may be."""

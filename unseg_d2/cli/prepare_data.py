@@ -6,6 +6,7 @@ import argparse
 import functools
 import inspect
 from pathlib import Path
+from typing import Any
 
 from unseg_d2.cli.parser import Command, CommandParser, add_commands
 from unseg_d2.data.builtin import datasets_root
@@ -13,7 +14,7 @@ from unseg_d2.data.prepare.sources import SOURCES, Source
 from unseg_d2.data.prepare.voc import DIFFICULT
 from unseg_d2.errors import UnsegError
 
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "image_list": {
         "type": Path,
         "metavar": "FILE",

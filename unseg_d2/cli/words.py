@@ -123,12 +123,12 @@ def _take_option(word: str, rest: deque[str], grammar: Grammar, found: Sorted) -
     elif count in _MANY:
         found.words.append(name)
         return True
-    elif rest and rest[0].startswith("-") and rest[0] != "--" and not _known(rest[0], grammar):
+    elif not rest or _is_other(rest[0], grammar):
+        found.words.append(name)  # argparse says that its value is missing
+    elif rest[0].startswith("-"):
         found.words.append(f"{name}={rest.popleft()}")  # a negative number, or a file of an odd name
     else:
-        found.words.append(name)
-        if rest and not _known(rest[0], grammar):
-            found.words.append(rest.popleft())
+        found.words += [name, rest.popleft()]
     return False
 
 
@@ -137,7 +137,7 @@ def _setting(word: str, rest: deque[str], grammar: Grammar) -> tuple[str, str]:
     key, equals, value = word.partition("=")
     if equals:
         return key, value
-    if not rest or _known(rest[0], grammar):
+    if not rest or _is_other(rest[0], grammar):
         raise WordError(f"{key} needs a value: {key} VALUE, or {key}=VALUE.")
     return key, rest.popleft()
 
@@ -158,10 +158,9 @@ def _is_option(word: str) -> bool:
     return re.fullmatch(r"--?[A-Za-z].*", word, flags=re.DOTALL) is not None
 
 
-def _known(word: str, grammar: Grammar) -> bool:
-    """Whether a word is an option of the command, under its present or a former name."""
-    name = word.partition("=")[0]
-    return word == "--" or name in grammar.options or name in grammar.renamed
+def _is_other(word: str, grammar: Grammar) -> bool:
+    """Whether a word is no value: an option of the command, or what looks like a long one."""
+    return word == "--" or word.partition("=")[0] in grammar.options or re.match("--[A-Za-z]", word) is not None
 
 
 def _visible(grammar: Grammar) -> list[str]:
