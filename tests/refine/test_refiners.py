@@ -9,8 +9,18 @@ import pytest
 import torch
 from scipy import ndimage
 
+from unseg_d2.config import load_cfg
 from unseg_d2.errors import UnsegError
-from unseg_d2.refine import REFINERS, Refiner, build_refiner, fill_holes, gaussian, threads
+from unseg_d2.refine import (
+    REFINERS,
+    Refiner,
+    build_refiner,
+    fill_holes,
+    gaussian,
+    refiner_from_config,
+    refiner_settings,
+    threads,
+)
 
 SIDE, BLOCK = 96, 8
 
@@ -156,3 +166,23 @@ def test_a_missing_package_names_the_pip_command(monkeypatch):
 def test_wrong_names_and_settings_are_one_sentence(name, settings, message):
     with pytest.raises(UnsegError, match=message):
         build_refiner(name, **settings)
+
+
+class TestFromConfiguration:
+    def test_the_section_of_the_name_holds_the_settings(self):
+        cfg = load_cfg(None, ["REFINE.GUIDED.RADIUS", "2", "REFINE.GUIDED.EPS", "0.01"])
+        assert refiner_settings(cfg, "guided") == {"radius": 2, "eps": 0.01}
+        assert refiner_settings(cfg, "none") == {}
+        image, mask = np.zeros((16, 16, 3), np.uint8), np.zeros((1, 16, 16), bool)
+        image[4:12, 5:12] = 255
+        mask[:, 3:11, 3:11] = True
+        expected = build_refiner("guided", radius=2, eps=0.01)(image, mask)
+        np.testing.assert_array_equal(refiner_from_config(cfg, "guided")(image, mask), expected)
+        assert (expected != build_refiner("guided", radius=6, eps=1e-3)(image, mask)).any()
+
+    def test_auto_is_the_device_that_is_given_and_a_device_that_is_named_stays(self):
+        assert refiner_settings(load_cfg(), "crf", device="cpu")["device"] == "cpu"
+        named = load_cfg(None, ["REFINE.CRF.DEVICE", "cpu"])
+        assert refiner_settings(named, "crf", device="cuda:7")["device"] == "cpu"
+        with pytest.raises(UnsegError, match=r"FEATURES\.DEVICE is 'gpu'"):
+            refiner_from_config(load_cfg(), "crf", device="gpu")

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from unseg_d2.semantic.em import PrimapsEM, enlarge, majority_vote, momentum_decay
+from unseg_d2.semantic.em import PriMaPsEM, enlarge, majority_vote, momentum_decay
 
 
 def vote_by_loop(predictions: torch.Tensor, proposals: torch.Tensor) -> torch.Tensor:
@@ -51,7 +51,7 @@ def test_sixty_updates_equal_published(golden: Path) -> None:
     with np.load(golden / "detector" / "primaps_em.npz") as published:
         online, average = torch.from_numpy(published["ema_online"]), published["ema_average"]
         start = torch.from_numpy(published["ema_online0"])
-    em = PrimapsEM(start[:12].view(3, 4))
+    em = PriMaPsEM(start[:12].view(3, 4))
     for step, expected in zip(online, average):
         em.running.directions.data.copy_(step[:12].view(3, 4))
         em.running.lengths.data.copy_(step[12:])
@@ -62,14 +62,14 @@ def test_sixty_updates_equal_published(golden: Path) -> None:
 
 def test_enlarged_products_are_products_of_enlarged_features() -> None:
     torch.manual_seed(1)
-    em, features = PrimapsEM(torch.randn(3, 6)), torch.randn(2, 6, 5, 4)
+    em, features = PriMaPsEM(torch.randn(3, 6)), torch.randn(2, 6, 5, 4)
     enlarged = F.interpolate(features, size=(20, 16), mode="bilinear", align_corners=False)
     torch.testing.assert_close(enlarge(em.running(features), (20, 16)), em.running(enlarged))
 
 
 def test_a_step_moves_the_running_prototypes_only() -> None:
     torch.manual_seed(2)
-    em, features = PrimapsEM(torch.randn(3, 6), probe=True), torch.randn(2, 6, 5, 4)
+    em, features = PriMaPsEM(torch.randn(3, 6), probe=True), torch.randn(2, 6, 5, 4)
     labels = em.pseudo_labels(features, torch.ones(2, 10, 8, dtype=torch.uint8))
     assert all(len(image.unique()) == 1 for image in labels)
     (em.loss(features, labels) + em.probe_loss(features, labels)).backward()
@@ -78,7 +78,7 @@ def test_a_step_moves_the_running_prototypes_only() -> None:
 
 
 def test_the_probe_sees_pixels_with_a_class_only() -> None:
-    em, features = PrimapsEM(torch.eye(3), probe=True), torch.randn(1, 3, 2, 2)
+    em, features = PriMaPsEM(torch.eye(3), probe=True), torch.randn(1, 3, 2, 2)
     truth = torch.tensor([[[0, 255], [2, 255]]])
     expected = F.cross_entropy(em.probe(features)[..., 0].movedim(1, -1).flatten(0, 1), torch.tensor([0, 2]))
     torch.testing.assert_close(em.probe_loss(features, truth), expected)

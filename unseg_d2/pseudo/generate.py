@@ -14,6 +14,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 import unseg_d2
+from unseg_d2.config import edited
 from unseg_d2.devices import available_cores
 from unseg_d2.errors import UnsegError
 from unseg_d2.progress import progress_bar
@@ -126,11 +127,7 @@ def _manifest(cfg: CfgNode, inputs: Inputs, build: Build) -> dict[str, Any]:
 
 def _on_cpu(cfg: CfgNode) -> CfgNode:
     """Return the settings for a look at the features that takes no GPU memory."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.FEATURES.DEVICE, cfg.FEATURES.PRECISION = "cpu", "float32"
-    cfg.freeze()
-    return cfg
+    return edited(cfg, {"FEATURES.DEVICE": "cpu", "FEATURES.PRECISION": "float32"})
 
 
 def _versions() -> dict[str, str]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 
+from unseg_d2.config import edited
 from unseg_d2.data.coco import resolve_image
 from unseg_d2.data.images import ImageFile, ImageProblem, read_image
 from unseg_d2.errors import UnsegError
@@ -155,11 +156,7 @@ def _on_gpu(cfg: CfgNode, worker: int) -> CfgNode:
     """Give each worker a GPU of its own where there are several and the settings name none."""
     if cfg.FEATURES.DEVICE not in ("auto", "cuda") or torch.cuda.device_count() < 2:
         return cfg
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.FEATURES.DEVICE = f"cuda:{worker % torch.cuda.device_count()}"
-    cfg.freeze()
-    return cfg
+    return edited(cfg, {"FEATURES.DEVICE": f"cuda:{worker % torch.cuda.device_count()}"})
 
 
 @contextmanager

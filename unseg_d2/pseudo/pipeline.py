@@ -17,14 +17,13 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.data.images import ImageFile
 from unseg_d2.depth import GridDepth, build_depth
-from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.features import FeatureBackend, build_features, join_members
 from unseg_d2.masks import ProposalGenerator, build_generator
 from unseg_d2.pseudo.finish import Finish
 from unseg_d2.pseudo.geometry import RESIZE, NetworkInput, Resize, network_input
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks
-from unseg_d2.refine import build_refiner
+from unseg_d2.refine import refiner_from_config
 from unseg_d2.structures import PatchFeatures, Proposals
 
 
@@ -119,15 +118,12 @@ def build_pipeline(cfg: CfgNode) -> MaskPipeline:
     Raises:
         UnsegError: a name is unknown, a weight file or an extra is missing.
     """
-    name, resize = cfg.REFINE.NAME, cfg.FEATURES.RESIZE
+    resize = cfg.FEATURES.RESIZE
     if resize not in RESIZE:
         raise UnsegError(
             f"FEATURES.RESIZE is '{resize}', but must be one of {', '.join(RESIZE)}.{nearest(resize, RESIZE)}"
         )
-    settings = {key.lower(): value for key, value in cfg.REFINE.get(name.upper(), {}).items()}
-    if settings.get("device") == "auto":
-        settings["device"] = str(resolve_device(cfg.FEATURES.DEVICE))
-    refiner = build_refiner(name, **settings)
+    refiner = refiner_from_config(cfg, cfg.REFINE.NAME, device=cfg.FEATURES.DEVICE)
     try:
         finish = Finish(refiner, cfg.REFINE.WHERE, cfg.REFINE.MIN_IOU, cfg.REFINE.UPSAMPLE, cfg.MASKS.MODE)
     except ValueError as error:

@@ -7,7 +7,7 @@ from unseg_d2.refine.bilateral import bilateral_solver
 from unseg_d2.refine.crf import CRFSettings, crf_masks, label_probabilities
 from unseg_d2.refine.guided import guided_filter
 from unseg_d2.refine.holes import fill_holes
-from unseg_d2.refine.registry import REFINERS, Refiner, build_refiner
+from unseg_d2.refine.registry import REFINERS, Refiner, build_refiner, refiner_from_config, refiner_settings
 
 __all__ = [
     "CRFSettings",
@@ -19,4 +19,6 @@ __all__ = [
     "fill_holes",
     "guided_filter",
     "label_probabilities",
+    "refiner_from_config",
+    "refiner_settings",
 ]

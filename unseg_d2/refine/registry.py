@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from fvcore.common.config import CfgNode
 from fvcore.common.registry import Registry
 
+from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError, nearest
 
 Refiner = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -39,6 +41,35 @@ def build_refiner(name: str, **settings: Any) -> Refiner:
         return REFINERS.get(name)(**settings)
     except (TypeError, ValueError) as error:
         raise UnsegError(f"The settings of the refiner '{name}' do not work: {error}.") from None
+
+
+def refiner_from_config(cfg: CfgNode, name: str, *, device: str = "cpu") -> Refiner:
+    """Return a refiner with the settings that a configuration has for it.
+
+    Args:
+        cfg: its section ``REFINE.<NAME>``, where there is one, holds the settings.
+        name: see :func:`build_refiner`.
+        device: see :func:`refiner_settings`.
+
+    Raises:
+        UnsegError: see :func:`build_refiner` and :func:`unseg_d2.devices.resolve_device`.
+    """
+    return build_refiner(name, **refiner_settings(cfg, name, device=device))
+
+
+def refiner_settings(cfg: CfgNode, name: str, *, device: str = "cpu") -> dict[str, Any]:
+    """Return what a configuration says of a refiner, as keyword arguments of it.
+
+    Args:
+        cfg: its section ``REFINE.<NAME>`` is read.
+        name: of the refiner; one without a section has no settings.
+        device: where the refiner works if its ``DEVICE`` is ``auto``, as ``FEATURES.DEVICE`` has it; of no matter to
+            one without ``DEVICE``.
+    """
+    settings = {key.lower(): value for key, value in cfg.REFINE.get(name.upper(), {}).items()}
+    if settings.get("device") == "auto":
+        settings["device"] = str(resolve_device(device))
+    return settings
 
 
 def check_inputs(image: np.ndarray, masks: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.corloc import located, object_box, part_boxes
 from unseg_d2.evaluation.refinements import REFINEMENTS
 from unseg_d2.evaluation.saliency import SaliencyScores, score_saliency
-from unseg_d2.refine import bilateral_solver, build_refiner, guided_filter
+from unseg_d2.refine import bilateral_solver, guided_filter, refiner_from_config, refiner_settings
 from unseg_d2.saliency.datasets import SalientImage, read_salient
 from unseg_d2.saliency.views import center_view
 
@@ -204,15 +204,15 @@ def build_soft_refiner(name: str, cfg: CfgNode) -> Callable[[np.ndarray, np.ndar
     if name not in REFINEMENTS:
         raise UnsegError(f"--refine knows {', '.join(REFINEMENTS)}, but not '{name}'.")
     if name == "guided":
+        # Not REFINE.GUIDED, which is tuned for the sharp masks of generators: the published figures are of a filter of
+        # radius 9 on soft masks, the one that a trained head applies to its own masks too.
         radius, eps = cfg.SALIENCY.GUIDED.RADIUS, cfg.SALIENCY.GUIDED.EPS
         return lambda image, mask: guided_filter(
             image.mean(2, dtype=np.float32)[None] / 255, mask[None], radius=radius, eps=eps
         )[0]
-    settings = {key.lower(): value for key, value in cfg.REFINE.get(name.upper(), {}).items()}
     if name == "bilateral":
-        settings.pop("parity")
+        settings = refiner_settings(cfg, name)
+        settings.pop("parity")  # chooses a part of the hard mask, which is not wanted here
         return lambda image, mask: bilateral_solver(image, mask[None], **settings)[0] if mask.any() else mask
-    if settings.get("device") == "auto":
-        settings["device"] = "cpu"
-    refiner = build_refiner(name, **settings)
+    refiner = refiner_from_config(cfg, name, device=cfg.FEATURES.DEVICE)
     return (lambda image, mask: mask) if name == "none" else lambda image, mask: refiner(image, mask[None])[0]

@@ -28,7 +28,7 @@ MAX_PROPOSALS = 254
 """Proposals of an image have ids 1 to this; 255 is no proposal, and so is 0."""
 
 
-class PrimapsEM(nn.Module):
+class PriMaPsEM(nn.Module):
     """Everything that PriMaPs-EM learns.
 
     Args:

@@ -18,7 +18,7 @@ from unseg_d2.features import FeatureBackend, single_backend
 from unseg_d2.loop.checkpoint import load_checkpoint, restore_network
 from unseg_d2.loop.recipes import recipe_of, warn_of_other_features
 from unseg_d2.semantic.boost import CodeHead
-from unseg_d2.semantic.em import PrimapsEM
+from unseg_d2.semantic.em import PriMaPsEM
 from unseg_d2.semantic.prototypes import Prototypes
 
 
@@ -34,7 +34,7 @@ class SemanticModel:
     """
 
     backend: FeatureBackend
-    em: PrimapsEM
+    em: PriMaPsEM
     device: torch.device
     baseline: Prototypes | None = None
 
@@ -71,7 +71,7 @@ def check_image_size(backend: FeatureBackend, cfg: CfgNode) -> None:
         )
 
 
-def about_model(cfg: CfgNode, em: PrimapsEM, features: str, baseline: Tensor) -> dict[str, Any]:
+def about_model(cfg: CfgNode, em: PriMaPsEM, features: str, baseline: Tensor) -> dict[str, Any]:
     """Return what a checkpoint has to hold besides the weights."""
     count, width = em.momentum.directions.shape
     hidden = em.head is not None and em.head.cluster2 is not None
@@ -111,7 +111,7 @@ def load_semantic_model(
         CodeHead(channels, shape["width"], hidden=shape["hidden"]).requires_grad_(False) if shape["channels"] else None
     )
     probe = any(name.startswith("probe.") for name in checkpoint["model"])
-    em = PrimapsEM(torch.zeros(shape["count"], shape["width"]), probe=probe, head=head)
+    em = PriMaPsEM(torch.zeros(shape["count"], shape["width"]), probe=probe, head=head)
     restore_network(em, checkpoint, path)
     device = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")
     baseline = Prototypes(checkpoint["baseline"]).to(device)

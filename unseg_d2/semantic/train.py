@@ -23,7 +23,7 @@ from unseg_d2.pseudo.pipeline import MaskPipeline, build_pipeline
 from unseg_d2.semantic.batches import BatchMaker, FeatureCache, SemanticBatch
 from unseg_d2.semantic.boost import read_boost
 from unseg_d2.semantic.datasets import SemanticSet, load_semantic_set
-from unseg_d2.semantic.em import PrimapsEM
+from unseg_d2.semantic.em import PriMaPsEM
 from unseg_d2.semantic.geometry import centre_square
 from unseg_d2.semantic.model import SemanticModel, about_model, check_image_size, tokens_of
 from unseg_d2.semantic.proposals import cache_proposals
@@ -199,7 +199,7 @@ def _kmeans(run: Run, maker: BatchMaker, directions: Tensor, settings: StepSetti
 
 def _expectation_maximisation(run: Run, start: Tensor, baseline: Tensor, *, resume: bool) -> Path:
     node, device = run.cfg.SEMANTIC, run.settings.device
-    em = PrimapsEM(start, probe=node.PROBE, head=run.head).to(device)
+    em = PriMaPsEM(start, probe=node.PROBE, head=run.head).to(device)
     optimizer = torch.optim.Adam(
         [parameter for parameter in em.parameters() if parameter.requires_grad], lr=run.cfg.SOLVER.BASE_LR
     )
@@ -231,7 +231,7 @@ def _expectation_maximisation(run: Run, start: Tensor, baseline: Tensor, *, resu
     return final if node.SELECT == "last" else final.with_name(BEST)
 
 
-def _keep_best(run: Run, em: PrimapsEM, about: dict[str, Any], resume: bool) -> Callable[[int], dict[str, float]]:
+def _keep_best(run: Run, em: PriMaPsEM, about: dict[str, Any], resume: bool) -> Callable[[int], dict[str, float]]:
     """Return an evaluation that writes the prototypes with the best mIoU so far; it looks at labels."""
     path = run.settings.output / BEST
     known = torch.load(path, map_location="cpu", weights_only=True) if resume and path.is_file() else {}

@@ -12,6 +12,7 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
+from unseg_d2.config import edited
 from unseg_d2.data.builtin import ALIASES, BUILTIN
 from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.data.coco import read_coco
@@ -152,9 +153,7 @@ def _stem(dataset: str) -> str:
 
 def _fingerprint(engine: Engine, cfg: CfgNode, weights: str, records: list[dict[str, Any]]) -> str:
     """Tell apart predictions that may differ: by engine, recipe, checkpoint file and images."""
-    recipe = cfg.clone()
-    recipe.defrost()
-    recipe.OUTPUT_DIR, recipe.DATASETS.TEST = "", ()
+    recipe = edited(cfg, {"OUTPUT_DIR": "", "DATASETS.TEST": ()})
     try:
         checkpoint = Path(weights).stat()
     except FileNotFoundError:

@@ -17,7 +17,7 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
-from unseg_d2.config import load_cfg
+from unseg_d2.config import edited, load_cfg
 from unseg_d2.config.scaling import scale_to_world_size
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.detectors.protocol import Engine, select_engine
@@ -159,12 +159,10 @@ class _Run:
         weights = self.train(round_index - 1) if round_index else None
 
         def fit(folder: Path) -> Path:
-            cfg = self._cfg(round_index)
-            cfg.DATASETS.TRAIN = (str(labels),)
-            cfg.OUTPUT_DIR = str(folder)
+            changes: dict[str, Any] = {"DATASETS.TRAIN": (str(labels),), "OUTPUT_DIR": str(folder)}
             if weights:
-                cfg.MODEL.WEIGHTS = str(weights)
-            cfg.freeze()
+                changes["MODEL.WEIGHTS"] = str(weights)
+            cfg = edited(self._cfg(round_index), changes)
             return train(self.engine, cfg, num_processes=self.plan.num_processes, resume=True)
 
         return self._step(round_index, "train", fit)
@@ -175,9 +173,8 @@ class _Run:
         images = self.labels(0)
 
         def detect(folder: Path) -> Path:
-            cfg = self._cfg(round_index - 1)
-            cfg.TEST.DETECTIONS_PER_IMAGE = self.first.ROUNDS.DETECTIONS_PER_IMAGE
-            cfg.freeze()
+            most = self.first.ROUNDS.DETECTIONS_PER_IMAGE
+            cfg = edited(self._cfg(round_index - 1), {"TEST.DETECTIONS_PER_IMAGE": most})
             return predict_to_file(
                 self.engine,
                 cfg,
@@ -206,11 +203,9 @@ class _Run:
         weights = self.train(round_index)
 
         def measure(folder: Path) -> Path:
-            cfg = self._cfg(round_index)
-            cfg.freeze()
             scores = evaluate_detector(
                 self.engine,
-                cfg,
+                self._cfg(round_index),
                 weights=str(weights),
                 dataset=self.plan.ground_truth,
                 output=folder / "evaluation",
@@ -240,10 +235,8 @@ class _Run:
         return labels
 
     def _cfg(self, round_index: int) -> CfgNode:
-        """Return a round's recipe for the processes at hand, not frozen."""
-        cfg, _ = scale_to_world_size(self.plan.recipe(round_index), self.plan.num_processes)
-        cfg.defrost()
-        return cfg
+        """Return a round's recipe for the processes at hand."""
+        return scale_to_world_size(self.plan.recipe(round_index), self.plan.num_processes)[0]
 
     def _step(self, round_index: int, name: str, make: Callable[[Path], Path]) -> Path:
         """Return the output of a finished step, or make and record it."""

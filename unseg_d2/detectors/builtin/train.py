@@ -15,6 +15,7 @@ from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from unseg_d2.config import edited
 from unseg_d2.detectors.builtin.limits import check_training
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.solver import build_optimizer, clip_gradients, set_learning_rate
@@ -52,11 +53,7 @@ def train(cfg: CfgNode, make_loader: LoaderFactory, *, resume: bool, evaluate: E
     Raises:
         UnsegError: a loss is not finite, a checkpoint does not fit, or the disk is full.
     """
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.SEED = resolve_seed(cfg.SEED)
-    cfg.freeze()
-    trainer = Trainer(cfg, resume=resume)
+    trainer = Trainer(edited(cfg, SEED=resolve_seed(cfg.SEED)), resume=resume)
     final = trainer.output / FINAL
     if trainer.finished:
         logger.info("The training in %s is finished; nothing to do.", trainer.output)
@@ -185,10 +182,7 @@ class Trainer:
         if not precise.ENABLED or not get_bn_modules(self.model):
             return
         logger.info("Recomputing the BatchNorm statistics over %d batches.", precise.NUM_ITER)
-        cfg = self.cfg.clone()
-        cfg.defrost()
-        cfg.DATALOADER.COPY_PASTE = False
-        cfg.freeze()
+        cfg = edited(self.cfg, {"DATALOADER.COPY_PASTE": False})
         seed_iteration(self.cfg.SEED, self.cfg.SOLVER.MAX_ITER, self.rank)
         update_bn_stats(self.model, make_loader(cfg, 0), precise.NUM_ITER)
 

@@ -22,6 +22,7 @@ from detectron2.utils import comm
 from fvcore.common.config import CfgNode
 from torch import nn
 
+from unseg_d2.config import edited
 from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.detectron2.checkpointer import SafeCheckpointer
 from unseg_d2.detectors.detectron2.config import to_detectron2
@@ -123,10 +124,7 @@ def build_hooks(
     """Return the hooks of a training, in the order in which Detectron2's ``DefaultTrainer`` runs them."""
     result: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler(scheduler=scheduler)]
     if cfg.TEST.PRECISE_BN.ENABLED:
-        plain = cfg.clone()
-        plain.defrost()
-        plain.DATALOADER.COPY_PASTE, plain.DATALOADER.NUM_WORKERS = False, 0
-        plain.freeze()
+        plain = edited(cfg, {"DATALOADER.COPY_PASTE": False, "DATALOADER.NUM_WORKERS": 0})
         # At the end only: statistics that depend on when the training was interrupted could not be resumed.
         inputs = TrainingInputs(make_loader(plain, 0), plain)
         result.append(hooks.PreciseBN(0, model, inputs, cfg.TEST.PRECISE_BN.NUM_ITER))
@@ -144,11 +142,7 @@ def _with_seed(cfg: CfgNode) -> CfgNode:
     """Draw a seed, the same in all processes, where the recipe leaves it open."""
     if cfg.SEED >= 0:
         return cfg
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.SEED = comm.all_gather(int.from_bytes(os.urandom(4), "little"))[0]
-    cfg.freeze()
-    return cfg
+    return edited(cfg, SEED=comm.all_gather(int.from_bytes(os.urandom(4), "little"))[0])
 
 
 def _set_up_torch(cfg: CfgNode) -> None:
