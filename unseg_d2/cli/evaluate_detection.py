@@ -81,6 +81,8 @@ def _execute(args: argparse.Namespace) -> None:
 
 def _cfg(args: argparse.Namespace) -> CfgNode:
     """Return the recipe with the flags filled in; a network must give as many results as are counted."""
+    from unseg_d2.config import edited
+
     if args.labels and len(args.labels) != len(args.datasets):
         raise UnsegError(
             f"There are {len(args.labels)} --labels for {len(args.datasets)} --datasets; one each is needed."
@@ -88,10 +90,8 @@ def _cfg(args: argparse.Namespace) -> CfgNode:
     cfg = recipe(args, {"MODEL.WEIGHTS": args.weights, "TEST.NO_SEGM": args.no_segm})
     if not args.labels and not cfg.MODEL.WEIGHTS:
         raise UnsegError("There is nothing to score: add --weights path/to/model.pth, or --labels.")
-    cfg.defrost()
-    cfg.TEST.DETECTIONS_PER_IMAGE = max(cfg.TEST.DETECTIONS_PER_IMAGE, args.max_detections)
-    cfg.freeze()
-    return cfg
+    most = max(cfg.TEST.DETECTIONS_PER_IMAGE, args.max_detections)
+    return edited(cfg, {"TEST.DETECTIONS_PER_IMAGE": most})
 
 
 def _predict(args: argparse.Namespace, cfg: CfgNode, output: Path) -> list[Path]:

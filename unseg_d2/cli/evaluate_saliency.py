@@ -123,15 +123,13 @@ def _score(
 
 def _methods(args: argparse.Namespace, cfg: CfgNode) -> dict[str, Method]:
     """Return what is to be scored, by name."""
+    from unseg_d2.config import edited
     from unseg_d2.saliency.methods import generator_method, model_method, stored_method
     from unseg_d2.saliency.train import load_saliency_model
 
     methods: dict[str, Method] = {}
     for generator in args.generator:
-        chosen = cfg.clone()
-        chosen.defrost()
-        chosen.MASKS.GENERATOR = generator
-        methods[generator] = generator_method(chosen)
+        methods[generator] = generator_method(edited(cfg, {"MASKS.GENERATOR": generator}))
     for spec in args.labels:
         name, path = _named(spec)
         methods[name] = stored_method(path)
