@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
+from unseg_d2.rle import encode_mask
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TEST_DATA = Path(os.environ.get("UNSEG_D2_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -49,6 +53,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for image in range(len(np.load(folder / "primaps.npz")["canon_K"]))
     ]
     metafunc.parametrize(("golden", "image"), cases, indirect=["golden"], scope="session")
+
+
+@pytest.fixture
+def label_sets(tmp_path: Path) -> Path:
+    """A folder with images, a label set and results for them, and ``truth.json`` with other ids and names."""
+    mask = np.zeros((30, 40), bool)
+    mask[5:25, 10:30] = True
+    (tmp_path / "images").mkdir()
+    for number in (1, 2):
+        Image.new("RGB", (40, 30)).save(tmp_path / "images" / f"{number}.png")
+
+    def content(ids: dict[int, str], **more) -> dict:
+        segmentation = encode_mask(mask)
+        images = [{"id": key, "file_name": name, "height": 30, "width": 40} for key, name in ids.items()]
+        objects = [{"id": k, "image_id": k, "bbox": [10, 5, 20, 20], "segmentation": segmentation, **more} for k in ids]
+        return {"images": images, "annotations": objects}
+
+    labels = content({1: "1.png", 2: "2.png"}, score=0.5)
+    truth = content({71: "val/1.png", 73: "val/3.png"})
+    results = [{**item, "image_id": 71, "category_id": 1} for item in labels["annotations"]]
+    for name, value in {"labels": labels, "truth": truth, "results": results}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(value))
+    return tmp_path
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unseg_d2.api import generate_masks, self_train
+    from unseg_d2.apps.visualize import visualize
     from unseg_d2.config.recipe import load_recipe
     from unseg_d2.detectors.detector import Detector
     from unseg_d2.detectors.prediction import Prediction
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["Detector", "MaskGenerator", "Prediction", "PseudoMask", "UnsegError", "generate_masks", "load_recipe"]
-__all__ += ["read_label_set", "score_masks", "self_train"]
+__all__ += ["read_label_set", "score_masks", "self_train", "visualize"]
 _HOMES = {
     "Detector": "detectors.detector",
     "MaskGenerator": "pseudo.mask_generator",
@@ -31,6 +32,7 @@ _HOMES = {
     "read_label_set": "pseudo.label_set",
     "score_masks": "training.score_masks",
     "self_train": "api",
+    "visualize": "apps.visualize",
 }
 
 

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unseg_d2.cli.common import recipe
+from unseg_d2.cli.common import recipe, settings
 from unseg_d2.cli.groups import add_output, add_recipe, add_weights
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.data.label_studio import LOCAL_FILES
 from unseg_d2.errors import UnsegError, nearest
-from unseg_d2.recipes import RECIPES
 from unseg_d2.viz.formats import FORMATS
-from unseg_d2.zoo.registry import find
-from unseg_d2.zoo.store import resolve
 
 if TYPE_CHECKING:
-    from fvcore.common.config import CfgNode
-
-BASE_RECIPE = "base_cascade_mask_rcnn_R_50_FPN.yaml"
+    from unseg_d2.detectors.detector import Detector
 
 
 def _arguments(parser: CommandParser) -> None:
@@ -54,17 +48,12 @@ def _execute(args: argparse.Namespace) -> None:
     for name in ("batch_size", "frame_step"):
         if getattr(args, name) < 1:
             raise UnsegError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must be 1 or more.")
-    cfg = _cfg(args)
-    if not Path(resolve(cfg.MODEL.WEIGHTS)).is_file():  # before any work
-        raise UnsegError(f"There is no checkpoint {cfg.MODEL.WEIGHTS}.")
+    from unseg_d2.apps.demo import DemoOptions, run_demo
     from unseg_d2.data.media import list_media
-    from unseg_d2.detectors.protocol import select_engine
-    from unseg_d2.training.demo import DemoOptions, run_demo
 
     media = list_media(args.input)
     options = DemoOptions(formats, args.frame_step, args.image_prefix)
-    weights = cfg.MODEL.WEIGHTS
-    demo = run_demo(select_engine(cfg.ENGINE), cfg, media, weights=weights, output=args.output, options=options)
+    demo = run_demo(_detector(args), media, output=args.output, options=options)
     print(f"{demo.instances} instances in {demo.images} images above score {args.score_threshold:g}")
     for path in demo.written:
         print(f"  {path}")
@@ -82,25 +71,18 @@ def _formats(text: str) -> tuple[str, ...]:
     return formats
 
 
-def _cfg(args: argparse.Namespace) -> CfgNode:
-    """Return the recipe with the flags filled in; without trained weights there is none."""
-    named = args.weights or dict(zip(args.opts[::2], args.opts[1::2])).get("MODEL.WEIGHTS", "")
-    entry = find(named) if named.startswith("zoo:") else None
-    base = entry.recipe_file() if entry and args.config_file is None else RECIPES / BASE_RECIPE
-    flags = {
-        "MODEL.WEIGHTS": args.weights,
-        "MODEL.ROI_HEADS.SCORE_THRESH_TEST": args.score_threshold,
-        "TEST.IMS_PER_BATCH": args.batch_size,
-    }
-    cfg = recipe(args, flags, config_file=base)
-    if not cfg.MODEL.WEIGHTS:
+def _detector(args: argparse.Namespace) -> Detector:
+    """Build the detector that the flags describe; without trained weights there is none."""
+    from unseg_d2.detectors.detector import Detector
+
+    weights = args.weights or recipe(args).MODEL.WEIGHTS
+    if not weights:
         raise UnsegError(
             "Random weights find nothing: name a trained detector with --weights, a checkpoint or zoo:NAME "
             "(`unseg-d2 zoo list` names them)."
         )
-    if cfg.MODEL.WEIGHTS.startswith("zoo:") and find(cfg.MODEL.WEIGHTS).kind != "detector":
-        find(cfg.MODEL.WEIGHTS).recipe_file()  # says so
-    return cfg
+    flags = ("MODEL.ROI_HEADS.SCORE_THRESH_TEST", args.score_threshold, "TEST.IMS_PER_BATCH", args.batch_size)
+    return Detector.load(weights, *settings(args), *flags, recipe=args.config_file)
 
 
 COMMAND = Command(
@@ -108,10 +90,10 @@ COMMAND = Command(
     _arguments,
     _execute,
     examples=(
-        "unseg-d2 demo --input photos/ film.mp4 --weights runs/photos/model_final.pth --output out/ "
-        "--config-file configs/cutler/cascade_mask_rcnn_R_50_FPN.yaml",
+        "unseg-d2 demo --input photos/ film.mp4 --weights runs/photos/model_final.pth --output out/",
         "unseg-d2 demo --input 'photos/*.jpg' --weights zoo:cutler_cascade_final --format overlays,coco --output out/",
     ),
-    notes="Without --config-file the recipe is that of the zoo's entry, else Cascade Mask R-CNN R50-FPN.",
+    notes="Without --config-file the recipe is that of the zoo's entry, else config.yaml beside the checkpoint, which "
+    "training writes, else Cascade Mask R-CNN R50-FPN.",
 )
 main = COMMAND.main

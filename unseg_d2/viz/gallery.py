@@ -37,12 +37,14 @@ class GallerySummary:
         images: number of images in it, those that cannot be shown included.
         problems: file name and reason of each image that cannot be shown.
         size: bytes of the page and its chunks.
+        overlays: folder of the images with their masks at full size, where they were asked for.
     """
 
     page: Path
     images: int = 0
     problems: list[tuple[str, str]] = field(default_factory=list)
     size: int = 0
+    overlays: Path | None = None
 
 
 def write_gallery(

@@ -12,22 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-from fvcore.common.config import CfgNode
 from pycocotools import mask as mask_utils
 
 from unseg_d2.data.coco import resolve_image
 from unseg_d2.data.images import ImageProblem, read_image
 from unseg_d2.data.label_studio import LABELING_CONFIG, LOCAL_FILES, to_task
 from unseg_d2.data.media import Frames, Media, extract_frames
+from unseg_d2.detectors.detector import Detector
 from unseg_d2.detectors.prediction import Prediction
-from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write, write_json
 from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.label_set import write_label_set
-from unseg_d2.rle import decode_mask
-from unseg_d2.viz.overlay import draw_instances
 
 logger = logging.getLogger(__name__)
 
@@ -64,21 +60,19 @@ class DemoOptions:
     image_prefix: str = LOCAL_FILES
 
 
-def run_demo(engine: Engine, cfg: CfgNode, media: Media, *, weights: str, output: Path, options: DemoOptions) -> Demo:
+def run_demo(detector: Detector, media: Media, *, output: Path, options: DemoOptions) -> Demo:
     """Predict and write.
 
     Args:
-        engine: runs the network.
-        cfg: recipe; ``MODEL.ROI_HEADS.SCORE_THRESH_TEST`` is the lowest score that is shown, ``TEST.IMS_PER_BATCH``
-            the number of images that the network sees at once.
+        detector: its recipe says what the lowest score is that is shown (``MODEL.ROI_HEADS.SCORE_THRESH_TEST``), and
+            how many images it sees at once (``TEST.IMS_PER_BATCH``).
         media: what to look at.
-        weights: checkpoint of the whole network, or ``zoo:NAME``.
         output: folder for ``overlays/``, ``videos/``, ``frames/`` (of videos), ``predictions.json`` (a label set),
             ``label_studio.json`` and ``failures.jsonl``.
         options: what to write.
 
     Raises:
-        UnsegError: none of the inputs can be used, the weights do not fit, or the disk is full.
+        UnsegError: none of the inputs can be used, or the disk is full.
     """
     demo = Demo(failures=[{"file_name": str(path), "reason": "not an image or video"} for path in media.others])
     videos = _extract(media.videos, output / "frames", options.frame_step, demo)
@@ -91,7 +85,7 @@ def run_demo(engine: Engine, cfg: CfgNode, media: Media, *, weights: str, output
     images, annotations = [], []
     painter = _Painter(output, videos, demo) if "overlays" in options.formats else contextlib.nullcontext()
     with painter as paint:
-        predictions = engine.predict(cfg, records, weights=weights)
+        predictions = detector.predictor.on_records(records)
         for prediction in _bar(predictions, "predict", len(records)):
             images.append({key: prediction.record[key] for key in ("height", "width")})
             images[-1] |= {"id": prediction.record["image_id"], "file_name": prediction.record["name"]}
@@ -99,7 +93,7 @@ def run_demo(engine: Engine, cfg: CfgNode, media: Media, *, weights: str, output
             if paint:
                 paint(prediction)
     demo.images, demo.instances = len(images), sum(map(len, annotations))
-    _write_files(output, root, weights, cfg, images, annotations, options, demo)
+    _write_files(output, root, detector, images, annotations, options, demo)
     return demo
 
 
@@ -161,7 +155,7 @@ class _Painter:
 
     def __call__(self, prediction: Prediction) -> None:
         file = Path(prediction.record["file_name"])
-        drawn = cv2.cvtColor(draw_prediction(read_image(file), prediction), cv2.COLOR_RGB2BGR)
+        drawn = cv2.cvtColor(prediction.draw(file), cv2.COLOR_RGB2BGR)
         with atomic_write(resolve_image(self.output / "overlays", f"{prediction.record['name']}.jpg")) as target:
             target.write(cv2.imencode(".jpg", drawn)[1].tobytes())
         if file.parent != self.folder:
@@ -190,37 +184,19 @@ class _Painter:
         self.folder = self.writer = None
 
 
-def draw_prediction(image: np.ndarray, prediction: Prediction) -> np.ndarray:
-    """Draw the instances of a prediction with their scores: their masks, or their boxes where there are no masks.
-
-    Args:
-        image: ``(H, W, 3)`` uint8 RGB.
-        prediction: what was found in it.
-    """
-    height, width = image.shape[:2]
-    masks = np.zeros((len(prediction.scores), height, width), bool)
-    if prediction.rles:
-        for index, rle in enumerate(prediction.rles):
-            masks[index] = decode_mask(rle, height, width)
-        return draw_instances(image, masks, scores=prediction.scores.tolist())
-    for mask, box in zip(masks, np.rint(prediction.boxes).astype(int)):
-        mask[max(box[1], 0) : box[3] + 1, max(box[0], 0) : box[2] + 1] = True
-    return draw_instances(image, masks, scores=prediction.scores.tolist(), opacity=0.0)
-
-
 def _write_files(
     output: Path,
     root: Path,
-    weights: str,
-    cfg: CfgNode,
+    detector: Detector,
     images: list[dict[str, Any]],
     annotations: list[list[dict[str, Any]]],
     options: DemoOptions,
     demo: Demo,
 ) -> None:
+    weights = detector.weights
     model = weights if weights.startswith("zoo:") else Path(weights).name
     if "coco" in options.formats:
-        threshold = cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST
+        threshold = detector.cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST
         info = {"description": "predictions by unseg_d2", "image_root": str(root), "weights": weights}
         info |= {"score_threshold": threshold}
         path = output / "predictions.json"
