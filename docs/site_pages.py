@@ -26,7 +26,8 @@ REFERENCE = ["structures", "features", "depth", "graph", "masks", "refine", "pse
 REFERENCE += ["saliency", "semantic", "evaluation"]
 """Rooms whose docstrings are pages of the site."""
 
-INTERNAL = "Read off the source. Names may change from one version to the next: pin the version that you import from."
+INTERNAL = """Read off the source. What stays from one version to the next is the [Python interface](../api.md); these
+names may change, so pin the version that you import them from."""
 
 LINK = re.compile(r"\[(?P<text>[^\[\]]+)\]\((?P<path>[^():#\s]+)(?P<anchor>#[^()\s]*)?\)")
 
