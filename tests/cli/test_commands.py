@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -163,6 +164,29 @@ def test_former_spellings_are_understood_and_said(
     old.execute = new.execute = None
     assert old == new
     assert {record.getMessage().partition("; write: ")[1] for record in caplog.records} == {"; write: "}
+
+
+def written_down() -> Iterator[tuple[str, str]]:
+    """File and line of every command in documents and recipes, continuation lines joined."""
+    pattern = re.compile(r"^[ #$]*(unseg-d2 +[a-z].*|(?:torchrun .* )?(?:python )?tools/(\w+)\.py .*)$", re.MULTILINE)
+    for path in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("*/README.md")]:
+        text = re.sub(r"\\\n\s*", "", path.read_text(encoding="utf-8"))
+        yield from ((path.name, match[1]) for match in pattern.finditer(text))
+    for path in REPOSITORY.glob("configs/**/*.yaml"):
+        yield from ((path.name, match[1]) for match in pattern.finditer(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(("file", "line"), written_down())
+def test_commands_in_documents_parse_in_present_spelling(
+    file: str, line: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("unseg_d2"), "propagate", True)
+    words = shlex.split(line, comments=True)
+    start = next(index for index, word in enumerate(words) if word == "unseg-d2" or word.startswith("tools/"))
+    script = Path(words[start]).stem
+    words = words[start + 1 :] if script == "unseg-d2" else [script.replace("_", "-"), *words[start + 1 :]]
+    assert callable(main.parser(words).parse_args(words).execute)
+    assert not caplog.records
 
 
 def test_a_mistyped_command_names_the_nearest() -> None:
