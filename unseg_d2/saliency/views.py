@@ -81,6 +81,8 @@ def center_view(image: np.ndarray, size: int, shorter_side: int) -> np.ndarray:
 
 def scaled_size(size: tuple[int, int], shorter_side: int) -> tuple[int, int]:
     """Return height and width after the shorter of the two has been scaled to a length."""
+    # For one size in thousands a pixel off `semantic.geometry.resized`, which multiplies first, as torchvision does:
+    # one formula for both would change crops, and with them figures.
     scale = shorter_side / min(size)
     return tuple(max(shorter_side, int(length * scale)) for length in size)
 
