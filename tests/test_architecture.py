@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "semantic": BASE | {"loop", "data", "features", "pseudo", "losses", "refine", "evaluation", "viz"},
     "detectors": BASE | {"loop", "data", "losses", "config", "evaluation", "zoo", "viz"},
     "viz": BASE | {"data"},
-    "apps": BASE | {"data", "detectors", "evaluation", "pseudo", "viz"},
+    "apps": BASE | {"data", "detectors", "evaluation", "masks", "pseudo", "viz"},
 }
 EVERYTHING = {"training", "api", "cli"}
 """Rooms that may import every other; nothing but ``cli`` imports ``cli``, and nothing but these two ``api``."""

@@ -18,16 +18,18 @@ def add_recipe(parser: CommandParser, *, file: bool = True, settings: bool = Tru
     Args:
         parser: of the command.
         file: whether the command reads a recipe; without, that of a checkpoint is meant, which settings change.
-        settings: whether single keys may differ from the recipe.
+        settings: whether single keys may differ from the recipe, and plug-ins be imported.
     """
     group = parser.add_argument_group("recipe")
-    parser.set_defaults(config_file=None, opts=[])
+    parser.set_defaults(config_file=None, plugins=[], opts=[])
     if file:
         recipe = group.add_argument(
             "--config-file", metavar="FILE", help="recipe (YAML), or the name of a shipped one (default: all defaults)"
         )
         recipe.completer = completion.recipes  # type: ignore[attr-defined]
         parser.renamed["--config"] = "--config-file"
+    if not settings:
+        return
     group.add_argument(
         "--import",
         dest="plugins",
@@ -36,8 +38,6 @@ def add_recipe(parser: CommandParser, *, file: bool = True, settings: bool = Tru
         metavar="MODULE",
         help="Python module to import first, which registers what a recipe then names; may be repeated",
     )
-    if not settings:
-        return
     pairs = group.add_argument(
         "opts",
         nargs="*",

@@ -153,8 +153,9 @@ class Command:
 
 def execute(args: argparse.Namespace) -> None:
     """Run what a command line asks for, as loudly as it says."""
-    if args.loudness is not None:
-        logging.getLogger("unseg_d2").setLevel(args.loudness)
+    package = logging.getLogger("unseg_d2")
+    if args.loudness is not None and package.level < logging.ERROR:  # at which all processes are but the first
+        package.setLevel(args.loudness)
     args.execute(args)
 
 
