@@ -10,7 +10,6 @@ from PIL import Image
 
 from unseg_d2.cli.evaluate import main
 from unseg_d2.config import load_cfg
-from unseg_d2.data.coco import encode_mask
 from unseg_d2.errors import UnsegError
 from unseg_d2.saliency.datasets import load_saliency
 from unseg_d2.saliency.methods import stored_method
@@ -24,26 +23,6 @@ from unseg_d2.saliency.score import (
     score_corloc,
     score_methods,
 )
-
-NUM_IMAGES = 4
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    """A bright block on a dark ground; in ``found`` the left half of the block alone, and in ``all`` all of it."""
-    root = tmp_path_factory.mktemp("blocks")
-    for part in ("images", "masks", "found", "all"):
-        (root / part).mkdir()
-    for k in range(NUM_IMAGES):
-        block = np.zeros((40, 60), bool)
-        block[10:30, 10 + k : 30 + k] = True
-        half = block.copy()
-        half[:, 20 + k :] = False
-        image = np.where(block[..., None], (220, 200, 40), (30, 40, 90)).astype(np.uint8)
-        Image.fromarray(image).save(root / "images" / f"{k}.png")
-        for part, mask in (("masks", block), ("found", half), ("all", block)):
-            Image.fromarray(mask.astype(np.uint8) * 255).save(root / part / f"{k}.png")
-    return root
 
 
 def scores(scenes, protocol, refinements=("none",), **parts):
@@ -101,35 +80,6 @@ def test_corloc_of_records(scenes):
     assert missed[0] == 0 and np.isnan(missed[1])
 
 
-def test_label_sets_count_by_their_best_mask(scenes, tmp_path):
-    masks = {name: np.asarray(Image.open(scenes / name / "0.png")) > 0 for name in ("found", "all")}
-    content = {
-        "images": [{"id": 7, "file_name": "0.png", "height": 40, "width": 60}],
-        "categories": [{"id": 1, "name": "fg"}],
-        "annotations": [
-            annotation(1, masks["found"], 0.4),
-            annotation(2, masks["all"], 0.9),
-        ],
-    }
-    path = tmp_path / "labels.json"
-    path.write_text(json.dumps(content))
-    image = load_saliency(str(scenes))
-    method = stored_method(path)
-    (found,) = method([np.zeros((40, 60, 3), np.uint8)], image[:1], Protocol(size=0))
-    assert (found == masks["all"]).all()
-    with pytest.raises(UnsegError, match="does not know the image 1"):
-        method([np.zeros((40, 60, 3), np.uint8)], image[1:2], Protocol(size=0))
-
-
-def annotation(number, mask, score):
-    rows, columns = (index.tolist() for index in np.nonzero(mask))
-    box = [min(columns), min(rows), max(columns) - min(columns) + 1, max(rows) - min(rows) + 1]
-    area = int(mask.sum())
-    return {"id": number, "image_id": 7, "category_id": 1, "bbox": box, "area": area, "iscrowd": 0, "score": score} | {
-        "segmentation": encode_mask(mask)
-    }
-
-
 def test_the_command_prints_a_table_and_gains(scenes, tmp_path, capsys):
     words = ["saliency", "--datasets", str(scenes), "--labels", f"half={scenes / 'found'}", "--crop", "0"]
     main([*words, "--refine", "none", "guided", "--gain", "--output", str(tmp_path / "out")])
@@ -158,15 +108,8 @@ def test_the_command_prints_gains_in_corloc(scenes, tmp_path, capsys):
 def test_what_cannot_be_scored_is_named(scenes, tmp_path):
     with pytest.raises(UnsegError, match="nothing to score"):
         main(["saliency", "--datasets", str(scenes)])
-    with pytest.raises(UnsegError, match="neither a label set nor a folder"):
-        stored_method(tmp_path / "none")
     with pytest.raises(UnsegError, match=r"--refine knows none, guided, bilateral, crf"):
         build_soft_refiner("grabcut", load_cfg())
-    with pytest.raises(UnsegError, match=r"There is no mask .*0\.png"):
-        scores(scenes, Protocol(size=0), half=str(tmp_path))
-    Image.fromarray(np.zeros((3, 5), np.uint8)).save(tmp_path / "0.png")
-    with pytest.raises(UnsegError, match=r"mask of 0 in .* has 5x3 px, but the image has 60x40"):
-        scores(scenes, Protocol(size=0), half=str(tmp_path))
 
 
 def test_figures_of_a_choice_of_images(scenes):
