@@ -21,6 +21,9 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.zoo.store import resolve
 
+FINAL = "model_final.pth"
+"""Name of the checkpoint at the end of a training."""
+
 
 class CheckpointMismatch(UnsegError):
     """The weights in a file are not those of the network."""

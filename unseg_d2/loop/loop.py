@@ -38,13 +38,13 @@ from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.loop.batches import batch_stream
-from unseg_d2.loop.checkpoint import last_checkpoint, load_checkpoint, restore_network, write_checkpoint
+from unseg_d2.loop.checkpoint import FINAL, last_checkpoint, load_checkpoint, restore_network, write_checkpoint
 from unseg_d2.loop.distributed import resolve_seed, seed_iteration
 from unseg_d2.loop.events import TrainingLog
 from unseg_d2.loop.recipes import check_recipe
+from unseg_d2.loop.schedule import is_due
 
 Batch = TypeVar("Batch")
-FINAL = "model_final.pth"
 
 logger = logging.getLogger(__name__)
 
@@ -147,9 +147,9 @@ def train_steps(
         if after_step is not None:
             after_step(t)
         log.step(t, values, optimizer.param_groups[0]["lr"], waited)
-        if _is_time(t, settings.checkpoint_period):
+        if is_due(t, settings.checkpoint_period):
             _save(f"model_{t:07d}.pth", network, optimizer, scaler, settings, t, about)
-        if evaluate is not None and _is_time(t, settings.eval_period):
+        if evaluate is not None and is_due(t, settings.eval_period):
             log.figures(t, evaluate(t))
             network.train()
     _save(FINAL, network, optimizer, scaler, settings, settings.max_iter - 1, about)
@@ -224,7 +224,3 @@ def _save(
     }
     write_checkpoint(settings.output / name, content)
     logger.info("Saved %s.", settings.output / name)
-
-
-def _is_time(t: int, period: int) -> bool:
-    return period > 0 and (t + 1) % period == 0

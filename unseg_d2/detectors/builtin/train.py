@@ -22,9 +22,10 @@ from unseg_d2.detectors.builtin.solver import build_optimizer, clip_gradients, s
 from unseg_d2.detectors.checkpoints import load_weights, save_checkpoint
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
-from unseg_d2.loop.checkpoint import last_checkpoint
+from unseg_d2.loop.checkpoint import FINAL, last_checkpoint
 from unseg_d2.loop.distributed import all_reduce_sum, rank_and_world_size, resolve_seed, seed_iteration
 from unseg_d2.loop.events import TrainingLog
+from unseg_d2.loop.schedule import is_due
 
 if TYPE_CHECKING:
     from unseg_d2.data.sample import Sample
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 LoaderFactory = Callable[[CfgNode, int], Iterable[list["Sample"]]]
 # network in training mode -> figures by name
 Evaluation = Callable[[GeneralizedRCNN], dict[str, float]]
-FINAL = "model_final.pth"
 
 logger = logging.getLogger(__name__)
 
@@ -104,11 +104,11 @@ class Trainer:
             losses = self._step(model, samples, iteration)
             if log is not None:
                 log.step(iteration, losses, lr, data_time)
-                if _is_time(iteration, cfg.VIS_PERIOD):
+                if is_due(iteration, cfg.VIS_PERIOD):
                     log.sample(iteration, samples[0].image, samples[0].boxes, samples[0].masks)
-            if _is_time(iteration, cfg.SOLVER.CHECKPOINT_PERIOD):
+            if is_due(iteration, cfg.SOLVER.CHECKPOINT_PERIOD):
                 self._save(f"model_{iteration:07d}.pth", iteration)
-            if evaluate is not None and _is_time(iteration, cfg.TEST.EVAL_PERIOD):
+            if evaluate is not None and is_due(iteration, cfg.TEST.EVAL_PERIOD):
                 figures = evaluate(self.model)
                 if log is not None:
                     log.figures(iteration, figures)
@@ -185,10 +185,6 @@ class Trainer:
         cfg = edited(self.cfg, {"DATALOADER.COPY_PASTE": False})
         seed_iteration(self.cfg.SEED, self.cfg.SOLVER.MAX_ITER, self.rank)
         update_bn_stats(self.model, make_loader(cfg, 0), precise.NUM_ITER)
-
-
-def _is_time(iteration: int, period: int) -> bool:
-    return period > 0 and (iteration + 1) % period == 0
 
 
 def _diverged(losses: dict[str, float], samples: Sequence[Sample], iteration: int) -> UnsegError:

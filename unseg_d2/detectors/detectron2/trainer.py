@@ -29,12 +29,12 @@ from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.inputs import TrainingInputs
 from unseg_d2.detectors.detectron2.step import NoTracebackOfUserErrors, TrainingStep
 from unseg_d2.devices import resolve_device
+from unseg_d2.loop.checkpoint import FINAL
 
 # (recipe, first iteration) -> endless batches of this process
 LoaderFactory = Callable[[CfgNode, int], Iterable[Sequence[Sample]]]
 Figures = dict[str, Any]
 PRINT_PERIOD = 20  # iterations between lines on the console and points in TensorBoard
-FINAL = "model_final.pth"
 
 logger = logging.getLogger(__name__)
 _NO_TRACEBACK = NoTracebackOfUserErrors()
