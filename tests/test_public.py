@@ -46,7 +46,7 @@ def test_every_name_is_there_and_described(name: str) -> None:
 
 def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse(Path(unseg_d2.__file__).read_text(encoding="utf-8"))
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    block, _ = (node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.name: node.module for node in block.body for alias in node.names}
     assert seen == {name: f"unseg_d2.{home}" for name, home in unseg_d2._HOMES.items()}
     assert sorted(seen) == sorted(unseg_d2.__all__)

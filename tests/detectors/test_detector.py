@@ -144,12 +144,12 @@ def test_the_recipe_of_the_zoo(weights: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_without_any_recipe_it_is_the_base(weights: Path) -> None:
     (weights.parent / "config.yaml").unlink()
     found, origin = detector_recipe(weights)
-    assert found == load_cfg("configs/base_cascade_mask_rcnn_R_50_FPN.yaml") and "since no recipe" in origin
+    assert found == load_cfg("configs/base_cascade_mask_rcnn_R_50_FPN.yaml") and "since none was named" in origin
 
 
 def test_a_checkpoint_that_does_not_fit_names_the_recipe(weights: Path) -> None:
     (weights.parent / "config.yaml").unlink()
-    with pytest.raises(UnsegError, match=r"does not fit the network: .* Taken was base_cascade_mask_rcnn") as error:
+    with pytest.raises(UnsegError, match=r"does not fit the network: .* Recipe used: base_cascade_mask_rcnn") as error:
         Detector.load(weights, "MODEL.DEVICE", "cpu", "ENGINE", "builtin")
     assert "\n" not in str(error.value)
 
@@ -179,7 +179,7 @@ def test_no_checkpoint(name: str, sentence: str) -> None:
 
 def test_a_recipe_beside_it_that_is_none_of_ours(weights: Path) -> None:
     (weights.parent / "config.yaml").write_text("VIS_PERIOD: 0\nNO_SUCH_KEY: 1\n")
-    with pytest.raises(UnsegError, match=r"Unknown key .* Taken was .*config.yaml.*; name another recipe"):
+    with pytest.raises(UnsegError, match=r"Unknown key .* Recipe used: .*config.yaml.*; name another one"):
         Detector.load(weights)
 
 

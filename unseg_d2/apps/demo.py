@@ -126,7 +126,7 @@ def _extract(videos: Iterable[Path], folder: Path, step: int, demo: Demo) -> dic
 def _readable(files: Sequence[Path], demo: Demo) -> tuple[Path, list[dict[str, Any]]]:
     """Return the folder that all names are relative to, and the records of the images that can be read."""
     root = Path(os.path.commonpath([file.parent for file in files]) if files else ".")
-    records = []
+    records: list[dict[str, Any]] = []
     for file in _bar(files, "read", len(files)):
         try:
             height, width = read_image(file).shape[:2]
@@ -170,7 +170,7 @@ class _Painter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         writer = cv2.VideoWriter(
-            str(path), cv2.VideoWriter_fourcc(*"mp4v"), self.videos[folder].rate, (shape[1], shape[0])
+            str(path), cv2.VideoWriter.fourcc(*"mp4v"), self.videos[folder].rate, (shape[1], shape[0])
         )
         if writer.isOpened():
             self.writer = writer

@@ -42,21 +42,20 @@ def _execute(args: argparse.Namespace) -> None:
         raise UnsegError("Say which recipe to train with: --config-file configs/quickstart.yaml, for example.")
     if under_torchrun():
         raise UnsegError("self-train starts its own processes; start it without torchrun, with --num-gpus N.")
+    from unseg_d2.api import self_train
     from unseg_d2.evaluation.table import rounds_table
-    from unseg_d2.training.rounds import Plan, self_train
 
-    plan = Plan(
-        config_file=args.config_file,
-        opts=tuple(settings(args, {"MODEL.WEIGHTS": args.weights})),
+    result = self_train(
+        args.config_file,
+        *settings(args, {"MODEL.WEIGHTS": args.weights}),
         output=args.output,
-        rounds=args.rounds,
         images=args.images,
         labels=args.labels,
+        rounds=args.rounds,
         ground_truth=args.gt,
         num_processes=args.num_gpus,
         num_workers=args.num_workers,
     )
-    result = self_train(plan)
     if result.rows:
         print(rounds_table(result.rows))
         print(f"plot      {result.plot}")

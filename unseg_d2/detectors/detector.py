@@ -66,7 +66,7 @@ class Detector:
         try:
             return cls(name, select_engine(cfg.ENGINE).build_predictor(cfg, weights=name))
         except CheckpointMismatch as mismatch:
-            raise UnsegError(f"{mismatch} Taken was {origin}.") from None
+            raise UnsegError(f"{mismatch} Recipe used: {origin}.") from None
 
     @property
     def cfg(self) -> CfgNode:
@@ -127,15 +127,18 @@ def detector_recipe(
     beside = path.parent / "config.yaml"
     if recipe is not None:
         cfg = load_recipe(recipe, *overrides)
-        return cfg, "the given recipe" if isinstance(recipe, CfgNode) else f"the recipe {os.fspath(recipe)}"
+        return cfg, "the given configuration" if isinstance(recipe, CfgNode) else os.fspath(recipe)
     if name.startswith("zoo:"):
         recipe, origin = shipped, f"{shipped.relative_to(RECIPES)}, the recipe of the zoo's entry"
     elif beside.is_file():
         recipe, origin = beside, f"{beside}, which lies beside the checkpoint"
     else:
-        recipe, origin = RECIPES / BASE_RECIPE, f"{BASE_RECIPE}, since no recipe was named or lies beside it"
+        recipe, origin = (
+            RECIPES / BASE_RECIPE,
+            f"{BASE_RECIPE}, since none was named and none lies beside the checkpoint",
+        )
     logger.info("Recipe of %s: %s", name, origin)
     try:
         return load_recipe(recipe, *overrides), origin
     except UnsegError as error:
-        raise UnsegError(f"{error} Taken was {origin}; name another recipe.") from None
+        raise UnsegError(f"{error} Recipe used: {origin}; name another one.") from None

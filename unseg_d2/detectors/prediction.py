@@ -109,7 +109,7 @@ class Prediction:
         pixels = as_rgb(image)
         if pixels.shape[:2] != self.size:
             raise UnsegError(
-                f"The image has {pixels.shape[0]}x{pixels.shape[1]} pixels (height x width), but the prediction is of "
+                f"The image has {pixels.shape[0]}x{pixels.shape[1]} pixels (height x width), but the prediction is for "
                 f"one of {self.size[0]}x{self.size[1]}."
             )
         if self.rles:

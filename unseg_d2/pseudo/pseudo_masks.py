@@ -60,7 +60,7 @@ class PseudoMasks(list[PseudoMask]):
             if found.mask.shape != area.shape:
                 height, width = found.mask.shape
                 raise UnsegError(
-                    f"The image has {area.shape[0]}x{area.shape[1]} pixels (height x width), but the masks are of one "
+                    f"The image has {area.shape[0]}x{area.shape[1]} pixels (height x width), but the masks are for one "
                     f"of {height}x{width}."
                 )
             area[:] = found.mask
