@@ -58,7 +58,7 @@ def test_draw() -> None:
     drawn = PseudoMasks([PseudoMask(mask, 0.5)]).draw(image)
     assert (drawn[12:14, 20:24] != 200).any(axis=2).all() and (drawn[18:] == 200).all()
     np.testing.assert_array_equal(PseudoMasks().draw(image), image)
-    with pytest.raises(UnsegError, match=r"30x20 pixels .* of one of 20x30"):
+    with pytest.raises(UnsegError, match=r"30x20 pixels .* for one of 20x30"):
         PseudoMasks([PseudoMask(mask, 0.5)]).draw(image.transpose(1, 0, 2))
 
 
