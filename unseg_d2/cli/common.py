@@ -19,6 +19,8 @@ from unseg_d2.loop.machines import under_torchrun
 if TYPE_CHECKING:
     from fvcore.common.config import CfgNode
 
+logger = logging.getLogger(__name__)
+
 USER_ERROR, UNEXPECTED_ERROR, INTERRUPTED = 2, 1, 130
 """Exit statuses besides 0; 2 is argparse's too."""
 
@@ -88,7 +90,10 @@ def recipe(
     """
     from unseg_d2.config import load_cfg
 
-    return load_cfg(args.config_file or config_file, settings(args, flags))
+    path, changes = args.config_file or config_file, settings(args, flags)
+    pairs = ", ".join(f"{key} = {value}" for key, value in zip(changes[::2], changes[1::2]))
+    logger.debug("Recipe: %s, with %s.", path or "all defaults", pairs or "no change")
+    return load_cfg(path, changes)
 
 
 def _let_one_process_speak() -> None:

@@ -184,7 +184,7 @@ def _add_messages(parser: CommandParser) -> None:
         action="store_const",
         const=logging.DEBUG,
         dest="loudness",
-        help="say more, and show where a mistake was found",
+        help="say which settings were understood, and where in the code a mistake was found",
     )
     group.add_argument(
         "--quiet",
