@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import getitem
+from pathlib import Path
 
 import pytest
 
-from unseg_d2.config import get_cfg
-from unseg_d2.loop.recipes import MAY_CHANGE
+from unseg_d2.config import get_cfg, load_cfg
+from unseg_d2.errors import UnsegError
+from unseg_d2.loop.recipes import MAY_CHANGE, check_recipe
 
 
 @pytest.mark.parametrize("name", MAY_CHANGE)
 def test_keys_that_may_change_exist(name):
     reduce(getitem, name.removesuffix(".").split("."), get_cfg())
+
+
+def test_a_task_names_keys_of_its_own_that_may_change() -> None:
+    before, now = ({"recipe": load_cfg(None, ["SEMANTIC.CACHE_GB", size]).dump()} for size in ("1.0", "2.0"))
+    with pytest.raises(UnsegError, match=r"other settings \(SEMANTIC\.CACHE_GB\)"):
+        check_recipe(before, Path("model.pth"), now)
+    check_recipe(before, Path("model.pth"), now, ("SEMANTIC.CACHE",))

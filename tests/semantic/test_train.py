@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,10 @@ import torch
 from PIL import Image
 
 from unseg_d2.cli.evaluate import main as evaluate
-from unseg_d2.config import load_cfg
+from unseg_d2.config import get_cfg, load_cfg
 from unseg_d2.errors import UnsegError
 from unseg_d2.semantic.model import load_semantic_model
-from unseg_d2.semantic.train import train_semantic
+from unseg_d2.semantic.train import MAY_CHANGE, train_semantic
 
 RECIPE = "configs/semantic/synthetic.yaml"
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,3 +199,8 @@ def test_checkpoints_of_another_width(trained: Path, tmp_path: Path, scenes: Pat
     torch.save({"model": {"weight": torch.ones(1)}}, tmp_path / "foreign.pth")
     with pytest.raises(UnsegError, match="is no checkpoint of train-semantic"):
         load_semantic_model(tmp_path / "foreign.pth")
+
+
+@pytest.mark.parametrize("name", MAY_CHANGE)
+def test_keys_that_may_change_exist(name: str) -> None:
+    reduce(getitem, name.removesuffix(".").split("."), get_cfg())

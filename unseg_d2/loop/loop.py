@@ -63,6 +63,7 @@ class StepSettings:
         eval_period: steps between evaluations; 0 is never.
         amp: mixed precision; CUDA only.
         num_workers: processes that make batches; 0 makes them in this one.
+        may_change: beginnings of the task's keys that a resumed training may have otherwise, such as ``MYTASK.TEST.``.
     """
 
     output: Path
@@ -74,6 +75,7 @@ class StepSettings:
     eval_period: int = 0
     amp: bool = False
     num_workers: int = 0
+    may_change: tuple[str, ...] = ()
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> StepSettings:
@@ -197,7 +199,7 @@ def _restore(
         return 0
     checkpoint = load_checkpoint(path)
     if "recipe" in about:
-        check_recipe(checkpoint, path, about)
+        check_recipe(checkpoint, path, about, settings.may_change)
     restore_network(network, checkpoint, path)
     optimizer.load_state_dict(checkpoint["optimizer"])
     scaler.load_state_dict(checkpoint["grad_scaler"])

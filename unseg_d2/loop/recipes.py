@@ -17,9 +17,8 @@ from unseg_d2.errors import UnsegError
 MAY_CHANGE = (
     *("OUTPUT_DIR", "MODEL.DEVICE", "FEATURES.DEVICE", "DATALOADER.NUM_WORKERS", "VIS_PERIOD"),
     *("SOLVER.MAX_ITER", "SOLVER.CHECKPOINT_PERIOD", "DATASETS.TEST", "TEST."),
-    *("SEMANTIC.EM.EPOCHS", "SEMANTIC.PROPOSALS", "SEMANTIC.CACHE_GB", "SEMANTIC.TEST."),
 )
-"""Beginnings of the keys that a resumed training may have otherwise: places, speed, length and scoring."""
+"""Beginnings of the keys that any resumed training may have otherwise: places, speed, length and scoring."""
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +48,22 @@ def warn_of_other_features(checkpoint: dict[str, Any], name: str, path: str | Pa
         logger.warning("%s was trained on features of %s, and sees those of %s.", path, checkpoint["features"], name)
 
 
-def check_recipe(checkpoint: dict[str, Any], path: Path, about: dict[str, Any]) -> None:
-    """Raise if a checkpoint was trained with other settings than those of a run that is to go on from it."""
+def check_recipe(
+    checkpoint: dict[str, Any], path: Path, about: dict[str, Any], may_change: tuple[str, ...] = ()
+) -> None:
+    """Refuse to resume a training with another recipe than it was started with.
+
+    Args:
+        checkpoint: of the training, with its ``recipe``.
+        path: where it is from, for the error.
+        about: what the resumed run would write into its checkpoints, with its ``recipe``.
+        may_change: beginnings of keys that may differ besides those of :data:`MAY_CHANGE`.
+
+    Raises:
+        UnsegError: another key differs.
+    """
     before, now = (recipe_of(content, path, "this training") for content in (checkpoint, about))
-    different = [key for key in differing_keys(before, now) if not key.startswith(MAY_CHANGE)]
+    different = [key for key in differing_keys(before, now) if not key.startswith((*MAY_CHANGE, *may_change))]
     if different:
         raise UnsegError(
             f"{path} was trained with other settings ({', '.join(different[:5])}); choose another OUTPUT_DIR or repeat "

@@ -35,6 +35,8 @@ BEST = "model_best.pth"
 SELECT = ("last", "best_miou")
 INIT_SEED, EM_SEED = 1, 2
 """Added to the seed, so that the phases do not draw the same views."""
+MAY_CHANGE = ("SEMANTIC.EM.EPOCHS", "SEMANTIC.PROPOSALS", "SEMANTIC.CACHE_GB", "SEMANTIC.TEST.")
+"""Beginnings of the keys that a resumed training may have otherwise: length, places, speed and scoring."""
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +134,7 @@ def start_run(cfg: CfgNode) -> tuple[Run, Tensor | None]:
     channels = count_channels(pipeline.features)
     check_image_size(pipeline.features, cfg)
     head, clusters = None, None
-    settings = StepSettings.from_config(cfg)
+    settings = replace(StepSettings.from_config(cfg), may_change=MAY_CHANGE)
     if node.INIT.WEIGHTS:
         head, clusters = _boosted(cfg, channels)
         head = head.to(settings.device)
