@@ -32,7 +32,7 @@ from unseg_d2.data.synthetic import ensure_synthetic
 from unseg_d2.evaluation.best_iou import best_ious
 from unseg_d2.evaluation.class_agnostic import evaluate
 from unseg_d2.files import write_json
-from unseg_d2.masks import generator_names
+from unseg_d2.masks import MASK_GENERATORS
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.label_set import read_label_set
 from unseg_d2.pseudo.pipeline import MaskPipeline, build_pipeline
@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder that holds the sets; without it, synthetic scenes")
     parser.add_argument("--sets", nargs="+", help="folders in --data, all by default; or names of synthetic sets")
-    parser.add_argument("--generators", nargs="+", default=generator_names())
+    parser.add_argument("--generators", nargs="+", default=MASK_GENERATORS.names())
     parser.add_argument("--every", type=int, default=1, help="take every n-th image only")
     parser.add_argument("--output", type=Path, default=Path("output/bench-generators"))
     parser.add_argument("options", nargs="*", help="KEY VALUE pairs for all generators, e.g. REFINE.NAME guided")

@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from unseg_d2.masks import MaskCutSettings
+
 GRID, CHANNELS, NUM_MASKS = 60, 384, 3
 MIN_SPEEDUP, MIN_SPEEDUP_CRF, MAX_PEAK_MIB, MIN_IOU = 15.0, 12.0, 700.0, 0.99
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,9 +55,14 @@ def compare(args: argparse.Namespace) -> int:
     rows, crf_rows, worst, sign_matters = [], [], 1.0, 0
     for seed, tokens in enumerate(images):
         batch = torch.from_numpy(tokens)[None]
-        default = min(timed(lambda batch=batch: maskcut(batch, num_masks=NUM_MASKS))[0] for _ in range(3))
+        default = min(
+            timed(lambda batch=batch: maskcut(batch, MaskCutSettings(num_masks=NUM_MASKS)))[0] for _ in range(3)
+        )
         parity, (ours,) = min(
-            (timed(lambda batch=batch: maskcut(batch, num_masks=NUM_MASKS, mode="parity")) for _ in range(3)),
+            (
+                timed(lambda batch=batch: maskcut(batch, MaskCutSettings(num_masks=NUM_MASKS, mode="parity")))
+                for _ in range(3)
+            ),
             key=lambda result: result[0],
         )
         dense, (theirs, ambiguous) = timed(lambda tokens=tokens: maskcut_dense(tokens, num_masks=NUM_MASKS))
@@ -176,7 +183,7 @@ def measure_peak(path: str, num_images: int) -> int:
         for _ in range(num_images):
             tokens = torch.from_numpy(np.load(file))[None]
             for mode in ("default", "parity"):
-                maskcut(tokens, num_masks=NUM_MASKS, mode=mode)
+                maskcut(tokens, MaskCutSettings(num_masks=NUM_MASKS, mode=mode))
     print(peak_rss_mib())
     return 0
 

@@ -14,6 +14,8 @@ import sys
 
 from common import equal_sets, feature_sets, iou, parse_args
 
+from unseg_d2.masks import ProMergeSettings
+
 MIN_SPEEDUP, MIN_SPEEDUP_CRF, MIN_IOU_CRF, MAX_SECONDS_CUDA = 10.0, 4.0, 0.99, 0.05
 
 
@@ -38,7 +40,7 @@ def compare(args: argparse.Namespace, name: str, images: list) -> bool:
     for seed, image in enumerate(images):
         tokens = torch.from_numpy(image)
         default, _ = fastest(3, lambda tokens=tokens: promerge(tokens[None]))
-        parity, (ours,) = fastest(3, lambda tokens=tokens: promerge(tokens[None], mode="parity"))
+        parity, (ours,) = fastest(3, lambda tokens=tokens: promerge(tokens[None], ProMergeSettings(mode="parity")))
         loops, theirs = fastest(2, lambda tokens=tokens: promerge_loops(tokens))
         equal &= equal_sets(ours.masks.numpy(), [mask.numpy() for mask in theirs])
         crf_ours = crf_loops = float("nan")

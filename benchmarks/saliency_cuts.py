@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from unseg_d2.losses import binary_graph, ncut_loss
+from unseg_d2.masks import TokenCutSettings
 from unseg_d2.masks.tokencut import tokencut
 from unseg_d2.pixels import resize
 from unseg_d2.saliency.datasets import load_saliency, read_salient
@@ -53,7 +54,9 @@ def measured(args: argparse.Namespace) -> Iterator[tuple[str, float, float, floa
         masks = {
             "truth": right,
             "TokenCut": only_mask(tokencut(tokens), right),
-            "TokenCut on the head's graph": only_mask(tokencut(tokens, tau=node.TAU, eps=node.EPS), right),
+            "TokenCut on the head's graph": only_mask(
+                tokencut(tokens, TokenCutSettings(tau=node.TAU, eps=node.EPS)), right
+            ),
             "head, soft": soft,
             "head, cut at one half": soft > 0.5,
         }

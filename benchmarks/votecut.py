@@ -17,6 +17,8 @@ import time
 from functools import partial
 from pathlib import Path
 
+from unseg_d2.masks import VoteCutSettings
+
 GRIDS, FINEST, CHANNELS, IMAGE_SIDE = (30, 34, 34, 30, 60, 60), 60, 64, 480
 MIN_SPEEDUP, MIN_SPEEDUP_CRF, MIN_IOU, MIN_IOU_CRF = 5.0, 4.0, 1.0, 0.99
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,7 +57,7 @@ def compare(args: argparse.Namespace) -> int:
         image, members = synthetic(seed)
         vectors = [cut_vectors(torch.from_numpy(tokens)[None])[0] for tokens in members]
         for mode in ("default", "parity"):
-            votecut(vectors, mode=mode)  # load libraries, start threads
+            votecut(vectors, VoteCutSettings(mode=mode))  # load libraries, start threads
         default, _ = best_of(3, votecut, vectors)
         parity, ours = best_of(3, partial(votecut, mode="parity"), vectors)
         loops, (theirs, votes) = best_of(3, votecut_loops, vectors)

@@ -11,12 +11,23 @@ import pytest
 import torch
 from PIL import Image
 
+from unseg_d2.plugins import load_plugins
 from unseg_d2.rle import encode_mask
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TEST_DATA = Path(os.environ.get("UNSEG_D2_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
 GOLDEN = {"part": REPOSITORY / "tests" / "data" / "golden", "whole": TEST_DATA / "golden"}
 """Outputs of published code: the part that every clone has, and the whole set, which only some machines have."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests of every generator, and of other kinds of parts, take those of somebody else."""
+    parser.addoption("--unseg-plugin", action="append", default=[], help="module or file to import first; repeatable")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the parts of this package and of the named plug-ins before tests are collected."""
+    load_plugins(config.getoption("--unseg-plugin"))
 
 
 @pytest.fixture(scope="session")

@@ -11,13 +11,28 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = "unseg_d2"
-BASE = {"structures", "errors", "files", "devices", "recipes", "progress", "rle", "pixels"}
+BASE = {
+    "structures",
+    "errors",
+    "files",
+    "devices",
+    "recipes",
+    "progress",
+    "rle",
+    "pixels",
+    "settings",
+    "plugins",
+    "registry",
+}
 MAY_IMPORT = {
     "structures": set(),
     "errors": set(),
     "files": {"errors"},
     "devices": {"errors"},
     "recipes": {"errors"},
+    "settings": {"errors"},
+    "plugins": {"errors"},
+    "registry": {"errors", "plugins", "settings"},
     "progress": set(),
     "rle": {"errors"},
     "pixels": set(),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from unseg_d2.cli import completion
-from unseg_d2.masks import generator_names
+from unseg_d2.masks import MASK_GENERATORS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -59,7 +59,7 @@ def test_keys_come_a_section_at_a_time() -> None:
 
 
 def test_the_generators_are_those_that_register_themselves() -> None:
-    assert completion.generators() == generator_names()
+    assert completion.generators() == MASK_GENERATORS.names()
 
 
 def test_recipes_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

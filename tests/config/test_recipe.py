@@ -45,7 +45,7 @@ def test_no_recipe_is_the_defaults() -> None:
         (("SEED",), "keys and values in turn.*; got 'SEED'"),
         ((3, 4), "keys and values in turn.*; got 3, 4"),
         (({"SEEED": 1},), "Unknown key SEEED .*Did you mean 'SEED'"),
-        (("SEED", "many"), "SEED in .* is 'many' of type str, but int is expected"),
+        (("SEED", "many"), "SEED in the overrides is 'many', but must be a whole number"),
     ],
 )
 def test_refusals(overrides: tuple, sentence: str) -> None:

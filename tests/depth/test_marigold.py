@@ -61,6 +61,6 @@ def test_depth_repeats_itself_in_either_layout(diffusers: None, monkeypatch: pyt
 
 
 def test_a_model_that_is_not_there_is_one_sentence(diffusers: None) -> None:
-    source = marigold.MarigoldDepth("missing")
+    source = marigold.MarigoldDepth(marigold.MarigoldSettings("missing"))
     with pytest.raises(UnsegError, match=r"missing cannot be loaded .*DEPTH\.MARIGOLD\.MODEL"):
         source([np.zeros((6, 8, 3), np.uint8)], [ImageFile(Path("a.png"), "a.png")])

@@ -13,6 +13,7 @@ from fvcore.common.config import CfgNode
 from unseg_d2.config import get_cfg
 from unseg_d2.data.images import ImageFile, ImageProblem
 from unseg_d2.depth import DepthSource, FilesDepth, HubDepth, build_depth
+from unseg_d2.depth.files import FilesDepthSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.structures import DepthKind
 
@@ -145,27 +146,29 @@ def test_files_of_every_format_are_scaled(tmp_path: Path, name: str) -> None:
         np.save(path, RAMP[None])
     else:
         np.savez(path, depth=RAMP.astype(np.float64), other=np.zeros(3))
-    source = FilesDepth(tmp_path, "metric", scale=0.001)
+    source = FilesDepth("metric", FilesDepthSettings(str(tmp_path), scale=0.001))
     (depth,) = source([image()], [ImageFile(Path(f"{path.stem}.jpg"), f"{path.stem}.jpg")])
     np.testing.assert_allclose(depth.depth.numpy(), RAMP / 1000, rtol=1e-6)
 
 
 def test_the_suffix_belongs_to_the_name(tmp_path: Path) -> None:
     np.save(tmp_path / "a_zoedepth.npy", RAMP)
-    source = FilesDepth(tmp_path, "metric", suffix="_zoedepth")
+    source = FilesDepth("metric", FilesDepthSettings(str(tmp_path), suffix="_zoedepth"))
     assert source([image()], [file(tmp_path, "a.jpg")])[0].depth[0, 0] == 1000
 
 
 def test_zero_is_a_hole_or_far(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", [[0.0, 2.0, 10.0]])
     for zero, expected in (("hole", [0, 2, 10]), ("far", [11, 2, 10])):
-        (depth,) = FilesDepth(tmp_path, "metric", zero=zero)([image()], [file(tmp_path, "a.jpg")])
+        (depth,) = FilesDepth("metric", FilesDepthSettings(str(tmp_path), zero=zero))(
+            [image()], [file(tmp_path, "a.jpg")]
+        )
         np.testing.assert_allclose(depth.depth[0], expected, rtol=1e-6)
 
 
 def test_a_missing_file_is_named(scenes: Path) -> None:
     with pytest.raises(ImageProblem, match=r"no depth for it: no .*depth/b\{\.npy,\.npz,\.png\}"):
-        FilesDepth(None, "metric")([image()], [file(scenes, "b.jpg")])
+        FilesDepth("metric")([image()], [file(scenes, "b.jpg")])
 
 
 @pytest.mark.parametrize(
@@ -182,7 +185,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, content: bytes | np.
     path = tmp_path / name
     path.write_bytes(content) if isinstance(content, bytes) else np.save(path, content)
     with pytest.raises(ImageProblem, match=f"the depth file {path} cannot be read"):
-        FilesDepth(tmp_path, "metric")([image()], [file(tmp_path, "a.jpg")])
+        FilesDepth("metric", FilesDepthSettings(str(tmp_path)))([image()], [file(tmp_path, "a.jpg")])
 
 
 @pytest.mark.parametrize(
@@ -190,10 +193,16 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, content: bytes | np.
     [
         (("DEPTH.SOURCE", "file"), "Did you mean 'files'"),
         (("DEPTH.SOURCE", "files"), "set DEPTH.KIND"),
-        (("DEPTH.SOURCE", "files", "DEPTH.KIND", "inverted"), "DEPTH.KIND is 'inverted'.*Did you mean 'inverse'"),
+        (("DEPTH.SOURCE", "files", "DEPTH.KIND", "inverted"), "DEPTH .*kind must be .*Did you mean 'inverse'"),
         (("DEPTH.SOURCE", "files", "DEPTH.KIND", "metric", "DEPTH.FILES.ROOT", "/nowhere"), "no folder /nowhere"),
-        (("DEPTH.SOURCE", "files", "DEPTH.KIND", "metric", "DEPTH.FILES.SCALE", "0.0"), "SCALE must be positive"),
-        (("DEPTH.SOURCE", "files", "DEPTH.KIND", "metric", "DEPTH.FILES.ZERO", "sky"), "must be hole or far"),
+        (
+            ("DEPTH.SOURCE", "files", "DEPTH.KIND", "metric", "DEPTH.FILES.SCALE", "0.0"),
+            "scale must be a number above 0",
+        ),
+        (
+            ("DEPTH.SOURCE", "files", "DEPTH.KIND", "metric", "DEPTH.FILES.ZERO", "sky"),
+            "zero must be one of 'hole', 'far'",
+        ),
         (("DEPTH.SOURCE", "marigold", "DEPTH.KIND", "metric"), "Marigold's depth is relative"),
     ],
 )
@@ -208,4 +217,4 @@ def test_no_source() -> None:
 
 @pytest.mark.parametrize("kind", ["metric", "relative", "inverse"])
 def test_files_say_what_they_were_declared_to_be(scenes: Path, kind: DepthKind) -> None:
-    assert FilesDepth(None, kind)([image()], [file(scenes)])[0].kind == kind
+    assert FilesDepth(kind)([image()], [file(scenes)])[0].kind == kind

@@ -22,7 +22,7 @@ def test_grid_and_type():
 
 @pytest.mark.parametrize("value", [0, 93, 255])
 def test_one_colour_is_finite(value):
-    tokens = patch_descriptors(np.full((64, 64, 3), value, np.uint8))
+    tokens = patch_descriptors(np.full((64, 64, 3), value, np.uint8), 8)
     assert np.isfinite(tokens).all()
 
 
@@ -37,7 +37,7 @@ def scene(background: np.ndarray, *objects: tuple[int, tuple[int, int, int]]) ->
 def test_objects_differ_from_the_floor_and_from_each_other():
     """A red and a blue square on grey: alike within, below MaskCut's threshold across."""
     image = scene(np.array([128, 128, 128]), (16, (200, 40, 40)), (80, (40, 40, 200)))
-    similarity = cosine(patch_descriptors(image)).reshape(16, 16, 16, 16)  # (row, column) against (row, column)
+    similarity = cosine(patch_descriptors(image, 8)).reshape(16, 16, 16, 16)  # (row, column) against (row, column)
     red, blue, floor = (7, 3), (7, 11), (2, 2)
     assert similarity[red][8, 4] > 0.9
     assert similarity[floor][14, 13] > 0.9
@@ -47,7 +47,7 @@ def test_objects_differ_from_the_floor_and_from_each_other():
 def test_a_floor_of_two_colours_is_one():
     """Light and dark tiles of a whole patch each are alike, a colour that is not in the floor is not."""
     tile = (np.add.outer(np.arange(128) // 8, np.arange(128) // 8) % 2)[..., None] * 60 + 98
-    similarity = cosine(patch_descriptors(scene(tile, (48, (200, 40, 40))))).reshape(16, 16, 16, 16)
+    similarity = cosine(patch_descriptors(scene(tile, (48, (200, 40, 40))), 8)).reshape(16, 16, 16, 16)
     light, dark, solid = (1, 4), (1, 5), (7, 7)
     assert similarity[light][dark] > 0.15
     assert max(similarity[solid][light], similarity[solid][dark]) < 0.15
@@ -55,7 +55,7 @@ def test_a_floor_of_two_colours_is_one():
 
 def test_noise_on_one_colour_is_one_cluster():
     image = np.random.default_rng(0).normal(128, 2, (128, 128, 3)).astype(np.uint8)
-    assert cosine(patch_descriptors(image)).min() > 0.15
+    assert cosine(patch_descriptors(image, 8)).min() > 0.15
 
 
 def test_whitened_reference_has_unit_covariance():
@@ -95,7 +95,7 @@ def test_batch_equals_single_and_repeats():
 
 def test_float32_of_the_same_range():
     image = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(patch_descriptors(image.astype(np.float32)), patch_descriptors(image))
+    np.testing.assert_array_equal(patch_descriptors(image.astype(np.float32), 8), patch_descriptors(image, 8))
 
 
 @pytest.mark.parametrize(

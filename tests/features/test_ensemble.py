@@ -77,8 +77,8 @@ class TestBuildFeatures:
         [
             ({"VIT": {"ARC": "dino_vits8"}}, r"MEMBERS\[1\].VIT has the unknown key 'ARC'\. Did you mean 'ARCH'"),
             ({"IMAGESIZE": 3}, r"MEMBERS\[1\] has the unknown key 'IMAGESIZE'\. Did you mean 'IMAGE_SIZE'"),
-            ({"IMAGE_SIZE": "large"}, r"MEMBERS\[1\].IMAGE_SIZE is 'large', but int is"),
-            ({"VIT": 3}, r"MEMBERS\[1\].VIT is 3, but a section"),
+            ({"IMAGE_SIZE": "large"}, r"MEMBERS\[1\].IMAGE_SIZE is 'large', but must be a whole number of at least 1"),
+            ({"VIT": 3}, r"MEMBERS\[1\].VIT is 3, but must be a section"),
             ({"MEMBERS": []}, "unknown key 'MEMBERS'"),
             ({"NAME": "descriptor"}, r"MEMBERS\[1\]: FEATURES.NAME is .*Did you mean 'descriptors'"),
             ("dino_vits8", r"MEMBERS\[1\] is 'dino_vits8', but must hold keys"),

@@ -27,4 +27,4 @@ def test_unknown_name_suggests_the_nearest():
 
 
 def test_every_backend_is_registered():
-    assert {"descriptors", "vit"} <= {name.lower() for name, _ in FEATURE_BACKENDS}
+    assert {"descriptors", "vit"} <= set(FEATURE_BACKENDS.names())

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from unseg_d2.config import get_cfg
+from unseg_d2.config import get_cfg, load_cfg
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import build_features
-from unseg_d2.features.vit import ViT, cls_attention, resize_position_embedding
+from unseg_d2.features.vit import ViT, ViTSettings, cls_attention, resize_position_embedding
 from unseg_d2.features.weights import create_vit
 
 
@@ -72,7 +72,7 @@ def test_position_embedding_refuses():
     with pytest.raises(ValueError, match="rule"):
         resize_position_embedding(torch.zeros(1, 10, 2), (4, 4), "half")
     with pytest.raises(ValueError, match="n \\* n"):
-        resize_position_embedding(torch.zeros(1, 12, 2), (4, 4))
+        resize_position_embedding(torch.zeros(1, 12, 2), (4, 4), "exact")
 
 
 def plain_dino(weights: dict, image: np.ndarray, heads: int = 6, patch: int = 16, offset: float = 0.1):
@@ -108,7 +108,7 @@ def test_facets_equal_a_plain_forward_pass(dino, images, facet):
     qkv, attention, token, grid = plain_dino(dino.state_dict(), images[0])
     q, k, v = qkv.chunk(3, 1)
     expected = {"key": k, "query": q, "value": v, "kqv": torch.cat([k, q, v], 1), "token": token}[facet]
-    (features,) = ViT(dino, facet=facet)(images[:1])
+    (features,) = ViT(dino, ViTSettings(facet=facet))(images[:1])
     assert features.grid == grid == (6, 6)
     assert features.tokens.dtype == torch.float32
     assert features.tokens.is_contiguous()
@@ -125,7 +125,7 @@ def test_images_need_not_be_square(dino):
 
 
 def test_position_rules_differ_slightly(dino, images):
-    offset, exact = (ViT(dino, pos_embed=rule)(images[:1])[0].tokens for rule in ("offset", "exact"))
+    offset, exact = (ViT(dino, ViTSettings(pos_embed=rule))(images[:1])[0].tokens for rule in ("offset", "exact"))
     difference = (offset - exact).norm() / exact.norm()
     assert 1e-4 < difference < 0.2
 
@@ -141,7 +141,7 @@ def test_batch_equals_single(dino, images):
 
 def test_half_precision_is_close(images):
     full = ViT(randomise(create_vit("dino_vits16")))(images[:1])[0]
-    half = ViT(randomise(create_vit("dino_vits16")), precision="bfloat16")(images[:1])[0]
+    half = ViT(randomise(create_vit("dino_vits16")), dtype=torch.bfloat16)(images[:1])[0]
     assert half.tokens.dtype == half.attention.dtype == torch.float32
     assert F.cosine_similarity(half.tokens.flatten(1), full.tokens.flatten(1), dim=0).min() > 0.99
 
@@ -177,7 +177,7 @@ def test_dinov2_and_dinov3_equal_timm(name, size, prefix):
     model = randomise(timm.create_model(name, num_classes=0, dynamic_img_size=True, **options).eval())
     image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     qkv, attention, output = hooked(model, image)
-    key, token = ViT(model, facet="key")([image])[0], ViT(model, facet="token")([image])[0]
+    key, token = ViT(model, ViTSettings(facet="key"))([image])[0], ViT(model, ViTSettings(facet="token"))([image])[0]
     assert key.grid == (6, 6)
     torch.testing.assert_close(key.tokens.flatten(1).T, qkv[prefix:, 384:768], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(token.tokens.flatten(1).T, output[prefix:], atol=1e-4, rtol=1e-4)
@@ -210,19 +210,25 @@ def test_built_from_a_configuration(dino, tmp_path, images):
     cfg.FEATURES.VIT.ARCH = "dino_vits16"
     cfg.FEATURES.VIT.FACET = "value"
     backend = build_features(cfg)
-    reference = ViT(dino, facet="value")
+    reference = ViT(dino, ViTSettings(facet="value"))
     assert backend.name == "vit/dino_vits16/value/offset"
     assert backend.checksum == reference.checksum
     assert backend(images)[0].tokens.equal(reference(images)[0].tokens)
 
 
-@pytest.mark.parametrize("option, value", [("facet", "keys"), ("pos_embed", "offsett"), ("precision", "float8")])
-def test_unknown_option(dino, option, value):
-    with pytest.raises(UnsegError, match=f"'{value}', but must be one of .*Did you mean"):
-        ViT(dino, **{option: value})
+@pytest.mark.parametrize("key, value", [("VIT.FACET", "keys"), ("VIT.POS_EMBED", "offsett"), ("PRECISION", "float8")])
+def test_unknown_option(key, value):
+    with pytest.raises(UnsegError, match=rf"FEATURES.{key} in .* is '{value}', but must be one of .*Did you mean"):
+        load_cfg(None, [f"FEATURES.{key}", value])
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99"])
-def test_unknown_device(dino, device):
+def test_unknown_device(dino, device, tmp_path):
+    path = tmp_path / "dino.pth"
+    torch.save(dino.state_dict(), path)
     with pytest.raises(UnsegError, match=r"FEATURES\.DEVICE"):
-        ViT(dino, device=device)
+        build_features(
+            load_cfg(
+                None, ["FEATURES.WEIGHTS", str(path), "FEATURES.DEVICE", device, "FEATURES.VIT.ARCH", "dino_vits16"]
+            )
+        )

@@ -10,7 +10,7 @@ import torch
 
 from unseg_d2.config import get_cfg
 from unseg_d2.errors import UnsegError
-from unseg_d2.masks import MASK_GENERATORS, ProposalGenerator, build_generator, generator_names
+from unseg_d2.masks import MASK_GENERATORS, ProposalGenerator, build_generator
 from unseg_d2.structures import DepthMap, PatchFeatures, Proposals
 
 
@@ -51,7 +51,9 @@ def on_cuda(depth: DepthMap) -> DepthMap:
     return replace(depth, depth=depth.depth.cuda())
 
 
-@pytest.fixture(params=[(name, mode) for name in generator_names() for mode in ("default", "parity")], ids="-".join)
+@pytest.fixture(
+    params=[(name, mode) for name in MASK_GENERATORS.names() for mode in ("default", "parity")], ids="-".join
+)
 def generator(request: pytest.FixtureRequest) -> ProposalGenerator:
     cfg = get_cfg()
     cfg.MASKS.GENERATOR, cfg.MASKS.MODE = request.param
@@ -154,11 +156,11 @@ def test_an_unknown_name_suggests_the_nearest():
 def test_names_are_accepted_in_any_case():
     cfg = get_cfg()
     cfg.MASKS.GENERATOR = "TokenCut"
-    assert type(build_generator(cfg)) is MASK_GENERATORS.get("TokenCut")
+    assert type(build_generator(cfg)) is MASK_GENERATORS.entry("tokencut").make
 
 
 def test_a_setting_out_of_range_is_one_sentence():
     cfg = get_cfg()
     cfg.MASKS.MASKCUT.TAU = -1.0
-    with pytest.raises(UnsegError, match="tau must lie"):
+    with pytest.raises(UnsegError, match=r"MASKS.MASKCUT do not work: tau must be a number in \[0, 1\), got -1.0"):
         build_generator(cfg)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from unseg_d2.masks import LOSTSettings
 from unseg_d2.masks.lost import lost
 
 
@@ -30,10 +31,10 @@ def test_by_hand():
     tokens = torch.tensor([[2.0, 2, -1, -1, 1, 2], [0.0, 1, 1, 3, 1, -1]]).view(1, 2, 1, 6)
     gram = tokens[0, :, 0].T @ tokens[0, :, 0]
     assert (gram >= 0).sum(1).tolist() == [4, 5, 3, 4, 6, 4]
-    (proposals,) = lost(tokens, max_seeds=3)
+    (proposals,) = lost(tokens, LOSTSettings(max_seeds=3))
     assert proposals.masks[0].tolist() == [[False, True, True, True, True, False]]
     assert proposals.scores.tolist() == [0.5]
-    (alone,) = lost(tokens, max_seeds=1)
+    (alone,) = lost(tokens, LOSTSettings(max_seeds=1))
     assert alone.masks[0].tolist() == [[False, False, True, True, True, False]]
 
 
@@ -44,7 +45,7 @@ def test_equals_the_equations_one_patch_at_a_time(seed, k):
     coarse = torch.from_numpy(rng.standard_normal((1, 4, 3, 3))).float()
     tokens = torch.nn.functional.interpolate(coarse, size=(7, 10), mode="bilinear")
     tokens += 0.2 * torch.from_numpy(rng.standard_normal(tokens.shape)).float()
-    (proposals,) = lost(tokens, max_seeds=k)
+    (proposals,) = lost(tokens, LOSTSettings(max_seeds=k))
     np.testing.assert_array_equal(proposals.masks[0].numpy(), by_the_book(tokens[0].numpy(), k))
 
 
@@ -62,9 +63,9 @@ def test_features_without_negative_entries_need_their_mean_subtracted():
     tokens = torch.full((1, 3, 12, 15), 0.2)
     tokens[:, :2, 3:7, 4:9] = 1.0
     assert len(lost(tokens)[0]) == 0
-    assert lost(tokens, center=True)[0].masks.sum() == 20
+    assert lost(tokens, LOSTSettings(center=True))[0].masks.sum() == 20
 
 
 def test_no_seeds():
     with pytest.raises(ValueError, match="max_seeds"):
-        lost(torch.ones(1, 2, 3, 4), max_seeds=0)
+        lost(torch.ones(1, 2, 3, 4), LOSTSettings(max_seeds=0))

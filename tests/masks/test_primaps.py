@@ -56,7 +56,7 @@ class TestByHand:
 
     @pytest.mark.parametrize("mode", ["default", "parity"])
     def test_orthogonal_regions(self, mode):
-        (proposals,) = primaps(self.tokens(), mode=mode)
+        (proposals,) = primaps(self.tokens(), PriMaPsSettings(mode=mode))
         regions = self.tokens()[0] > 0
         assert {mask.numpy().tobytes() for mask in proposals.masks} == {mask.numpy().tobytes() for mask in regions}
         torch.testing.assert_close(proposals.scores, torch.ones(4))
@@ -143,7 +143,7 @@ class TestMajorityFilter:
 @pytest.mark.parametrize("setting", [{"mode": "x"}, {"sign": "x"}, {"psi": 0.0}, {"coverage": 1.5}, {"max_masks": -1}])
 def test_settings_out_of_range_are_named(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
-        PriMaPs(**setting)
+        PriMaPs(PriMaPsSettings(**setting))
 
 
 def test_golden(golden: Path, image: int):
@@ -169,7 +169,7 @@ def quarters(h: int, w: int, noise: float = 0.0) -> tuple[torch.Tensor, np.ndarr
 def test_four_orthogonal_kinds_are_found_on_any_grid(grid: tuple[int, int], sign: str):
     tokens, index = quarters(*grid, noise=0.1)
     for features in (tokens, -tokens):
-        masks = primaps(features, sign=sign)[0].masks.numpy()
+        masks = primaps(features, PriMaPsSettings(sign=sign))[0].masks.numpy()
         assert len(masks) == 4
         # The 3x3 vote rounds the corners in the middle, so a mask is nearly a quarter.
         for mask in masks:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from unseg_d2.refine import bilateral_solver, build_refiner
+from unseg_d2.refine import BilateralSettings, bilateral_solver, build_refiner
 from unseg_d2.refine.bilateral import second_largest_region
 
 
@@ -44,7 +44,7 @@ def solve_densely(image: np.ndarray, mask: np.ndarray, spatial: float, luma: flo
 def test_equals_a_dense_solution(sigmas):
     image, masks = scene()
     names = ("sigma_spatial", "sigma_luma", "sigma_chroma")
-    solved = bilateral_solver(image, masks, max_iterations=500, **dict(zip(names, sigmas)))
+    solved = bilateral_solver(image, masks, BilateralSettings(max_iterations=500, **dict(zip(names, sigmas))))
     for ours, mask in zip(solved, masks):
         np.testing.assert_allclose(ours, solve_densely(image, mask, *sigmas), atol=1e-3)
 

@@ -18,9 +18,9 @@ from unseg_d2.refine import (
     fill_holes,
     gaussian,
     refiner_from_config,
-    refiner_settings,
     threads,
 )
+from unseg_d2.refine.crf import CRFRefinerSettings
 
 SIDE, BLOCK = 96, 8
 
@@ -171,8 +171,6 @@ def test_wrong_names_and_settings_are_one_sentence(name, settings, message):
 class TestFromConfiguration:
     def test_the_section_of_the_name_holds_the_settings(self):
         cfg = load_cfg(None, ["REFINE.GUIDED.RADIUS", "2", "REFINE.GUIDED.EPS", "0.01"])
-        assert refiner_settings(cfg, "guided") == {"radius": 2, "eps": 0.01}
-        assert refiner_settings(cfg, "none") == {}
         image, mask = np.zeros((16, 16, 3), np.uint8), np.zeros((1, 16, 16), bool)
         image[4:12, 5:12] = 255
         mask[:, 3:11, 3:11] = True
@@ -180,9 +178,12 @@ class TestFromConfiguration:
         np.testing.assert_array_equal(refiner_from_config(cfg, "guided")(image, mask), expected)
         assert (expected != build_refiner("guided", radius=6, eps=1e-3)(image, mask)).any()
 
-    def test_auto_is_the_device_that_is_given_and_a_device_that_is_named_stays(self):
-        assert refiner_settings(load_cfg(), "crf", device="cpu")["device"] == "cpu"
-        named = load_cfg(None, ["REFINE.CRF.DEVICE", "cpu"])
-        assert refiner_settings(named, "crf", device="cuda:7")["device"] == "cpu"
+    def test_auto_is_the_device_of_the_features_and_a_device_that_is_named_stays(self):
+        assert (
+            CRFRefinerSettings.from_config(load_cfg(None, ["FEATURES.DEVICE", "cuda:7"]), "REFINE.CRF").device
+            == "cuda:7"
+        )
+        named = load_cfg(None, ["REFINE.CRF.DEVICE", "cpu", "FEATURES.DEVICE", "cuda:7"])
+        assert CRFRefinerSettings.from_config(named, "REFINE.CRF").device == "cpu"
         with pytest.raises(UnsegError, match=r"FEATURES\.DEVICE is 'gpu'"):
-            refiner_from_config(load_cfg(), "crf", device="gpu")
+            refiner_from_config(load_cfg(None, ["FEATURES.DEVICE", "gpu"]), "crf")

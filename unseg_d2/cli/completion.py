@@ -59,6 +59,8 @@ def generators(prefix: str = "", **_: Any) -> list[str]:
     found = [
         name
         for path in masks.rglob("*.py")
-        for name in re.findall(r"^@MASK_GENERATORS\.register\(\)\n(?:@.*\n)*class (\w+)", path.read_text(), flags=re.M)
+        for name in re.findall(
+            r"^@MASK_GENERATORS\.register\([^)]*\)\n(?:@.*\n)*class (\w+)", path.read_text(), flags=re.M
+        )
     ]
     return sorted(name.lower() for name in found if name.lower().startswith(prefix.lower()))

@@ -1,4 +1,4 @@
-"""Configuration: defaults, loading with clear errors, and rescaling to fewer GPUs."""
+"""Configuration: sections, loading with clear errors, and rescaling to fewer GPUs."""
 
 from unseg_d2.config.defaults import get_cfg
 from unseg_d2.config.edit import edited

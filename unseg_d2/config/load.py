@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,12 +11,20 @@ import yaml
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config.defaults import get_cfg
-from unseg_d2.config.limits import check_limits
+from unseg_d2.config.locate import locate
 from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.plugins import load_plugins
 from unseg_d2.recipes import find_recipe
+from unseg_d2.settings import SECTIONS, all_settings, fitted, look_up
+
+OVERRIDES = "the overrides"
+Place = Callable[[str], str]
+"""Key to the words that say where it was set."""
 
 
-def load_cfg(config_file: str | Path | None = None, opts: Sequence[str] = ()) -> CfgNode:
+def load_cfg(
+    config_file: str | Path | None = None, opts: Sequence[str] = (), *, plugins: Sequence[str] = ()
+) -> CfgNode:
     """Return the frozen configuration of a recipe.
 
     Args:
@@ -24,68 +32,118 @@ def load_cfg(config_file: str | Path | None = None, opts: Sequence[str] = ()) ->
             names the file it differs from, relative to it or, as ``configs/...``, a shipped one. ``None`` gives the
             defaults.
         opts: alternating keys and values, as on the command line (``["SOLVER.MAX_ITER", "100"]``).
+        plugins: modules to import first, besides the recipe's ``PLUGINS``; the configuration remembers them there.
 
     Raises:
-        UnsegError: the file is missing or not YAML, a key is unknown, or a value has the wrong type or asks for
-            something that neither engine does here.
+        UnsegError: the file is missing or not YAML, a key is unknown, a value has the wrong type or is out of range,
+            or a plug-in cannot be imported.
     """
-    cfg = get_cfg()
-    if config_file is not None:
-        merge(cfg, _read_yaml(find_recipe(config_file)), str(config_file))
-    return with_options(cfg, opts)
+    if config_file is None:
+        return from_values({}, OVERRIDES, opts, plugins=plugins)
+    path = find_recipe(config_file)
+    values = _read_yaml(path)
+    return from_values(values, lambda key: locate(path, key), opts, plugins=plugins)
 
 
-def with_options(cfg: CfgNode, opts: Sequence[str]) -> CfgNode:
-    """Merge the settings of a command line into a configuration and freeze it.
+def from_values(
+    values: Mapping[str, Any], where: str | Place, opts: Sequence[str] = (), *, plugins: Sequence[str] = ()
+) -> CfgNode:
+    """Return the frozen configuration that nested values and the settings of a command line describe.
 
     Args:
-        cfg: configuration to change.
+        values: nested dictionary of the keys that differ from the defaults, as a recipe states them.
+        where: what the values come from, or a function that says it of a key.
+        opts: alternating keys and values; they win.
+        plugins: see :func:`load_cfg`.
+
+    Raises:
+        UnsegError: see :func:`load_cfg`.
+    """
+    modules = _plugins([*plugins, *_listed(values.get("PLUGINS", ()), where), *_named(opts)])
+    load_plugins(modules)
+    cfg = get_cfg()
+    merge(cfg, values, where)
+    return _overridden(cfg, opts, modules)
+
+
+def with_options(cfg: CfgNode, opts: Sequence[Any]) -> CfgNode:
+    """Return a frozen copy of a configuration with the settings of a command line.
+
+    Args:
+        cfg: configuration, frozen or not; it stays as it is.
         opts: alternating keys and values.
 
     Raises:
         UnsegError: see :func:`load_cfg`.
     """
-    if len(opts) % 2:
-        raise UnsegError(f"Overrides come as KEY VALUE pairs, but {len(opts)} words were given: {' '.join(opts)}")
-    for key, text in zip(opts[::2], opts[1::2]):
-        merge(cfg, _nested(key, _literal(text)), "the overrides")
-    check_limits(cfg)
+    modules = _plugins([*cfg.PLUGINS, *_named(opts)])
+    load_plugins(modules)
+    whole = get_cfg()  # has the sections of plug-ins that the configuration does not know yet
+    whole.merge_from_other_cfg(cfg)
+    return _overridden(whole, opts, modules)
+
+
+def _overridden(cfg: CfgNode, opts: Sequence[Any], modules: list[str]) -> CfgNode:
+    """Merge overrides in place, see that all fits together, and freeze."""
+    for key, value in _pairs(opts):
+        merge(cfg, _nested(key, value), OVERRIDES)
+    cfg.PLUGINS = modules
+    for name, settings in SECTIONS.items():
+        settings.from_config(cfg, name)  # says where two do not fit together
     cfg.freeze()
     return cfg
 
 
-def merge(cfg: CfgNode, values: dict[str, Any], where: str) -> None:
+def merge(cfg: CfgNode, values: Mapping[str, Any], where: str | Place) -> None:
     """Merge nested values into a configuration, in place.
 
     Args:
         cfg: configuration to change.
         values: nested dictionary of the keys that differ.
-        where: named in the error message, usually the file.
+        where: what the values come from, or a function that says it of a key.
 
     Raises:
-        UnsegError: unknown key (with the nearest known one) or wrong type.
+        UnsegError: unknown key (with the nearest known one), wrong type or value out of range.
     """
-    known = dict(_leaves(cfg))
-    sections = {key.rsplit(".", depth)[0] for key in known for depth in range(1, key.count(".") + 1)}
+    known = dict(all_settings())
     for key, value in _leaves(values):
-        if key in sections:
-            raise UnsegError(f"{key} in {where} is a section and cannot be set to {value!r}; set one of its keys.")
+        place = where if isinstance(where, str) else where(key)
+        if key in SECTIONS and key not in known:
+            raise UnsegError(f"{key} in {place} is a section and cannot be set to {value!r}; set one of its keys.")
         if key not in known:
-            raise UnsegError(f"Unknown key {key} in {where}.{nearest(key, known)}")
-    for key, value in _leaves(values):
+            raise UnsegError(f"Unknown key {key} in {place}.{nearest(key, known)}")
+        section, _, name = key.rpartition(".")
         try:
-            cfg.merge_from_list([key, value])
-        except (ValueError, AssertionError):
-            expected = type(known[key]).__name__
-            raise UnsegError(
-                f"{key} in {where} is {value!r} of type {type(value).__name__}, but {expected} is expected."
-            ) from None
+            look_up(cfg, section)[name] = fitted(value, known[key])
+        except ValueError as error:
+            raise UnsegError(f"{key} in {place} is {error}.") from None
 
 
 def differing_keys(first: CfgNode, second: CfgNode) -> list[str]:
-    """Return the keys whose values differ between two configurations that have the same keys, sorted."""
-    values = dict(_leaves(second))
-    return sorted(key for key, value in _leaves(first) if value != values[key])
+    """Return the keys whose values differ between two configurations, or that only one of them has, sorted."""
+    one, other = dict(_leaves(first)), dict(_leaves(second))
+    return sorted(
+        key for key in one.keys() | other.keys() if key not in one or key not in other or one[key] != other[key]
+    )
+
+
+def _plugins(named: Sequence[str]) -> list[str]:
+    """Return the modules to import, each once; files by their whole path, since workers may run elsewhere."""
+    return list(dict.fromkeys(str(Path(name).resolve()) if name.endswith(".py") else name for name in named))
+
+
+def _named(opts: Sequence[Any]) -> list[str]:
+    """Return the plug-ins that overrides name."""
+    return [name for key, value in _pairs(opts) if key == "PLUGINS" for name in _listed(_literal(value), OVERRIDES)]
+
+
+def _listed(value: Any, where: str | Place) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
+        place = where if isinstance(where, str) else where("PLUGINS")
+        raise UnsegError(f"PLUGINS in {place} is {value!r}, but must be a list of modules.")
+    return list(value)
 
 
 class _Recipe(CfgNode):
@@ -116,13 +174,21 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _leaves(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield ``("A.B.C", value)`` for every value of a nested dictionary."""
     for key, value in node.items():
         if isinstance(value, dict):
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _pairs(opts: Sequence[Any]) -> list[tuple[str, Any]]:
+    if len(opts) % 2:
+        raise UnsegError(
+            f"Overrides come as KEY VALUE pairs, but {len(opts)} words were given: {' '.join(map(str, opts))}"
+        )
+    return list(zip(opts[::2], opts[1::2]))
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:
@@ -132,6 +198,6 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def _literal(text: str) -> Any:
-    """Interpret a value of the command line as a Python literal, or leave it a string."""
-    return CfgNode._decode_cfg_value(text)
+def _literal(value: Any) -> Any:
+    """Interpret text as a Python literal where it is one."""
+    return CfgNode._decode_cfg_value(value) if isinstance(value, str) else value

@@ -29,9 +29,7 @@ def load_recipe(recipe: Recipe | None = None, *overrides: Any) -> CfgNode:
     """
     options = flat_options(overrides)
     if isinstance(recipe, CfgNode):
-        changed = recipe.clone()
-        changed.defrost()
-        return with_options(changed, options)
+        return with_options(recipe, options)
     return load_cfg(None if recipe is None else os.fspath(recipe), options)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
@@ -15,6 +16,7 @@ from fvcore.common.config import CfgNode
 from unseg_d2.data.images import ImageFile, ImageProblem
 from unseg_d2.depth.registry import DEPTH_SOURCES
 from unseg_d2.errors import UnsegError
+from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import DepthKind, DepthMap
 
 Zero = Literal["hole", "far"]
@@ -24,44 +26,43 @@ BEYOND = 1.1  # "far" is this many times farther than the farthest reading
 BESIDE = "depth"  # folder beside that of the images where depth is looked for by default
 
 
-@DEPTH_SOURCES.register()
+@dataclass(frozen=True)
+class FilesDepthSettings(Settings):
+    """Where the files are, and how they are read."""
+
+    root: str = setting("", "folder of .npy, .npz or .png named as the images; empty: 'depth' beside the images")
+    scale: float = setting(1.0, "factor to metres: 0.001 for millimetres, 1 / 256 for KITTI", above=0)
+    zero: Zero = setting(
+        "hole",
+        "0 in metric files: hole (no reading) | far (nothing within reach, e.g. the sky)",
+        choices=get_args(Zero),
+    )
+    suffix: str = setting("", "between the image's name and the extension, e.g. _zoedepth")
+
+
+@DEPTH_SOURCES.register("files", settings=FilesDepthSettings)
 class FilesDepth:
     """Depth that lies on disk, a file per image under the image's name: ``.npy``, ``.npz`` or ``.png``.
 
     Args:
-        root: folder of the files; ``None`` is the folder ``depth`` beside the folder of the images.
         kind: what the numbers mean.
-        scale: factor that turns the numbers of the files into those of the kind, e.g. 0.001 for millimetres.
-        zero: what 0 means in metric files: ``hole`` is no reading, ``far`` is nothing within reach, such as the sky.
-        suffix: what the files' names have between the name of the image and the extension, e.g. ``_zoedepth``.
+        settings: see :class:`FilesDepthSettings`; ``None`` takes the defaults.
+        name: goes into the ``info`` of label sets.
 
     Raises:
-        UnsegError: there is no such folder, or the scale is not positive.
+        UnsegError: there is no such folder.
     """
 
     predicts = False
 
-    def __init__(
-        self,
-        root: str | Path | None,
-        kind: DepthKind,
-        *,
-        scale: float = 1.0,
-        zero: Zero = "hole",
-        suffix: str = "",
-        name: str = "files",
-    ) -> None:
-        if root is not None and not Path(root).is_dir():
-            raise UnsegError(f"There is no folder {root}; set DEPTH.FILES.ROOT to the folder with the depth files.")
-        if not scale > 0:
-            raise UnsegError(f"DEPTH.FILES.SCALE must be positive, but is {scale}.")
-        if zero not in get_args(Zero):
-            raise UnsegError(f"DEPTH.FILES.ZERO is '{zero}', but must be hole or far.")
-        self.root = None if root is None else Path(root)
+    def __init__(self, kind: DepthKind, settings: FilesDepthSettings | None = None, *, name: str = "files") -> None:
+        settings = settings or FilesDepthSettings()
+        if settings.root and not Path(settings.root).is_dir():
+            raise UnsegError(
+                f"There is no folder {settings.root}; set DEPTH.FILES.ROOT to the folder with the depth files."
+            )
         self.kind = kind
-        self.scale = scale
-        self.zero = zero
-        self.suffix = suffix
+        self.settings = settings
         self.name = name
 
     @classmethod
@@ -72,8 +73,7 @@ class FilesDepth:
                 "Depth files do not say what their numbers mean: set DEPTH.KIND to metric (metres), relative (far is "
                 "large) or inverse (near is large, as MiDaS and Depth Anything give it)."
             )
-        files = cfg.DEPTH.FILES
-        return cls(files.ROOT or None, cfg.DEPTH.KIND, scale=files.SCALE, zero=files.ZERO, suffix=files.SUFFIX)
+        return cls(cfg.DEPTH.KIND, FilesDepthSettings.from_config(cfg))
 
     def __call__(self, images: Sequence[np.ndarray], files: Sequence[ImageFile]) -> list[DepthMap]:
         """Read the depth of each image."""
@@ -82,17 +82,17 @@ class FilesDepth:
     def _read(self, file: ImageFile) -> np.ndarray:
         path = self._find(file)
         try:
-            depth = read_depth(path) * np.float32(self.scale)
+            depth = read_depth(path) * np.float32(self.settings.scale)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ImageProblem(f"the depth file {path} cannot be read: {error}") from None
-        if self.kind == "metric" and self.zero == "far":
+        if self.kind == "metric" and self.settings.zero == "far":
             depth[depth == 0] = BEYOND * depth.max()
         return depth
 
     def _find(self, file: ImageFile) -> Path:
         relative = PurePosixPath(file.file_name)
-        root = self.root or _image_root(file).parent / BESIDE
-        stem = root / relative.parent / (relative.stem + self.suffix)
+        root = Path(self.settings.root) if self.settings.root else _image_root(file).parent / BESIDE
+        stem = root / relative.parent / (relative.stem + self.settings.suffix)
         for extension in EXTENSIONS:
             path = stem.with_name(stem.name + extension)
             if path.is_file():
@@ -100,12 +100,12 @@ class FilesDepth:
         raise ImageProblem(f"there is no depth for it: no {stem}{{{','.join(EXTENSIONS)}}}")
 
 
-@DEPTH_SOURCES.register()
+@DEPTH_SOURCES.register("synthetic")
 class SyntheticDepth(FilesDepth):
     """The exact depth of the scenes of :mod:`unseg_d2.data.synthetic`: 16-bit millimetres beside the images."""
 
     def __init__(self) -> None:
-        super().__init__(None, "metric", scale=0.001, zero="far", name="synthetic")
+        super().__init__("metric", FilesDepthSettings(scale=0.001, zero="far"), name="synthetic")
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> SyntheticDepth:

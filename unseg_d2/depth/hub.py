@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from unseg_d2.data.images import ImageFile
 from unseg_d2.depth.registry import DEPTH_SOURCES
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError, missing_extra
+from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import DepthKind, DepthMap
 
 KIND_OF_TYPE: dict[str, DepthKind] = {"zoedepth": "metric", "dpt": "inverse", "depth_pro": "metric"}
@@ -29,7 +31,14 @@ KIND_OF_ESTIMATION: dict[str, DepthKind] = {"metric": "metric", "relative": "inv
 """The same for Depth Anything, by its ``depth_estimation_type``; its relative depth is large where things are near."""
 
 
-@DEPTH_SOURCES.register()
+@dataclass(frozen=True)
+class HubDepthSettings(Settings):
+    """Which model."""
+
+    model: str = setting("Intel/zoedepth-nyu-kitti", "id on the Hugging Face hub (CutS3D: ZoeDepth), or local folder")
+
+
+@DEPTH_SOURCES.register("hub", settings=HubDepthSettings)
 class HubDepth:
     """Monocular depth by a model of the hub.
 
@@ -58,7 +67,7 @@ class HubDepth:
     def from_config(cls, cfg: CfgNode) -> HubDepth:
         """Return the source of ``cfg.DEPTH.HUB`` on the device of the features."""
         device = str(resolve_device(cfg.FEATURES.DEVICE))
-        return cls(cfg.DEPTH.HUB.MODEL, cfg.DEPTH.KIND or None, device=device)
+        return cls(HubDepthSettings.from_config(cfg).model, cfg.DEPTH.KIND or None, device=device)
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[np.ndarray], files: Sequence[ImageFile]) -> list[DepthMap]:

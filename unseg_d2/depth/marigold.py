@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,16 +20,24 @@ from unseg_d2.data.images import ImageFile
 from unseg_d2.depth.registry import DEPTH_SOURCES
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError, missing_extra
+from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import DepthKind, DepthMap
 
 
-@DEPTH_SOURCES.register()
+@dataclass(frozen=True)
+class MarigoldSettings(Settings):
+    """Which model, and how long it denoises."""
+
+    model: str = setting("prs-eth/marigold-depth-v1-1", "id on the Hugging Face hub, or local folder")
+    steps: int = setting(4, "denoising steps", low=1)
+
+
+@DEPTH_SOURCES.register("marigold", settings=MarigoldSettings)
 class MarigoldDepth:
     """Affine-invariant depth, 0 near and 1 far; the noise is drawn from a fixed seed, so results repeat.
 
     Args:
-        model: id on the hub or local folder of a Marigold depth pipeline.
-        steps: denoising steps.
+        settings: see :class:`MarigoldSettings`; ``None`` takes the defaults.
         seed: of the noise that every image starts from.
         device: where the model runs.
 
@@ -39,9 +48,11 @@ class MarigoldDepth:
     kind: DepthKind = "relative"
     predicts = True
 
-    def __init__(self, model: str, *, steps: int = 4, seed: int = 0, device: str = "cpu") -> None:
-        self.name = f"marigold/{model}/{steps}"
-        self._model_id, self._steps, self._seed, self._device = model, steps, seed, device
+    def __init__(self, settings: MarigoldSettings | None = None, *, seed: int = 0, device: str = "cpu") -> None:
+        settings = settings or MarigoldSettings()
+        self.name = f"marigold/{settings.model}/{settings.steps}"
+        self._model_id, self._steps = settings.model, settings.steps
+        self._seed, self._device = seed, device
         self._diffusers = _import_diffusers()
         self._pipeline: Any = None
 
@@ -51,8 +62,7 @@ class MarigoldDepth:
         if cfg.DEPTH.KIND not in ("", cls.kind):
             raise UnsegError(f"Marigold's depth is relative, but DEPTH.KIND is '{cfg.DEPTH.KIND}'; leave it empty.")
         device = str(resolve_device(cfg.FEATURES.DEVICE))
-        settings = cfg.DEPTH.MARIGOLD
-        return cls(settings.MODEL, steps=settings.STEPS, device=device)
+        return cls(MarigoldSettings.from_config(cfg), device=device)
 
     def __call__(self, images: Sequence[np.ndarray], files: Sequence[ImageFile]) -> list[DepthMap]:
         """Predict the depth of each image, one at a time, at the image's own size ``(H, W)``."""

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, get_args, runtime_checkable
 
 import numpy as np
 from fvcore.common.config import CfgNode
-from fvcore.common.registry import Registry
 
 from unseg_d2.data.images import ImageFile
-from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.registry import Registry
+from unseg_d2.settings import Settings, section, setting
 from unseg_d2.structures import DepthKind, DepthMap
-
-DEPTH_SOURCES = Registry("DEPTH_SOURCES")
-"""Classes with ``from_config(cfg) -> DepthSource``; ``DEPTH.SOURCE`` is the name without ``Depth``, in any case."""
-
-KINDS: tuple[str, ...] = get_args(DepthKind)
 
 
 @runtime_checkable
@@ -49,21 +45,31 @@ class DepthSource(Protocol):
         ...
 
 
+DEPTH_SOURCES: Registry[DepthSource] = Registry("DEPTH.SOURCE", "DEPTH")
+"""Classes with ``from_config(cfg)``, or made from their settings; ``DEPTH.SOURCE`` is the registered name."""
+
+KINDS: tuple[str, ...] = get_args(DepthKind)
+
+
+@section("DEPTH")
+@dataclass(frozen=True)
+class DepthSettings(Settings):
+    """Where depth comes from, and what its numbers mean."""
+
+    source: str = setting("none", "none | files | synthetic | hub (extra 'depth') | marigold (extra 'marigold')")
+    kind: str = setting(
+        "",
+        "metric (metres) | relative (far is large) | inverse (near is large); files must say which",
+        choices=("", *KINDS),
+    )
+    cache: str = setting("", "folder that keeps predicted depth at patch resolution; empty predicts it every time")
+
+
 def build_depth(cfg: CfgNode) -> DepthSource | None:
     """Return the depth source that ``cfg.DEPTH`` describes, ``None`` for ``none``.
 
     Raises:
-        UnsegError: if the name or the kind is unknown, or the source cannot be made (e.g. a package is missing).
+        UnsegError: if the name is unknown, or the source cannot be made (e.g. a package is missing).
     """
-    wanted = cfg.DEPTH.SOURCE
-    if wanted.lower() == "none":
-        return None
-    sources = {name.lower().removesuffix("depth"): source for name, source in DEPTH_SOURCES}
-    if wanted.lower() not in sources:
-        known = ["none", *sorted(sources)]
-        raise UnsegError(f"DEPTH.SOURCE is '{wanted}', but must be one of {', '.join(known)}.{nearest(wanted, known)}")
-    if cfg.DEPTH.KIND and cfg.DEPTH.KIND not in KINDS:
-        raise UnsegError(
-            f"DEPTH.KIND is '{cfg.DEPTH.KIND}', but must be one of {', '.join(KINDS)}.{nearest(cfg.DEPTH.KIND, KINDS)}"
-        )
-    return sources[wanted.lower()].from_config(cfg)
+    source = DepthSettings.from_config(cfg).source
+    return None if source.lower() == "none" else DEPTH_SOURCES.build(cfg, source)

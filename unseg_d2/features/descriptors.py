@@ -21,6 +21,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 from unseg_d2.features.registry import FEATURE_BACKENDS
+from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import PatchFeatures
 
 VERSION = 4
@@ -54,7 +55,7 @@ class DescriptorSettings:
     palette: int = 64
 
 
-def patch_descriptors(image: np.ndarray, patch_size: int = 8, settings: DescriptorSettings | None = None) -> np.ndarray:
+def patch_descriptors(image: np.ndarray, patch_size: int, settings: DescriptorSettings | None = None) -> np.ndarray:
     """Describe each patch of an image by what distinguishes it from the image's border, without weights.
 
     Per-patch statistics are whitened by their mean and covariance over the border, which is mostly background (as in
@@ -172,7 +173,14 @@ def soft_palette(statistics: np.ndarray, size: int) -> np.ndarray:
     return np.exp(-0.5 * np.stack(rows)).reshape(size, *statistics.shape[1:])
 
 
-@FEATURE_BACKENDS.register()
+@dataclass(frozen=True)
+class DescriptorBackendSettings(Settings):
+    """The patches of :class:`Descriptors` and :class:`~unseg_d2.features.palette.Palette`."""
+
+    patch_size: int = setting(8, "side of a patch of the resized image; also that of palette", unit="px", low=1)
+
+
+@FEATURE_BACKENDS.register(settings=DescriptorBackendSettings)
 class Descriptors:
     """Feature backend around :func:`patch_descriptors`.
 
@@ -181,7 +189,7 @@ class Descriptors:
         settings: what goes into a descriptor.
     """
 
-    def __init__(self, patch_size: int = 8, settings: DescriptorSettings | None = None) -> None:
+    def __init__(self, patch_size: int, settings: DescriptorSettings | None = None) -> None:
         self.name = "descriptors"
         self.patch_size = patch_size
         self.settings = settings or DescriptorSettings()
@@ -190,7 +198,7 @@ class Descriptors:
     @classmethod
     def from_config(cls, cfg: CfgNode) -> Descriptors:
         """Return the backend of ``cfg.FEATURES.DESCRIPTORS``."""
-        return cls(cfg.FEATURES.DESCRIPTORS.PATCH_SIZE)
+        return cls(DescriptorBackendSettings.from_config(cfg).patch_size)
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[PatchFeatures]:
         """Describe each image; see :class:`unseg_d2.features.FeatureBackend`."""

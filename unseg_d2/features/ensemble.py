@@ -12,6 +12,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.features.registry import FeatureBackend, build_backend
+from unseg_d2.settings import all_settings, fitted
 from unseg_d2.structures import PatchFeatures
 
 
@@ -116,17 +117,19 @@ def _member_cfg(cfg: CfgNode, overrides: Any, where: str) -> CfgNode:
     return own
 
 
-def _override(section: CfgNode, values: dict[str, Any], where: str) -> None:
+def _override(section: CfgNode, values: dict[str, Any], where: str, prefix: str = "FEATURES") -> None:
     """Set the keys of a section in place; every mistake is one sentence."""
+    settings = dict(all_settings())
     for key, value in values.items():
         known = [name for name in section if name != "MEMBERS"]
         if key not in known:
             raise UnsegError(f"{where} has the unknown key '{key}'.{nearest(str(key), known)}")
-        if isinstance(section[key], CfgNode) and isinstance(value, dict):
-            _override(section[key], value, f"{where}.{key}")
+        if isinstance(section[key], CfgNode):
+            if not isinstance(value, dict):
+                raise UnsegError(f"{where}.{key} is {value!r}, but must be a section.")
+            _override(section[key], value, f"{where}.{key}", f"{prefix}.{key}")
             continue
         try:
-            section.merge_from_list([key, value])
-        except (ValueError, AssertionError):
-            expected = "a section" if isinstance(section[key], CfgNode) else type(section[key]).__name__
-            raise UnsegError(f"{where}.{key} is {value!r}, but {expected} is expected.") from None
+            section[key] = fitted(value, settings[f"{prefix}.{key}"])
+        except ValueError as error:
+            raise UnsegError(f"{where}.{key} is {error}.") from None

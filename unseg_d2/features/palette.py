@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 
-from unseg_d2.features.descriptors import pool
+from unseg_d2.features.descriptors import DescriptorBackendSettings, pool
 from unseg_d2.features.registry import FEATURE_BACKENDS
 from unseg_d2.structures import PatchFeatures
 
@@ -33,7 +33,7 @@ LENGTH = 1.0  # of a patch's features; prototypes begin with products of it, and
 LIGHTNESS = 0.5  # weight of L: shading changes it and says little of what a surface is
 
 
-def palette_features(image: np.ndarray, patch_size: int = 8) -> np.ndarray:
+def palette_features(image: np.ndarray, patch_size: int) -> np.ndarray:
     """Return the Gaussian similarity of each patch's mean colour to :func:`palette`.
 
     Args:
@@ -85,7 +85,7 @@ class Palette:
         patch_size: side of a patch in pixels.
     """
 
-    def __init__(self, patch_size: int = 8) -> None:
+    def __init__(self, patch_size: int) -> None:
         self.name = "palette"
         self.patch_size = patch_size
         self.checksum = hashlib.sha256(
@@ -95,7 +95,7 @@ class Palette:
     @classmethod
     def from_config(cls, cfg: CfgNode) -> Palette:
         """Return the backend of ``cfg.FEATURES.DESCRIPTORS``, whose patch size it shares."""
-        return cls(cfg.FEATURES.DESCRIPTORS.PATCH_SIZE)
+        return cls(DescriptorBackendSettings.from_config(cfg).patch_size)
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[PatchFeatures]:
         """Describe each image; see :class:`unseg_d2.features.FeatureBackend`."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from fvcore.common.config import CfgNode
-from fvcore.common.registry import Registry
 
-from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.registry import Registry
+from unseg_d2.settings import Settings, section, setting
 from unseg_d2.structures import PatchFeatures
-
-FEATURE_BACKENDS = Registry("FEATURE_BACKENDS")
-"""Classes with ``from_config(cfg) -> FeatureBackend``; ``FEATURES.NAME`` is the class name, in any case."""
 
 
 @runtime_checkable
@@ -43,15 +41,37 @@ class FeatureBackend(Protocol):
         ...
 
 
+FEATURE_BACKENDS: Registry[FeatureBackend] = Registry("FEATURES.NAME", "FEATURES")
+"""Classes that are made from their settings or by ``from_config(cfg)``; ``FEATURES.NAME`` is the name, in any case."""
+
+
+@section("FEATURES")
+@dataclass(frozen=True)
+class FeatureSettings(Settings):
+    """Which features, of images of what size."""
+
+    name: str = setting("vit", "vit (timm, pretrained) | descriptors, palette (no weights; for trying things out)")
+    image_size: int = setting(
+        480, "side of the square that every image is resized to (MaskCut: fixed_size)", unit="px", low=1
+    )
+    resize: str = setting(
+        "square",
+        "square (MaskCut) | nearest_multiple (TokenCut saliency) | pad (LOST, TokenCut)",
+        choices=("square", "nearest_multiple", "pad"),
+    )
+    weights: str = setting("", "local .pth or .safetensors of the ViT; empty downloads the timm weights")
+    batch_size: int = setting(1, "images per forward pass of the backbone and of the generator", low=1)
+    device: str = setting("auto", "where the backend runs: auto, cpu, cuda, cuda:1 and so on")
+    precision: str = setting("float32", "of the ViT's forward pass", choices=("float32", "float16", "bfloat16"))
+    members: Sequence[Any] = setting(
+        [], "sections like this one, each with what differs from it: an ensemble (VoteCut)"
+    )
+
+
 def build_backend(cfg: CfgNode) -> FeatureBackend:
     """Return the single feature backend that ``cfg.FEATURES`` describes, whatever its ``MEMBERS``.
 
     Raises:
         UnsegError: if ``FEATURES.NAME`` is not registered, or the backend cannot be made (e.g. missing weights).
     """
-    wanted = cfg.FEATURES.NAME
-    backends = {name.lower(): backend for name, backend in FEATURE_BACKENDS}
-    if wanted.lower() not in backends:
-        known = ", ".join(sorted(backends))
-        raise UnsegError(f"FEATURES.NAME is '{wanted}', but must be one of {known}.{nearest(wanted, backends)}")
-    return backends[wanted.lower()].from_config(cfg)
+    return FEATURE_BACKENDS.build(cfg)

@@ -11,6 +11,7 @@ Shape legend
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,10 +21,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from unseg_d2.devices import resolve_device
-from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.features.registry import FEATURE_BACKENDS
 from unseg_d2.features.weights import load_vit, weights_checksum
 from unseg_d2.pixels import normalise
+from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import PatchFeatures
 
 FACETS = ("key", "query", "value", "kqv", "token")
@@ -31,7 +32,7 @@ POS_EMBED_RULES = ("offset", "exact")
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def resize_position_embedding(pos_embed: Tensor, grid: tuple[int, int], rule: str = "offset") -> Tensor:
+def resize_position_embedding(pos_embed: Tensor, grid: tuple[int, int], rule: str) -> Tensor:
     """Resample learned position embeddings bicubically to another patch grid.
 
     Args:
@@ -81,43 +82,48 @@ def cls_attention(query: Tensor, key: Tensor, num_heads: int) -> Tensor:
     return (query @ key * head**-0.5).softmax(dim=-1).mean(dim=1).squeeze(1)
 
 
-@FEATURE_BACKENDS.register()
+@dataclass(frozen=True)
+class ViTSettings(Settings):
+    """Which transformer, and what of it."""
+
+    arch: str = setting("dino_vitb8", "dino_vit{s,b}{8,16}, dinov2_vit{s,b,l}14, dinov3_vit{s,b,l}16")
+    facet: str = setting("key", "key | query | value | kqv | token, of the last block", choices=FACETS)
+    pos_embed: str = setting(
+        "offset", "offset: sampling ratio 28/60.1 (DINO, MaskCut) | exact: 28/60 (CuVLER)", choices=POS_EMBED_RULES
+    )
+
+
+@FEATURE_BACKENDS.register(settings=ViTSettings)
 class ViT:
     """Feature backend around one of timm's vision transformers.
 
     Args:
         model: network of :func:`unseg_d2.features.weights.load_vit`.
+        settings: see :class:`ViTSettings`; ``None`` takes the defaults. Of the facets, ``key``, ``query`` and ``value``
+            are the raw output of the last block's qkv layer, before rotary embedding and scaling, ``kqv`` all three,
+            concatenated over channels, and ``token`` the output of the last block after the final normalisation. The
+            position embedding is that of :func:`resize_position_embedding`; DINOv3's is rotary and stays.
         name: goes into the ``info`` of label sets.
-        facet: ``key``, ``query``, ``value`` (raw output of the last block's qkv layer, before rotary embedding and
-            scaling), ``kqv`` (key, query, value concatenated over channels) or ``token`` (output of the last block
-            after the final normalisation).
-        pos_embed: rule of :func:`resize_position_embedding`; without effect on DINOv3, whose embedding is rotary.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        precision: a key of :data:`PRECISIONS`, of the forward pass; tokens are float32 always.
-
-    Raises:
-        UnsegError: for an unknown facet, rule or precision, or a device that is not there.
+        device: where the network runs.
+        dtype: of the forward pass; tokens are float32 always.
     """
 
     def __init__(
         self,
         model: nn.Module,
+        settings: ViTSettings | None = None,
         *,
         name: str = "vit",
-        facet: str = "key",
-        pos_embed: str = "offset",
-        device: str = "auto",
-        precision: str = "float32",
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        _choose("FEATURES.VIT.FACET", facet, FACETS)
-        _choose("FEATURES.VIT.POS_EMBED", pos_embed, POS_EMBED_RULES)
-        _choose("FEATURES.PRECISION", precision, PRECISIONS)
-        self.name = f"{name}/{facet}/{pos_embed}"
+        settings = settings or ViTSettings()
+        self.name = f"{name}/{settings.facet}/{settings.pos_embed}"
         self.checksum = weights_checksum(model)
-        self.facet = facet
-        self.pos_embed = pos_embed
-        self.device = resolve_device(device)
-        self.dtype = PRECISIONS[precision]
+        self.facet = settings.facet
+        self.pos_embed = settings.pos_embed
+        self.device = torch.device(device)
+        self.dtype = dtype
         self.model = model.to(self.device, self.dtype).eval()
         self.patch_size = int(model.patch_embed.patch_size[0])
         self._resized: dict[tuple[int, int], Tensor] = {}  # position embeddings per grid
@@ -125,14 +131,13 @@ class ViT:
     @classmethod
     def from_config(cls, cfg: CfgNode) -> ViT:
         """Return the backend of ``cfg.FEATURES``, with weights from ``FEATURES.WEIGHTS`` or the hub."""
-        options = cfg.FEATURES.VIT
+        settings = ViTSettings.from_config(cfg)
         return cls(
-            load_vit(options.ARCH, cfg.FEATURES.WEIGHTS, trust=cfg.MODEL.TRUST_CHECKPOINT),
-            name=f"vit/{options.ARCH}",
-            facet=options.FACET,
-            pos_embed=options.POS_EMBED,
-            device=cfg.FEATURES.DEVICE,
-            precision=cfg.FEATURES.PRECISION,
+            load_vit(settings.arch, cfg.FEATURES.WEIGHTS, trust=cfg.MODEL.TRUST_CHECKPOINT),
+            settings,
+            name=f"vit/{settings.arch}",
+            device=resolve_device(cfg.FEATURES.DEVICE),
+            dtype=PRECISIONS[cfg.FEATURES.PRECISION],
         )
 
     @torch.no_grad()
@@ -203,8 +208,3 @@ class ViT:
         patches = key[:, skip:].unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
         patches = apply_rot_embed_cat(patches, rope, half=attention.rotate_half).transpose(1, 2).flatten(2)
         return torch.cat([key[:, :skip], patches.to(key.dtype)], dim=1)
-
-
-def _choose(key: str, value: str, known: Sequence[str] | dict[str, object]) -> None:
-    if value not in known:
-        raise UnsegError(f"{key} is '{value}', but must be one of {', '.join(known)}.{nearest(value, known)}")

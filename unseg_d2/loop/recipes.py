@@ -10,8 +10,7 @@ from typing import Any
 import yaml
 from fvcore.common.config import CfgNode
 
-from unseg_d2.config import get_cfg
-from unseg_d2.config.load import differing_keys, merge, with_options
+from unseg_d2.config.load import differing_keys, from_values
 from unseg_d2.errors import UnsegError
 
 MAY_CHANGE = (
@@ -37,9 +36,7 @@ def recipe_of(checkpoint: dict[str, Any], path: str | Path, command: str, opts: 
     """
     if not isinstance(checkpoint.get("recipe"), str):
         raise UnsegError(f"{path} is no checkpoint of {command}: it does not know its recipe.")
-    cfg = get_cfg()
-    merge(cfg, yaml.safe_load(checkpoint["recipe"]), str(path))
-    return with_options(cfg, opts)
+    return from_values(yaml.safe_load(checkpoint["recipe"]), str(path), opts)
 
 
 def warn_of_other_features(checkpoint: dict[str, Any], name: str, path: str | Path) -> None:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from unseg_d2.masks.cuts3d import CutS3D, CutS3DSettings, LocalCutSettings, cuts3d, localcut
-from unseg_d2.masks.lost import LOST, lost
-from unseg_d2.masks.maskcut import MaskCut, maskcut
+from unseg_d2.masks.lost import LOST, LOSTSettings, lost
+from unseg_d2.masks.maskcut import MaskCut, MaskCutSettings, maskcut
 from unseg_d2.masks.primaps import PriMaPs, PriMaPsLabels, PriMaPsSettings, primaps, primaps_labels
 from unseg_d2.masks.promerge import ProMerge, ProMergeSettings, promerge
-from unseg_d2.masks.registry import MASK_GENERATORS, ProposalGenerator, build_generator, generator_names
-from unseg_d2.masks.tokencut import SalientCut, TokenCut, salient_cuts, tokencut
-from unseg_d2.masks.votecut import VoteCut, cut_vectors, votecut
+from unseg_d2.masks.registry import MASK_GENERATORS, ProposalGenerator, build_generator
+from unseg_d2.masks.tokencut import SalientCut, TokenCut, TokenCutSettings, salient_cuts, tokencut
+from unseg_d2.masks.votecut import VoteCut, VoteCutSettings, cut_vectors, votecut
 
 __all__ = [
     "LOST",
+    "LOSTSettings",
     "MASK_GENERATORS",
     "CutS3D",
     "CutS3DSettings",
     "LocalCutSettings",
     "MaskCut",
+    "MaskCutSettings",
     "ProposalGenerator",
     "PriMaPs",
     "PriMaPsLabels",
@@ -26,11 +28,12 @@ __all__ = [
     "ProMergeSettings",
     "SalientCut",
     "TokenCut",
+    "TokenCutSettings",
     "VoteCut",
+    "VoteCutSettings",
     "build_generator",
     "cuts3d",
     "cut_vectors",
-    "generator_names",
     "localcut",
     "lost",
     "maskcut",

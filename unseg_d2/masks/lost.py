@@ -9,46 +9,51 @@ Shape legend
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
 from unseg_d2.masks.bipartition import connected_component
 from unseg_d2.masks.registry import MASK_GENERATORS
+from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import PatchFeatures, Proposals
 
 ROWS_PER_CHUNK = 512  # rows of the Gram matrix that exist at a time
 
 
-@MASK_GENERATORS.register()
+@dataclass(frozen=True)
+class LOSTSettings(Settings):
+    """Settings of :func:`lost`; both values of ``MASKS.MODE`` mean the same here.
+
+    Features without negative entries, such as descriptors, need ``center``: all their products are positive, so that
+    nothing is found.
+    """
+
+    max_seeds: int = setting(
+        100, "patches of lowest degree that may join the seed; all if there are fewer", symbol="k", low=1
+    )
+    center: bool = setting(False, "subtract the image's mean feature first (not published; descriptors need it)")
+
+
+@MASK_GENERATORS.register(settings=LOSTSettings)
 class LOST:
     """Mask generator that calls :func:`lost` with fixed settings.
 
     Args:
-        settings: keyword arguments of :func:`lost`.
-
-    Raises:
-        ValueError: if a setting is out of range.
+        settings: see :class:`LOSTSettings`; ``None`` takes the defaults.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        lost(torch.ones(1, 1, 1, 1), **settings)  # names a wrong setting before the first image
-        self.settings = settings
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode) -> LOST:
-        """Return the generator of ``cfg.MASKS.LOST``; both values of ``MASKS.MODE`` mean the same here."""
-        return cls(**{key.lower(): value for key, value in cfg.MASKS.LOST.items()})
+    def __init__(self, settings: LOSTSettings | None = None) -> None:
+        self.settings = settings or LOSTSettings()
 
     def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:
         """Return the proposals of each image; images of one grid go through a GPU together."""
-        return map_batches(lambda tokens: lost(tokens, **self.settings), features)
+        return map_batches(lambda tokens: lost(tokens, self.settings), features)
 
 
-def lost(tokens: Tensor, *, max_seeds: int = 100, center: bool = False) -> list[Proposals]:
+def lost(tokens: Tensor, settings: LOSTSettings | None = None) -> list[Proposals]:
     """Find one object in each image: the patches that correlate with its seeds (arXiv 2109.14279, section 3).
 
     Two patches are alike when the product of their features, not normalised, is at least 0. The seed is the patch that
@@ -58,21 +63,18 @@ def lost(tokens: Tensor, *, max_seeds: int = 100, center: bool = False) -> list[
 
     Args:
         tokens: ``(b, C, h, w)`` patch features of any float type.
-        max_seeds: patches of lowest degree that are looked at, k in the paper, at least 1; all if there are fewer.
-        center: subtract the mean feature of the image first, which is not published. Features without negative
-            entries, such as descriptors, need it: all their products are positive, so that nothing is found.
+        settings: see :class:`LOSTSettings`; ``None`` takes the defaults.
 
     Returns:
         One proposal per image, or none if all patches are alike, on the CPU. The score is the share of patches that
         are unlike the seed, in [0, 1]: low where the seed is like most of the image and hardly an object.
 
     Raises:
-        ValueError: if the features are not finite or ``max_seeds`` is below 1.
+        ValueError: if the features are not finite.
     """
-    if max_seeds < 1:
-        raise ValueError(f"max_seeds must be at least 1, got {max_seeds}")
+    settings = settings or LOSTSettings()
     check_tokens(tokens)
-    return [_seed_expansion(image, max_seeds, center) for image in tokens]
+    return [_seed_expansion(image, settings.max_seeds, settings.center) for image in tokens]
 
 
 def _seed_expansion(tokens: Tensor, max_seeds: int, center: bool) -> Proposals:

@@ -11,21 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
 import torch
-from fvcore.common.config import CfgNode
 from torch import Tensor
 from torch.nn import functional as F
 
 from unseg_d2.graph.principal import MAX_DENSE, gram, leading_eigenpair, leading_of_rows
 from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
-from unseg_d2.masks.registry import MASK_GENERATORS
+from unseg_d2.masks.registry import MASK_GENERATORS, Mode, mode_setting
+from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import PatchFeatures, Proposals
 
-Mode = Literal["default", "parity"]
 Sign = Literal["canonical", "random"]
 
 TIE = 1e-9  # difference up to which two cosines count as equal
@@ -33,63 +32,41 @@ NO_DIRECTION = 1e-12  # share of the mean squared feature up to which a variance
 
 
 @dataclass(frozen=True)
-class PriMaPsSettings:
+class PriMaPsSettings(Settings):
     """Settings of :func:`primaps`; the defaults are the published ones, but for the limit.
 
-    Attributes:
-        mode: ``default`` or ``parity``.
-        psi: share of the largest cosine to the anchor from which on a patch belongs to the mask, in (0, 1].
-        coverage: share of the grid from which on no further mask is looked for, in (0, 1].
-        max_masks: most proposals of an image; 0 is no limit. ``parity`` has none.
-        sign: of the principal direction. ``canonical`` makes the larger extreme cosine positive; ``random`` takes
-            PyTorch's random numbers, as the published randomised decomposition in effect does.
-
-    Raises:
-        ValueError: if a setting is out of range.
+    The ``canonical`` sign makes the larger extreme cosine positive; ``random`` takes PyTorch's random numbers, as the
+    published randomised decomposition in effect does.
     """
 
-    mode: Mode = "default"
-    psi: float = 0.4
-    coverage: float = 0.95
-    max_masks: int = 100
-    sign: Sign = "canonical"
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("default", "parity"):
-            raise ValueError(f"mode must be 'default' or 'parity', got '{self.mode}'")
-        if self.sign not in ("canonical", "random"):
-            raise ValueError(f"sign must be 'canonical' or 'random', got '{self.sign}'")
-        if not (0 < self.psi <= 1 and 0 < self.coverage <= 1):
-            raise ValueError(f"psi and coverage must lie in (0, 1], got {self.psi} and {self.coverage}")
-        if self.max_masks < 0:
-            raise ValueError(f"max_masks must be at least 0, got {self.max_masks}")
+    psi: float = setting(
+        0.4, "share of the largest cosine to the anchor from which on a patch is taken", symbol="psi", above=0, high=1
+    )
+    coverage: float = setting(0.95, "share of the grid from which on no further mask is looked for", above=0, high=1)
+    max_masks: int = setting(100, "most proposals of an image; 0 is no limit (parity has none)", low=0)
+    sign: Sign = setting(
+        "canonical", "of the principal direction: canonical | random (published)", choices=get_args(Sign)
+    )
+    mode: Mode = mode_setting()
 
 
-@MASK_GENERATORS.register()
+@MASK_GENERATORS.register(settings=PriMaPsSettings)
 class PriMaPs:
     """Mask generator that calls :func:`primaps` with fixed settings.
 
     Args:
-        settings: fields of :class:`PriMaPsSettings`.
-
-    Raises:
-        ValueError: if a setting is out of range.
+        settings: see :class:`PriMaPsSettings`; ``None`` takes the defaults.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        self.settings = PriMaPsSettings(**settings)
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode) -> PriMaPs:
-        """Return the generator of ``cfg.MASKS.PRIMAPS`` in ``cfg.MASKS.MODE``."""
-        return cls(mode=cfg.MASKS.MODE, **{key.lower(): value for key, value in cfg.MASKS.PRIMAPS.items()})
+    def __init__(self, settings: PriMaPsSettings | None = None) -> None:
+        self.settings = settings or PriMaPsSettings()
 
     def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:
         """Return the proposals of each image; images of one grid go through a GPU together."""
-        return map_batches(lambda tokens: _primaps(tokens, self.settings), features)
+        return map_batches(lambda tokens: primaps(tokens, self.settings), features)
 
 
-def primaps(tokens: Tensor, **settings: Any) -> list[Proposals]:
+def primaps(tokens: Tensor, settings: PriMaPsSettings | None = None) -> list[Proposals]:
     """Divide each image into masks of patches that are alike; they do not overlap and leave out little.
 
     The patch that looks most like the first principal direction of the free patches is the anchor, and the free patches
@@ -97,7 +74,7 @@ def primaps(tokens: Tensor, **settings: Any) -> list[Proposals]:
 
     Args:
         tokens: ``(b, C, h, w)`` patch features of any float type.
-        settings: fields of :class:`PriMaPsSettings`.
+        settings: see :class:`PriMaPsSettings`; ``None`` takes the defaults.
 
     Returns:
         Proposals per image, on the CPU; none if all its patches are alike. The score is the mean cosine to the anchor
@@ -105,12 +82,9 @@ def primaps(tokens: Tensor, **settings: Any) -> list[Proposals]:
         scores are 1.
 
     Raises:
-        ValueError: if the features are not finite or a setting is out of range.
+        ValueError: if the features are not finite.
     """
-    return _primaps(tokens, PriMaPsSettings(**settings))
-
-
-def _primaps(tokens: Tensor, settings: PriMaPsSettings) -> list[Proposals]:
+    settings = settings or PriMaPsSettings()
     results = []
     for image in primaps_labels(tokens, settings):
         masks = image.channels[1:] > 0

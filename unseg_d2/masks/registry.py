@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from fvcore.common.config import CfgNode
-from fvcore.common.registry import Registry
 
-from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.registry import Registry
+from unseg_d2.settings import Settings, section, setting
 from unseg_d2.structures import PatchFeatures, Proposals
 
-MASK_GENERATORS = Registry("MASK_GENERATORS")
-"""Classes with ``from_config(cfg) -> ProposalGenerator``; ``MASKS.GENERATOR`` is the class name, in any case."""
+Mode = Literal["default", "parity"]
 
 
 @runtime_checkable
@@ -34,9 +34,29 @@ class ProposalGenerator(Protocol):
         ...
 
 
-def generator_names() -> list[str]:
-    """Return the accepted values of ``MASKS.GENERATOR``."""
-    return sorted(name.lower() for name, _ in MASK_GENERATORS)
+MASK_GENERATORS: Registry[ProposalGenerator] = Registry("MASKS.GENERATOR", "MASKS")
+"""Classes that are made from their settings; ``MASKS.GENERATOR`` is the class name, in any case."""
+
+
+@section("MASKS")
+@dataclass(frozen=True)
+class MaskSettings(Settings):
+    """Which generator, and what all of them share."""
+
+    generator: str = setting("maskcut", "the mask generator; see docs/generators.md for their names")
+    mode: str = setting(
+        "default",
+        "default: what the paper means | parity: what the published code does",
+        choices=get_args(Mode),
+    )
+    max_proposals: int = setting(300, "an image with more proposals keeps the best; 0 keeps all", low=0)
+
+
+def mode_setting() -> Any:
+    """Return the field ``mode`` of a generator's settings, whose value is that of ``MASKS.MODE``."""
+    return setting(
+        "default", "behaviour of the paper or of the published code", choices=get_args(Mode), key="MASKS.MODE"
+    )
 
 
 def build_generator(cfg: CfgNode) -> ProposalGenerator:
@@ -45,12 +65,4 @@ def build_generator(cfg: CfgNode) -> ProposalGenerator:
     Raises:
         UnsegError: if ``MASKS.GENERATOR`` is not registered, or one of its settings is out of range.
     """
-    wanted = cfg.MASKS.GENERATOR.lower()
-    for name, generator in MASK_GENERATORS:
-        if name.lower() == wanted:
-            try:
-                return generator.from_config(cfg)
-            except ValueError as error:
-                raise UnsegError(f"The settings in MASKS do not work for '{wanted}': {error}.") from None
-    known = generator_names()
-    raise UnsegError(f"MASKS.GENERATOR is '{wanted}', but must be one of {', '.join(known)}.{nearest(wanted, known)}")
+    return MASK_GENERATORS.build(cfg)

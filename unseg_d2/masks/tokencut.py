@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from unseg_d2.graph.affinity import binary_affinity
@@ -22,32 +20,32 @@ from unseg_d2.graph.ncut import NO_CUT, cohesion, second_eigenvector
 from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
 from unseg_d2.masks.bipartition import connected_component, foreground_side
 from unseg_d2.masks.registry import MASK_GENERATORS
+from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import PatchFeatures, Proposals
 
 
-@MASK_GENERATORS.register()
+@dataclass(frozen=True)
+class TokenCutSettings(Settings):
+    """Settings of :func:`tokencut`; both values of ``MASKS.MODE`` mean the same here."""
+
+    tau: float = setting(0.2, "cosine above which two patches are connected", symbol="tau", low=0, below=1)
+    eps: float = setting(1e-5, "weight of an edge between patches that are not connected", above=0, below=1)
+
+
+@MASK_GENERATORS.register(settings=TokenCutSettings)
 class TokenCut:
     """Mask generator that calls :func:`tokencut` with fixed settings.
 
     Args:
-        settings: keyword arguments of :func:`tokencut`.
-
-    Raises:
-        ValueError: if a setting is out of range.
+        settings: see :class:`TokenCutSettings`; ``None`` takes the defaults.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        tokencut(torch.ones(1, 1, 1, 1), **settings)  # names a wrong setting before the first image
-        self.settings = settings
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode) -> TokenCut:
-        """Return the generator of ``cfg.MASKS.TOKENCUT``; both values of ``MASKS.MODE`` mean the same here."""
-        return cls(**{key.lower(): value for key, value in cfg.MASKS.TOKENCUT.items()})
+    def __init__(self, settings: TokenCutSettings | None = None) -> None:
+        self.settings = settings or TokenCutSettings()
 
     def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:
         """Return the proposals of each image; images of one grid go through a GPU together."""
-        return map_batches(lambda tokens: tokencut(tokens, **self.settings), features)
+        return map_batches(lambda tokens: tokencut(tokens, self.settings), features)
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class SalientCut:
     score: float
 
 
-def tokencut(tokens: Tensor, *, tau: float = 0.2, eps: float = 1e-5) -> list[Proposals]:
+def tokencut(tokens: Tensor, settings: TokenCutSettings | None = None) -> list[Proposals]:
     """Find the salient object of each image: the component, around the peak, of the side that the peak lies in.
 
     MaskCut with one mask, without the rule that a side touching three corners is the background, so that the result
@@ -78,28 +76,28 @@ def tokencut(tokens: Tensor, *, tau: float = 0.2, eps: float = 1e-5) -> list[Pro
 
     Args:
         tokens: ``(b, C, h, w)`` patch features of any float type.
-        tau: cosine above which two patches are connected, in [0, 1).
-        eps: weight of an edge between patches that are not connected, in (0, 1).
+        settings: see :class:`TokenCutSettings`; ``None`` takes the defaults.
 
     Returns:
         One proposal per image, or none if all its patches are alike, on the CPU. The score is that of
         :class:`SalientCut`.
 
     Raises:
-        ValueError: if the features are not finite or a setting is out of range.
+        ValueError: if the features are not finite.
     """
-    cuts = salient_cuts(tokens, tau=tau, eps=eps)
+    cuts = salient_cuts(tokens, settings)
     return [to_proposals([(cut.mask, cut.score)], tuple(tokens.shape[2:])) for cut in cuts]
 
 
-def salient_cuts(tokens: Tensor, *, tau: float = 0.2, eps: float = 1e-5) -> list[SalientCut]:
+def salient_cuts(tokens: Tensor, settings: TokenCutSettings | None = None) -> list[SalientCut]:
     """Cut each image in two and return, beside the object, the eigenvector that shows it and the bipartition.
 
     Args and errors are those of :func:`tokencut`.
     """
+    settings = settings or TokenCutSettings()
     check_tokens(tokens)
     b, _, h, w = tokens.shape
-    affinity = binary_affinity(tokens.flatten(2), tau, eps)
+    affinity = binary_affinity(tokens.flatten(2), settings.tau, settings.eps)
     cut = second_eigenvector(affinity)
     vectors = torch.where(cut.values[:, None] < NO_CUT, cut.vectors, 0).view(b, h, w).cpu().numpy()
     sides, seeds = zip(*(foreground_side(vector, corner_rule=False) for vector in vectors))

@@ -27,7 +27,7 @@ from unseg_d2.data.images import ImageFile, ImageProblem
 from unseg_d2.data.spec import join_spec
 from unseg_d2.depth import GridDepth, build_depth
 from unseg_d2.errors import UnsegError
-from unseg_d2.masks.cuts3d.cuts3d import CutS3D
+from unseg_d2.masks.cuts3d.cuts3d import CutS3D, CutS3DSettings
 from unseg_d2.masks.cuts3d.localcut import LocalCutSettings, localcut
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.label_set import read_label_set
@@ -163,5 +163,5 @@ def build_cut_pipeline(cfg: CfgNode, labels: Path) -> CutPipeline:
         masks.setdefault(names[annotation["image_id"]], []).append(pair)
     checksum = hashlib.sha256(labels.read_bytes()).hexdigest()
     cache = Path(cfg.DEPTH.CACHE) if cfg.DEPTH.CACHE else None
-    settings = CutS3D.from_config(cfg).settings.local
+    settings = CutS3D(CutS3DSettings.from_config(cfg)).settings.local
     return CutPipeline(LabelFile(f"labels/{labels}", checksum), masks, GridDepth(source, cache), settings)

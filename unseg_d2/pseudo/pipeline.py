@@ -17,13 +17,13 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.data.images import ImageFile
 from unseg_d2.depth import GridDepth, build_depth
-from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.errors import UnsegError
 from unseg_d2.features import FeatureBackend, build_features, join_members
 from unseg_d2.masks import ProposalGenerator, build_generator
 from unseg_d2.pseudo.finish import Finish
-from unseg_d2.pseudo.geometry import RESIZE, NetworkInput, Resize, network_input
+from unseg_d2.pseudo.geometry import NetworkInput, Resize, network_input
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks
-from unseg_d2.refine import refiner_from_config
+from unseg_d2.refine import RefineSettings, refiner_from_config
 from unseg_d2.structures import PatchFeatures, Proposals
 
 
@@ -118,16 +118,8 @@ def build_pipeline(cfg: CfgNode) -> MaskPipeline:
     Raises:
         UnsegError: a name is unknown, a weight file or an extra is missing.
     """
-    resize = cfg.FEATURES.RESIZE
-    if resize not in RESIZE:
-        raise UnsegError(
-            f"FEATURES.RESIZE is '{resize}', but must be one of {', '.join(RESIZE)}.{nearest(resize, RESIZE)}"
-        )
-    refiner = refiner_from_config(cfg, cfg.REFINE.NAME, device=cfg.FEATURES.DEVICE)
-    try:
-        finish = Finish(refiner, cfg.REFINE.WHERE, cfg.REFINE.MIN_IOU, cfg.REFINE.UPSAMPLE, cfg.MASKS.MODE)
-    except ValueError as error:
-        raise UnsegError(f"{error}.") from None
+    where = RefineSettings.from_config(cfg)
+    finish = Finish(refiner_from_config(cfg), where.where, where.min_iou, where.upsample, cfg.MASKS.MODE)
     source, generator = build_depth(cfg), build_generator(cfg)
     if source is None and getattr(generator, "needs_depth", False):
         raise UnsegError(
@@ -138,7 +130,7 @@ def build_pipeline(cfg: CfgNode) -> MaskPipeline:
         generator=generator,
         finish=finish,
         image_size=cfg.FEATURES.IMAGE_SIZE,
-        resize=resize,
+        resize=cfg.FEATURES.RESIZE,
         depth=None if source is None else GridDepth(source, Path(cfg.DEPTH.CACHE) if cfg.DEPTH.CACHE else None),
         max_proposals=cfg.MASKS.MAX_PROPOSALS,
     )

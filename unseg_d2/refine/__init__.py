@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from unseg_d2.refine import bilateral, crf, guided, pydensecrf  # noqa: F401 (register themselves)
-from unseg_d2.refine.bilateral import bilateral_solver
-from unseg_d2.refine.crf import CRFSettings, crf_masks, label_probabilities
+from unseg_d2.refine.bilateral import BilateralSettings, bilateral_solver
+from unseg_d2.refine.crf import CRFSettings, LabelCRFSettings, crf_masks, label_probabilities
 from unseg_d2.refine.guided import guided_filter
 from unseg_d2.refine.holes import fill_holes
-from unseg_d2.refine.registry import REFINERS, Refiner, build_refiner, refiner_from_config, refiner_settings
+from unseg_d2.refine.registry import REFINERS, Refiner, RefineSettings, build_refiner, refiner_from_config
 
 __all__ = [
+    "BilateralSettings",
     "CRFSettings",
+    "LabelCRFSettings",
+    "RefineSettings",
     "REFINERS",
     "Refiner",
     "build_refiner",
@@ -20,5 +23,4 @@ __all__ = [
     "guided_filter",
     "label_probabilities",
     "refiner_from_config",
-    "refiner_settings",
 ]

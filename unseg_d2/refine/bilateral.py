@@ -11,6 +11,7 @@ Shape legend
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -19,6 +20,7 @@ from scipy.sparse.linalg import cg
 
 from unseg_d2.refine.holes import fill_holes
 from unseg_d2.refine.registry import REFINERS, Refiner, check_inputs, hard, soft
+from unseg_d2.settings import Settings, setting
 
 YUV = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])  # BT.601, full range
 BISTOCHASTIC_STEPS = 10
@@ -26,87 +28,58 @@ MIN_DIAGONAL = 1e-5  # of the Jacobi preconditioner
 TOLERANCE = 1e-5  # of the residual, relative to the right-hand side
 
 
-@REFINERS.register()
-def bilateral(
-    *,
-    sigma_spatial: float = 16.0,
-    sigma_luma: float = 16.0,
-    sigma_chroma: float = 8.0,
-    smoothness: float = 256.0,
-    confidence: float = 0.999,
-    max_iterations: int = 25,
-    parity: bool = False,
-) -> Refiner:
+@dataclass(frozen=True)
+class BilateralSettings(Settings):
+    """Settings of :func:`bilateral`; the defaults are those of TokenCut. Two Tricks has sigmas of 24, 4 and 4."""
+
+    sigma_spatial: float = setting(16.0, "side of a cell of the bilateral grid", unit="px", above=0)
+    sigma_luma: float = setting(16.0, "height of a cell in luma", unit="grey levels", above=0)
+    sigma_chroma: float = setting(8.0, "side of a cell in chroma", unit="grey levels", above=0)
+    smoothness: float = setting(256.0, "weight of smoothness against the mask (equation 1)", symbol="lambda", above=0)
+    confidence: float = setting(0.999, "confidence of the mask, the same everywhere (equation 1)", symbol="c", above=0)
+    max_iterations: int = setting(25, "steps of conjugate gradients", low=1)
+    parity: bool = setting(
+        False, "keep only the second largest region, the background being one, as TokenCut's code does"
+    )
+
+
+@REFINERS.register(settings=BilateralSettings)
+def bilateral(settings: BilateralSettings | None = None) -> Refiner:
     """Return a refiner that solves for soft masks, cuts them at one half and fills their holes.
 
-    The defaults are those of TokenCut; Two Tricks has sigmas of 24, 4 and 4.
-
     Args:
-        sigma_spatial: side of a cell of the grid in pixels.
-        sigma_luma: height of a cell in luma, grey levels.
-        sigma_chroma: side of a cell in chroma, grey levels.
-        smoothness: lambda, the weight of smoothness against the mask.
-        confidence: c of the mask, the same everywhere, in (0, 1].
-        max_iterations: steps of conjugate gradients.
-        parity: keep only the second largest of the regions, the background being one of them, as TokenCut's code does.
-
-    Raises:
-        ValueError: if a setting is out of range.
+        settings: see :class:`BilateralSettings`; ``None`` takes the defaults.
     """
-    settings = {
-        "sigma_spatial": sigma_spatial,
-        "sigma_luma": sigma_luma,
-        "sigma_chroma": sigma_chroma,
-        "smoothness": smoothness,
-        "confidence": confidence,
-        "max_iterations": max_iterations,
-    }
-    for name, value in settings.items():
-        if not 0 < value < float("inf"):
-            raise ValueError(f"{name} must be positive, got {value}")
-    return partial(_refine, settings=settings, parity=parity)
+    return partial(_refine, settings=settings or BilateralSettings())
 
 
-def bilateral_solver(
-    image: np.ndarray,
-    masks: np.ndarray,
-    *,
-    sigma_spatial: float = 16.0,
-    sigma_luma: float = 16.0,
-    sigma_chroma: float = 8.0,
-    smoothness: float = 256.0,
-    confidence: float = 0.999,
-    max_iterations: int = 25,
-) -> np.ndarray:
+def bilateral_solver(image: np.ndarray, masks: np.ndarray, settings: BilateralSettings | None = None) -> np.ndarray:
     """Return the soft masks that are close to the given ones and alike where the image is.
 
     Args:
         image: ``(H, W, 3)`` uint8 RGB.
         masks: ``(n, H, W)`` float32 in [0, 1], solved for independently of each other.
-        sigma_spatial: side of a cell of the grid in pixels.
-        sigma_luma: height of a cell in luma, grey levels.
-        sigma_chroma: side of a cell in chroma, grey levels.
-        smoothness: lambda, the weight of smoothness against the mask (equation 1).
-        confidence: c of the mask, the same everywhere (equation 1).
-        max_iterations: steps of conjugate gradients.
+        settings: see :class:`BilateralSettings`; ``None`` takes the defaults.
 
     Returns:
         ``(n, H, W)`` float32; not clipped, values can leave [0, 1] a little.
     """
-    cell, blur = bilateral_grid(image, sigma_spatial, sigma_luma, sigma_chroma)
+    settings = settings or BilateralSettings()
+    sigmas = settings.sigma_spatial, settings.sigma_luma, settings.sigma_chroma
+    cell, blur = bilateral_grid(image, *sigmas)
     size = np.bincount(cell).astype(np.float64)
     norm = np.ones_like(size)
     for _ in range(BISTOCHASTIC_STEPS):
         norm = np.sqrt(norm * size / (blur @ norm))
     scaling = sparse.diags(norm)
     laplacian = sparse.diags(norm * (blur @ norm)) - scaling @ blur @ scaling
-    system = (smoothness * laplacian + sparse.diags(confidence * size)).tocsr()
+    system = (settings.smoothness * laplacian + sparse.diags(settings.confidence * size)).tocsr()
     preconditioner = sparse.diags(1 / np.maximum(system.diagonal(), MIN_DIAGONAL))
     solved = np.empty(masks.shape, dtype=np.float32)
     for out, mask in zip(solved, masks):
-        total = confidence * np.bincount(cell, mask.ravel())
-        mean = total / (confidence * size)
-        solution, _ = cg(system, total, x0=mean, rtol=TOLERANCE, maxiter=max_iterations, M=preconditioner)
+        total = settings.confidence * np.bincount(cell, mask.ravel())
+        mean = total / (settings.confidence * size)
+        solution, _ = cg(system, total, x0=mean, rtol=TOLERANCE, maxiter=settings.max_iterations, M=preconditioner)
         out[:] = solution[cell].reshape(mask.shape)
     return solved
 
@@ -143,13 +116,13 @@ def bilateral_grid(
     return cell, blur
 
 
-def _refine(image: np.ndarray, masks: np.ndarray, *, settings: dict[str, float], parity: bool) -> np.ndarray:
+def _refine(image: np.ndarray, masks: np.ndarray, *, settings: BilateralSettings) -> np.ndarray:
     check_inputs(image, masks)
     refined = np.zeros(masks.shape, dtype=bool)
     present = masks.any((1, 2))
     if present.any():
-        refined[present] = fill_holes(hard(bilateral_solver(image, soft(masks[present]), **settings)))
-    if parity:
+        refined[present] = fill_holes(hard(bilateral_solver(image, soft(masks[present]), settings)))
+    if settings.parity:
         refined[present] = [second_largest_region(mask) for mask in refined[present]]
     return refined
 

@@ -20,18 +20,24 @@ Shape legend
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from unseg_d2.devices import resolve_device
 from unseg_d2.refine.compiled import label_shares
 from unseg_d2.refine.gaussian import GaussianKernel
 from unseg_d2.refine.holes import fill_holes
 from unseg_d2.refine.permutohedral import build_lattice
 from unseg_d2.refine.registry import REFINERS, Refiner, check_inputs, hard, soft
+from unseg_d2.settings import Settings, other_default, setting
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 MAX_CHANNELS = 32  # masks filtered at a time, which bounds memory
 MAX_WEIGHT = 40.0  # of both kernels where exp of a message is taken
@@ -39,72 +45,87 @@ MIN_LATTICE_SXY = 2.0  # px; a lattice finer than this has about as many vertice
 
 
 @dataclass(frozen=True)
-class CRFSettings:
-    """The kernels and the steps of the CRF; the defaults are those of MaskCut, ProMerge and VoteCut.
+class CRFSettings(Settings):
+    """The kernels and the steps of the CRF; the defaults are those of MaskCut, ProMerge and VoteCut."""
 
-    Attributes:
-        iterations: mean-field steps.
-        gaussian_sxy: sigma of the smoothness kernel in pixels.
-        gaussian_weight: Potts weight of the smoothness kernel.
-        bilateral_sxy: sigma of the appearance kernel in pixels.
-        bilateral_srgb: sigma of the appearance kernel in grey levels.
-        bilateral_weight: Potts weight of the appearance kernel.
+    iterations: int = setting(10, "mean-field steps", low=0)
+    gaussian_sxy: float = setting(3.0, "sigma of the smoothness kernel", unit="px", low=1e-3)
+    gaussian_weight: float = setting(7.0, "Potts weight of the smoothness kernel", low=0)
+    bilateral_sxy: float = setting(50.0, "sigma of the appearance kernel", unit="px", low=1e-3)
+    bilateral_srgb: float = setting(5.0, "sigma of the appearance kernel", unit="grey levels", low=1e-3)
+    bilateral_weight: float = setting(10.0, "Potts weight of the appearance kernel", low=0)
 
-    Raises:
-        ValueError: if one is out of range.
-    """
 
-    iterations: int = 10
-    gaussian_sxy: float = 3.0
-    gaussian_weight: float = 7.0
-    bilateral_sxy: float = 50.0
-    bilateral_srgb: float = 5.0
-    bilateral_weight: float = 10.0
+@dataclass(frozen=True)
+class CRFRefinerSettings(CRFSettings):
+    """Settings of :func:`crf`: those of the CRF, and where it runs."""
 
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            least = 0 if name == "iterations" or name.endswith("weight") else 1e-3
-            if not least <= value < float("inf"):
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+    device: str = setting("auto", "where the CRF runs: auto (as the features), cpu, cuda, cuda:1 and so on")
+
+    @classmethod
+    def from_config(cls, cfg: Any, name: str | None = None) -> Self:
+        """Return the settings that a configuration states, on the device of its features where it says ``auto``."""
+        settings = super().from_config(cfg, name)
+        return settings if settings.device != "auto" else replace(settings, device=cfg["FEATURES"]["DEVICE"])
+
+    def kernels(self) -> CRFSettings:
+        """Return what the CRF itself needs."""
+        return CRFSettings(**{field.name: getattr(self, field.name) for field in fields(CRFSettings)})
+
+
+def _check_exponents(settings: CRFSettings) -> None:
+    if settings.gaussian_weight + settings.bilateral_weight > MAX_WEIGHT:
+        raise ValueError(f"gaussian_weight and bilateral_weight must be at most {MAX_WEIGHT:g} together")
+
+
+@dataclass(frozen=True)
+class LabelCRFSettings(CRFRefinerSettings):
+    """Settings of :func:`crf_labels`, one CRF over all masks and the background, with PriMaPs' constants."""
+
+    gaussian_sxy: float = other_default(CRFSettings, "gaussian_sxy", 1.0)
+    gaussian_weight: float = other_default(CRFSettings, "gaussian_weight", 3.0)
+    bilateral_sxy: float = other_default(CRFSettings, "bilateral_sxy", 67.0)
+    bilateral_srgb: float = other_default(CRFSettings, "bilateral_srgb", 3.0)
+    bilateral_weight: float = other_default(CRFSettings, "bilateral_weight", 4.0)
+
+    def check(self) -> None:
+        """Raise ValueError where an exponential of the mean field would not be finite."""
+        _check_exponents(self)
 
 
 MASKCUT = CRFSettings()
-PRIMAPS = CRFSettings(
-    gaussian_sxy=1.0, gaussian_weight=3.0, bilateral_sxy=67.0, bilateral_srgb=3.0, bilateral_weight=4.0
-)
+PRIMAPS = LabelCRFSettings().kernels()
 
 
-@REFINERS.register()
-def crf(*, device: str = "cpu", **settings: float) -> Refiner:
+@REFINERS.register(settings=CRFRefinerSettings)
+def crf(settings: CRFRefinerSettings | None = None) -> Refiner:
     """Return a refiner that runs two-label mean field on all masks at once and fills their holes.
 
     Args:
-        device: ``cpu``, ``cuda``, ``cuda:1`` ...
-        **settings: those of `CRFSettings`.
+        settings: see :class:`CRFRefinerSettings`; ``None`` takes the defaults.
 
     Raises:
-        ValueError: if a setting is out of range.
+        UnsegError: the device is not there.
     """
-    return partial(_refine, device=torch.device(device), settings=CRFSettings(**settings))
+    settings = settings or CRFRefinerSettings()
+    return partial(_refine, device=resolve_device(settings.device), settings=settings.kernels())
 
 
-@REFINERS.register()
-def crf_labels(*, device: str = "cpu", **settings: float) -> Refiner:
+@REFINERS.register(settings=LabelCRFSettings)
+def crf_labels(settings: LabelCRFSettings | None = None) -> Refiner:
     """Return a refiner for disjoint masks: one mean field over all of them and the background.
 
     The probability of the background, before the softmax, is what the masks leave of one. Holes stay, they may be
     other objects.
 
     Args:
-        device: ``cpu``, ``cuda``, ``cuda:1`` ...
-        **settings: those of `CRFSettings` that differ from PriMaPs'.
+        settings: see :class:`LabelCRFSettings`; ``None`` takes the defaults.
 
     Raises:
-        ValueError: if a setting is out of range.
+        UnsegError: the device is not there.
     """
-    chosen = replace(PRIMAPS, **settings)
-    _check_exponents(chosen)
-    return partial(_refine_labels, device=torch.device(device), settings=chosen)
+    settings = settings or LabelCRFSettings()
+    return partial(_refine_labels, device=resolve_device(settings.device), settings=settings.kernels())
 
 
 def crf_masks(images: Tensor, masks: Tensor, settings: CRFSettings = MASKCUT) -> Tensor:
@@ -223,8 +244,3 @@ def _channels_last(planes: Tensor) -> Tensor:
 
 def _image_tensor(image: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(device)[None]
-
-
-def _check_exponents(settings: CRFSettings) -> None:
-    if settings.gaussian_weight + settings.bilateral_weight > MAX_WEIGHT:
-        raise ValueError(f"gaussian_weight and bilateral_weight must be at most {MAX_WEIGHT:g} together")

@@ -9,6 +9,7 @@ Shape legend
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import cv2
@@ -19,24 +20,26 @@ from torch import Tensor
 
 from unseg_d2.refine.holes import fill_holes
 from unseg_d2.refine.registry import REFINERS, Refiner, check_inputs, hard, soft
+from unseg_d2.settings import Settings, setting
 
 
-@REFINERS.register()
-def guided(*, radius: int = 6, eps: float = 1e-3) -> Refiner:
+@dataclass(frozen=True)
+class GuidedSettings(Settings):
+    """Settings of :func:`guided`; a radius a little less than the side of a patch works best."""
+
+    radius: int = setting(6, "half width of the window in the resized image", symbol="r", unit="px", low=1)
+    eps: float = setting(1e-3, "variance (image in [0, 1]) below which the filter averages", symbol="epsilon", above=0)
+
+
+@REFINERS.register(settings=GuidedSettings)
+def guided(settings: GuidedSettings | None = None) -> Refiner:
     """Return a refiner that snaps masks to the colour edges of the image and fills their holes.
 
     Args:
-        radius: half width of the window in pixels; a little less than the side of a patch works best.
-        eps: variance of the image, of values in [0, 1], below which it counts as flat.
-
-    Raises:
-        ValueError: if a setting is out of range.
+        settings: see :class:`GuidedSettings`; ``None`` takes the defaults.
     """
-    if radius < 1:
-        raise ValueError(f"radius must be at least 1 px, got {radius}")
-    if not eps > 0:
-        raise ValueError(f"eps must be positive, got {eps}")
-    return partial(_refine, radius=radius, eps=eps)
+    settings = settings or GuidedSettings()
+    return partial(_refine, radius=settings.radius, eps=settings.eps)
 
 
 def _refine(image: np.ndarray, masks: np.ndarray, *, radius: int, eps: float) -> np.ndarray:

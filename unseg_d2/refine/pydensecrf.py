@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
 
@@ -14,18 +15,22 @@ from unseg_d2.refine.holes import fill_holes
 from unseg_d2.refine.registry import REFINERS, Refiner, check_inputs, soft
 
 
-@REFINERS.register()
-def pydensecrf(**settings: float) -> Refiner:
+@dataclass(frozen=True)
+class PydensecrfSettings(CRFSettings):
+    """Settings of :func:`pydensecrf`."""
+
+
+@REFINERS.register(settings=PydensecrfSettings)
+def pydensecrf(settings: PydensecrfSettings | None = None) -> Refiner:
     """Return a refiner that runs mean-field inference on each mask and fills its holes.
 
     Args:
-        **settings: those of `CRFSettings`.
+        settings: see :class:`PydensecrfSettings`; ``None`` takes the defaults.
 
     Raises:
-        ValueError: if a setting is out of range.
         UnsegError: if pydensecrf is not installed.
     """
-    return partial(_refine, densecrf=import_densecrf(), settings=CRFSettings(**settings))
+    return partial(_refine, densecrf=import_densecrf(), settings=settings or PydensecrfSettings())
 
 
 def infer(image: np.ndarray, logits: np.ndarray, densecrf: ModuleType, settings: CRFSettings) -> np.ndarray:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 from fvcore.common.config import CfgNode
-from fvcore.common.registry import Registry
 
-from unseg_d2.devices import resolve_device
-from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.errors import UnsegError
+from unseg_d2.registry import Registry
+from unseg_d2.settings import Settings, section, setting
 
 Refiner = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """``(image (H, W, 3) uint8 RGB, masks (n, H, W) bool or float32 in [0, 1]) -> masks (n, H, W) bool``.
@@ -20,8 +21,35 @@ An empty mask, zero everywhere, stays empty.
 
 FOREGROUND = 0.5  # soft masks are foreground above this
 
-REFINERS = Registry("REFINERS")
-"""Name to a function of settings that returns a :data:`Refiner`; the name is the value of ``REFINE.NAME``."""
+REFINERS: Registry[Refiner] = Registry("REFINE.NAME", "REFINE")
+"""Functions of their settings that return a :data:`Refiner`; ``REFINE.NAME`` is the function's name."""
+
+Where = Literal["input", "image", "crops"]
+Upsample = Literal["nearest", "bilinear"]
+
+
+@section("REFINE")
+@dataclass(frozen=True)
+class RefineSettings(Settings):
+    """Which refiner, and where it works."""
+
+    name: str = setting("guided", "guided | crf | crf_labels (disjoint masks) | bilateral | pydensecrf (extra) | none")
+    where: Where = setting(
+        "input",
+        "input (at the network's input size) | image (at the image's own) | crops (VoteCut)",
+        choices=get_args(Where),
+    )
+    min_iou: float = setting(
+        0.5, "a mask whose IoU with its refined self is lower is dropped; crops: stays unrefined", low=0, high=1
+    )
+    upsample: Upsample = setting(
+        "nearest", "how patches become pixels before they are refined", choices=get_args(Upsample)
+    )
+
+    def check(self) -> None:
+        """Raise ValueError where crops would be taken around soft masks."""
+        if self.where == "crops" and self.upsample != "nearest":
+            raise ValueError("REFINE.WHERE crops needs REFINE.UPSAMPLE nearest: crops are taken around sharp masks")
 
 
 def build_refiner(name: str, **settings: Any) -> Refiner:
@@ -29,47 +57,29 @@ def build_refiner(name: str, **settings: Any) -> Refiner:
 
     Args:
         name: ``guided``, ``crf``, ``crf_labels``, ``bilateral``, ``pydensecrf``, ``none``, or one that you register.
-        settings: keyword arguments of the refiner, such as ``radius`` and ``eps`` of ``guided``.
+        settings: those that differ from the defaults, such as ``radius`` and ``eps`` of ``guided``.
 
     Raises:
         UnsegError: if the name is not registered, a setting is unknown or out of range, or a package is missing.
     """
-    known = sorted(key for key, _ in REFINERS)
-    if name not in known:
-        raise UnsegError(f"REFINE.NAME is '{name}', but must be one of {', '.join(known)}.{nearest(name, known)}")
+    entry = REFINERS.entry(name)
     try:
-        return REFINERS.get(name)(**settings)
+        return entry.make(**settings) if entry.settings is None else entry.make(entry.settings(**settings))
     except (TypeError, ValueError) as error:
         raise UnsegError(f"The settings of the refiner '{name}' do not work: {error}.") from None
 
 
-def refiner_from_config(cfg: CfgNode, name: str, *, device: str = "cpu") -> Refiner:
-    """Return a refiner with the settings that a configuration has for it.
+def refiner_from_config(cfg: CfgNode, name: str | None = None) -> Refiner:
+    """Return the refiner that a configuration describes.
 
     Args:
-        cfg: its section ``REFINE.<NAME>``, where there is one, holds the settings.
-        name: see :func:`build_refiner`.
-        device: see :func:`refiner_settings`.
+        cfg: whole configuration; ``REFINE.<NAME>`` has the settings.
+        name: takes the place of ``REFINE.NAME``.
 
     Raises:
-        UnsegError: see :func:`build_refiner` and :func:`unseg_d2.devices.resolve_device`.
+        UnsegError: see :func:`build_refiner`.
     """
-    return build_refiner(name, **refiner_settings(cfg, name, device=device))
-
-
-def refiner_settings(cfg: CfgNode, name: str, *, device: str = "cpu") -> dict[str, Any]:
-    """Return what a configuration says of a refiner, as keyword arguments of it.
-
-    Args:
-        cfg: its section ``REFINE.<NAME>`` is read.
-        name: of the refiner; one without a section has no settings.
-        device: where the refiner works if its ``DEVICE`` is ``auto``, as ``FEATURES.DEVICE`` has it; of no matter to
-            one without ``DEVICE``.
-    """
-    settings = {key.lower(): value for key, value in cfg.REFINE.get(name.upper(), {}).items()}
-    if settings.get("device") == "auto":
-        settings["device"] = str(resolve_device(device))
-    return settings
+    return REFINERS.build(cfg, name)
 
 
 def check_inputs(image: np.ndarray, masks: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.corloc import located, object_box, part_boxes
 from unseg_d2.evaluation.refinements import REFINEMENTS
 from unseg_d2.evaluation.saliency import SaliencyScores, score_saliency
-from unseg_d2.refine import bilateral_solver, guided_filter, refiner_from_config, refiner_settings
+from unseg_d2.refine import BilateralSettings, bilateral_solver, guided_filter, refiner_from_config
 from unseg_d2.saliency.datasets import SalientImage, read_salient
 from unseg_d2.saliency.views import center_view
 
@@ -211,8 +211,7 @@ def build_soft_refiner(name: str, cfg: CfgNode) -> Callable[[np.ndarray, np.ndar
             image.mean(2, dtype=np.float32)[None] / 255, mask[None], radius=radius, eps=eps
         )[0]
     if name == "bilateral":
-        settings = refiner_settings(cfg, name)
-        settings.pop("parity")  # chooses a part of the hard mask, which is not wanted here
-        return lambda image, mask: bilateral_solver(image, mask[None], **settings)[0] if mask.any() else mask
-    refiner = refiner_from_config(cfg, name, device=cfg.FEATURES.DEVICE)
+        settings = BilateralSettings.from_config(cfg)
+        return lambda image, mask: bilateral_solver(image, mask[None], settings)[0] if mask.any() else mask
+    refiner = refiner_from_config(cfg, name)
     return (lambda image, mask: mask) if name == "none" else lambda image, mask: refiner(image, mask[None])[0]

@@ -18,11 +18,12 @@ from fvcore.common.config import CfgNode
 from PIL import Image
 from torch import Tensor, nn
 
+from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.semantic import MATCHINGS, Confusion, SemanticScores, semantic_scores
 from unseg_d2.files import atomic_write
 from unseg_d2.progress import progress_bar
-from unseg_d2.refine import CRFSettings, label_probabilities, refiner_settings
+from unseg_d2.refine import LabelCRFSettings, label_probabilities
 from unseg_d2.semantic.datasets import SemanticSet
 from unseg_d2.semantic.em import enlarge
 from unseg_d2.semantic.geometry import centre_square, resize_image, resized
@@ -121,11 +122,8 @@ def _predictions(
     logits = enlarge(classifier(features), image.shape[:2])
     yield "", logits.max(1).indices[0].cpu().numpy()
     if cfg.SEMANTIC.TEST.CRF:
-        settings = refiner_settings(cfg, "crf_labels", device=str(logits.device))
-        device = settings.pop("device")
+        settings = LabelCRFSettings.from_config(cfg)
+        device = resolve_device(settings.device, "REFINE.CRF_LABELS.DEVICE")
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(device)
-        try:
-            probability = label_probabilities(pixels, logits.to(device), CRFSettings(**settings))
-        except ValueError as error:
-            raise UnsegError(f"REFINE.CRF_LABELS is out of range: {error}.") from None
+        probability = label_probabilities(pixels, logits.to(device), settings.kernels())
         yield " + CRF", probability.argmax(1)[0].cpu().numpy()

@@ -29,10 +29,8 @@ from unseg_d2.semantic.model import SemanticModel, about_model, check_image_size
 from unseg_d2.semantic.proposals import cache_proposals
 from unseg_d2.semantic.prototypes import Prototypes, kmeans_loss, principal_directions
 from unseg_d2.semantic.score import score_classifiers
-from unseg_d2.semantic.views import ORDERS
 
 BEST = "model_best.pth"
-SELECT = ("last", "best_miou")
 INIT_SEED, EM_SEED = 1, 2
 """Added to the seed, so that the phases do not draw the same views."""
 MAY_CHANGE = ("SEMANTIC.EM.EPOCHS", "SEMANTIC.PROPOSALS", "SEMANTIC.CACHE_GB", "SEMANTIC.TEST.")
@@ -118,10 +116,6 @@ def start_run(cfg: CfgNode) -> tuple[Run, Tensor | None]:
         UnsegError: something that the recipe names is missing or does not fit.
     """
     node = cfg.SEMANTIC
-    if node.SELECT not in SELECT or node.VIEWS.ORDER not in ORDERS:
-        raise UnsegError(
-            f"SEMANTIC.SELECT must be one of {', '.join(SELECT)} and SEMANTIC.VIEWS.ORDER one of {', '.join(ORDERS)}."
-        )
     if len(cfg.DATASETS.TRAIN) != 1 or len(cfg.DATASETS.TEST) > 1:
         raise UnsegError("Name one data set in DATASETS.TRAIN, and at most one in DATASETS.TEST.")
     data = load_semantic_set(cfg.DATASETS.TRAIN[0], cfg)

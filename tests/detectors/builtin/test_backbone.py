@@ -59,7 +59,7 @@ def test_synchronised_norm_falls_back_on_a_cpu(tiny_cfg: Callable) -> None:
     ("override", "message"),
     [
         ({"MODEL__RESNETS__NORM": "LN"}, "Unknown normalisation 'LN'"),
-        ({"MODEL__RESNETS__DEPTH": 20}, "DEPTH is 20"),
+        ({"MODEL__RESNETS__DEPTH": 20}, "DEPTH in .* is 20, but must be one of 18, 34, 50"),
     ],
 )
 def test_what_does_not_exist_is_said(override: dict, message: str, tiny_cfg: Callable) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from unseg_d2.detectors.builtin.limits import NETWORK, TRAINING
+from unseg_d2.detectors.builtin.limits import TRAINING, network_limits
 from unseg_d2.detectors.builtin.model import build_model
 from unseg_d2.detectors.builtin.train import Trainer
 from unseg_d2.errors import UnsegError
+from unseg_d2.plugins import load_plugins
 
 OTHERS = {
     "MODEL.META_ARCHITECTURE": "RetinaNet",
@@ -34,13 +35,18 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("key", NETWORK)
+def test_every_limit_is_tried():
+    load_plugins()
+    assert network_limits() | TRAINING == OTHERS.keys()
+
+
+@pytest.mark.parametrize("key", sorted(OTHERS.keys() - TRAINING))
 def test_parts_of_the_network(key, tiny_cfg):
     with pytest.raises(UnsegError, match=f"^{key} is .* is possible with the built-in engine; ENGINE detectron2"):
         build_model(tiny_cfg(**{key.replace(".", "__"): OTHERS[key]}))
 
 
-@pytest.mark.parametrize("key", TRAINING)
+@pytest.mark.parametrize("key", sorted(TRAINING))
 def test_ways_of_training(key, tiny_cfg, tmp_path):
     cfg = tiny_cfg(OUTPUT_DIR=tmp_path, **{key.replace(".", "__"): OTHERS[key]})
     with pytest.raises(UnsegError, match=f"^{key} is .* is possible with the built-in engine; ENGINE detectron2"):

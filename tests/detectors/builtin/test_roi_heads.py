@@ -136,5 +136,5 @@ def test_regions_know_the_score_of_their_instance(heads: Callable) -> None:
 
 
 def test_unknown_kind_of_confidence(heads: Callable) -> None:
-    with pytest.raises(UnsegError, match="CONFIDENCE is 'soft'; choose none, spatial or scalar"):
+    with pytest.raises(UnsegError, match=r"CONFIDENCE in .* is 'soft', but must be one of 'none', 'spatial', 'scalar'"):
         heads(MODEL__ROI_MASK_HEAD__CONFIDENCE="soft")

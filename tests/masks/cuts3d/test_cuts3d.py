@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from unseg_d2.config import get_cfg
+from unseg_d2.errors import UnsegError
+from unseg_d2.masks import MaskCutSettings
 from unseg_d2.masks.cuts3d.cuts3d import CutS3D, CutS3DSettings, cuts3d, cuts3d_traces, literal
 from unseg_d2.masks.maskcut.maskcut import maskcut
 from unseg_d2.structures import DepthMap, PatchFeatures
@@ -33,7 +35,7 @@ def scene(h: int = 24, w: int = 32, noise: float = 0.05) -> tuple[torch.Tensor, 
 class TestCutS3D:
     def test_it_separates_what_maskcut_cannot(self):
         tokens, depth, (near, far) = scene()
-        together = maskcut(tokens, num_masks=4)[0].masks
+        together = maskcut(tokens, MaskCutSettings(num_masks=4))[0].masks
         np.testing.assert_array_equal(together[0], near | far)
         proposals = cuts3d(tokens, [depth], SETTINGS)[0]
         found = {mask.tobytes() for mask in proposals.masks[:2].numpy()}
@@ -44,7 +46,7 @@ class TestCutS3D:
     def test_without_both_of_its_parts_it_is_maskcut(self):
         tokens = scene(noise=0.4)[0]
         depth = [scene()[1]]
-        expected = maskcut(tokens, num_masks=3)[0].masks
+        expected = maskcut(tokens, MaskCutSettings(num_masks=3))[0].masks
         (proposals,) = cuts3d(tokens, depth, replace(PLAIN, num_masks=3, max_rest=1.0))
         assert torch.equal(proposals.masks, expected)
 
@@ -130,13 +132,12 @@ class TestGenerator:
         with pytest.raises(ValueError, match="depth contains NaN or infinite"):
             CutS3D()([PatchFeatures(tokens[0], 8, depth=depth)])
 
-    def test_every_setting_is_a_key_with_the_same_default(self):
+    def test_settings_come_from_both_sections_and_parity_is_literal(self):
         cfg = get_cfg()
-        assert CutS3D.from_config(cfg).settings == CutS3DSettings()
         cfg.MASKS.CUTS3D.BETA = 0.3
         cfg.MASKS.CUTS3D.LOCALCUT.K = 8
         cfg.MASKS.MODE = "parity"
-        settings = CutS3D.from_config(cfg).settings
+        settings = CutS3D(CutS3DSettings.from_config(cfg)).settings
         assert settings == literal(settings)
         assert (settings.beta, settings.local.k, settings.local.capacity) == (0.3, 8, "distance")
 
@@ -159,5 +160,5 @@ def test_settings_out_of_range_are_named(name, value):
 def test_settings_of_its_parts_are_named_before_the_first_image(name, value):
     cfg = get_cfg()
     cfg.MASKS.CUTS3D[name] = value
-    with pytest.raises(ValueError, match=name.lower()):
-        CutS3D.from_config(cfg)
+    with pytest.raises(UnsegError, match=f"MASKS.CUTS3D do not work: {name.lower()} must be"):
+        CutS3DSettings.from_config(cfg)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from unseg_d2.masks import MaskCutSettings
 from unseg_d2.masks.maskcut.maskcut import maskcut
 from unseg_d2.masks.maskcut.parity import parity_steps
 
@@ -26,14 +27,14 @@ def scene(h: int = 20, w: int = 28, noise: float = 0.05, seed: int = 0) -> tuple
 class TestDefault:
     def test_finds_the_objects_and_stops(self):
         tokens, objects = scene()
-        (proposals,) = maskcut(tokens, num_masks=5, tau=0.4)
+        (proposals,) = maskcut(tokens, MaskCutSettings(num_masks=5, tau=0.4))
         np.testing.assert_array_equal(proposals.masks.numpy(), np.stack(objects))
         assert 0.99 < proposals.scores[0] <= 1
         assert 0.8 < proposals.scores[1] < 0.9
 
     def test_masks_are_disjoint_and_not_small(self):
         tokens, _ = scene(noise=0.5)
-        (proposals,) = maskcut(tokens, num_masks=6, min_area=0.05)
+        (proposals,) = maskcut(tokens, MaskCutSettings(num_masks=6, min_area=0.05))
         assert len(proposals) > 1
         assert proposals.masks.sum(0).max() == 1
         assert (proposals.masks[1:].float().mean((1, 2)) > 0.05).all()
@@ -56,11 +57,11 @@ class TestParity:
             np.testing.assert_array_equal(step.component, objects[0])
         assert [bool(step.mask.any()) for step in steps] == [True, False, True]
         assert [bool(step.output.any()) for step in steps] == [True, False, False]
-        (published,), (default,) = maskcut(tokens, mode="parity"), maskcut(tokens)
+        (published,), (default,) = maskcut(tokens, MaskCutSettings(mode="parity")), maskcut(tokens)
         assert len(published) == len(default) == 1
 
     def test_outputs_are_disjoint_and_scored_one(self):
-        (proposals,) = maskcut(scene(noise=0.5)[0], mode="parity", num_masks=4)
+        (proposals,) = maskcut(scene(noise=0.5)[0], MaskCutSettings(mode="parity", num_masks=4))
         assert proposals.masks.sum(0).max() == 1
         assert (proposals.scores == 1).all()
 
@@ -76,4 +77,4 @@ class TestParity:
 )
 def test_settings_out_of_range_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
-        maskcut(scene()[0], **settings)
+        maskcut(scene()[0], MaskCutSettings(**settings))

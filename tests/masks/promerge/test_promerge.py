@@ -46,7 +46,7 @@ class TestByHand:
 
     def test_parity_has_no_scores_and_puts_the_largest_first(self):
         tokens, (first, second, opposite) = blocks()
-        (proposals,) = promerge(tokens, mode="parity")
+        (proposals,) = promerge(tokens, ProMergeSettings(mode="parity"))
         assert torch.equal(proposals.masks, torch.stack([opposite, first, second]))
         assert proposals.scores.tolist() == [1.0, 1.0, 1.0]
 
@@ -66,7 +66,7 @@ class TestByHand:
         tokens = torch.zeros(1, 3, 12, 12)
         tokens[0, 0, :, :6], tokens[0, 1, :, 6:] = 1, 1
         tokens[0, :, 3:6, 3:6] = torch.tensor([0.0, 0, 1])[:, None, None]
-        assert len(promerge(tokens, mode="parity")[0]) == 0
+        assert len(promerge(tokens, ProMergeSettings(mode="parity"))[0]) == 0
         (steps,) = promerge_steps(tokens, ProMergeSettings())
         np.testing.assert_array_equal(steps.background, (tokens[0, 0] > 0).numpy())
         (proposals,) = promerge(tokens)
@@ -74,8 +74,8 @@ class TestByHand:
 
     def test_without_any_background_everything_is_kept(self):
         tokens = torch.eye(16).view(1, 16, 4, 4)
-        assert len(promerge(tokens, stride=1, mode="parity")[0]) == 0
-        (proposals,) = promerge(tokens, stride=1)
+        assert len(promerge(tokens, ProMergeSettings(stride=1, mode="parity"))[0]) == 0
+        (proposals,) = promerge(tokens, ProMergeSettings(stride=1))
         assert torch.equal(proposals.masks.flatten(1), torch.eye(16, dtype=torch.bool))
         assert proposals.scores.tolist() == [0.5] * 16  # nothing is left to contrast with
 
@@ -203,13 +203,13 @@ class TestAttention:
         _, (first, second, opposite) = blocks()
         attention = torch.ones(12, 12)
         attention[first], attention[second], attention[opposite] = 9, 0.1, 1
-        (found,) = ProMerge(min_attention=0.6)(self.features(attention))
+        (found,) = ProMerge(ProMergeSettings(min_attention=0.6))(self.features(attention))
         assert torch.equal(found.masks, first[None])
         assert len(ProMerge()(self.features(attention))[0]) == 3
 
     def test_a_backend_without_attention(self):
         with pytest.raises(ValueError, match="set it to 0"):
-            ProMerge(min_attention=0.6)(self.features(None))
+            ProMerge(ProMergeSettings(min_attention=0.6))(self.features(None))
 
 
 @pytest.mark.parametrize(
@@ -217,4 +217,4 @@ class TestAttention:
 )
 def test_settings_out_of_range_are_named(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
-        ProMerge(**setting)
+        ProMerge(ProMergeSettings(**setting))

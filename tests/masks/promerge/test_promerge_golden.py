@@ -38,5 +38,5 @@ def test_every_step(name, image, golden, tokens):
     for step in ("accepted", "merged"):
         theirs = unpack(published[f"{step}60"][published[f"{step}_image_index"] == image])
         assert multiset(getattr(steps, step)) == multiset(theirs), step
-    (proposals,) = promerge(tokens[[image]], **settings)
+    (proposals,) = promerge(tokens[[image]], ProMergeSettings(**settings))
     assert multiset(proposals.masks.numpy()) == multiset(steps.merged)

@@ -6,7 +6,7 @@ import torch
 
 from unseg_d2.config import get_cfg
 from unseg_d2.errors import UnsegError
-from unseg_d2.masks import build_generator, cut_vectors, votecut
+from unseg_d2.masks import VoteCutSettings, build_generator, cut_vectors, votecut
 from unseg_d2.masks.votecut.clusters import greedy_clusters, pairwise_iou, vote
 from unseg_d2.masks.votecut.votecut import VoteCut, label_pieces, pieces
 from unseg_d2.structures import PatchFeatures
@@ -52,7 +52,7 @@ class TestPieces:
         assert label_pieces(labels, (3, 5)).shape == (1, 3, 5)
 
     def test_a_constant_eigenvector_has_none(self):
-        assert pieces(np.zeros((9, 9)), (12, 12)).shape == (0, 12, 12)
+        assert pieces(np.zeros((9, 9)), (12, 12), (2, 3), "default").shape == (0, 12, 12)
 
 
 class TestClusters:
@@ -112,19 +112,19 @@ class TestVoteCut:
     def test_members_vote_on_the_finest_grid(self):
         whole, part = (1, 1, 4, 4), (1, 1, 3, 3)
         vectors = [step_vector(20, 30, whole), step_vector(40, 60, whole), step_vector(30, 30, part)]
-        proposals = votecut(vectors, num_clusters=(2,))
+        proposals = votecut(vectors, VoteCutSettings(num_clusters=(2,)))
         expected = torch.from_numpy(np.stack([step_vector(40, 60, box) > 0 for box in (whole, part)]))
         assert torch.equal(proposals.masks, expected)
         torch.testing.assert_close(proposals.scores, torch.tensor([1.0, 0.5]))
 
     def test_the_grid_of_the_published_code(self):
-        proposals = votecut([step_vector(20, 30, (1, 1, 4, 4))], grid=60, mode="parity")
+        proposals = votecut([step_vector(20, 30, (1, 1, 4, 4))], VoteCutSettings(grid=60, mode="parity"))
         assert proposals.masks.shape == (1, 60, 60)
 
     def test_the_largest_groups_are_kept(self):
         lone, twice = (0, 1, 2, 2), (3, 3, 5, 4)
         vectors = [step_vector(30, 30, lone), step_vector(30, 30, twice), step_vector(30, 30, twice)]
-        proposals = votecut(vectors, num_clusters=(2,), max_masks=1)
+        proposals = votecut(vectors, VoteCutSettings(num_clusters=(2,), max_masks=1))
         assert torch.equal(proposals.masks[0], torch.from_numpy(vectors[1] > 0))
 
     def test_without_members_the_features_vote_alone(self):
@@ -142,7 +142,7 @@ class TestVoteCut:
     def test_eigenvectors_of_the_symmetric_laplacian(self):
         """Against NumPy's dense solver; not scaled by the degrees."""
         tokens = torch.randn(1, 5, 6, 7, generator=torch.Generator().manual_seed(3))
-        (vector,) = cut_vectors(tokens, tau=0.15)
+        (vector,) = cut_vectors(tokens, VoteCutSettings(tau=0.15))
         unit = torch.nn.functional.normalize(tokens.double().flatten(2)[0], dim=0).numpy()
         affinity = np.where(unit.T @ unit > 0.15, 1, 1e-5)
         scale = affinity.sum(1) ** -0.5
@@ -163,7 +163,7 @@ class TestVoteCut:
     )
     def test_settings_out_of_range_are_named(self, settings, message):
         with pytest.raises(ValueError, match=message):
-            votecut([np.zeros((3, 3))], **settings)
+            votecut([np.zeros((3, 3))], VoteCutSettings(**settings))
 
     def test_no_members(self):
         with pytest.raises(ValueError, match="at least one member"):
@@ -173,7 +173,7 @@ class TestVoteCut:
         cfg = get_cfg()
         cfg.MASKS.GENERATOR = "votecut"
         cfg.MASKS.VOTECUT.NUM_CLUSTERS = [2]
-        assert build_generator(cfg).settings["num_clusters"] == [2]
+        assert build_generator(cfg).settings.num_clusters == [2]
         cfg.MASKS.VOTECUT.TAU = 2.0
-        with pytest.raises(UnsegError, match="tau must lie"):
+        with pytest.raises(UnsegError, match="tau must be a number in"):
             build_generator(cfg)

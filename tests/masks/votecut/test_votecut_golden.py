@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from unseg_d2.graph import binary_affinity, second_eigenvector
+from unseg_d2.masks import VoteCutSettings
 from unseg_d2.masks.votecut.clusters import greedy_clusters, pairwise_iou, vote
 from unseg_d2.masks.votecut.kmeans_1d import kmeans_1d
 from unseg_d2.masks.votecut.votecut import VoteCut, pieces, votecut
@@ -73,15 +74,15 @@ def test_eigenvectors_of_all_members(whole_golden, members_of_image0):
 
 def test_whole_images_from_features(whole_golden, members_of_image0):
     ensemble = PatchFeatures(members_of_image0[0].tokens, 16, members=tuple(members_of_image0))
-    (found,) = VoteCut(mode="parity")([ensemble])
-    expected = votecut(eigenvectors(np.load(whole_golden / "votecut.npz"), 0), mode="parity")
+    (found,) = VoteCut(VoteCutSettings(mode="parity"))([ensemble])
+    expected = votecut(eigenvectors(np.load(whole_golden / "votecut.npz"), 0), VoteCutSettings(mode="parity"))
     assert torch.equal(found.masks, expected.masks)
     assert torch.equal(found.scores, expected.scores)
 
 
 def test_pieces_of_the_eigenvectors(image, published):
     """Exactly the published ones, in their order: k-means stops where scikit-learn's stops."""
-    ours = np.concatenate([pieces(vector, GRID, mode="parity") for vector in eigenvectors(published, image)])
+    ours = np.concatenate([pieces(vector, GRID, (2, 3), "parity") for vector in eigenvectors(published, image)])
     np.testing.assert_array_equal(ours, proposals(published, image))
 
 
@@ -120,7 +121,7 @@ def test_clusters(image, published):
 def test_masks_scores_and_sizes(image, published):
     rows = published["out_image_index"] == image
     masks, sizes, scores = (published[f"out_{key}"][rows] for key in ("mask60", "cluster_size", "score"))
-    found = votecut(eigenvectors(published, image), mode="parity")
+    found = votecut(eigenvectors(published, image), VoteCutSettings(mode="parity"))
     same = published["first10_same_with_stable_sort"][image]
     if not same and not published["first10_multi_same_with_stable_sort"][image]:
         pytest.skip("the published result depends on how an unstable sort breaks ties")

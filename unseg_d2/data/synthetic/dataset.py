@@ -25,14 +25,14 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.data.coco import encode_mask
 from unseg_d2.data.synthetic.raycast import SHAPES
-from unseg_d2.data.synthetic.scenes import MIN_OBJECTS, Scene, random_scene
+from unseg_d2.data.synthetic.scenes import Scene, random_scene
+from unseg_d2.data.synthetic.settings import SyntheticSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
 from unseg_d2.progress import progress_bar
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, ...] = ("train", "val")
-SURFACES = ("any", "by_class")
 _REVISION = 1  # raised whenever the same settings give other scenes
 _MAX_DEPTH = np.iinfo(np.uint16).max
 
@@ -77,36 +77,24 @@ def synthetic_scene(cfg: CfgNode, split: Split, index: int) -> Scene:
 
 def _settings(cfg: CfgNode, split: Split) -> dict[str, Any]:
     """Everything that the scenes of a split depend on."""
-    block = cfg.SYNTHETIC
+    settings = SyntheticSettings.from_config(cfg)
     if split not in SPLITS:
         raise UnsegError(f"There is no synthetic split '{split}'; there are {' and '.join(SPLITS)}.")
-    height, width = block.SIZE
-    if min(height, width) < 64:
-        raise UnsegError(f"SYNTHETIC.SIZE is {height} x {width}; give a height and a width of at least 64 px.")
-    if block.MAX_OBJECTS < MIN_OBJECTS:
-        raise UnsegError(f"SYNTHETIC.MAX_OBJECTS is {block.MAX_OBJECTS}; give at least {MIN_OBJECTS}.")
-    if not 0 <= block.ONE_COLOUR <= 1:
-        raise UnsegError(f"SYNTHETIC.ONE_COLOUR is {block.ONE_COLOUR}; give a share between 0 and 1.")
-    if len(block.PITCH) != 2 or not 0 < block.PITCH[0] <= block.PITCH[1] < 90:
-        raise UnsegError(f"SYNTHETIC.PITCH is {block.PITCH}; give two angles between 0 and 90, the smaller one first.")
-    if block.SURFACES not in SURFACES:
-        raise UnsegError(f"SYNTHETIC.SURFACES is '{block.SURFACES}', but must be {' or '.join(SURFACES)}.")
-    number = block.NUM_TRAIN if split == "train" else block.NUM_VAL
-    if number < 1:
-        raise UnsegError(f"SYNTHETIC.NUM_{split.upper()} is {number}; give at least 1.")
+    height, width = settings.size
+    number = settings.num_train if split == "train" else settings.num_val
     # Named only where it is not the default, so that sets made before there was this key are found again.
-    surfaces = {} if block.SURFACES == "any" else {"surfaces": block.SURFACES}
+    surfaces = {} if settings.surfaces == "any" else {"surfaces": settings.surfaces}
     return {
         **surfaces,
         "revision": _REVISION,
         "split": split,
         "num_scenes": number,
         "size": [height, width],
-        "max_objects": block.MAX_OBJECTS,
-        "one_colour": float(block.ONE_COLOUR),
-        "pitch": [float(angle) for angle in block.PITCH],
-        "floor_contrast": float(block.FLOOR_CONTRAST),
-        "seed": block.SEED,
+        "max_objects": settings.max_objects,
+        "one_colour": float(settings.one_colour),
+        "pitch": [float(angle) for angle in settings.pitch],
+        "floor_contrast": float(settings.floor_contrast),
+        "seed": settings.seed,
     }
 
 

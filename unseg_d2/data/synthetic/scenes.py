@@ -19,10 +19,10 @@ import cv2
 import numpy as np
 
 from unseg_d2.data.synthetic.raycast import SHAPES, Camera, Solid, cast, cast_floor, occluded
+from unseg_d2.data.synthetic.settings import MIN_OBJECTS
 from unseg_d2.data.synthetic.surfaces import ANY_SKY, BLUE_SKY, Material, Surface, random_surfaces, surfaces_of_classes
 
 CLASSES = ("sky", "floor", *SHAPES)
-MIN_OBJECTS = 2
 _MAX_RADIUS = 1.1  # m
 _MIN_VISIBLE_PIXELS = 0.0015  # share of the image below which an object is too small to be asked for
 _MIN_VISIBLE_SHARE = 0.25  # share of its own silhouette that must not be hidden

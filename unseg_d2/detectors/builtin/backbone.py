@@ -80,8 +80,6 @@ class ResNet(nn.Module):
         width_per_group: int = 64,
     ) -> None:
         super().__init__()
-        if depth not in (18, 34, 50, 101, 152):
-            raise UnsegError(f"MODEL.RESNETS.DEPTH is {depth}; choose 18, 34, 50, 101 or 152.")
         build = getattr(torchvision.models, f"resnet{depth}")
         resnet = build(norm_layer=get_norm(norm), groups=groups, width_per_group=width_per_group)
         self.stem = nn.Sequential(

@@ -1,45 +1,47 @@
-"""What Detectron2's configuration can ask for and this engine does not have."""
+"""What Detectron2's configuration can ask for and this engine does not have: ``builtin`` of a setting."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from fvcore.common.config import CfgNode
 
-from unseg_d2.config.limits import check_limits
-from unseg_d2.detectors.builtin.backbone import STAGES
+from unseg_d2.errors import UnsegError
+from unseg_d2.settings import all_settings, look_up
 
-NETWORK = {
-    "MODEL.META_ARCHITECTURE": ["GeneralizedRCNN"],
-    "MODEL.BACKBONE.NAME": ["build_resnet_fpn_backbone"],
-    "MODEL.RESNETS.RES5_DILATION": [1],
-    "MODEL.RESNETS.STEM_OUT_CHANNELS": [64],
-    "MODEL.FPN.IN_FEATURES": [[*STAGES]],
-    "MODEL.FPN.FUSE_TYPE": ["sum"],
-    "MODEL.ANCHOR_GENERATOR.NAME": ["DefaultAnchorGenerator"],
-    "MODEL.PROPOSAL_GENERATOR.NAME": ["RPN"],
-    "MODEL.RPN.HEAD_NAME": ["StandardRPNHead"],
-    "MODEL.RPN.CONV_DIMS": [[-1]],
-    "MODEL.ROI_BOX_HEAD.NAME": ["FastRCNNConvFCHead", ""],
-    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": ["ROIAlignV2"],
-    "MODEL.ROI_BOX_HEAD.NUM_CONV": [0],
-    "MODEL.ROI_MASK_HEAD.POOLER_TYPE": ["ROIAlignV2"],
-}
 TRAINING = {
-    "MODEL.RPN.BOUNDARY_THRESH": [-1],
-    "MODEL.RPN.BBOX_REG_LOSS_TYPE": ["smooth_l1"],
-    "MODEL.ROI_HEADS.IOU_LABELS": [[0, 1]],
-    "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": ["smooth_l1"],
-    "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES": [False],
-    "SOLVER.LR_SCHEDULER_NAME": ["WarmupMultiStepLR"],
-    "SOLVER.WARMUP_METHOD": ["linear", "constant"],
+    "MODEL.RPN.BOUNDARY_THRESH",
+    "MODEL.RPN.BBOX_REG_LOSS_TYPE",
+    "MODEL.ROI_HEADS.IOU_LABELS",
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE",
+    "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES",
+    "SOLVER.LR_SCHEDULER_NAME",
+    "SOLVER.WARMUP_METHOD",
 }
-HINT = " with the built-in engine; ENGINE detectron2 leaves it to Detectron2"
+"""Keys that a network which only predicts does not read."""
+
+
+def network_limits() -> set[str]:
+    """Return the keys of which this engine builds only some values."""
+    return {key for key, known in all_settings() if known.builtin} - TRAINING
 
 
 def check_network(cfg: CfgNode) -> None:
     """Raise `UnsegError` if ``MODEL`` asks for a part that this engine does not have."""
-    check_limits(cfg, NETWORK, HINT)
+    _check(cfg, network_limits())
 
 
 def check_training(cfg: CfgNode) -> None:
     """Raise `UnsegError` if a recipe asks for a way of training that this engine does not have."""
-    check_limits(cfg, TRAINING, HINT)
+    _check(cfg, TRAINING)
+
+
+def _check(cfg: CfgNode, keys: Collection[str]) -> None:
+    for key, known in all_settings():
+        value = look_up(cfg, key)
+        if key in keys and value not in known.builtin:
+            possible = " or ".join(repr(choice) for choice in known.builtin)
+            raise UnsegError(
+                f"{key} is {value!r}, but only {possible} is possible with the built-in engine; ENGINE detectron2 "
+                "leaves it to Detectron2."
+            )

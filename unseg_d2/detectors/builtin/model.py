@@ -105,8 +105,6 @@ def build_roi_heads(cfg: CfgNode, channels: int) -> RoIHeads:
     iou_thresholds, regression_weights = _stages(cfg)
     if mask.NAME not in MASK_HEADS:
         raise UnsegError(f"The built-in engine has no mask head '{mask.NAME}'; it has {', '.join(MASK_HEADS)}.")
-    if mask.CONFIDENCE not in ("none", "spatial", "scalar"):
-        raise UnsegError(f"MODEL.ROI_MASK_HEAD.CONFIDENCE is '{mask.CONFIDENCE}'; choose none, spatial or scalar.")
     strides = [STRIDES[name] for name in heads.IN_FEATURES]
     boxes_per_roi = 1 if box.CLS_AGNOSTIC_BBOX_REG else heads.NUM_CLASSES
     num_masks = 1 if mask.CLS_AGNOSTIC_MASK else heads.NUM_CLASSES

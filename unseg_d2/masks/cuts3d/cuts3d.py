@@ -9,12 +9,11 @@ Shape legend
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 import torch
-from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from unseg_d2.graph.affinity import BinaryAffinity, binary_affinity
@@ -26,43 +25,74 @@ from unseg_d2.masks.cuts3d.localcut import LocalCutSettings, cut_mask
 from unseg_d2.masks.cuts3d.point_cloud import point_cloud, relief
 from unseg_d2.masks.cuts3d.spatial_confidence import confidence_score
 from unseg_d2.masks.cuts3d.spatial_importance import spatial_importance
-from unseg_d2.masks.registry import MASK_GENERATORS
+from unseg_d2.masks.registry import MASK_GENERATORS, Mode, mode_setting
+from unseg_d2.settings import Settings, nested, setting
 from unseg_d2.structures import DepthMap, PatchFeatures, Proposals
 
 Removal = Literal["remove", "zero"]
 
 
-@MASK_GENERATORS.register()
+@dataclass(frozen=True)
+class CutS3DSettings(Settings):
+    """Settings of :func:`cuts3d`. No code is published; [...] says where a default comes from.
+
+    [paper]: stated in its text; [notes]: stated by readers of its last version; [MaskCut]: of the method that it builds
+    on; [inferred]: what the equations leave, or what works; benchmarks/cuts3d.py measures those that matter.
+
+    ``remove`` takes the patches of a mask out of the graph; ``zero`` leaves them in it, connected to nothing. The
+    semantic masks are connected in 2D or not, sharpened by Spatial Importance or not, cut in 3D or not.
+    """
+
+    tau: float = setting(
+        0.15, "cosine above which two patches are connected [MaskCut]", symbol="tau^ncut", low=0, below=1
+    )
+    eps: float = setting(1e-5, "weight of an edge between patches that are not connected [MaskCut]", above=0, below=1)
+    num_masks: int = setting(
+        3, "normalised cuts per image [MaskCut; the number is lost in the text]", symbol="N", low=1
+    )
+    min_area: float = setting(
+        0.01, "share of the grid that a mask after the first must exceed [MaskCut]", low=0, high=1
+    )
+    removal: Removal = setting(
+        "remove", "patches of a mask: remove (from the graph) [paper] | zero [MaskCut]", choices=get_args(Removal)
+    )
+    max_rest: float = setting(
+        0.9,
+        "a semantic mask with more IoU than this with all that is left ends the image [paper; the number is inferred]",
+        low=0,
+        high=1,
+    )
+    min_rest: float = setting(0.01, "share of the grid that must be left for another cut [inferred]", low=0, high=1)
+    connected: bool = setting(True, "semantic masks: only the part in 2D around the peak [MaskCut], else all [paper?]")
+    importance: bool = setting(True, "sharpen the affinity by Spatial Importance [paper]")
+    sigma: float = setting(3.0, "of the Gaussian G [inferred]", symbol="sigma", unit="patches", above=0)
+    beta: float = setting(0.45, "lowest Spatial Importance [notes]", symbol="beta", low=0, below=1)
+    pairing: Pairing = setting(
+        "mean", "Spatial Importance of a pair: mean | product | max | row [inferred]", choices=get_args(Pairing)
+    )
+    compensate: bool = setting(
+        True, "raise tau to tau^(1 - beta), so that flat regions connect as in MaskCut [inferred]"
+    )
+    local_cut: bool = setting(True, "cut the semantic masks in 3D [paper]; without it their confidence is 1")
+    local: LocalCutSettings = nested(LocalCutSettings)
+    mode: Mode = mode_setting()
+
+
+@MASK_GENERATORS.register(settings=CutS3DSettings)
 class CutS3D:
     """Mask generator that calls :func:`cuts3d` with fixed settings.
 
+    No code is published. ``parity`` is the paper read word by word, see `literal`.
+
     Args:
         settings: `CutS3DSettings`; ``None`` takes the defaults.
-
-    Raises:
-        ValueError: if a setting is out of range.
     """
 
     needs_depth = True  # said before the first image, not at each
 
     def __init__(self, settings: CutS3DSettings | None = None) -> None:
-        self.settings = settings or CutS3DSettings()
-        depth = DepthMap(torch.tensor([[1.0, 2.0, 4.0]]), "metric")
-        cuts3d(torch.ones(1, 1, 1, 3), [depth], self.settings)  # names a wrong setting before the first image
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode) -> CutS3D:
-        """Return the generator of ``cfg.MASKS.CUTS3D`` in ``cfg.MASKS.MODE``.
-
-        No code is published. ``parity`` is the paper read word by word, see `literal`.
-
-        Raises:
-            ValueError: if a setting is out of range.
-        """
-        values = {key.lower(): value for key, value in cfg.MASKS.CUTS3D.items()}
-        local = LocalCutSettings(**{key.lower(): value for key, value in values.pop("localcut").items()})
-        settings = CutS3DSettings(**values, local=local)
-        return cls(literal(settings) if cfg.MASKS.MODE == "parity" else settings)
+        settings = settings or CutS3DSettings()
+        self.settings = literal(settings) if settings.mode == "parity" else settings
 
     def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:
         """Return the proposals of each image; images of one grid go through a GPU together.
@@ -81,55 +111,6 @@ class CutS3D:
             tokens = torch.stack([features[i].tokens for i in members])
             traces.update(zip(members, cuts3d_traces(tokens, [features[i].depth for i in members], self.settings)))
         return [traces[i] for i in range(len(features))]
-
-
-@dataclass(frozen=True)
-class CutS3DSettings:
-    """Settings of :func:`cuts3d`; `unseg_d2/config/pseudo_defaults.py` says where each default comes from.
-
-    Attributes:
-        tau: cosine above which two patches are connected, before sharpening.
-        eps: weight of an edge between patches that are not connected.
-        num_masks: normalised cuts per image, N in the paper.
-        min_area: a mask after the first is dropped unless it covers more than this share of the grid.
-        removal: ``remove`` takes the patches of a mask out of the graph; ``zero`` leaves them in it, connected to
-            nothing, as MaskCut does.
-        max_rest: a semantic mask whose IoU with all that no mask covers is larger is the rest: the image is done.
-        min_rest: share of the grid that must be left for another cut.
-        connected: whether a semantic mask is only the part around its peak that hangs together in 2D.
-        importance: whether the affinity is sharpened by spatial importance.
-        sigma: of the Gaussian of spatial importance, patches.
-        beta: lowest spatial importance.
-        pairing: see :class:`~unseg_d2.graph.sharpening.PairThresholds`.
-        compensate: raise the threshold, to ``tau ** (1 - beta)`` for ``mean``, so that flat depth changes nothing.
-        local_cut: whether semantic masks are cut in 3D; without it their confidence is 1.
-        local: see :class:`~unseg_d2.masks.cuts3d.localcut.LocalCutSettings`.
-    """
-
-    tau: float = 0.15
-    eps: float = 1e-5
-    num_masks: int = 3
-    min_area: float = 0.01
-    removal: Removal = "remove"
-    max_rest: float = 0.9
-    min_rest: float = 0.01
-    connected: bool = True
-    importance: bool = True
-    sigma: float = 3.0
-    beta: float = 0.45
-    pairing: Pairing = "mean"
-    compensate: bool = True
-    local_cut: bool = True
-    local: LocalCutSettings = field(default_factory=LocalCutSettings)
-
-    def __post_init__(self) -> None:
-        if self.removal not in get_args(Removal):
-            raise ValueError(f"removal must be one of {', '.join(get_args(Removal))}, got '{self.removal}'")
-        if self.num_masks < 1:
-            raise ValueError(f"num_masks must be at least 1, got {self.num_masks}")
-        for name in ("min_area", "max_rest", "min_rest"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
 
 
 def literal(settings: CutS3DSettings) -> CutS3DSettings:

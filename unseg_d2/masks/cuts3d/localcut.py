@@ -21,6 +21,7 @@ from unseg_d2.graph.knn import NeighbourGraph, knn_graph
 from unseg_d2.graph.mincut import minimum_cut
 from unseg_d2.masks.cuts3d.point_cloud import DepthAxis, point_cloud, relief
 from unseg_d2.masks.cuts3d.spatial_confidence import spatial_confidence, threshold_range
+from unseg_d2.settings import Settings, section, setting
 from unseg_d2.structures import DepthKind
 
 PointSet = Literal["v1", "v3"]
@@ -28,68 +29,49 @@ Capacity = Literal["gaussian", "linear", "binary", "distance"]
 Sink = Literal["signed", "absolute"]
 
 
+@section("MASKS.CUTS3D.LOCALCUT")
 @dataclass(frozen=True)
-class LocalCutSettings:
-    """How a mask is cut; `unseg_d2/config/pseudo_defaults.py` says where each default comes from.
+class LocalCutSettings(Settings):
+    """How a mask is cut; [...] says where a default comes from, see :class:`CutS3DSettings`.
 
-    Attributes:
-        tau_knn: longest edge between neighbouring points, in units of the image's longer side.
-        k: neighbours of a point.
-        depth_axis: what z is linear in, see :func:`~unseg_d2.masks.cuts3d.point_cloud.relief`.
-        percentile: share of the depths, in percent, that is clipped at either end before z is brought to [0, 1].
-        z_scale: factor of z.
-        point_set: ``v3`` moves the points outside the mask far away, so that the part around the source is the
-            result; ``v1`` leaves them out and needs a sink within the mask.
-        capacity: of an edge in the minimum cut: ``gaussian`` exp(-(d / sigma)^2) with sigma = tau / 3, ``linear``
-            1 - d / tau, ``binary`` 1, or ``distance`` d / tau, the edge weight of the paper.
-        sink: which entry of an eigenvector marks the sink: the ``signed`` smallest or the ``absolute`` smallest.
-        seeds: nearest points that join the source and the sink; 1 is these alone.
-        gate: with more seeds than one, a cut is accepted if the mean capacity of the edges that it cuts is at most
-            this share of the mean capacity of all edges. More than one seed force a cut where there is none.
-        min_area: share of the grid below which a minimum cut is degenerate and the part around the source is taken.
-        num_thresholds: T, thresholds of the spatial confidence.
-        t_min: smallest threshold, as a share of ``tau_knn``; the largest is ``tau_knn`` itself.
-        min_confidence: smallest confidence within a mask.
-
-    Raises:
-        ValueError: if one is out of range.
+    ``v3`` moves the points outside the mask far away, so that the part around the source is the result; ``v1`` leaves
+    them out and needs a sink within the mask. Capacities of an edge of length d are exp(-(d / sigma)^2) with sigma =
+    tau / 3 (``gaussian``), 1 - d / tau (``linear``), 1 (``binary``) and d / tau (``distance``, the edge weight of the
+    paper). More than one seed force a cut where there is none; ``gate`` undoes it.
     """
 
-    tau_knn: float = 0.115
-    k: int = 10
-    depth_axis: DepthAxis = "disparity"
-    percentile: float = 1.0
-    z_scale: float = 3.0
-    point_set: PointSet = "v3"
-    capacity: Capacity = "gaussian"
-    sink: Sink = "signed"
-    seeds: int = 1
-    gate: float = 0.3
-    min_area: float = 0.01
-    num_thresholds: int = 6
-    t_min: float = 0.5
-    min_confidence: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name, allowed in (
-            ("depth_axis", DepthAxis),
-            ("point_set", PointSet),
-            ("capacity", Capacity),
-            ("sink", Sink),
-        ):
-            if getattr(self, name) not in get_args(allowed):
-                raise ValueError(f"{name} must be one of {', '.join(get_args(allowed))}, got '{getattr(self, name)}'")
-        for name in ("k", "seeds", "num_thresholds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("tau_knn", "z_scale"):
-            if not 0 < getattr(self, name) < np.inf:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if not 0 <= self.percentile < 50:
-            raise ValueError(f"percentile must lie in [0, 50), got {self.percentile}")
-        for name in ("gate", "min_area", "t_min", "min_confidence"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+    tau_knn: float = setting(
+        0.115, "longest edge [paper; the unit is inferred]", symbol="tau^knn", unit="image sides", above=0
+    )
+    k: int = setting(10, "neighbours of a point [inferred]", symbol="k", low=1)
+    depth_axis: DepthAxis = setting(
+        "disparity", "what z is linear in: disparity | depth | metres [inferred]", choices=get_args(DepthAxis)
+    )
+    percentile: float = setting(
+        1.0, "clipped at both ends of the depths before they become z [inferred]", unit="%", low=0, below=50
+    )
+    z_scale: float = setting(3.0, "length of the z axis; a factor of metres [inferred]", unit="image sides", above=0)
+    point_set: PointSet = setting(
+        "v3", "v3: points outside the mask are far away [notes] | v1: dropped [paper]", choices=get_args(PointSet)
+    )
+    capacity: Capacity = setting(
+        "gaussian", "of an edge: gaussian | linear | binary [inferred] | distance [paper]", choices=get_args(Capacity)
+    )
+    sink: Sink = setting(
+        "signed", "smallest entry of the eigenvector: signed [inferred] | absolute [paper]", choices=get_args(Sink)
+    )
+    seeds: int = setting(1, "points that join source and sink [paper: 1]", low=1)
+    gate: float = setting(
+        0.3, "with more seeds: most that a cut edge may weigh on average, relative to all [inferred]", low=0, high=1
+    )
+    min_area: float = setting(
+        0.01, "share of the grid below which a minimum cut is degenerate [inferred]", low=0, high=1
+    )
+    num_thresholds: int = setting(
+        6, "thresholds of Spatial Confidence [inferred: its lower bounds are sixths]", symbol="T", low=1
+    )
+    t_min: float = setting(0.5, "lowest threshold as a share of tau^knn [inferred]", low=0, high=1)
+    min_confidence: float = setting(0.5, "lowest Spatial Confidence within a mask [paper]", low=0, high=1)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from unseg_d2.masks.maskcut.maskcut import MaskCut, maskcut
+from unseg_d2.masks.maskcut.maskcut import MaskCut, MaskCutSettings, maskcut
 
-__all__ = ["MaskCut", "maskcut"]
+__all__ = ["MaskCut", "MaskCutSettings", "maskcut"]

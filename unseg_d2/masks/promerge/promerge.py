@@ -11,12 +11,10 @@ Shape legend
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
@@ -30,89 +28,72 @@ from unseg_d2.masks.promerge.prompts import (
     sides_covered,
     similar_patches,
 )
-from unseg_d2.masks.registry import MASK_GENERATORS
+from unseg_d2.masks.registry import MASK_GENERATORS, Mode, mode_setting
+from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import PatchFeatures, Proposals
-
-Mode = Literal["default", "parity"]
 
 
 @dataclass(frozen=True)
-class ProMergeSettings:
-    """Settings of :func:`promerge`; the defaults are the published ones.
+class ProMergeSettings(Settings):
+    """Settings of :func:`promerge`; symbols are the names in the published code, and so are the defaults.
 
-    Attributes:
-        mode: ``default`` or ``parity``.
-        stride: distance of two prompts in patches, at least 1.
-        tau: affinity to a prompt above which a patch belongs to its mask, in [0, 1).
-        min_component: smallest size of a component, relative to the one with the prompt.
-        max_background: share of a mask's new patches in the background from which on it is rejected.
-        max_likeness: product of a mask's and the background's mean features from which on it is rejected.
-        merge_above: covered share of a mask above which it joins a cluster.
-        compare_above: covered share above which it joins a cluster that looks alike.
-        min_similarity: product of mean features from which on a mask and a cluster look alike.
-        min_background: smallest share of the grid that counts as a background.
-
-    Raises:
-        ValueError: if a setting is out of range.
+    ``min_attention`` is for :class:`ProMerge` only, which sees the backbone's [CLS] attention.
     """
 
-    mode: Mode = "default"
-    stride: int = 4
-    tau: float = 0.2
-    min_component: float = 0.5
-    max_background: float = 0.8
-    max_likeness: float = 0.1
-    merge_above: float = 0.5
-    compare_above: float = 0.1
-    min_similarity: float = 0.1
-    min_background: float = 0.1
+    stride: int = setting(4, "every STRIDE-th patch of every STRIDE-th row is a prompt", low=1)
+    tau: float = setting(
+        0.2,
+        "affinity to a prompt above which a patch belongs to its mask",
+        symbol="bipartition_tau",
+        low=0,
+        below=1,
+    )
+    min_component: float = setting(
+        0.5, "smallest component relative to the prompt's own", symbol="cc_maskarea_tau", low=0, high=1
+    )
+    max_background: float = setting(
+        0.8, "share of new patches in the background that rejects a mask", symbol="iou_filter_tau", low=0, high=1
+    )
+    max_likeness: float = setting(
+        0.1, "mean feature times the background's that rejects a mask", symbol="foreground_include_tau", low=-1, high=1
+    )
+    merge_above: float = setting(
+        0.5, "covered share above which a mask joins a cluster", symbol="intersection_merge_tau", low=0, high=1
+    )
+    compare_above: float = setting(
+        0.1, "covered share above which a mask joins a cluster that looks alike", symbol="merge_ioa_tau", low=0, high=1
+    )
+    min_similarity: float = setting(
+        0.1, "product of mean features from which both look alike", symbol="dino_merge_tau", low=-1, high=1
+    )
+    min_background: float = setting(0.1, "smallest share of the grid that counts as a background", low=0, high=1)
+    min_attention: float = setting(
+        0.0, "foreground probability by [CLS] attention below which a mask is dropped; 0 is off", low=0, below=1
+    )
+    mode: Mode = mode_setting()
 
-    def __post_init__(self) -> None:
-        if self.mode not in ("default", "parity"):
-            raise ValueError(f"mode must be 'default' or 'parity', got '{self.mode}'")
-        if self.stride < 1:
-            raise ValueError(f"stride must be at least 1, got {self.stride}")
-        if not 0 <= self.tau < 1:
-            raise ValueError(f"tau must lie in [0, 1), got {self.tau}")
-        for field in fields(self)[3:]:
-            lowest = -1 if field.name in ("max_likeness", "min_similarity") else 0
-            if not lowest <= getattr(self, field.name) <= 1:
-                raise ValueError(f"{field.name} must lie in [{lowest}, 1], got {getattr(self, field.name)}")
 
-
-@MASK_GENERATORS.register()
+@MASK_GENERATORS.register(settings=ProMergeSettings)
 class ProMerge:
     """Mask generator that calls :func:`promerge` with fixed settings.
 
     Args:
-        min_attention: smallest foreground probability of a mask by the backbone's [CLS] attention, see
-            :func:`~unseg_d2.masks.promerge.attention_prior.drop_unattended`; 0 leaves attention out of it.
-        settings: fields of :class:`ProMergeSettings`.
-
-    Raises:
-        ValueError: if a setting is out of range.
+        settings: see :class:`ProMergeSettings`; ``None`` takes the defaults.
     """
 
-    def __init__(self, *, min_attention: float = 0.0, **settings: Any) -> None:
-        if not 0 <= min_attention < 1:
-            raise ValueError(f"min_attention must lie in [0, 1), got {min_attention}")
-        self.settings = ProMergeSettings(**settings)
-        self.min_attention = min_attention
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode) -> ProMerge:
-        """Return the generator of ``cfg.MASKS.PROMERGE`` in ``cfg.MASKS.MODE``."""
-        return cls(mode=cfg.MASKS.MODE, **{key.lower(): value for key, value in cfg.MASKS.PROMERGE.items()})
+    def __init__(self, settings: ProMergeSettings | None = None) -> None:
+        self.settings = settings or ProMergeSettings()
 
     def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:
         """Return the proposals of each image; images of one grid go through a GPU together."""
-        found = map_batches(lambda tokens: _promerge(tokens, self.settings), features)
-        if self.min_attention == 0:
+        found = map_batches(lambda tokens: promerge(tokens, self.settings), features)
+        least = self.settings.min_attention
+        if least == 0:
             return found
-        return [drop_unattended(mine, image.attention, self.min_attention) for mine, image in zip(found, features)]
+        return [drop_unattended(mine, image.attention, least) for mine, image in zip(found, features)]
 
 
-def promerge(tokens: Tensor, **settings: Any) -> list[Proposals]:
+def promerge(tokens: Tensor, settings: ProMergeSettings | None = None) -> list[Proposals]:
     """Find the objects of each image, as many as there are; masks may overlap.
 
     Every prompt, a patch on a regular grid, gives the mask of the patches that look like it. Masks that cover two sides
@@ -128,7 +109,7 @@ def promerge(tokens: Tensor, **settings: Any) -> list[Proposals]:
 
     Args:
         tokens: ``(b, C, h, w)`` patch features of any float type.
-        settings: fields of :class:`ProMergeSettings`.
+        settings: see :class:`ProMergeSettings`; ``None`` takes the defaults.
 
     Returns:
         Proposals per image, on the CPU. In ``parity`` scores are 1 and the clusters of the largest masks come first. In
@@ -137,12 +118,9 @@ def promerge(tokens: Tensor, **settings: Any) -> list[Proposals]:
         patches of no mask.
 
     Raises:
-        ValueError: if the features are not finite or a setting is out of range.
+        ValueError: if the features are not finite.
     """
-    return _promerge(tokens, ProMergeSettings(**settings))
-
-
-def _promerge(tokens: Tensor, settings: ProMergeSettings) -> list[Proposals]:
+    settings = settings or ProMergeSettings()
     check_tokens(tokens)
     results = []
     for steps in promerge_steps(tokens, settings):

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from unseg_d2.masks.votecut.votecut import VoteCut, cut_vectors, votecut
+from unseg_d2.masks.votecut.votecut import VoteCut, VoteCutSettings, cut_vectors, votecut
 
-__all__ = ["VoteCut", "cut_vectors", "votecut"]
+__all__ = ["VoteCut", "VoteCutSettings", "cut_vectors", "votecut"]

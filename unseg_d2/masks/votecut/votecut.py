@@ -11,21 +11,21 @@ Shape legend
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from fvcore.common.config import CfgNode
 from scipy import ndimage
 from torch import Tensor
 
 from unseg_d2.graph.affinity import binary_affinity
 from unseg_d2.graph.ncut import NO_CUT, second_eigenvector
 from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
-from unseg_d2.masks.registry import MASK_GENERATORS
-from unseg_d2.masks.votecut.clusters import Mode, greedy_clusters, pairwise_iou, vote
+from unseg_d2.masks.registry import MASK_GENERATORS, Mode, mode_setting
+from unseg_d2.masks.votecut.clusters import greedy_clusters, pairwise_iou, vote
 from unseg_d2.masks.votecut.kmeans_1d import kmeans_1d
 from unseg_d2.masks.votecut.kmeans_lloyd import lloyd_kmeans_1d
+from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import PatchFeatures, Proposals
 
 MAX_CORNERS = 1  # a cluster of patches that touches more corners of the image is the background
@@ -34,27 +34,39 @@ MIN_SIDE = 5  # a piece with both sides of its box shorter than this is noise, p
 MAX_INSPECTED = 100  # clusters of proposals that the published code looks at
 
 
-@MASK_GENERATORS.register()
+@dataclass(frozen=True)
+class VoteCutSettings(Settings):
+    """Settings of :func:`cut_vectors` (the first two) and :func:`votecut`."""
+
+    tau: float = setting(0.15, "cosine above which two patches are connected", symbol="tau^ncut", low=0, below=1)
+    eps: float = setting(1e-5, "weight of an edge between patches that are not connected", above=0, below=1)
+    num_clusters: Sequence[int] = setting(
+        [2, 3], "numbers of clusters into which k-means cuts each eigenvector", symbol="K", low=2
+    )
+    min_iou: float = setting(0.6, "pieces with an IoU above this may be one object", low=0, high=1)
+    min_votes: float = setting(
+        0.2, "share of a group's pieces that a patch of its mask must exceed", symbol="tau_m", low=0, below=1
+    )
+    max_masks: int = setting(10, "objects per image", low=1)
+    grid: int = setting(0, "side of the square grid of votes (60 in the published code); 0: the finest member's", low=0)
+    mode: Mode = mode_setting()
+
+    def check(self) -> None:
+        """Raise ValueError without a number of clusters."""
+        if not self.num_clusters:
+            raise ValueError("num_clusters must name at least one number of clusters")
+
+
+@MASK_GENERATORS.register(settings=VoteCutSettings)
 class VoteCut:
     """Mask generator of the members of an ensemble, or of the features alone where there are none.
 
     Args:
-        tau: cosine above which two patches are connected, in [0, 1).
-        eps: weight of an edge between patches that are not connected, in (0, 1).
-        settings: keyword arguments of :func:`votecut`.
-
-    Raises:
-        ValueError: if a setting is out of range.
+        settings: see :class:`VoteCutSettings`; ``None`` takes the defaults.
     """
 
-    def __init__(self, *, tau: float = 0.15, eps: float = 1e-5, **settings: Any) -> None:
-        votecut([cut_vectors(torch.ones(1, 1, 1, 1), tau=tau, eps=eps)[0]], **settings)  # names a wrong setting
-        self.tau, self.eps, self.settings = tau, eps, settings
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode) -> VoteCut:
-        """Return the generator of ``cfg.MASKS.VOTECUT`` in ``cfg.MASKS.MODE``."""
-        return cls(mode=cfg.MASKS.MODE, **{key.lower(): value for key, value in cfg.MASKS.VOTECUT.items()})
+    def __init__(self, settings: VoteCutSettings | None = None) -> None:
+        self.settings = settings or VoteCutSettings()
 
     def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:
         """Return the proposals of each image, on the finest grid of its members.
@@ -65,43 +77,34 @@ class VoteCut:
         for image in members:
             _check_members(image)
         flat = [member for image in members for member in image]
-        vectors = iter(map_batches(lambda tokens: cut_vectors(tokens, tau=self.tau, eps=self.eps), flat))
-        return [votecut([next(vectors) for _ in image], **self.settings) for image in members]
+        vectors = iter(map_batches(lambda tokens: cut_vectors(tokens, self.settings), flat))
+        return [votecut([next(vectors) for _ in image], self.settings) for image in members]
 
 
-def cut_vectors(tokens: Tensor, *, tau: float = 0.15, eps: float = 1e-5) -> list[np.ndarray]:
+def cut_vectors(tokens: Tensor, settings: VoteCutSettings | None = None) -> list[np.ndarray]:
     """Return the second eigenvector of the symmetric normalised Laplacian of each image's patches (stage A).
 
     Unlike in MaskCut it is not scaled back by ``D^-1/2`` to the generalised eigenvector.
 
     Args:
         tokens: ``(b, C, h, w)`` patch features of one member, of any float type.
-        tau: cosine above which two patches are connected, in [0, 1).
-        eps: weight of an edge between patches that are not connected, in (0, 1).
+        settings: ``tau`` and ``eps`` of :class:`VoteCutSettings`; ``None`` takes the defaults.
 
     Returns:
         ``(h, w)`` float64 each, of norm 1 and canonical sign; 0 everywhere if all patches are alike.
 
     Raises:
-        ValueError: if the features are not finite or a setting is out of range.
+        ValueError: if the features are not finite.
     """
+    settings = settings or VoteCutSettings()
     check_tokens(tokens)
     b, _, h, w = tokens.shape
-    cut = second_eigenvector(binary_affinity(tokens.flatten(2), tau, eps), generalized=False)
+    cut = second_eigenvector(binary_affinity(tokens.flatten(2), settings.tau, settings.eps), generalized=False)
     vectors = torch.where(cut.values[:, None] < NO_CUT, cut.vectors, 0)
     return list(vectors.view(b, h, w).cpu().numpy())
 
 
-def votecut(
-    vectors: Sequence[np.ndarray],
-    *,
-    num_clusters: Sequence[int] = (2, 3),
-    min_iou: float = 0.6,
-    min_votes: float = 0.2,
-    max_masks: int = 10,
-    grid: int = 0,
-    mode: Mode = "default",
-) -> Proposals:
+def votecut(vectors: Sequence[np.ndarray], settings: VoteCutSettings | None = None) -> Proposals:
     """Find the objects of one image on which the eigenvectors of an ensemble agree (stage B).
 
     The pieces into which k-means cuts each eigenvector are compared on one grid, grouped by IoU, and each group is
@@ -111,34 +114,31 @@ def votecut(
 
     Args:
         vectors: ``(h, w)`` float64 per member, each on its own grid, in the order of their votes.
-        num_clusters: numbers of clusters of k-means, K in the paper.
-        min_iou: pieces with an IoU above this may be one object, in [0, 1].
-        min_votes: share of a group that a patch must exceed to belong to its mask, tau_m in the paper, in [0, 1).
-        max_masks: most proposals, at least 1.
-        grid: side of the square grid that votes are counted on (60 in the published code); 0 takes the finest grid
-            of the members, whatever its shape.
-        mode: ``default`` or ``parity``.
+        settings: see :class:`VoteCutSettings`; ``None`` takes the defaults.
 
     Returns:
         Proposals on that grid, on the CPU; the score is the number of votes over that of the largest group.
 
     Raises:
-        ValueError: if there is no vector or a setting is out of range.
+        ValueError: if there is no vector.
     """
-    _check_settings(vectors, num_clusters, min_iou, min_votes, max_masks, grid, mode)
+    settings = settings or VoteCutSettings()
+    if not vectors:
+        raise ValueError("an ensemble needs at least one member")
+    grid, mode = settings.grid, settings.mode
     shape = (grid, grid) if grid else max((vector.shape for vector in vectors), key=lambda shape: shape[0] * shape[1])
-    masks = np.concatenate([pieces(vector, shape, num_clusters, mode) for vector in vectors])
-    clusters = greedy_clusters(pairwise_iou(masks), min_iou, mode)
+    masks = np.concatenate([pieces(vector, shape, settings.num_clusters, mode) for vector in vectors])
+    clusters = greedy_clusters(pairwise_iou(masks), settings.min_iou, mode)
     if mode == "parity":
-        clusters = clusters[: min(max_masks, MAX_INSPECTED)]
-    clusters = sorted(clusters, key=lambda cluster: -cluster.size)[:max_masks]
-    found = [(vote(masks[cluster.members], min_votes), cluster.size / clusters[0].size) for cluster in clusters]
+        clusters = clusters[: min(settings.max_masks, MAX_INSPECTED)]
+    clusters = sorted(clusters, key=lambda cluster: -cluster.size)[: settings.max_masks]
+    found = [
+        (vote(masks[cluster.members], settings.min_votes), cluster.size / clusters[0].size) for cluster in clusters
+    ]
     return to_proposals(found, shape)
 
 
-def pieces(
-    vector: np.ndarray, grid: tuple[int, int], num_clusters: Sequence[int] = (2, 3), mode: Mode = "default"
-) -> np.ndarray:
+def pieces(vector: np.ndarray, grid: tuple[int, int], num_clusters: Sequence[int], mode: Mode) -> np.ndarray:
     """Return the connected pieces of an eigenvector's clusters that may be objects.
 
     Args:
@@ -190,26 +190,3 @@ def _check_members(members: Sequence[PatchFeatures]) -> None:
             check_tokens(member.tokens[None])
         except ValueError as error:
             raise ValueError(f"member {number} of the ensemble: {error}" if len(members) > 1 else str(error)) from None
-
-
-def _check_settings(
-    vectors: Sequence[np.ndarray],
-    num_clusters: Sequence[int],
-    min_iou: float,
-    min_votes: float,
-    max_masks: int,
-    grid: int,
-    mode: str,
-) -> None:
-    if not vectors:
-        raise ValueError("an ensemble needs at least one member")
-    if mode not in ("default", "parity"):
-        raise ValueError(f"mode must be 'default' or 'parity', got '{mode}'")
-    if not num_clusters or min(num_clusters) < 2:
-        raise ValueError(f"num_clusters must be numbers from 2 on, got {tuple(num_clusters)}")
-    if not 0 <= min_iou <= 1:
-        raise ValueError(f"min_iou must lie in [0, 1], got {min_iou}")
-    if not 0 <= min_votes < 1:
-        raise ValueError(f"min_votes must lie in [0, 1), got {min_votes}")
-    if max_masks < 1 or grid < 0:
-        raise ValueError(f"max_masks must be at least 1 and grid at least 0, got {max_masks} and {grid}")

@@ -1,0 +1,117 @@
+"""Plug-ins: modules that register generators, features, depth sources, refiners or losses when they are imported.
+
+The parts of this package come in the same way. A module of somebody else's is imported where it is named, by
+``--import MODULE`` or by ``PLUGINS`` in a recipe, or always, where its package declares an entry point of the group
+``unseg_d2.plugins``. Recipes remember ``PLUGINS``, so that worker processes, resumed runs and checkpoints find them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+from unseg_d2.errors import UnsegError
+
+GROUP = "unseg_d2.plugins"
+"""Group of the entry points."""
+
+BUILT_IN = (
+    "unseg_d2.config.sections",
+    "unseg_d2.data.synthetic.settings",
+    "unseg_d2.features",
+    "unseg_d2.depth",
+    "unseg_d2.masks",
+    "unseg_d2.refine",
+    "unseg_d2.losses",
+    "unseg_d2.saliency.settings",
+    "unseg_d2.semantic.settings",
+)
+"""The modules of this package that register parts or sections of the configuration."""
+
+
+def load_plugins(modules: Iterable[str] = ()) -> None:
+    """Import what registers parts: this package's own, those of installed packages, and the named modules.
+
+    Args:
+        modules: names (``my_package.my_module``), looked for in the current folder too, or paths of files
+            (``my_module.py``).
+
+    Raises:
+        UnsegError: there is no such module, or importing it fails.
+    """
+    _load_standard()
+    for module in modules:
+        _load_named(module)
+
+
+@cache
+def _load_standard() -> None:
+    for module in BUILT_IN:
+        importlib.import_module(module)
+    for point in importlib.metadata.entry_points(group=GROUP):
+        try:
+            point.load()
+        except Exception as error:  # whatever the other package's code raises
+            where = f" of {point.dist.name}" if point.dist else ""
+            raise UnsegError(
+                f"{_failed(f'{point.name}{where} ({point.value})', error)} Mend or uninstall it."
+            ) from None
+
+
+@cache
+def _load_named(name: str) -> None:
+    if name in sys.modules:
+        return
+    try:
+        if name.endswith(".py"):
+            _import_file(Path(name))
+        else:
+            _import_from_here(name)
+    except UnsegError:
+        raise
+    except Exception as error:  # whatever the module's code raises
+        if isinstance(error, ModuleNotFoundError) and error.name in (name, name.split(".")[0]):
+            message = f"There is no plug-in {name}: no module of that name is installed or lies in {Path.cwd()}."
+            raise UnsegError(message) from None
+        raise UnsegError(_failed(name, error)) from None
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UnsegError(f"There is no plug-in {path}: no file of that name.")
+    known = sys.modules.get(path.stem)
+    if known is not None and Path(str(known.__file__)).resolve() != path.resolve():
+        raise UnsegError(f"The plug-in {path} has the name of another module, {path.stem}; rename the file.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None, path
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
+    return module
+
+
+def _import_from_here(name: str) -> ModuleType:
+    """Import a module, from the current folder too, as ``python -m`` does."""
+    here = str(Path.cwd())
+    if here in sys.path:
+        return importlib.import_module(name)
+    sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(here)
+
+
+def _failed(name: str, error: Exception) -> str:
+    what = str(error).strip().splitlines()
+    return f"The plug-in {name} cannot be imported: {type(error).__name__}{f': {what[0]}' if what else ''}."

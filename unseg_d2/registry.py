@@ -1,0 +1,125 @@
+"""Registries: the parts of one kind by name, and how the one that a configuration asks for is made.
+
+A part of somebody else's registers itself in the same way as those of this package, settings included:
+
+    @MASK_GENERATORS.register("islands", settings=IslandsSettings)
+    class Islands: ...
+
+Its settings become the section ``MASKS.ISLANDS``, and ``MASKS.GENERATOR islands`` makes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.plugins import load_plugins
+from unseg_d2.settings import Settings, look_up, section
+
+Part = TypeVar("Part")
+Made = TypeVar("Made", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Entry(Generic[Part]):
+    """A registered part.
+
+    Attributes:
+        make: class or function; called with its settings, or with nothing where it has none. One with an attribute
+            ``from_config`` is made by ``from_config(cfg)`` instead, because it reads more than its own section.
+        settings: dataclass of its section of the configuration, or ``None``.
+        section: name of that section.
+    """
+
+    make: Callable[..., Part]
+    settings: type[Settings] | None
+    section: str
+
+    def build(self, cfg: Any) -> Part:
+        """Return the part that a configuration describes."""
+        if hasattr(self.make, "from_config"):
+            return self.make.from_config(cfg)
+        return self.make() if self.settings is None else self.make(self.settings.from_config(cfg, self.section))
+
+
+class Registry(Generic[Part]):
+    """Parts of one kind.
+
+    Args:
+        key: of the configuration that names the part: ``MASKS.GENERATOR``.
+        parent: section that holds the sections of the parts: ``MASKS``.
+    """
+
+    def __init__(self, key: str, parent: str) -> None:
+        self.key, self.parent = key, parent
+        self._entries: dict[str, Entry[Part]] = {}
+
+    def register(self, name: str | None = None, *, settings: type[Settings] | None = None) -> Callable[[Made], Made]:
+        """Return a decorator that registers a class or a function that makes a part.
+
+        Args:
+            name: value of the key, in lower case; by default the name of the class or function.
+            settings: dataclass of its settings, which becomes the section ``PARENT.NAME``.
+
+        Raises:
+            UnsegError: the name is taken.
+        """
+
+        def add(make: Made) -> Made:
+            own = (name or make.__name__).lower()
+            before = self._entries.get(own)
+            if before is not None and _origin(before.make) != _origin(make):
+                raise UnsegError(f"{self.key} {own} is {_origin(before.make)} already; choose another name.")
+            where = f"{self.parent}.{own.upper()}"
+            if settings is not None:
+                section(where)(settings)
+            self._entries[own] = Entry(make, settings, where)
+            return make
+
+        return add
+
+    def names(self) -> list[str]:
+        """Return the accepted values of the key, sorted."""
+        return sorted(self._entries)
+
+    def __iter__(self) -> Iterator[tuple[str, Entry[Part]]]:
+        return iter(sorted(self._entries.items()))
+
+    def entry(self, name: str) -> Entry[Part]:
+        """Return what is registered under a name, in any case.
+
+        Raises:
+            UnsegError: nothing is; the message lists the names.
+        """
+        if name.lower() not in self._entries:
+            known = self.names()
+            raise UnsegError(
+                f"{self.key} is '{name}', but must be one of {', '.join(known)}.{nearest(name.lower(), known)} "
+                "A plug-in has to be imported: --import MODULE, or PLUGINS in the recipe."
+            )
+        return self._entries[name.lower()]
+
+    def build(self, cfg: Mapping[str, Any], name: str | None = None) -> Part:
+        """Return the part that a configuration names.
+
+        Args:
+            cfg: whole configuration; its ``PLUGINS`` are imported first, since this may be another process than the
+                one that read the recipe.
+            name: takes the place of the key's value.
+
+        Raises:
+            UnsegError: the name is not registered, a setting is out of range, or the part cannot be made.
+        """
+        load_plugins(cfg.get("PLUGINS", ()))
+        wanted = look_up(cfg, self.key) if name is None else name
+        entry = self.entry(wanted)
+        try:
+            return entry.build(cfg)
+        except ValueError as error:
+            raise UnsegError(f"The settings in {entry.section} do not work: {error}.") from None
+
+
+def _origin(make: Callable[..., Any]) -> str:
+    return f"{make.__module__}.{make.__qualname__}"

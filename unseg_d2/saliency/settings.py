@@ -1,0 +1,101 @@
+"""The settings of saliency: Sempart's head and losses, and the two tricks, with the paper's values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unseg_d2.settings import Settings, section, setting
+
+
+@section("SALIENCY")
+@dataclass(frozen=True)
+class SaliencySettings(Settings):
+    """Views, graph and targets; the length and the rate of training are those of ``SOLVER``."""
+
+    image_size: int = setting(
+        320, "side of the square that the head is trained and, by the paper, scored on", low=1, unit="px"
+    )
+    shorter_side: int = setting(
+        335, "what the shorter side is scaled to before the crop (the paper's text: 355)", low=1, unit="px"
+    )
+    predict_size: int = setting(
+        0, "what the shorter side is scaled to for a prediction; 0 keeps the image's size", low=0, unit="px"
+    )
+    flip: float = setting(0.5, "probability of a horizontal flip", low=0, high=1)
+    jitter: Sequence[float] = setting(
+        [0.4, 0.4, 0.2, 0.1], "greatest change of brightness, contrast, saturation and hue", low=0
+    )
+    jitter_probability: float = setting(0.8, "probability of changing colours", low=0, high=1)
+    grayscale: float = setting(0.2, "probability of dropping the colours", low=0, high=1)
+    tau: float = setting(0.4, "cosine above which two patches are connected (equation 4)", symbol="tau", low=-1, high=1)
+    eps: float = setting(1e-6, "weight of an edge between patches that are not (equation 4)", symbol="epsilon", low=0)
+    sigma: float = setting(
+        1.0, "squared difference of normalised colours at which a neighbour counts 1 / e", symbol="sigma", above=0
+    )
+    betas: Sequence[float] = setting([0.9, 0.99], "decay rates of AdamW's averages", low=0, below=1)
+    decay: float = setting(
+        0.0, "share of the steps, at the end, over which the learning rate falls to 0 (paper: none)", low=0, high=1
+    )
+    targets: str = setting("", "folder of masks to train on instead of the graph losses (SelfMask): a second round")
+    invert: str = setting(
+        "image",
+        "a mask that is mostly foreground is inverted: per image | batch (published) | none",
+        choices=("image", "batch", "none"),
+    )
+
+
+@section("SALIENCY.HEAD")
+@dataclass(frozen=True)
+class HeadSettings(Settings):
+    """Sempart's head."""
+
+    width: int = setting(64, "channels of the tokens", low=1)
+    depth: int = setting(2, "transformer layers", low=0)
+    heads: int = setting(2, "attention heads", low=1)
+    head_width: int = setting(64, "channels of a head", low=1)
+    channels: Sequence[int] = setting([192, 128], "channels of the upsampling blocks; the last is repeated", low=1)
+
+
+@section("SALIENCY.LOSS")
+@dataclass(frozen=True)
+class LossSettings(Settings):
+    """Weights of the losses."""
+
+    ncut: float = setting(1.0, "weight of the normalised cut, equation 5", symbol="lambda_ncut", low=0)
+    gtv_coarse: float = setting(
+        1.0, "weight of graph total variation on the patch grid, equations 7 to 9", symbol="lambda_c", low=0
+    )
+    gtv_fine: float = setting(
+        1.0, "weight of graph total variation on pixels, equations 7 to 9", symbol="lambda_f", low=0
+    )
+    subresolution: float = setting(
+        1.0, "weight of the agreement of both resolutions, equation 6", symbol="lambda_SR", low=0
+    )
+    crop_ncut: float = setting(0.01, "weight of the normalised cut of the enlarged crop", symbol="lambda_ncut,s", low=0)
+    multi_scale: float = setting(
+        0.01, "weight of the mask's crop against the mask of the crop", symbol="lambda_ms", low=0
+    )
+
+
+@section("SALIENCY.MULTI_SCALE")
+@dataclass(frozen=True)
+class MultiScaleSettings(Settings):
+    """Trick 2: multi-scale consistency."""
+
+    enabled: bool = setting(False, "multi-scale consistency")
+    crop: str = setting(
+        "uniform", "uniform | released: where the published code in effect crops", choices=("uniform", "released")
+    )
+    fraction: float = setting(0.5, "share of either side that a crop has", above=0, high=1)
+    guided_target: bool = setting(True, "the crop's mask is filtered before it becomes the target")
+
+
+@section("SALIENCY.GUIDED")
+@dataclass(frozen=True)
+class GuidedMaskSettings(Settings):
+    """Trick 1: a guided filter of the predicted mask."""
+
+    enabled: bool = setting(False, "filter the predicted mask")
+    radius: int = setting(9, "half width of the window", symbol="r", low=1, unit="px")
+    eps: float = setting(1e-3, "variance (image in [0, 1]) below which the filter averages", symbol="epsilon", above=0)

@@ -1,0 +1,85 @@
+"""The settings of semantic segmentation, PriMaPs-EM, with the paper's values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unseg_d2.settings import Settings, section, setting
+
+
+@section("SEMANTIC")
+@dataclass(frozen=True)
+class SemanticSettings(Settings):
+    """Classes, images and proposals; the batch size and the learning rate are those of ``SOLVER``."""
+
+    num_classes: int = setting(
+        0, "prototypes; 0: as many as the labels have classes, which a folder does not know", symbol="K", low=0
+    )
+    num_labels: int = setting(0, "classes in the label files of a folder; 0: NUM_CLASSES", low=0)
+    image_size: int = setting(
+        320, "shorter side, and side of the middle square that is trained and scored on", low=1, unit="px"
+    )
+    antialias: bool = setting(True, "smooth images that shrink; published figures were made without")
+    flip: float = setting(0.5, "probability of a horizontal flip", low=0, high=1)
+    proposals: str = setting("", "folder that keeps the mask proposals; empty: OUTPUT_DIR/proposals")
+    cache_gb: float = setting(2.0, "memory for features of views that come again; 0 computes them every time", low=0)
+    probe: bool = setting(
+        False, "learn a linear probe beside, for evaluation only; needs labels of the training images"
+    )
+    select: str = setting(
+        "last",
+        "checkpoint that is taken: last | best_miou (published; looks at the test labels)",
+        choices=("last", "best_miou"),
+    )
+
+
+@section("SEMANTIC.INIT")
+@dataclass(frozen=True)
+class InitSettings(Settings):
+    """What theta is before EM."""
+
+    weights: str = setting("", "STEGO or HP checkpoint whose head and clusters are boosted; empty: from features")
+    num_batches: int = setting(93, "batches whose principal directions are the first prototypes", low=1)
+    epochs: int = setting(2, "epochs of cosine k-means by gradient after that", low=0)
+    baseline_epochs: int = setting(
+        0, "epochs of k-means in all for the baseline; 0: what EM starts from is the baseline", low=0
+    )
+
+
+@section("SEMANTIC.EM")
+@dataclass(frozen=True)
+class EMSettings(Settings):
+    """Expectation maximisation."""
+
+    epochs: int = setting(50, "epochs of expectation maximisation", low=0)
+    gamma: float = setting(2.0, "power of the class-level focal weight", symbol="gamma", low=0)
+    decay: float = setting(0.98, "largest decay of the momentum prototypes theta_M", low=0, high=1)
+    period: int = setting(10, "steps between updates of theta_M", low=1)
+
+
+@section("SEMANTIC.VIEWS")
+@dataclass(frozen=True)
+class ViewSettings(Settings):
+    """I': what the running prototypes theta_R learn from."""
+
+    order: str = setting(
+        "before",
+        "colours are changed before normalisation | after (published; loses the dark)",
+        choices=("before", "after"),
+    )
+    number: int = setting(0, "different views of an image, kept in CACHE_GB; 0 draws a new one in each step", low=0)
+
+
+@section("SEMANTIC.TEST")
+@dataclass(frozen=True)
+class SemanticTestSettings(Settings):
+    """Scoring."""
+
+    whole: bool = setting(False, "score whole images at their own size, not the middle square")
+    flip: bool = setting(True, "average the features of an image and its mirror image")
+    crf: bool = setting(False, "score also after a CRF with the settings of REFINE.CRF_LABELS")
+    matching: str = setting(
+        "hungarian",
+        "how clusters find their classes: hungarian | majority (many to one)",
+        choices=("hungarian", "majority"),
+    )
