@@ -19,6 +19,7 @@ test-slow: $(VENV)/.installed-test
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # The documentation, in site/; a warning is an error. To read it with its search: python3 -m http.server --directory site
 docs: $(VENV)/.installed
