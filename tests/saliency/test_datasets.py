@@ -25,7 +25,7 @@ def pair(images, masks, name):
 def test_published_layouts(tmp_path, monkeypatch, name):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     images, masks, source = SALIENCY_DATASETS[name]
-    with pytest.raises(UnsegError, match=f"{tmp_path / images} is missing. It is to be had from {source}"):
+    with pytest.raises(UnsegError, match=f"{tmp_path / images} is missing. It is available from {source}"):
         load_saliency(name)
     image, mask = pair(tmp_path / images, tmp_path / masks, "a")
     assert load_saliency(name) == [SalientImage(image, "a", mask)]
@@ -48,7 +48,7 @@ def test_training_takes_any_folder_of_images_and_no_masks(tmp_path):
 
 
 def test_what_is_missing_is_named(tmp_path):
-    with pytest.raises(UnsegError, match=r"'ecsd' is no saliency data set and no folder\. Did you mean 'ecssd'"):
+    with pytest.raises(UnsegError, match=r"'ecsd' is neither a saliency data set nor a folder\. Did you mean 'ecssd'"):
         load_saliency("ecsd")
     with pytest.raises(UnsegError, match="must hold a folder of images and one of masks"):
         load_saliency(str(tmp_path))

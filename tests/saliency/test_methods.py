@@ -29,10 +29,10 @@ def test_label_sets_count_by_their_best_mask(scenes, tmp_path):
     path.write_text(json.dumps(content))
     image = load_saliency(str(scenes))
     method = stored_method(path)
-    (found,) = method([np.zeros((40, 60, 3), np.uint8)], image[:1], Protocol(size=0))
+    (found,) = method([np.zeros((40, 60, 3), np.uint8)], image[:1], Protocol.square(0))
     assert (found == masks["all"]).all()
     with pytest.raises(UnsegError, match="does not know the image 1"):
-        method([np.zeros((40, 60, 3), np.uint8)], image[1:2], Protocol(size=0))
+        method([np.zeros((40, 60, 3), np.uint8)], image[1:2], Protocol.square(0))
 
 
 def annotation(number, mask, score):
@@ -50,7 +50,7 @@ def test_folders_without_a_fitting_mask(scenes, tmp_path):
     image, pixels = load_saliency(str(scenes))[:1], [np.zeros((40, 60, 3), np.uint8)]
     method = stored_method(tmp_path)
     with pytest.raises(UnsegError, match=r"There is no mask .*0\.png"):
-        method(pixels, image, Protocol(size=0))
+        method(pixels, image, Protocol.square(0))
     Image.fromarray(np.zeros((3, 5), np.uint8)).save(tmp_path / "0.png")
     with pytest.raises(UnsegError, match=r"mask of 0 in .* has 5x3 px, but the image has 60x40"):
-        method(pixels, image, Protocol(size=0))
+        method(pixels, image, Protocol.square(0))

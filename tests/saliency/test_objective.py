@@ -26,7 +26,7 @@ def scene():
 
 def test_losses_carry_their_weights(scene):
     tokens, images, masks = scene
-    plain = Objective(weights=dict.fromkeys(Objective().weights, 1.0)).whole(masks, tokens, images)
+    plain = Objective.from_config(load_cfg()).whole(masks, tokens, images)
     weighted = Objective.from_config(
         load_cfg(None, ["SALIENCY.LOSS.NCUT", "2.0", "SALIENCY.LOSS.GTV_FINE", "0.5"])
     ).whole(masks, tokens, images)
@@ -41,8 +41,9 @@ def test_a_crop_teaches_the_whole_and_learns_by_its_own_cut(scene, radius):
     tokens, images, masks = scene
     crops = images.flip(3)
     teacher = SoftMasks(*(mask.detach().flip(3).requires_grad_() for mask in masks))
-    corners, objective = np.array([[0, 8], [16, 16]]), Objective(radius=radius)
-    losses = objective.crop(masks, teacher, tokens, crops, corners, 0.5)
+    filtering = ["SALIENCY.MULTI_SCALE.GUIDED_TARGET", str(radius > 0), "SALIENCY.GUIDED.RADIUS", str(radius or 9)]
+    corners, objective = np.array([[0, 8], [16, 16]]), Objective.from_config(load_cfg(None, filtering))
+    losses = objective.crop(masks, teacher, tokens, crops, corners)
     target = teacher.fine.detach()
     if radius:
         pairs = zip(luminance(crops).double().numpy(), target.double().numpy())

@@ -31,18 +31,18 @@ def scores(scenes, protocol, refinements=("none",), **parts):
 
 
 def test_figures_of_half_an_object(scenes):
-    (half,) = scores(scenes, Protocol(size=0))
-    figures = half.figures()
+    (half,) = scores(scenes, Protocol.square(0))
+    figures = half.metrics()
     assert figures["IoU"] == pytest.approx(50) and figures["Acc"] == pytest.approx(100 * (1 - 200 / 2400))
     assert figures["maxF"] == pytest.approx(100 * 1.3 * 0.5 / (0.3 + 0.5)) and figures["CorLoc"] == 100
-    (strict,) = scores(scenes, Protocol(size=0, published=True))
-    assert strict.figures()["CorLoc"] == 0  # exactly one half is not more than that
+    (strict,) = scores(scenes, Protocol.square(0, published=True))
+    assert strict.metrics()["CorLoc"] == 0  # exactly one half is not more than that
 
 
 def test_a_crop_is_cut_out_of_masks_and_truth_alike(scenes):
     for published in (False, True):
         (whole,) = scores(scenes, Protocol(32, 40, published), all="all")
-        assert whole.figures()["IoU"] > (99 if not published else 85)
+        assert whole.metrics()["IoU"] > (99 if not published else 85)
     whole, half = scores(scenes, Protocol(40, 40), whole="all", half="found")
     gain = bootstrap(half, whole, draws=50)["IoU"]
     assert gain[1] <= gain[0] <= gain[2] and gain[0] == pytest.approx(50, abs=0.1)
@@ -60,7 +60,7 @@ def test_refinements_pull_a_mask_to_the_edge_of_the_image(scenes, name):
 
 
 def test_a_row_per_method_and_refinement(scenes):
-    rows = scores(scenes, Protocol(size=0), ("none", "guided", "bilateral"), half="found", whole="all")
+    rows = scores(scenes, Protocol.square(0), ("none", "guided", "bilateral"), half="found", whole="all")
     assert [row.name for row in rows] == [
         *("half", "half + GF", "half + BS"),
         *("whole", "whole + GF", "whole + BS"),
@@ -73,7 +73,7 @@ def test_corloc_of_records(scenes):
     assert record_boxes(record).tolist() == [[10, 10, 30, 30]] and len(record_boxes(crowd)) == 0
     methods = {"half": stored_method(scenes / "found")}
     (scored,) = score_corloc([record, crowd], methods, ["none"], load_cfg())
-    assert scored.name == "half" and scored.figures() == {"CorLoc": 100.0}
+    assert scored.name == "half" and scored.metrics() == {"CorLoc": 100.0}
     with pytest.raises(UnsegError, match="No image of the data set has a box"):
         score_corloc([crowd], methods, ["none"], load_cfg())
     missed = locate([np.zeros((4, 4))] * 2, [np.array([[0, 0, 4, 4.0]]), np.zeros((0, 4))])
@@ -113,7 +113,7 @@ def test_what_cannot_be_scored_is_named(scenes, tmp_path):
 
 
 def test_figures_of_a_choice_of_images(scenes):
-    (half,) = scores(scenes, Protocol(size=0))
+    (half,) = scores(scenes, Protocol.square(0))
     mixed = MethodScores("x", "none", half.saliency, np.array([1.0, 0.0, np.nan, 0.0]))
-    assert mixed.figures()["CorLoc"] == pytest.approx(100 / 3)
-    assert mixed.figures(np.array([0, 0, 2]))["CorLoc"] == 100
+    assert mixed.metrics()["CorLoc"] == pytest.approx(100 / 3)
+    assert mixed.metrics(np.array([0, 0, 2]))["CorLoc"] == 100

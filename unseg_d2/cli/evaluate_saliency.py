@@ -67,7 +67,7 @@ def _execute(task: str, args: argparse.Namespace) -> None:
     figures, tables = {}, []
     for dataset in args.datasets:
         scores = _score(task, dataset, methods, args, cfg)
-        figures[dataset] = {one.name: one.figures() for one in scores}
+        figures[dataset] = {one.name: one.metrics() for one in scores}
         found = [(dataset, figure_rows(figures[dataset]))]
         if args.gain and (gains := gain_rows(scores)):
             found.append(("gain, with its 95 % interval over images", gains))
@@ -98,7 +98,7 @@ def gain_rows(scores: Sequence[MethodScores]) -> list[list[str]]:
     pairs += [(one, row) for one in plain for row in scores if row.method == one.method and row is not one]
     if not pairs:
         return []
-    keys = [key for key in ("Acc", "IoU", "maxF", "CorLoc") if key in scores[0].figures()]
+    keys = [key for key in ("Acc", "IoU", "maxF", "CorLoc") if key in scores[0].metrics()]
     rows = [["", *keys]]
     for one, other in pairs:
         found = bootstrap(one, other)
@@ -117,7 +117,7 @@ def _score(
 
     if task == "corloc":
         return score_corloc(load_dataset(dataset, cfg), methods, args.refine, cfg, published=args.published)
-    protocol = Protocol(args.crop, args.crop * 335 // 320, args.published)
+    protocol = Protocol.square(args.crop, published=args.published)
     return score_methods(load_saliency(dataset), methods, args.refine, protocol, cfg)
 
 

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CROPS = ("uniform", "released")
+from unseg_d2.saliency.settings import CropPosition
+
 RELEASED_ROW = 1 / 4  # of the height
 RELEASED_COLUMNS = (10, 29)  # patch indices that the published code takes for pixels
 
@@ -23,7 +24,7 @@ def draw_corners(
     fraction: float,
     rng: np.random.Generator,
     *,
-    mode: str = "uniform",
+    mode: CropPosition,
     step: int = 1,
 ) -> np.ndarray:
     """Draw where crops begin.
@@ -41,10 +42,8 @@ def draw_corners(
         ``(B, 2)`` int64, row and column of the upper left corner.
 
     Raises:
-        ValueError: for another mode or a fraction that leaves no crop.
+        ValueError: the fraction leaves no crop.
     """
-    if mode not in CROPS:
-        raise ValueError(f"a crop must be one of {', '.join(CROPS)}, got '{mode}'")
     if not 0 < fraction <= 1 or min(size) * fraction < 1:
         raise ValueError(f"a crop must have a share of the side in (0, 1], got {fraction}")
     last = [length - round(length * fraction) for length in size]
@@ -53,7 +52,7 @@ def draw_corners(
     else:
         columns = rng.integers(*RELEASED_COLUMNS, count, endpoint=True)
         corners = [np.full(count, round(RELEASED_ROW * size[0])), columns]
-        corners = [np.minimum(one, room) for one, room in zip(corners, last)]
+        corners = [np.minimum(starts, room) for starts, room in zip(corners, last)]
     return np.stack(corners, axis=1)
 
 
@@ -70,6 +69,6 @@ def crop_and_enlarge(maps: Tensor, corners: np.ndarray, fraction: float) -> Tens
     """
     height, width = (round(length * fraction) for length in maps.shape[2:])
     windows = [
-        one[:, row : row + height, column : column + width] for one, (row, column) in zip(maps, corners.tolist())
+        image[:, row : row + height, column : column + width] for image, (row, column) in zip(maps, corners.tolist())
     ]
     return F.interpolate(torch.stack(windows), size=maps.shape[2:], mode="bilinear", align_corners=False)

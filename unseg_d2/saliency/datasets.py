@@ -42,19 +42,19 @@ def load_saliency(spec: str, *, masks: bool = True) -> list[SalientImage]:
 
     Args:
         spec: see the top of this module.
-        masks: every image must have a mask; without, any folder of images will do.
+        masks: whether every image must have a mask; if not, any folder of images will do.
 
     Raises:
         UnsegError: the data set is not on disk, or images have no masks.
     """
     images, truth = _folders(spec, masks)
     files = list_images(images)
-    known = {str(Path(one.file_name).with_suffix("")): one.path for one in list_images(truth)} if truth else {}
+    known = {str(Path(file.file_name).with_suffix("")): file.path for file in list_images(truth)} if truth else {}
     found = []
     for file in files:
         name = str(Path(file.file_name).with_suffix(""))
         found.append(SalientImage(file.path, name, known.get(name)))
-    missing = [one.name for one in found if one.mask is None]
+    missing = [image.name for image in found if image.mask is None]
     if masks and missing:
         raise UnsegError(
             f"{len(missing)} of {len(found)} images in {images} have no mask in {truth}, such as {missing[0]}."
@@ -84,7 +84,7 @@ def read_salient(image: SalientImage) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Read a mask as ``(H, W)`` float32 in [0, 1]; white is 1. A mask of 0 and 1 alone counts as black and white."""
+    """Read a mask as ``(H, W)`` float32 in [0, 1]; white is 1. Levels 0 and 1 alone mean black and white."""
     try:
         with Image.open(path) as image:
             mask = np.array(image.convert("L"), dtype=np.float32)
@@ -100,13 +100,13 @@ def _folders(spec: str, masks: bool) -> tuple[Path, Path | None]:
         paths = [datasets_root() / part for part in parts]
         for path in paths if masks else paths[:1]:
             if not path.is_dir():
-                raise UnsegError(f"{spec} is not there: {path} is missing. It is to be had from {source}")
+                raise UnsegError(f"{spec} is not there: {path} is missing. It is available from {source}")
         return paths[0], paths[1] if masks else None
     images, truth = split_spec(spec)
     root = Path(images).expanduser()
     if not root.is_dir():
         hint = nearest(spec, SALIENCY_DATASETS) or f" Built-in names are {', '.join(SALIENCY_DATASETS)}."
-        raise UnsegError(f"'{spec}' is no saliency data set and no folder.{hint}")
+        raise UnsegError(f"'{spec}' is neither a saliency data set nor a folder.{hint}")
     if truth:
         return root, Path(truth).expanduser()
     inner, outer = _child(root, IMAGE_FOLDERS), _child(root, MASK_FOLDERS)

@@ -9,16 +9,15 @@ Shape legend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unseg_d2.saliency.settings import HeadSettings
+
 SLOPE = 0.01  # of the leaky ReLU
-CHANNELS = (192, 128)
-"""Channels of the first upsampling block, and of those after it."""
 
 
 class SoftMasks(NamedTuple):
@@ -39,41 +38,28 @@ class SempartHead(nn.Module):
     Args:
         feature_channels: C.
         patch_size: side of a patch in pixels, a power of two: each upsampling block doubles the resolution.
-        width: channels of the tokens within the transformer.
-        depth: its layers.
-        heads: its attention heads.
-        head_width: channels of a head.
-        channels: of each upsampling block; the last is repeated for the blocks that are not listed.
+        settings: widths and numbers of layers.
 
     Raises:
-        ValueError: the patch size is no power of two, or a number is not positive.
+        ValueError: the patch size is not a power of two.
     """
 
-    def __init__(
-        self,
-        feature_channels: int,
-        patch_size: int,
-        *,
-        width: int = 64,
-        depth: int = 2,
-        heads: int = 2,
-        head_width: int = 64,
-        channels: Sequence[int] = CHANNELS,
-    ) -> None:
+    def __init__(self, feature_channels: int, patch_size: int, settings: HeadSettings) -> None:
         super().__init__()
         if patch_size < 2 or patch_size & (patch_size - 1):
             raise ValueError(f"the patch size must be a power of two, got {patch_size}")
-        if not channels or min(feature_channels, width, depth, heads, head_width, *channels) < 1:
-            raise ValueError("widths, depth and heads must be positive")
-        blocks = patch_size.bit_length() - 1
-        channels = [*channels, *[channels[-1]] * blocks][:blocks]
+        blocks, width = patch_size.bit_length() - 1, settings.width
+        channels = [*settings.channels, *[settings.channels[-1]] * blocks][:blocks]
         self.patch_size = patch_size
         self.project = nn.Conv2d(feature_channels, width, 1)
-        self.layers = nn.ModuleList(TransformerLayer(width, heads, head_width) for _ in range(depth))
+        self.layers = nn.ModuleList(
+            TransformerLayer(width, settings.heads, settings.head_width) for _ in range(settings.depth)
+        )
         self.coarse = nn.Conv2d(width, 1, 1)
         ins = [width, *channels[:-1]]
-        self.blocks = nn.ModuleList(conv_block(3 + one, two) for one, two in zip(ins, channels))
-        self.blocks[-1].extend(conv_block(channels[-1], channels[-1]))
+        upsampling = [conv_block(3 + before, after) for before, after in zip(ins, channels)]
+        upsampling[-1].extend(conv_block(channels[-1], channels[-1]))
+        self.blocks = nn.ModuleList(upsampling)
         self.fine = nn.Conv2d(channels[-1] + 3, 1, 1)
 
     def forward(self, tokens: Tensor, image: Tensor) -> SoftMasks:

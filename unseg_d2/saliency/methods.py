@@ -1,4 +1,4 @@
-"""Where soft masks come from that are scored as saliency: a trained head, a mask generator, or files."""
+"""Sources of the soft masks that are scored as saliency: a trained head, a mask generator, or files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unseg_d2.pseudo.label_set import read_label_set
 from unseg_d2.saliency import SaliencyModel
 from unseg_d2.saliency.datasets import SalientImage, read_mask
 from unseg_d2.saliency.score import Method, Protocol
-from unseg_d2.saliency.views import center_view, predicted_size
+from unseg_d2.saliency.views import centre_view, predicted_size
 
 Lookup = Callable[[SalientImage], np.ndarray | None]
 
@@ -44,7 +44,7 @@ def generator_method(cfg: CfgNode) -> Method:
 
 
 def stored_method(path: Path) -> Method:
-    """Return the masks of a folder of ``NAME.png``, or each image's best mask of a label set; empty without any.
+    """Return the masks of a folder of ``NAME.png``, or each image's best mask of a label set; empty where it has none.
 
     Raises:
         UnsegError: there is no such file or folder, or a mask has another size than its image.
@@ -70,13 +70,13 @@ def stored_method(path: Path) -> Method:
 
 def _cut(mask: np.ndarray, size: tuple[int, int], file: SalientImage, protocol: Protocol, path: Path) -> np.ndarray:
     """Treat a mask as its image was treated."""
-    expected = size if not protocol.size else read_mask(file.mask).shape
+    expected = size if not protocol.size or file.mask is None else read_mask(file.mask).shape
     if mask.shape != expected:
         raise UnsegError(
             f"The mask of {file.name} in {path} has {mask.shape[1]}x{mask.shape[0]} px, but the image has "
             f"{expected[1]}x{expected[0]}."
         )
-    return center_view(mask, protocol.size, protocol.shorter_side) if protocol.size else mask
+    return centre_view(mask, protocol.size, protocol.shorter_side) if protocol.size else mask
 
 
 def _in_folder(folder: Path) -> Lookup:

@@ -9,8 +9,7 @@ Shape legend
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -31,20 +30,11 @@ from unseg_d2.losses import (
 from unseg_d2.refine.guided import guided_filter_batch
 from unseg_d2.saliency.crops import crop_and_enlarge
 from unseg_d2.saliency.heads import SoftMasks
+from unseg_d2.saliency.settings import GuidedMaskSettings, LossSettings, MultiScaleSettings, SaliencySettings
 from unseg_d2.saliency.views import luminance
 
 MARGIN = 1e-6
 """Targets are kept this far from 0 and 1."""
-
-WEIGHTS = {
-    "ncut": 1.0,
-    "gtv_coarse": 1.0,
-    "gtv_fine": 1.0,
-    "subresolution": 1.0,
-    "crop_ncut": 0.01,
-    "multi_scale": 0.01,
-}
-"""The lambdas of equation 10 and section 4."""
 
 
 @dataclass(frozen=True)
@@ -52,28 +42,26 @@ class Objective:
     """The losses with their settings.
 
     Attributes:
-        tau: cosine above which two patches are connected.
-        eps: weight of an edge between patches that are not.
-        sigma: see :func:`unseg_d2.losses.image_weights`.
-        weights: the lambdas by name.
-        radius: of the guided filter of a crop's mask; 0 leaves the filter out.
-        guided_eps: its epsilon.
+        settings: of the graphs.
+        weights: the lambdas of equation 10 and section 4.
+        multi_scale: of the crops.
+        guided: of the guided filter of a crop's mask.
     """
 
-    tau: float = 0.4
-    eps: float = 1e-6
-    sigma: float = 1.0
-    weights: Mapping[str, float] = field(default_factory=lambda: dict(WEIGHTS))
-    radius: int = 9
-    guided_eps: float = 1e-3
+    settings: SaliencySettings
+    weights: LossSettings
+    multi_scale: MultiScaleSettings
+    guided: GuidedMaskSettings
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> Objective:
         """Return the objective of ``cfg.SALIENCY``."""
-        node = cfg.SALIENCY
-        weights = {key.lower(): value for key, value in node.LOSS.items()}
-        radius = node.GUIDED.RADIUS if node.MULTI_SCALE.GUIDED_TARGET else 0
-        return cls(node.TAU, node.EPS, node.SIGMA, weights, radius, node.GUIDED.EPS)
+        return cls(
+            SaliencySettings.from_config(cfg),
+            LossSettings.from_config(cfg),
+            MultiScaleSettings.from_config(cfg),
+            GuidedMaskSettings.from_config(cfg),
+        )
 
     def whole(self, masks: SoftMasks, tokens: Tensor, images: Tensor) -> dict[str, Tensor]:
         """Return Sempart's four losses, weighted (equation 10).
@@ -83,10 +71,11 @@ class Objective:
             tokens: ``(B, C, h, w)`` frozen features.
             images: ``(B, 3, H, W)`` normalised.
         """
+        tau, eps = self.settings.tau, self.settings.eps
         return self._weighted(
-            ncut=ncut_loss(masks.coarse, binary_graph(tokens, self.tau, self.eps)),
-            gtv_coarse=gtv_loss(masks.coarse, feature_weights(tokens, self.tau, self.eps)),
-            gtv_fine=gtv_loss(masks.fine, image_weights(images, self.sigma)),
+            ncut=ncut_loss(masks.coarse, binary_graph(tokens, tau, eps)),
+            gtv_coarse=gtv_loss(masks.coarse, feature_weights(tokens, tau, eps)),
+            gtv_fine=gtv_loss(masks.fine, image_weights(images, self.settings.sigma)),
             subresolution=subresolution_loss(masks.coarse, masks.fine),
         )
 
@@ -97,7 +86,6 @@ class Objective:
         crop_tokens: Tensor,
         crops: Tensor,
         corners: np.ndarray,
-        fraction: float,
     ) -> dict[str, Tensor]:
         """Return the two losses of multi-scale consistency, weighted (section 4).
 
@@ -107,19 +95,19 @@ class Objective:
             crop_tokens: ``(B, C, h, w)``, features of the crops.
             crops: ``(B, 3, H, W)`` normalised crops, enlarged to the size of the images.
             corners: ``(B, 2)``, where the crops begin in the images.
-            fraction: of either side that a crop has.
         """
         teacher = crop_masks.fine.detach()
-        if self.radius:
-            teacher = guided_filter_batch(luminance(crops), teacher, radius=self.radius, eps=self.guided_eps)
+        if self.multi_scale.guided_target:
+            teacher = guided_filter_batch(luminance(crops), teacher, radius=self.guided.radius, eps=self.guided.eps)
         teacher = teacher.clamp(MARGIN, 1 - MARGIN)
+        student = crop_and_enlarge(masks.fine, corners, self.multi_scale.fraction)
         return self._weighted(
-            crop_ncut=ncut_loss(crop_masks.coarse, binary_graph(crop_tokens, self.tau, self.eps)),
-            multi_scale=multi_scale_loss(crop_and_enlarge(masks.fine, corners, fraction), teacher),
+            crop_ncut=ncut_loss(crop_masks.coarse, binary_graph(crop_tokens, self.settings.tau, self.settings.eps)),
+            multi_scale=multi_scale_loss(student, teacher),
         )
 
     def _weighted(self, **losses: Tensor) -> dict[str, Tensor]:
-        return {f"loss_{name}": self.weights[name] * loss for name, loss in losses.items()}
+        return {f"loss_{name}": getattr(self.weights, name) * loss for name, loss in losses.items()}
 
 
 def target_losses(masks: SoftMasks, targets: Tensor) -> dict[str, Tensor]:

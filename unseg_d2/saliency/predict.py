@@ -20,9 +20,8 @@ from unseg_d2.features import FeatureBackend
 from unseg_d2.pixels import resize
 from unseg_d2.refine.guided import guided_filter
 from unseg_d2.saliency.heads import SempartHead
+from unseg_d2.saliency.settings import GuidedMaskSettings, HeadSettings, Inversion, SaliencySettings
 from unseg_d2.saliency.views import normalised, predicted_size
-
-INVERSION = ("image", "batch", "none")
 
 
 def build_head(cfg: CfgNode, feature_channels: int, patch_size: int) -> SempartHead:
@@ -31,9 +30,9 @@ def build_head(cfg: CfgNode, feature_channels: int, patch_size: int) -> SempartH
     Raises:
         UnsegError: the settings or the patch size do not work.
     """
-    settings = {key.lower(): value for key, value in cfg.SALIENCY.HEAD.items()}
+    settings = HeadSettings.from_config(cfg)
     try:
-        return SempartHead(feature_channels, patch_size, **settings)
+        return SempartHead(feature_channels, patch_size, settings)
     except ValueError as error:
         raise UnsegError(f"SALIENCY.HEAD does not work with these features: {error}.") from None
 
@@ -45,23 +44,14 @@ class SaliencyModel:
     Attributes:
         features: frozen backend.
         head: in evaluation mode.
-        invert: masks that are mostly foreground are inverted: ``image`` by image, the whole ``batch`` by its mean as
-            the published code does, or ``none``.
-        radius: of the guided filter of the masks; 0 leaves it out.
-        eps: its epsilon.
-        side: what the shorter side of an image is scaled to, px; 0 keeps its size.
+        settings: which masks are inverted, and at what size an image is looked at.
+        guided: the filter of the masks.
     """
 
     features: FeatureBackend
     head: SempartHead
-    invert: str = "image"
-    radius: int = 0
-    eps: float = 1e-3
-    side: int = 0
-
-    def __post_init__(self) -> None:
-        if self.invert not in INVERSION:
-            raise UnsegError(f"SALIENCY.INVERT is '{self.invert}', but must be one of {', '.join(INVERSION)}.")
+    settings: SaliencySettings
+    guided: GuidedMaskSettings
 
     @torch.no_grad()
     def __call__(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -73,14 +63,14 @@ class SaliencyModel:
         Returns:
             ``(H, W)`` float32 in [0, 1] each.
         """
-        masks = invert_background([self._predict(image) for image in images], self.invert)
-        if self.radius:
+        masks = invert_background([self._predict(image) for image in images], self.settings.invert)
+        if self.guided.enabled:
             masks = [self._filtered(image, mask) for image, mask in zip(images, masks)]
         return masks
 
     def _predict(self, image: np.ndarray) -> np.ndarray:
         """Predict at a multiple of the patch and scale the mask back."""
-        view = resize(image, predicted_size(image.shape[:2], self.features.patch_size, self.side))
+        view = resize(image, predicted_size(image.shape[:2], self.features.patch_size, self.settings.predict_size))
         device = next(self.head.parameters()).device
         tokens = self.features([view])[0].tokens[None].to(device)
         fine = self.head(tokens, normalised(view[None]).to(device)).fine[0, 0]
@@ -88,15 +78,16 @@ class SaliencyModel:
 
     def _filtered(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         guide = image.mean(2, dtype=np.float32)[None] / 255
-        return np.clip(guided_filter(guide, mask[None], radius=self.radius, eps=self.eps)[0], 0, 1)
+        return np.clip(guided_filter(guide, mask[None], radius=self.guided.radius, eps=self.guided.eps)[0], 0, 1)
 
 
-def invert_background(masks: Sequence[np.ndarray], mode: str = "image") -> list[np.ndarray]:
+def invert_background(masks: Sequence[np.ndarray], mode: Inversion) -> list[np.ndarray]:
     """Invert soft masks that cover more than half of the image: the salient object is the smaller side.
 
     Args:
         masks: ``(H, W)`` in [0, 1] each.
-        mode: ``image`` by image; the whole ``batch`` by the mean of its masks; or ``none``.
+        mode: each ``image`` by itself; the whole ``batch`` by the mean of its masks, as the published code does; or
+            ``none``.
     """
     if mode == "none" or not masks:
         return list(masks)
@@ -108,4 +99,4 @@ def invert_background(masks: Sequence[np.ndarray], mode: str = "image") -> list[
 
 def stack_tokens(features: FeatureBackend, images: Sequence[np.ndarray], device: torch.device) -> Tensor:
     """Return the features of images of one size as a batch ``(B, C, h, w)`` on a device."""
-    return torch.stack([one.tokens for one in features(images)]).to(device)
+    return torch.stack([described.tokens for described in features(images)]).to(device)

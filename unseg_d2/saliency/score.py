@@ -17,17 +17,18 @@ from unseg_d2.evaluation.refinements import REFINEMENTS
 from unseg_d2.evaluation.saliency import SaliencyScores, score_saliency
 from unseg_d2.refine import BilateralSettings, bilateral_solver, guided_filter, refiner_from_config
 from unseg_d2.saliency.datasets import SalientImage, read_salient
-from unseg_d2.saliency.views import center_view
+from unseg_d2.saliency.settings import GuidedMaskSettings, SaliencySettings
+from unseg_d2.saliency.views import centre_view
 
 BATCH = 20
-"""Images per batch; matters to the published inversion alone."""
+"""Images per batch; it makes a difference to the published inversion only."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """On what masks are compared.
+    """How images and masks are cut before they are compared.
 
     Attributes:
         size: side of the square that is cut out of the middle, px; 0 compares whole images at their own size.
@@ -36,16 +37,28 @@ class Protocol:
             0, and CorLoc takes the part with the largest box and needs more than .5.
     """
 
-    size: int = 320
-    shorter_side: int = 335
+    size: int
+    shorter_side: int
     published: bool = False
 
+    @classmethod
+    def square(cls, side: int, *, published: bool = False) -> Protocol:
+        """Return the protocol of a middle square whose image is scaled in the paper's proportion; 0: whole images."""
+        paper = SaliencySettings()
+        return cls(side, side * paper.shorter_side // paper.image_size, published)
+
     def read(self, image: SalientImage) -> tuple[np.ndarray, np.ndarray]:
-        """Return an image and its truth ``(H, W)`` bool."""
+        """Return an image ``(H, W, 3)`` uint8 and its truth ``(H, W)`` bool.
+
+        Raises:
+            UnsegError: a file is damaged, or the image has no mask.
+        """
         pixels, mask = read_salient(image)
+        if mask is None:
+            raise UnsegError(f"{image.path} has no mask to score against; name the data set as IMAGES::MASKS.")
         if self.size:
-            pixels, mask = (center_view(one, self.size, self.shorter_side) for one in (pixels, mask))
-        return pixels, mask > (0 if self.published and self.size else 0.5)
+            pixels, mask = (centre_view(picture, self.size, self.shorter_side) for picture in (pixels, mask))
+        return pixels, np.asarray(mask > (0 if self.published and self.size else 0.5))
 
 
 Method = Callable[[Sequence[np.ndarray], Sequence[SalientImage], Protocol], list[np.ndarray]]
@@ -54,7 +67,7 @@ Method = Callable[[Sequence[np.ndarray], Sequence[SalientImage], Protocol], list
 
 @dataclass(frozen=True)
 class MethodScores:
-    """Figures of one method on one data set.
+    """Metrics of one method on one data set.
 
     Attributes:
         method: its name.
@@ -74,12 +87,12 @@ class MethodScores:
         short = REFINEMENTS[self.refinement]
         return f"{self.method} + {short}" if short else self.method
 
-    def figures(self, chosen: np.ndarray | None = None) -> dict[str, float]:
-        """Return the figures in percent; ``chosen`` picks images, for the bootstrap."""
+    def metrics(self, chosen: np.ndarray | None = None) -> dict[str, float]:
+        """Return the metrics in percent; ``chosen`` picks images, for the bootstrap."""
         found = self.found if chosen is None else self.found[chosen]
-        figures = self.saliency.means(chosen) if self.saliency else {}
-        figures["CorLoc"] = float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
-        return {key: 100 * value for key, value in figures.items()}
+        metrics = self.saliency.means(chosen) if self.saliency else {}
+        metrics["CorLoc"] = float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
+        return {key: 100 * value for key, value in metrics.items()}
 
 
 def score_methods(
@@ -106,13 +119,14 @@ def score_methods(
         for name, method in methods.items():
             masks = method(pixels, part, protocol)
             for kind, refiner in refine.items():
-                refined = [_stored(refiner(one, mask)) for one, mask in zip(pixels, masks)]
+                refined = [_stored(refiner(image, mask)) for image, mask in zip(pixels, masks)]
                 pairs.setdefault((name, kind), []).extend(zip(refined, truths))
         logger.info("%d of %d images", start + len(part), len(images))
     scores = []
-    for (name, kind), there in pairs.items():
-        found = locate([mask for mask, _ in there], [part_boxes(truth) for _, truth in there], protocol.published)
-        scores.append(MethodScores(name, kind, score_saliency(there), found))
+    for (name, kind), compared in pairs.items():
+        boxes = [part_boxes(truth) for _, truth in compared]
+        found = locate([mask for mask, _ in compared], boxes, protocol.published)
+        scores.append(MethodScores(name, kind, score_saliency(compared), found))
     return scores
 
 
@@ -142,33 +156,36 @@ def score_corloc(
         image = SalientImage(Path(record["file_name"]), Path(record["file_name"]).stem)
         pixels, _ = read_salient(image)
         for name, method in methods.items():
-            (mask,) = method([pixels], [image], Protocol(size=0))
+            (mask,) = method([pixels], [image], Protocol.square(0))
             for kind, refiner in refine.items():
                 masks.setdefault((name, kind), []).append(_stored(refiner(pixels, mask)) > 0.5)
         if (k + 1) % 100 == 0:
             logger.info("%d of %d images", k + 1, len(records))
     if not masks:
         raise UnsegError("No image of the data set has a box, so there is nothing to find.")
-    there = [boxes for boxes in truth if len(boxes)]
-    return [MethodScores(*key, None, locate(found, there, published)) for key, found in masks.items()]
+    objects = [boxes for boxes in truth if len(boxes)]
+    return [MethodScores(*key, None, locate(found, objects, published)) for key, found in masks.items()]
 
 
 def locate(masks: Sequence[np.ndarray], truth: Sequence[np.ndarray], published: bool = False) -> np.ndarray:
     """Return ``(n,)`` 1 where the box of a mask, cut at one half, meets an object, else 0; NaN without objects."""
     boxes = [object_box(mask > 0.5, "box" if published else "area") for mask in masks]
     found = np.full(len(masks), np.nan)
-    found[[len(there) > 0 for there in truth]] = located(boxes, truth, strict=published)
+    found[[len(objects) > 0 for objects in truth]] = located(boxes, truth, strict=published)
     return found
 
 
 def record_boxes(record: dict[str, Any]) -> np.ndarray:
     """Return the boxes of a record, ``(g, 4)`` as ``x1, y1, x2, y2``, without crowds."""
-    boxes = [one["bbox"] for one in record.get("annotations", ()) if not one.get("iscrowd")]
+    objects = [entry for entry in record.get("annotations", ()) if not entry.get("iscrowd")]
+    boxes = [entry["bbox"] for entry in objects]
     return np.array([[x, y, x + width, y + height] for x, y, width, height in boxes], dtype=float).reshape(-1, 4)
 
 
-def bootstrap(first: MethodScores, second: MethodScores, *, draws: int = 1000, seed: int = 0) -> dict[str, tuple]:
-    """Return what the second method gains over the first, per figure, with its 95 % interval over images.
+def bootstrap(
+    first: MethodScores, second: MethodScores, *, draws: int = 1000, seed: int = 0
+) -> dict[str, tuple[float, float, float]]:
+    """Return what the second method gains over the first, per metric, with its 95 % interval over images.
 
     Args:
         first: scored on the same images as the second.
@@ -177,15 +194,15 @@ def bootstrap(first: MethodScores, second: MethodScores, *, draws: int = 1000, s
         seed: of the resamplings.
 
     Returns:
-        Difference, lower and upper end, in points, by figure.
+        Difference, lower and upper end, in points, by metric.
     """
     rng, count = np.random.default_rng(seed), len(first.found)
     samples = [rng.integers(0, count, count) for _ in range(draws)]
-    drawn = [(first.figures(chosen), second.figures(chosen)) for chosen in samples]
+    drawn = [(first.metrics(chosen), second.metrics(chosen)) for chosen in samples]
     gains = {}
-    before, after = first.figures(), second.figures()
+    before, after = first.metrics(), second.metrics()
     for key in before:
-        low, high = np.percentile([two[key] - one[key] for one, two in drawn], (2.5, 97.5))
+        low, high = np.percentile([later[key] - earlier[key] for earlier, later in drawn], (2.5, 97.5))
         gains[key] = (after[key] - before[key], float(low), float(high))
     return gains
 
@@ -204,11 +221,11 @@ def build_soft_refiner(name: str, cfg: CfgNode) -> Callable[[np.ndarray, np.ndar
     if name not in REFINEMENTS:
         raise UnsegError(f"--refine knows {', '.join(REFINEMENTS)}, but not '{name}'.")
     if name == "guided":
-        # Not REFINE.GUIDED, which is tuned for the sharp masks of generators: the published figures are of a filter of
+        # Not REFINE.GUIDED, which is tuned for the sharp masks of generators: the published results are of a filter of
         # radius 9 on soft masks, the one that a trained head applies to its own masks too.
-        radius, eps = cfg.SALIENCY.GUIDED.RADIUS, cfg.SALIENCY.GUIDED.EPS
+        guided = GuidedMaskSettings.from_config(cfg)
         return lambda image, mask: guided_filter(
-            image.mean(2, dtype=np.float32)[None] / 255, mask[None], radius=radius, eps=eps
+            image.mean(2, dtype=np.float32)[None] / 255, mask[None], radius=guided.radius, eps=guided.eps
         )[0]
     if name == "bilateral":
         settings = BilateralSettings.from_config(cfg)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from unseg_d2.settings import Settings, section, setting
+
+Inversion = Literal["image", "batch", "none"]
+CropPosition = Literal["uniform", "released"]
 
 
 @section("SALIENCY")
@@ -38,11 +42,17 @@ class SaliencySettings(Settings):
         0.0, "share of the steps, at the end, over which the learning rate falls to 0 (paper: none)", low=0, high=1
     )
     targets: str = setting("", "folder of masks to train on instead of the graph losses (SelfMask): a second round")
-    invert: str = setting(
+    invert: Inversion = setting(
         "image",
         "a mask that is mostly foreground is inverted: per image | batch (published) | none",
-        choices=("image", "batch", "none"),
+        choices=get_args(Inversion),
     )
+
+    def check(self) -> None:
+        """Raise ValueError where a list has another length than what it lists."""
+        for name, length in (("jitter", 4), ("betas", 2)):
+            if len(getattr(self, name)) != length:
+                raise ValueError(f"{name} must have {length} entries, got {list(getattr(self, name))}")
 
 
 @section("SALIENCY.HEAD")
@@ -51,10 +61,15 @@ class HeadSettings(Settings):
     """Sempart's head."""
 
     width: int = setting(64, "channels of the tokens", low=1)
-    depth: int = setting(2, "transformer layers", low=0)
+    depth: int = setting(2, "transformer layers", low=1)
     heads: int = setting(2, "attention heads", low=1)
     head_width: int = setting(64, "channels of a head", low=1)
     channels: Sequence[int] = setting([192, 128], "channels of the upsampling blocks; the last is repeated", low=1)
+
+    def check(self) -> None:
+        """Raise ValueError without channels."""
+        if not self.channels:
+            raise ValueError("channels must have at least one entry")
 
 
 @section("SALIENCY.LOSS")
@@ -84,8 +99,8 @@ class MultiScaleSettings(Settings):
     """Trick 2: multi-scale consistency."""
 
     enabled: bool = setting(False, "multi-scale consistency")
-    crop: str = setting(
-        "uniform", "uniform | released: where the published code in effect crops", choices=("uniform", "released")
+    crop: CropPosition = setting(
+        "uniform", "uniform | released: where the published code in effect crops", choices=get_args(CropPosition)
     )
     fraction: float = setting(0.5, "share of either side that a crop has", above=0, high=1)
     guided_target: bool = setting(True, "the crop's mask is filtered before it becomes the target")

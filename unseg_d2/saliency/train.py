@@ -25,7 +25,8 @@ from unseg_d2.saliency import Objective, SaliencyModel, build_head, crop_and_enl
 from unseg_d2.saliency.datasets import SalientImage, load_saliency, read_mask, read_salient
 from unseg_d2.saliency.objective import target_losses
 from unseg_d2.saliency.predict import stack_tokens
-from unseg_d2.saliency.views import ViewSettings, normalised, training_view
+from unseg_d2.saliency.settings import GuidedMaskSettings, MultiScaleSettings, SaliencySettings
+from unseg_d2.saliency.views import normalised, training_view
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def train_saliency(cfg: CfgNode, *, resume: bool = False) -> Path:
 
     Args:
         cfg: frozen recipe.
-        resume: go on from the last checkpoint in ``OUTPUT_DIR`` where there is one.
+        resume: continue from the last checkpoint in ``OUTPUT_DIR`` where there is one.
 
     Returns:
         ``OUTPUT_DIR/model_final.pth``, which knows its recipe.
@@ -60,7 +61,7 @@ def train_saliency(cfg: CfgNode, *, resume: bool = False) -> Path:
     images = training_images(cfg)
     settings = StepSettings.from_config(cfg)
     features, channels = single_backend(cfg)
-    objective, fraction = Objective.from_config(cfg), cfg.SALIENCY.MULTI_SCALE.FRACTION
+    objective = Objective.from_config(cfg)
     maker = BatchMaker(cfg, images, features.patch_size, settings.seed)
     torch.manual_seed(settings.seed)
     head = build_head(cfg, channels, features.patch_size).to(settings.device)
@@ -77,11 +78,11 @@ def train_saliency(cfg: CfgNode, *, resume: bool = False) -> Path:
         if batch.targets is not None:
             return target_losses(masks, batch.targets.to(settings.device))
         found = objective.whole(masks, tokens, pixels)
-        if batch.crops is not None:
+        if batch.crops is not None and batch.corners is not None:
             enlarged = normalised(batch.crops).to(settings.device)
             crop_tokens = stack_tokens(features, list(batch.crops), settings.device)
             crop_masks = head(crop_tokens, enlarged)
-            found |= objective.crop(masks, crop_masks, crop_tokens, enlarged, batch.corners, fraction)
+            found |= objective.crop(masks, crop_masks, crop_tokens, enlarged, batch.corners)
         return found
 
     about = {"recipe": cfg.dump(), "feature_channels": channels, "features": features.name}
@@ -106,41 +107,37 @@ class BatchMaker:
     """
 
     def __init__(self, cfg: CfgNode, images: Sequence[SalientImage], patch_size: int, seed: int) -> None:
-        node = cfg.SALIENCY
+        view, crop = SaliencySettings.from_config(cfg), MultiScaleSettings.from_config(cfg)
         self.images, self.seed, self.batch_size = images, seed, cfg.SOLVER.IMS_PER_BATCH
-        self.view = ViewSettings(
-            node.IMAGE_SIZE, node.SHORTER_SIDE, node.FLIP, tuple(node.JITTER), node.JITTER_PROBABILITY, node.GRAYSCALE
-        )
-        self.crop = node.MULTI_SCALE if node.MULTI_SCALE.ENABLED and not node.TARGETS else None
+        self.view, self.crop = view, crop if crop.enabled and not view.targets else None
         self.step = patch_size
-        if node.SHORTER_SIDE < node.IMAGE_SIZE or node.IMAGE_SIZE % patch_size:
+        if view.shorter_side < view.image_size or view.image_size % patch_size:
             raise UnsegError(
-                f"SALIENCY.IMAGE_SIZE is {node.IMAGE_SIZE}, but must be a multiple of the patch of {patch_size} px "
-                f"and at most SALIENCY.SHORTER_SIDE, {node.SHORTER_SIDE}."
+                f"SALIENCY.IMAGE_SIZE is {view.image_size}, but must be a multiple of the patch of {patch_size} px "
+                f"and at most SALIENCY.SHORTER_SIDE, {view.shorter_side}."
             )
 
     def __call__(self, t: int) -> SaliencyBatch:
-        """Read, vary and crop the images of a step."""
+        """Read, augment and crop the images of a step."""
         rng = batch_rng(self.seed, t)
         chosen = step_indices(len(self.images), self.batch_size, self.seed, t)
         pairs = []
         for image, mask in (read_salient(self.images[k]) for k in chosen):
             pairs.append(training_view(image, self.view, rng, mask))
         views = np.stack([view for view, _ in pairs])
-        targets = None
-        if pairs[0][1] is not None:
-            targets = torch.from_numpy(np.stack([mask for _, mask in pairs]))[:, None]
+        masks = [mask for _, mask in pairs if mask is not None]
+        targets = torch.from_numpy(np.stack(masks))[:, None] if masks else None
         if self.crop is None:
             return SaliencyBatch(views, targets, None, None)
-        size, fraction = views.shape[1:3], self.crop.FRACTION
-        corners = draw_corners(len(views), size, fraction, rng, mode=self.crop.CROP, step=self.step)
+        size, fraction = views.shape[1:3], self.crop.fraction
+        corners = draw_corners(len(views), size, fraction, rng, mode=self.crop.crop, step=self.step)
         pixels = torch.from_numpy(views).permute(0, 3, 1, 2).float()
         crops = crop_and_enlarge(pixels, corners, fraction).permute(0, 2, 3, 1).contiguous().numpy()
         return SaliencyBatch(views, targets, crops, corners)
 
 
 def training_images(cfg: CfgNode) -> list[SalientImage]:
-    """Return the images of ``DATASETS.TRAIN``; their own masks are left out, those of ``SALIENCY.TARGETS`` come in.
+    """Return the images of ``DATASETS.TRAIN`` with the masks of ``SALIENCY.TARGETS``, never with their own.
 
     Raises:
         UnsegError: a data set is not on disk, or an image has no target.
@@ -156,7 +153,7 @@ def training_images(cfg: CfgNode) -> list[SalientImage]:
             f"SALIENCY.TARGETS is {targets}, but there is no such folder; train-saliency --write-masks makes one."
         )
     images = [SalientImage(image.path, image.name, targets / f"{image.name}.png") for image in images]
-    missing = [image.name for image in images if not image.mask.is_file()]
+    missing = [image.name for image in images if image.mask is None or not image.mask.is_file()]
     if missing:
         raise UnsegError(f"{len(missing)} of {len(images)} images have no mask in {targets}, such as {missing[0]}.png.")
     return _without_empty(images)
@@ -182,15 +179,13 @@ def load_saliency_model(
     restore_network(head, checkpoint, path)
     warn_of_other_features(checkpoint, features.name, path)
     head = head.to(resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")).eval()
-    guided = cfg.SALIENCY.GUIDED
-    radius = guided.RADIUS if guided.ENABLED else 0
-    return SaliencyModel(features, head, cfg.SALIENCY.INVERT, radius, guided.EPS, cfg.SALIENCY.PREDICT_SIZE), cfg
+    return SaliencyModel(features, head, SaliencySettings.from_config(cfg), GuidedMaskSettings.from_config(cfg)), cfg
 
 
 def write_masks(model: SaliencyModel, images: Sequence[SalientImage], folder: Path) -> None:
     """Predict masks and write them as 8-bit ``NAME.png``, as :data:`SALIENCY.TARGETS` takes them.
 
-    Masks that are there already are left alone, so that a killed run goes on.
+    Masks that exist already are left alone, so that the same command resumes a killed run.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for k, image in enumerate(images):
@@ -206,8 +201,8 @@ def write_masks(model: SaliencyModel, images: Sequence[SalientImage], folder: Pa
 
 
 def _without_empty(images: list[SalientImage]) -> list[SalientImage]:
-    """Leave images out whose target shows nothing: they would teach that there is nothing to see."""
-    shown = [image for image in images if read_mask(image.mask).max() > 0.5]
+    """Leave out images whose target is empty: they would teach that there is nothing to see."""
+    shown = [image for image in images if image.mask is not None and read_mask(image.mask).max() > 0.5]
     if len(shown) < len(images):
         logger.warning("%d of %d masks are empty; their images are left out.", len(images) - len(shown), len(images))
     if not shown:
