@@ -22,6 +22,10 @@ Part = TypeVar("Part")
 Made = TypeVar("Made", bound=Callable[..., Any])
 
 
+REGISTRIES: dict[str, Registry[Any]] = {}
+"""The registry behind each key that names a part."""
+
+
 @dataclass(frozen=True)
 class Entry(Generic[Part]):
     """A registered part.
@@ -55,6 +59,7 @@ class Registry(Generic[Part]):
     def __init__(self, key: str, parent: str) -> None:
         self.key, self.parent = key, parent
         self._entries: dict[str, Entry[Part]] = {}
+        REGISTRIES.setdefault(key, self)
 
     def register(self, name: str | None = None, *, settings: type[Settings] | None = None) -> Callable[[Made], Made]:
         """Return a decorator that registers a class or a function that makes a part.

@@ -30,14 +30,7 @@ def add_recipe(parser: CommandParser, *, file: bool = True, settings: bool = Tru
         parser.renamed["--config"] = "--config-file"
     if not settings:
         return
-    group.add_argument(
-        "--import",
-        dest="plugins",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="Python module to import first, which registers what a recipe then names; may be repeated",
-    )
+    add_plugins(group)
     pairs = group.add_argument(
         "opts",
         nargs="*",
@@ -47,6 +40,18 @@ def add_recipe(parser: CommandParser, *, file: bool = True, settings: bool = Tru
     )
     pairs.completer = completion.keys  # type: ignore[attr-defined]
     parser.takes_settings = True
+
+
+def add_plugins(group: argparse._ArgumentGroup) -> None:
+    """Add ``--import``, as ``plugins``."""
+    group.add_argument(
+        "--import",
+        dest="plugins",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="Python module or file to import first, which registers what a recipe then names; may be repeated",
+    )
 
 
 def add_images(parser: CommandParser, *, text: str = IMAGES, **options: Any) -> None:

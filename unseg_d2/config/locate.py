@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import yaml
@@ -20,7 +21,7 @@ def locate(path: Path, key: str) -> str:
         key: dotted key, ``SOLVER.MAX_ITER``.
     """
     found = _search(path, key.split("."))
-    return f"{path}" if found is None else f"{found[0]}, line {found[1]}"
+    return f"{path}" if found is None else f"{os.path.normpath(found[0])}, line {found[1]}"
 
 
 def base_of(path: Path, name: str) -> Path:
