@@ -19,7 +19,11 @@ def _arguments(parser: CommandParser) -> None:
     )
     names.completer = completion.keys  # type: ignore[attr-defined]
     group = parser.add_argument_group("recipe")
-    diff = group.add_argument("--diff", metavar="RECIPE", help="show what this recipe changes, and on which line (default: explain the settings)")
+    diff = group.add_argument(
+        "--diff",
+        metavar="RECIPE",
+        help="show what this recipe changes, and on which line (default: explain the settings)",
+    )
     diff.completer = completion.recipes  # type: ignore[attr-defined]
     add_plugins(group)
     parser.add_argument("--markdown", action="store_true", help="write all of it as the page docs/config.md")
