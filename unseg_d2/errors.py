@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+TRUST_REMEDY = "add --trust-checkpoint (in Python: trust_checkpoint=True) or MODEL.TRUST_CHECKPOINT True"
+"""What to do about a file with pickled objects whose source can be trusted."""
+
 
 class UnsegError(Exception):
     """Something the user can put right; the message is one sentence that says how.

@@ -81,6 +81,12 @@ def test_an_option_outdoes_a_key() -> None:
     assert recipe(args, {"MODEL.WEIGHTS": args.weights}).MODEL.WEIGHTS == "b.pth"
 
 
+def test_only_an_option_that_was_not_given_changes_nothing() -> None:
+    given = {"SEED": 0, "SOLVER.BASE_LR": 0.0, "MODEL.WEIGHTS": "", "TEST.NO_SEGM": False, "OUTPUT_DIR": None}
+    assert settings(parsed(), given) == ["SEED", "0", "SOLVER.BASE_LR", "0.0", "MODEL.WEIGHTS", "''"]
+    assert recipe(parsed("SEED", "7"), {"SEED": 0}).SEED == 0
+
+
 @pytest.fixture
 def level() -> Iterator[logging.Logger]:
     """The package's logger, which gets its level back."""

@@ -44,7 +44,7 @@ class Harmful:
 def test_hidden_code_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"model": {"weight": torch.zeros(1)}, "extra": Harmful()}, "model.pth")
-    with pytest.raises(UnsegError, match="could run code"):
+    with pytest.raises(UnsegError, match=r"could run code.* --trust-checkpoint \(in Python: trust_checkpoint=True\)"):
         load_checkpoint("model.pth")
     assert not Path("harm").exists()
     load_checkpoint("model.pth", trust=True)

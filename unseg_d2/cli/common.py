@@ -65,14 +65,15 @@ def settings(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) -
 
     Args:
         args: of a command with the arguments of a recipe.
-        flags: key to what an option says of it; empty, false and absent ones change nothing.
+        flags: key to the value of an option; ``None`` and ``False``, an option that was not given, change nothing.
     """
     given = {
-        "PLUGINS": tuple(args.plugins),
+        "PLUGINS": tuple(args.plugins) or None,
         "MODEL.TRUST_CHECKPOINT": getattr(args, "trust_checkpoint", False),
         **(flags or {}),
     }
-    return [*args.opts, *(word for key, value in given.items() if value for word in (key, repr(value)))]
+    changes = {key: value for key, value in given.items() if value is not None and value is not False}
+    return [*args.opts, *(word for pair in changes.items() for word in (pair[0], repr(pair[1])))]
 
 
 def recipe(

@@ -73,8 +73,8 @@ def _flags(args: argparse.Namespace) -> dict[str, object]:
         "MODEL.WEIGHTS": args.weights,
         "OUTPUT_DIR": args.output,
         "TEST.NO_SEGM": args.no_segm,
-        "DATASETS.TRAIN": args.labels and (args.labels,),
-        "DATASETS.TEST": args.gt and (args.gt,),
+        "DATASETS.TRAIN": None if args.labels is None else (args.labels,),
+        "DATASETS.TEST": None if args.gt is None else (args.gt,),
     }
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.errors import TRUST_REMEDY, UnsegError, nearest
 from unseg_d2.zoo.store import resolve
 
 logger = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ def read_tensors(path: str, *, trust: bool = False) -> dict[str, Tensor]:
         raise UnsegError(
             f"'{path}' is damaged or holds Python objects besides tensors, which are not loaded for safety; "
             "save its state dict alone (torch.save(model.state_dict(), path)) or as .safetensors, or, if you trust its "
-            "source, add --trust-checkpoint or MODEL.TRUST_CHECKPOINT True."
+            f"source, {TRUST_REMEDY}."
         ) from error
     except Exception as error:  # zip, pickle and safetensors readers raise almost anything on damaged files
         raise UnsegError(f"'{path}' cannot be read as weights ({type(error).__name__}); is it complete?") from error

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unseg_d2.errors import UnsegError
+from unseg_d2.errors import TRUST_REMEDY, UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.zoo.store import resolve
 
@@ -67,8 +67,7 @@ def read_stored(path: Path, *, trust: bool = False) -> Any:
         return _read(path, trust)
     except pickle.UnpicklingError:
         raise UnsegError(
-            f"{path} holds pickled objects, which could run code; if you trust its source, add --trust-checkpoint "
-            "or MODEL.TRUST_CHECKPOINT True."
+            f"{path} holds pickled objects, which could run code; if you trust its source, {TRUST_REMEDY}."
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, ImportError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
