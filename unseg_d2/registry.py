@@ -44,7 +44,8 @@ class Entry(Generic[Part]):
     def build(self, cfg: Any) -> Part:
         """Return the part that a configuration describes."""
         if hasattr(self.make, "from_config"):
-            return self.make.from_config(cfg)
+            part: Part = self.make.from_config(cfg)
+            return part
         return self.make() if self.settings is None else self.make(self.settings.from_config(cfg, self.section))
 
 

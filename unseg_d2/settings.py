@@ -19,7 +19,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from unseg_d2.errors import UnsegError, nearest
 
@@ -140,6 +140,9 @@ class Settings:
         ValueError: a value is of another type than the default or out of range, or two do not fit together.
     """
 
+    if TYPE_CHECKING:  # what makes a dataclass of each class below
+        __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
     def __post_init__(self) -> None:
         for name, known in known_settings(type(self)).items():
             value = getattr(self, name)
@@ -164,10 +167,11 @@ class Settings:
         where = section_of(cls) if name is None else name
         node = look_up(cfg, where)
         values: dict[str, Any] = {}
-        for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        for field in dataclasses.fields(cls):
             known = field.metadata.get("setting")
             if known is None:
-                values[field.name] = field.default_factory.from_config(cfg)
+                part: Any = field.default_factory  # the class that nested() was given
+                values[field.name] = part.from_config(cfg)
             elif known.key:
                 values[field.name] = look_up(cfg, known.key)
             else:
@@ -221,7 +225,7 @@ def section_of(settings: type[Settings]) -> str:
 
 def known_settings(settings: type[Settings]) -> dict[str, Setting]:
     """Return what is known of each field, those that take their value from elsewhere included."""
-    fields = dataclasses.fields(settings)  # type: ignore[arg-type]
+    fields = dataclasses.fields(settings)
     return {field.name: field.metadata["setting"] for field in fields if "setting" in field.metadata}
 
 

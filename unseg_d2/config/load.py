@@ -146,7 +146,7 @@ def _listed(value: Any, where: str | Place) -> list[str]:
     return list(value)
 
 
-class _Recipe(CfgNode):
+class _Recipe(CfgNode):  # type: ignore[misc]  # fvcore ships no types
     """Finds a ``_BASE_`` among the shipped recipes where there is no such file beside the recipe."""
 
     @classmethod
@@ -154,7 +154,8 @@ class _Recipe(CfgNode):
         _, folder, shipped = os.path.abspath(filename).replace(os.sep, "/").rpartition("/configs/")
         if folder and not os.path.isfile(filename):
             filename = str(find_recipe(f"configs/{shipped}"))
-        return super()._open_cfg(filename)
+        file: IO[str] = super()._open_cfg(filename)
+        return file
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -193,9 +194,10 @@ def _pairs(opts: Sequence[Any]) -> list[tuple[str, Any]]:
 
 def _nested(key: str, value: Any) -> dict[str, Any]:
     """Return ``{"A": {"B": value}}`` for ``"A.B"``."""
+    nested: Any = value
     for part in reversed(key.split(".")):
-        value = {part: value}
-    return value
+        nested = {part: nested}
+    return dict(nested)
 
 
 def _literal(value: Any) -> Any:

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 
-from unseg_d2.data.copy_paste import carry_out
+from unseg_d2.data.copy_paste import Blend, carry_out
 from unseg_d2.data.copy_paste_device import carry_out_on, to_device
-from unseg_d2.data.paste_plan import PastePlan, plan_paste
+from unseg_d2.data.paste_plan import Mode, PastePlan, plan_paste
 from unseg_d2.data.sample import Sample
 from unseg_d2.data.transport import PackedBatch, pack, unpack
 from unseg_d2.devices import resolve_device
@@ -60,8 +60,8 @@ class CopyPaste:
 
     source: str
     draws: dict[str, Any]
-    mode: str = "default"
-    blend: str = "hard"
+    mode: Mode = "default"
+    blend: Blend = "hard"
     device: torch.device | None = None
     pictures: Path | None = None
 
@@ -112,20 +112,26 @@ class CopyPaste:
         if self.device is not None:
             chosen = [_only(source, plan) for source, plan in zip(sources, plans) if plan]
             return PlannedBatch(pack([*targets, *chosen]), [plan and _all_of(plan) for plan in plans])
-        options = {"mode": self.mode, "blend": self.blend}
         triples = zip(plans, sources, targets)
-        return pack([carry_out(plan, s, t, **options) if plan else t for plan, s, t in triples])
+        pasted = [
+            carry_out(plan, source, target, mode=self.mode, blend=self.blend) if plan else target
+            for plan, source, target in triples
+        ]
+        return pack(pasted)
 
     def finish(self, batch: PackedBatch | PlannedBatch) -> list[Sample]:
         """Do the part of the training process: nothing, or what is left to do on the device."""
         if isinstance(batch, PackedBatch):
             return unpack(batch)
+        device = self.device
+        assert device is not None  # or prepare() would have pasted
         samples = unpack(batch.samples)
         targets, sources = samples[: len(batch.plans)], iter(samples[len(batch.plans) :])
-        options = {"mode": self.mode, "blend": self.blend}
         return [
-            carry_out_on(self.device, plan, next(sources), t, **options) if plan else to_device(t, self.device)
-            for plan, t in zip(batch.plans, targets)
+            carry_out_on(device, plan, next(sources), target, mode=self.mode, blend=self.blend)
+            if plan
+            else to_device(target, device)
+            for plan, target in zip(batch.plans, targets)
         ]
 
 

@@ -193,7 +193,7 @@ def _check_images(images: list[dict[str, Any]], *, need_size: bool) -> None:
                 raise UnsegError(f"an image lacks the key '{key}': {str(image)[:80]}.")
         if not isinstance(image["file_name"], str):
             raise UnsegError(f"the file_name of image {image['id']} is {image['file_name']!r}, which is no text.")
-        sides = [image.get(key) for key in ("height", "width")]
+        sides: list[Any] = [image.get(key) for key in ("height", "width")]
         if sides == [None, None] and not need_size:
             continue
         if not all(isinstance(side, (int, float)) and side >= 1 and side == int(side) for side in sides):
@@ -255,7 +255,7 @@ def _exchange_swapped_sizes(dataset: CocoDataset, images: dict[Any, dict[str, An
 
 def _complete(annotation: dict[str, Any], height: int, width: int) -> None:
     """Check mask and box of an annotation and fill in what follows from them, in place."""
-    segmentation = annotation.get("segmentation")
+    segmentation: Any = annotation.get("segmentation")
     if isinstance(segmentation, dict):
         compressed = isinstance(segmentation.get("counts"), str) and segmentation.get("size") == [height, width]
         annotation["segmentation"] = segmentation if compressed else to_rle(segmentation, height, width)

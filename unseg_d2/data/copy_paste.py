@@ -188,7 +188,7 @@ def _merge(target: Sample, paste: _Paste, blend: Blend) -> Sample:
     image = target.image.clone()
     pixels = image.numpy()[window]
     if blend == "confidence" and paste.confidence is not None:
-        _blend(pixels, paste)
+        _blend(pixels, paste.image, np.where(paste.masks, paste.confidence, 0).max(axis=0))
     else:
         np.copyto(pixels, paste.image, where=union)
     merged = torch.from_numpy(masks)
@@ -202,15 +202,15 @@ def _merge(target: Sample, paste: _Paste, blend: Blend) -> Sample:
     )
 
 
-def _blend(pixels: np.ndarray, paste: _Paste) -> None:
-    """Blend the pasted objects into ``pixels (3, h, w)`` uint8, in place (CutS3D, equation 5)."""
-    alpha = np.where(paste.masks, paste.confidence, 0).max(axis=0).astype(np.uint16)
-    mixed = alpha * paste.image + (255 - alpha) * pixels  # at most 255 * 255
+def _blend(pixels: np.ndarray, image: np.ndarray, confidence: np.ndarray) -> None:
+    """Blend ``image`` into ``pixels``, both ``(3, h, w)`` uint8, in place (CutS3D, equation 5)."""
+    alpha = confidence.astype(np.uint16)
+    mixed = alpha * image + (255 - alpha) * pixels  # at most 255 * 255
     pixels[:] = (mixed + 127) // 255
 
 
 def _merge_confidence(target: Sample, seen: list[int], paste: _Paste, window: tuple) -> Tensor | None:
-    """Spatial confidence of the merged instances; who has none is sure everywhere."""
+    """Spatial confidence of the merged instances, 255 everywhere for those without a map."""
     if target.confidence is None and paste.confidence is None:
         return None
     n, k = len(seen), len(paste.masks)

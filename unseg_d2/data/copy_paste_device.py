@@ -12,6 +12,7 @@ Shape legend
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -73,7 +74,9 @@ def carry_out_on(
 def to_device(sample: Sample, device: torch.device) -> Sample:
     """Return a sample whose tensors lie on a device."""
     tensors = {field.name: getattr(sample, field.name) for field in fields(sample)}
-    moved = {name: value.to(device, non_blocking=True) for name, value in tensors.items() if torch.is_tensor(value)}
+    moved: dict[str, Any] = {
+        name: value.to(device, non_blocking=True) for name, value in tensors.items() if torch.is_tensor(value)
+    }
     return replace(sample, **moved)
 
 
@@ -131,7 +134,7 @@ def _lay(image: Tensor, pixels: Tensor, masks: Tensor, sc: Tensor | None, window
 
 
 def _merge_confidence(target: Sample, seen: Tensor, sc: Tensor | None, pasted: int, window: tuple) -> Tensor | None:
-    """Spatial confidence of the merged instances; who has none is sure everywhere."""
+    """Spatial confidence of the merged instances, 255 everywhere for those without a map."""
     if target.confidence is None and sc is None:
         return None
     shape = (len(seen) + pasted, *target.size)

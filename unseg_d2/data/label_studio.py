@@ -49,7 +49,7 @@ def to_task(
         result |= {"original_width": width, "original_height": height, "score": annotation["score"]}
         if annotation.get("segmentation"):
             runs = encode_brush(decode_mask(annotation["segmentation"], height, width))
-            value = {"format": "rle", "rle": runs, "brushlabels": [LABEL]}
+            value: dict[str, Any] = {"format": "rle", "rle": runs, "brushlabels": [LABEL]}
             results.append(result | {"type": "brushlabels", "from_name": "mask", "value": value})
         else:
             left, top, box_width, box_height = annotation["bbox"]

@@ -174,20 +174,16 @@ class _TrainBatches(Dataset):
             samples = [self._load(index, rng) for index, rng in zip(indices, generators)]
             if self.copy_paste is None:
                 return pack(samples)
-            return self.copy_paste.prepare(self._sources(samples, indices, generators), samples, generators)
+            if self.copy_paste.source == "batch":
+                sources = samples[::-1]
+            else:
+                sources = [self._load(self._another(index, rng), rng) for index, rng in zip(indices, generators)]
+            return self.copy_paste.prepare(sources, samples, generators)
         except Exception as error:
             return _Failure.of(error, [self.records[index]["file_name"] for index in indices])
 
     def _load(self, index: int, rng: np.random.Generator) -> Sample:
         return load_sample(self.records[index], rng=rng, augmentation=self.augmentation)
-
-    def _sources(
-        self, samples: list[Sample], indices: list[int], generators: list[np.random.Generator]
-    ) -> list[Sample]:
-        """Where the objects come from that are pasted into each of the samples."""
-        if self.copy_paste.source == "batch":
-            return samples[::-1]
-        return [self._load(self._another(index, rng), rng) for index, rng in zip(indices, generators)]
 
     def _another(self, index: int, rng: np.random.Generator) -> int:
         """The index of another image of the same group; of the image itself when it is alone."""
@@ -274,7 +270,7 @@ def draw_sample(sample: Sample) -> np.ndarray:
     canvas = np.ascontiguousarray(sample.image.permute(1, 2, 0).cpu().numpy())
     for index, (mask, box) in enumerate(zip(sample.masks.cpu().numpy(), sample.boxes.round().int().tolist())):
         hue = int(index * _GOLDEN_ANGLE % 360 / 2)
-        colour = cv2.cvtColor(np.uint8([[[hue, 255, 255]]]), cv2.COLOR_HSV2RGB)[0, 0].tolist()
+        colour = cv2.cvtColor(np.array([[[hue, 255, 255]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0].tolist()
         outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(canvas, outlines, -1, colour, 1)
         cv2.rectangle(canvas, (box[0], box[1]), (box[2] - 1, box[3] - 1), colour, 1)
@@ -291,11 +287,14 @@ def write_sample(path: str | Path, sample: Sample) -> None:
         file.write(cv2.imencode(".png", draw_sample(sample)[..., ::-1])[1].tobytes())
 
 
-class _Images(_Batches):
+class _Images:
     """The images of a data loader, one by one."""
 
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        self.loader = loader
+
     def __iter__(self) -> Iterator[Sample]:
-        for batch in super().__iter__():
+        for batch in _Batches(self.loader):
             yield from batch
 
     def __len__(self) -> int:

@@ -209,16 +209,16 @@ def load_sample(record: dict[str, Any], *, rng: np.random.Generator, augmentatio
     height, width = image.shape[:2]
     geometry = augmentation.draw(rng, height, width)
     annotations = [a for a in record.get("annotations", ()) if not a.get("iscrowd", 0)]
-    boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
+    corners = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
+    corners[:, 2:] += corners[:, :2]
     try:
-        masks = geometry.masks([a.get("segmentation") or _rectangle(box) for a, box in zip(annotations, boxes)])
+        planes = geometry.masks([a.get("segmentation") or _rectangle(box) for a, box in zip(annotations, corners)])
         confidence = _confidence(annotations, geometry, augmentation.min_confidence)
     except UnsegError as error:
         raise UnsegError(f"An annotation of {record['file_name']} cannot be used: {error}") from None
-    boxes = torch.from_numpy(geometry.boxes(boxes).astype(np.float32))
-    seen = torch.tensor([bool(mask.any()) for mask in masks], dtype=torch.bool)  # stops at the first pixel
-    masks = torch.from_numpy(masks)
+    boxes = torch.from_numpy(geometry.boxes(corners).astype(np.float32))
+    seen = torch.tensor([bool(mask.any()) for mask in planes], dtype=torch.bool)  # stops at the first pixel
+    masks = torch.from_numpy(planes)
     kept = (boxes[:, 2:] - boxes[:, :2] > 1e-5).all(dim=1) & seen
     scores = torch.tensor([a.get("score", 1.0) for a in annotations], dtype=torch.float32)
     if not kept.all():

@@ -22,7 +22,7 @@ _ALIGNMENT = 16  # bytes
 _TENSORS = tuple(field.name for field in fields(Sample) if "Tensor" in str(field.type))
 
 
-class PackedRecords(Sequence):
+class PackedRecords:
     """A read-only list of records in one buffer of bytes.
 
     Args:
@@ -39,7 +39,7 @@ class PackedRecords(Sequence):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         start = self._ends[index - 1] if index else 0
-        return pickle.loads(memoryview(self._buffer[start : self._ends[index]]))
+        return pickle.loads(self._buffer[start : self._ends[index]].data)
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,11 @@ def pack(samples: list[Sample]) -> PackedBatch:
 
 def unpack(batch: PackedBatch) -> list[Sample]:
     """Undo `pack`; the tensors are views of the buffer."""
-    return [
-        replace(sample, **{name: _view(batch.buffer, getattr(sample, name)) for name in _TENSORS})
-        for sample in batch.samples
-    ]
+    samples = []
+    for sample in batch.samples:
+        tensors: dict[str, Any] = {name: _view(batch.buffer, getattr(sample, name)) for name in _TENSORS}
+        samples.append(replace(sample, **tensors))
+    return samples
 
 
 def _view(buffer: Tensor, place: Any) -> Tensor | None:

@@ -38,7 +38,7 @@ def object_box(mask: np.ndarray, selection: str = "area") -> np.ndarray | None:
     if selection == "area":
         sizes = np.bincount(parts.ravel())[1:]
     else:
-        sizes = [(rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in slices]
+        sizes = np.array([(rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in slices])
     rows, columns = slices[int(np.argmax(sizes))]
     return np.array([columns.start, rows.start, columns.stop, rows.stop], dtype=float)
 

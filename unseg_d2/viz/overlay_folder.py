@@ -64,6 +64,6 @@ def _draw(pixels: np.ndarray, annotations: Sequence[dict[str, Any]]) -> np.ndarr
     masks = np.zeros((len(annotations), height, width), bool)
     for index, annotation in enumerate(annotations):
         masks[index] = decode_mask(annotation["segmentation"], height, width)
-    scores = [annotation.get("score") for annotation in annotations]
+    scores: list[Any] = [annotation.get("score") for annotation in annotations]
     known = all(isinstance(score, (int, float)) and math.isfinite(score) for score in scores)
     return draw_instances(pixels, masks, scores=scores if known else None)

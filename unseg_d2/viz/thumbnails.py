@@ -66,8 +66,8 @@ def mask_path(mask: np.ndarray, *, tolerance: float = 0.8) -> str:
     outlines = []
     for contour in contours:
         points = (((contour[:, 0] + 0.5) / zoom + (left, top)) * scale).astype(np.float32)
-        points = cv2.approxPolyDP(points[:, None], tolerance, closed=True)[:, 0]
-        outlines.append(np.rint(points).astype(int))
+        simplified = cv2.approxPolyDP(points[:, None], tolerance, closed=True)[:, 0]
+        outlines.append(np.rint(simplified).astype(int))
     visible = [outline for outline in outlines if np.ptp(outline, axis=0).max() >= 2]
     return "".join(_outline_path(outline) for outline in visible or outlines)
 

@@ -230,7 +230,7 @@ def _render(
         seen = rays[pixels]
         points = origin + z[pixels, None] * seen
         solid = solids[index - 1] if index else None
-        normals = solid.normals(points) if solid else np.broadcast_to(np.float32((0, 0, 1)), points.shape)
+        normals = solid.normals(points) if solid else np.broadcast_to(np.array((0, 0, 1), np.float32), points.shape)
         local = (points - solid.centre) @ solid.rotation if solid else points
         slope = np.abs(_dot(normals, seen)) / np.sqrt(_dot(seen, seen))
         albedo = surface.albedo(local.astype(np.float32), z[pixels] / camera.focal / np.maximum(slope, 0.05))

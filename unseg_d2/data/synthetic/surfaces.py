@@ -136,7 +136,7 @@ def _patterned(rng: np.random.Generator, pattern: str, colour: np.ndarray, contr
     second = np.clip(colour + sign * contrast * rng.uniform(0.8, 1.6) + rng.normal(0, contrast / 3, 3), 0.05, 0.98)
     waves = np.concatenate([rng.normal(0, 3.0, (6, 3)), rng.uniform(0, 2 * np.pi, (6, 1))], axis=1)
     gloss = rng.uniform(0.1, 0.5) if rng.random() < 0.4 else 0.0
-    return Surface(pattern, np.float32([colour, second]), period, waves.astype(np.float32), gloss)
+    return Surface(pattern, np.array([colour, second], np.float32), period, waves.astype(np.float32), gloss)
 
 
 def _pattern(kind: str, points: np.ndarray, waves: np.ndarray) -> np.ndarray:
