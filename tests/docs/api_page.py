@@ -35,8 +35,8 @@ one that comes with the package (`configs/quickstart.yaml`; all are in [recipes.
 what differs from it: keys and values in turn, or one mapping.
 
 ```python
-generator = unseg_d2.MaskGenerator.from_recipe("configs/quickstart.yaml", "MASKS.MASKCUT.N", 5)
-generator = unseg_d2.MaskGenerator.from_recipe("configs/quickstart.yaml", {{"MASKS.MASKCUT.N": 5}})  # the same
+generator = unseg_d2.MaskGenerator.from_recipe("configs/quickstart.yaml", "MASKS.MASKCUT.NUM_MASKS", 5)
+generator = unseg_d2.MaskGenerator.from_recipe("configs/quickstart.yaml", {{"MASKS.MASKCUT.NUM_MASKS": 5}})  # the same
 ```
 
 What you can put right is raised as `unseg_d2.UnsegError`, with the sentence that the command line prints. What happens

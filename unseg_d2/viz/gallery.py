@@ -108,8 +108,8 @@ def write_gallery(
 def flatten(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     """Turn nested settings into rows of dotted key and text.
 
-    >>> list(flatten({"MASKS": {"TAU": 0.15}, "made": "today"}))
-    [('MASKS.TAU', '0.15'), ('made', 'today')]
+    >>> list(flatten({"MASKS": {"MASKCUT": {"TAU": 0.15}}, "made": "today"}))
+    [('MASKS.MASKCUT.TAU', '0.15'), ('made', 'today')]
     """
     if isinstance(value, dict):
         for name, item in value.items():
