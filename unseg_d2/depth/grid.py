@@ -58,14 +58,19 @@ class GridDepth:
             ImageProblem: the depth of an image is missing, of another image, flat, or not finite.
         """
         paths = [self._path(image, grid, shown) for image in images]
-        found = [None if path is None or not path.is_file() else self._load(path) for path in paths]
-        missing = [index for index, depth in enumerate(found) if depth is None]
+        found: dict[int, DepthMap] = {}
+        for index, path in enumerate(paths):
+            kept = self._load(path) if path is not None and path.is_file() else None
+            if kept is not None:
+                found[index] = kept
+        missing = [index for index in range(len(images)) if index not in found]
         if missing:
             maps = self.source([images[index] for index in missing], [files[index] for index in missing])
             for index, depth in zip(missing, maps, strict=True):
-                found[index] = to_grid(depth, images[index].shape[:2], grid, shown)
+                height, width = images[index].shape[:2]
+                found[index] = to_grid(depth, (height, width), grid, shown)
                 self._save(paths[index], found[index])
-        return found
+        return [found[index] for index in range(len(images))]
 
     def _path(self, image: np.ndarray, grid: tuple[int, int], shown: tuple[float, float]) -> Path | None:
         if self.cache is None or not self.source.predicts:

@@ -74,7 +74,7 @@ def palette() -> np.ndarray:
 
 def to_lab(rgb: np.ndarray) -> np.ndarray:
     """Convert ``(H, W, 3)`` float32 RGB in [0, 1] to Lab / 100, with less lightness."""
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB) * np.float32((LIGHTNESS / 100, 0.01, 0.01))
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB) * np.array((LIGHTNESS / 100, 0.01, 0.01), np.float32)
 
 
 @FEATURE_BACKENDS.register()

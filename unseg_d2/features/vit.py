@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -124,8 +125,9 @@ class ViT:
         self.pos_embed = settings.pos_embed
         self.device = torch.device(device)
         self.dtype = dtype
-        self.model = model.to(self.device, self.dtype).eval()
-        self.patch_size = int(model.patch_embed.patch_size[0])
+        # Any, because nn.Module does not declare the parts that timm's transformers share.
+        self.model = cast(Any, model.to(self.device, self.dtype).eval())
+        self.patch_size = int(self.model.patch_embed.patch_size[0])
         self._resized: dict[tuple[int, int], Tensor] = {}  # position embeddings per grid
 
     @classmethod

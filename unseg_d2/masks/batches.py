@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,16 +19,15 @@ def map_batches(function: Callable[[Tensor], list[Result]], features: Sequence[P
 
     On the CPU each image goes alone: batching gains nothing there and costs memory.
     """
-    results: list[Result | None] = [None] * len(features)
+    results: dict[int, Result] = {}
     for members in batch_by_shape(features):
-        for i, result in zip(members, function(torch.stack([features[i].tokens for i in members]))):
-            results[i] = result
-    return results
+        results.update(zip(members, function(torch.stack([features[i].tokens for i in members]))))
+    return [results[i] for i in range(len(features))]
 
 
 def batch_by_shape(features: Sequence[PatchFeatures]) -> list[list[int]]:
     """Return the indices of the images that go through a generator together, see :func:`map_batches`."""
-    groups: dict[tuple, list[int]] = {}
+    groups: dict[tuple[Any, ...], list[int]] = {}
     for i, image in enumerate(features):
         alone = i if image.tokens.device.type == "cpu" else None
         groups.setdefault((image.tokens.shape, image.tokens.device, alone), []).append(i)

@@ -79,7 +79,7 @@ def lost(tokens: Tensor, settings: LOSTSettings | None = None) -> list[Proposals
 
 def _seed_expansion(tokens: Tensor, max_seeds: int, center: bool) -> Proposals:
     """The object of one image from its ``(C, h, w)`` tokens."""
-    grid = tokens.shape[1:]
+    h, w = tokens.shape[1:]
     features = tokens.flatten(1).double()  # so that the sign of a product does not depend on the device
     if center:
         features = features - features.mean(1, keepdim=True)
@@ -88,9 +88,9 @@ def _seed_expansion(tokens: Tensor, max_seeds: int, center: bool) -> Proposals:
     seed = lowest[0]
     seeds = lowest[features[:, lowest].T @ features[:, seed] >= 0]
     alike = features.T @ features[:, seeds].sum(1) >= 0
-    mask = connected_component(alike.view(grid).cpu().numpy(), int(seed))
+    mask = connected_component(alike.view(h, w).cpu().numpy(), int(seed))
     score = 1 - float(degrees[seed]) / len(degrees)
-    return to_proposals([] if mask.all() else [(mask, score)], tuple(grid))
+    return to_proposals([] if mask.all() else [(mask, score)], (h, w))
 
 
 def _degrees(features: Tensor) -> Tensor:

@@ -92,7 +92,8 @@ def primaps(tokens: Tensor, settings: PriMaPsSettings | None = None) -> list[Pro
             found = [(mask, 1.0) for mask in masks]
         else:
             found = sorted(zip(masks, image.scores.tolist()), key=lambda entry: -entry[1])
-        results.append(to_proposals(found, tokens.shape[2:]))
+        h, w = image.labels.shape
+        results.append(to_proposals(found, (h, w)))
     return results
 
 

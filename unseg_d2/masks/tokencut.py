@@ -86,7 +86,8 @@ def tokencut(tokens: Tensor, settings: TokenCutSettings | None = None) -> list[P
         ValueError: if the features are not finite.
     """
     cuts = salient_cuts(tokens, settings)
-    return [to_proposals([(cut.mask, cut.score)], tuple(tokens.shape[2:])) for cut in cuts]
+    h, w = tokens.shape[2:]
+    return [to_proposals([(cut.mask, cut.score)], (h, w)) for cut in cuts]
 
 
 def salient_cuts(tokens: Tensor, settings: TokenCutSettings | None = None) -> list[SalientCut]:

@@ -128,7 +128,8 @@ def _strides(embedding: Tensor, positions: Tensor) -> tuple[list[int], int, int]
     rising, falling = digits.clamp(min=0), digits.clamp(max=0)
     first = [math.floor(value) - 3 for value in rising @ low + falling @ high]
     last = [math.ceil(value) + 3 for value in rising @ high + falling @ low]
-    strides, keys_per_image = [], 1
+    strides: list[int] = []
+    keys_per_image = 1
     for a, b in zip(reversed(first), reversed(last)):
         strides.insert(0, keys_per_image)
         keys_per_image *= b - a + 1

@@ -12,7 +12,8 @@ from typing import TypeVar
 import torch
 
 LEAST_ROWS = 20_000  # fewer are not worth another thread
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 _local = threading.local()
 
 

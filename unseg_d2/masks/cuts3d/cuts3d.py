@@ -104,12 +104,13 @@ class CutS3D:
 
     def traces(self, features: Sequence[PatchFeatures]) -> list[CutS3DTrace]:
         """Return how the generator comes to the proposals of each image."""
-        if any(image.depth is None for image in features):
+        depths = [image.depth for image in features if image.depth is not None]
+        if len(depths) < len(features):
             raise ValueError("CutS3D needs depth for every image; set DEPTH.SOURCE")
         traces: dict[int, CutS3DTrace] = {}
         for members in batch_by_shape(features):
             tokens = torch.stack([features[i].tokens for i in members])
-            traces.update(zip(members, cuts3d_traces(tokens, [features[i].depth for i in members], self.settings)))
+            traces.update(zip(members, cuts3d_traces(tokens, [depths[i] for i in members], self.settings)))
         return [traces[i] for i in range(len(features))]
 
 
@@ -206,12 +207,14 @@ def cuts3d_traces(
         active = [i for i in active if live[i].sum() > max(1, settings.min_rest * h * w)]
         if not active:
             break
-        active, vectors = _eigenvectors(affinity, live, active, settings.removal)
-        steps = {i: _step(vector, live[i], traces[i], settings) for i, vector in zip(active, vectors)}
-        active = [i for i in active if steps[i] is not None]
-        for i in active:
-            traces[i].steps.append(steps[i])
-            live[i] &= ~steps[i].mask
+        cut, vectors = _eigenvectors(affinity, live, active, settings.removal)
+        active = []
+        for i, vector in zip(cut, vectors):
+            step = _step(vector, live[i], traces[i], settings)
+            if step is not None:
+                traces[i].steps.append(step)
+                live[i] &= ~step.mask
+                active.append(i)
     return traces
 
 

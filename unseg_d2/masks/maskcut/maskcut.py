@@ -75,6 +75,7 @@ def maskcut(tokens: Tensor, settings: MaskCutSettings | None = None) -> list[Pro
     """
     settings = settings or MaskCutSettings()
     check_tokens(tokens)
+    h, w = tokens.shape[2:]
     if settings.mode == "parity":
         steps = parity_steps(
             tokens,
@@ -84,7 +85,7 @@ def maskcut(tokens: Tensor, settings: MaskCutSettings | None = None) -> list[Pro
             max_overlap=settings.max_overlap,
             min_area=settings.min_area,
         )
-        return [to_proposals([(step.output, 1.0) for step in image], tuple(tokens.shape[2:])) for image in steps]
+        return [to_proposals([(step.output, 1.0) for step in image], (h, w)) for image in steps]
     return _disjoint(tokens, settings)
 
 

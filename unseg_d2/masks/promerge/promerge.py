@@ -122,13 +122,14 @@ def promerge(tokens: Tensor, settings: ProMergeSettings | None = None) -> list[P
     """
     settings = settings or ProMergeSettings()
     check_tokens(tokens)
+    h, w = tokens.shape[2:]
     results = []
     for steps in promerge_steps(tokens, settings):
         if settings.mode == "parity":
             found = [(mask, 1.0) for mask in steps.merged]
         else:
             found = sorted(zip(steps.merged, steps.contrast.tolist()), key=lambda entry: -entry[1])
-        results.append(to_proposals(found, tokens.shape[2:]))
+        results.append(to_proposals(found, (h, w)))
     return results
 
 
@@ -247,7 +248,7 @@ def _contrast(masks: np.ndarray, background: np.ndarray, likeness: np.ndarray, i
     if not len(masks):
         return np.zeros(0)
     if not background.any():
-        background = ~masks.any(0)
+        background = np.logical_not(masks.any(0))
         likeness = image.likeness(_flat(background, image)).cpu().numpy()[0]
     length = float(image.mean(_flat(background, image)).norm())
     cosine = masks.reshape(len(masks), -1) @ likeness / masks.sum((1, 2)) / max(length, 1e-12)
