@@ -27,7 +27,9 @@ compiled = njit(nogil=True, cache=True, fastmath={"contract"})
 
 
 @compiled
-def corners_of_points(positions, strides, offset, keys_per_image, table_bits):
+def corners_of_points(
+    positions: np.ndarray, strides: np.ndarray, offset: int, keys_per_image: int, table_bits: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Number the vertices in the order in which points reach them.
 
     Args:
@@ -83,7 +85,7 @@ def corners_of_points(positions, strides, offset, keys_per_image, table_bits):
 
 
 @compiled
-def renumber(numbers, corners, start, stop):
+def renumber(numbers: np.ndarray, corners: np.ndarray, start: int, stop: int) -> None:
     """Replace each vertex of corners ``(N, D)`` int32, rows ``start`` to ``stop``, by its new number."""
     for point in range(uint64(start), uint64(stop)):
         for j in range(uint64(corners.shape[1])):
@@ -91,7 +93,7 @@ def renumber(numbers, corners, start, stop):
 
 
 @compiled
-def match(keys, stride):
+def match(keys: np.ndarray, stride: int) -> np.ndarray:
     """Return ``(v + 1, 2)`` int32: which of the sorted keys is ``stride`` above each, which below; v for none."""
     vertices = len(keys)
     neighbours = np.full((vertices + 1, 2), vertices, np.int32)
@@ -107,7 +109,7 @@ def match(keys, stride):
 
 
 @compiled
-def by_vertex(corners, weights, vertices):
+def by_vertex(corners: np.ndarray, weights: np.ndarray, vertices: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Transpose: of each vertex its points and their weights.
 
     Returns:
@@ -128,7 +130,7 @@ def by_vertex(corners, weights, vertices):
 
 
 @compiled
-def blur(neighbours, values, out, start, stop):
+def blur(neighbours: np.ndarray, values: np.ndarray, out: np.ndarray, start: int, stop: int) -> None:
     """Write rows ``start`` to ``stop`` of ``(v + 1, c)`` float32: each row plus half of both neighbours."""
     channels = uint64(values.shape[1])
     whole = channels - channels % LANES
@@ -141,7 +143,7 @@ def blur(neighbours, values, out, start, stop):
 
 
 @compiled
-def splat_column(corners, weights, values, out):
+def splat_column(corners: np.ndarray, weights: np.ndarray, values: np.ndarray, out: np.ndarray) -> None:
     """Add one channel of values ``(N,)`` float32 to the vertices ``(v + 1,)``."""
     for point in range(uint64(len(corners))):
         value = values[point]
@@ -150,14 +152,16 @@ def splat_column(corners, weights, values, out):
 
 
 @compiled
-def blur_column(neighbours, values, out, start, stop):
+def blur_column(neighbours: np.ndarray, values: np.ndarray, out: np.ndarray, start: int, stop: int) -> None:
     """Write rows ``start`` to ``stop`` of ``(v + 1,)`` float32: each plus half of both neighbours."""
     for i in range(uint64(start), uint64(stop)):
         out[i] = values[i] + HALF * (values[uint64(neighbours[i, 0])] + values[uint64(neighbours[i, 1])])
 
 
 @compiled
-def slice_column(corners, weights, values, out, start, stop):
+def slice_column(
+    corners: np.ndarray, weights: np.ndarray, values: np.ndarray, out: np.ndarray, start: int, stop: int
+) -> None:
     """Write points ``start`` to ``stop`` of ``(N,)`` float32: the weighted sums of vertices ``(v + 1,)``."""
     for point in range(uint64(start), uint64(stop)):
         total = float32(0)
@@ -167,7 +171,7 @@ def slice_column(corners, weights, values, out, start, stop):
 
 
 @compiled
-def shares(exponentials, prior, rest, start, stop):
+def shares(exponentials: np.ndarray, prior: np.ndarray, rest: np.ndarray, start: int, stop: int) -> None:
     """Turn rows ``start`` to ``stop`` of e ``(N, L)`` into q_l = p_l e_l / (sum_k p_k e_k + r / prod_k e_k)."""
     labels = uint64(exponentials.shape[1])
     for i in range(uint64(start), uint64(stop)):
