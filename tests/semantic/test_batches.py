@@ -11,6 +11,7 @@ from unseg_d2.config import load_cfg
 from unseg_d2.semantic.batches import BatchMaker, FeatureCache
 from unseg_d2.semantic.datasets import SemanticSet, load_semantic_set
 from unseg_d2.semantic.proposals import cache_proposals
+from unseg_d2.semantic.settings import SemanticSettings, ViewSettings
 
 SIDE = 16
 
@@ -41,15 +42,19 @@ def data(tmp_path: Path) -> SemanticSet:
     return found
 
 
-def maker(data: SemanticSet, cache: FeatureCache, tmp_path: Path, **options: object) -> BatchMaker:
+def maker(
+    data: SemanticSet, cache: FeatureCache, tmp_path: Path, with_truth: bool = False, number: int = 0, flip: float = 0.5
+) -> BatchMaker:
     return BatchMaker(
         data,
         choose=lambda t: [t % 5, (t + 1) % 5, (t + 2) % 5],
         generator=lambda t: np.random.default_rng([7, t]),
         cache=cache,
-        side=SIDE,
+        settings=SemanticSettings(image_size=SIDE, flip=flip),
+        views=ViewSettings(number=number),
+        seed=0,
         proposals=tmp_path / "maps",
-        **options,
+        with_truth=with_truth,
     )
 
 
@@ -58,7 +63,7 @@ def maker(data: SemanticSet, cache: FeatureCache, tmp_path: Path, **options: obj
 def test_kept_features_are_those_that_would_be_computed(
     data: SemanticSet, tmp_path: Path, number: int, with_truth: bool
 ) -> None:
-    plain, kept = FeatureCache(Means()), FeatureCache(Means(), gigabytes=1)
+    plain, kept = FeatureCache(Means(), gigabytes=0), FeatureCache(Means(), gigabytes=1)
     options = {"number": number, "with_truth": with_truth}
     for step in [0, 1, 2, 3, 4] * 5:
         pairs = []
@@ -81,7 +86,7 @@ def test_a_full_cache_keeps_what_it_has(data: SemanticSet, tmp_path: Path) -> No
 def test_proposals_and_labels_are_mirrored_with_the_image(data: SemanticSet, tmp_path: Path) -> None:
     batches = {}
     for flip in (0.0, 1.0):
-        batches[flip] = maker(data, FeatureCache(Means()), tmp_path, flip=flip, with_truth=True)(0)
+        batches[flip] = maker(data, FeatureCache(Means(), gigabytes=0), tmp_path, flip=flip, with_truth=True)(0)
     straight, mirrored = batches[0.0], batches[1.0]
     for index in range(3):
         np.testing.assert_array_equal(straight.clean[index][1][:, ::-1], mirrored.clean[index][1])

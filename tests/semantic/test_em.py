@@ -42,7 +42,7 @@ def test_proposals_of_another_size_are_refused() -> None:
 
 
 def test_momentum_is_a_mean_first_and_an_average_later() -> None:
-    decays = [momentum_decay(n) for n in range(1, 61)]
+    decays = [momentum_decay(n, 0.98) for n in range(1, 61)]
     np.testing.assert_allclose(decays[:5], [0, 0, 2 / 3, 3 / 4, 4 / 5])
     assert decays[48] == pytest.approx(48 / 49) and decays[49:] == [0.98] * 11
 
@@ -51,18 +51,18 @@ def test_sixty_updates_equal_published(golden: Path) -> None:
     with np.load(golden / "detector" / "primaps_em.npz") as published:
         online, average = torch.from_numpy(published["ema_online"]), published["ema_average"]
         start = torch.from_numpy(published["ema_online0"])
-    em = PriMaPsEM(start[:12].view(3, 4))
+    em = PriMaPsEM(start[:12].view(3, 4), probe=False)
     for step, expected in zip(online, average):
         em.running.directions.data.copy_(step[:12].view(3, 4))
         em.running.lengths.data.copy_(step[12:])
-        em.follow()
+        em.update_momentum(0.98)
         found = torch.cat([em.momentum.directions.flatten(), em.momentum.lengths])
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_enlarged_products_are_products_of_enlarged_features() -> None:
     torch.manual_seed(1)
-    em, features = PriMaPsEM(torch.randn(3, 6)), torch.randn(2, 6, 5, 4)
+    em, features = PriMaPsEM(torch.randn(3, 6), probe=False), torch.randn(2, 6, 5, 4)
     enlarged = F.interpolate(features, size=(20, 16), mode="bilinear", align_corners=False)
     torch.testing.assert_close(enlarge(em.running(features), (20, 16)), em.running(enlarged))
 
@@ -72,7 +72,7 @@ def test_a_step_moves_the_running_prototypes_only() -> None:
     em, features = PriMaPsEM(torch.randn(3, 6), probe=True), torch.randn(2, 6, 5, 4)
     labels = em.pseudo_labels(features, torch.ones(2, 10, 8, dtype=torch.uint8))
     assert all(len(image.unique()) == 1 for image in labels)
-    (em.loss(features, labels) + em.probe_loss(features, labels)).backward()
+    (em.loss(features, labels, 2.0) + em.probe_loss(features, labels)).backward()
     assert em.running.directions.grad.abs().sum() > 0 and em.running.lengths.grad.abs().sum() > 0
     assert em.momentum.directions.grad is None and not em.momentum.lengths.requires_grad
 

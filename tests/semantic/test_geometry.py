@@ -12,10 +12,10 @@ def test_shorter_side_and_centre() -> None:
     assert resized((641, 480), 320) == (427, 320)
     labels = np.repeat(np.arange(40, dtype=np.uint8)[None], 20, axis=0)
     image = np.repeat(labels[..., None], 3, axis=2)
-    square, cut = centre_square(image, labels, 10)
+    square, cut = centre_square(image, labels, 10, antialias=True)
     assert square.shape == (10, 10, 3)
     assert np.abs(cut[0].astype(int) - np.arange(10, 30, 2)).max() <= 1  # every other column of the middle
-    assert centre_square(image, None, 10)[1] is None
+    assert centre_square(image, None, 10, antialias=True)[1] is None
 
 
 def test_equals_torchvision() -> None:

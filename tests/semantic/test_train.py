@@ -152,7 +152,7 @@ def test_a_trained_head_is_boosted(tmp_path: Path, scenes: Path) -> None:
     final = train_semantic(recipe(tmp_path / "run", scenes, **keys))
     model, _ = load_semantic_model(final)
     assert model.em.running.directions.shape == (4, 5)
-    assert model.features(np.zeros((64, 64, 3), np.uint8)).shape == (1, 5, 8, 8)
+    assert model.features(np.zeros((64, 64, 3), np.uint8), flip=True).shape == (1, 5, 8, 8)
     assert not (tmp_path / "run/init").exists()
 
 
@@ -162,7 +162,7 @@ def test_a_trained_head_is_boosted(tmp_path: Path, scenes: Path) -> None:
         ({"SEMANTIC__NUM_CLASSES": 70}, r"SEMANTIC.NUM_CLASSES does not fit the features: 70 prototypes are more than"),
         (
             {"SEMANTIC__IMAGE_SIZE": 60},
-            r"SEMANTIC.IMAGE_SIZE is 60, but must be a multiple of the patch of 8 px, as 64",
+            r"SEMANTIC.IMAGE_SIZE is 60, but must be a multiple of the patch of 8 px, such as 64",
         ),
         ({"SEMANTIC__SELECT": "best"}, r"SEMANTIC.SELECT .* must be one of 'last', 'best_miou'"),
         ({"SEMANTIC__SELECT": "best_miou", "DATASETS__TEST": ()}, r"best_miou needs a DATASETS.TEST with labels"),
@@ -197,7 +197,7 @@ def test_checkpoints_of_another_width(trained: Path, tmp_path: Path, scenes: Pat
     with pytest.raises(UnsegError, match=r"trained on features of 32 channels, but FEATURES gives 64"):
         load_semantic_model(tmp_path / "changed.pth")
     torch.save({"model": {"weight": torch.ones(1)}}, tmp_path / "foreign.pth")
-    with pytest.raises(UnsegError, match="is no checkpoint of train-semantic"):
+    with pytest.raises(UnsegError, match="checkpoint of train-semantic"):
         load_semantic_model(tmp_path / "foreign.pth")
 
 

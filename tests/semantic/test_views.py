@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from unseg_d2.config import load_cfg
+from unseg_d2.errors import UnsegError
 from unseg_d2.semantic.views import student_view
 
 
@@ -21,7 +23,7 @@ def test_a_view_depends_on_the_generator_only(order: str) -> None:
 def test_a_grey_picture_stays_grey_and_keeps_its_mean() -> None:
     flat = np.full((24, 32, 3), 90, dtype=np.uint8)
     for seed in range(30):
-        view = student_view(flat, np.random.default_rng(seed))
+        view = student_view(flat, np.random.default_rng(seed), "before")
         assert np.ptp(view) < 0.1  # nothing moves and nothing is coloured
         assert 90 * 0.89 < view.mean() < 90 * 1.11  # brightness by a tenth at most
 
@@ -31,7 +33,7 @@ def test_shares_of_the_branches() -> None:
     flat = np.tile(np.uint8([200, 100, 50]), (24, 24, 1))
     kinds = {"same": 0, "grey": 0, "jittered": 0}
     for seed in range(600):
-        colour = student_view(flat, np.random.default_rng(seed))[4, 4]
+        colour = student_view(flat, np.random.default_rng(seed), "before")[4, 4]
         kind = "grey" if np.ptp(colour) < 1e-3 else "same" if np.allclose(colour, flat[0, 0], atol=1e-3) else "jittered"
         kinds[kind] += 1
     assert abs(kinds["grey"] / 600 - 0.05) < 0.03 and abs(kinds["jittered"] / 600 - 0.15) < 0.05
@@ -49,5 +51,5 @@ def test_the_published_order_loses_what_is_darker_than_the_mean() -> None:
 
 
 def test_another_order_is_refused() -> None:
-    with pytest.raises(ValueError, match="before, after"):
-        student_view(image(), np.random.default_rng(0), "never")
+    with pytest.raises(UnsegError, match=r"SEMANTIC\.VIEWS\.ORDER .* must be one of 'before', 'after'"):
+        load_cfg(None, ["SEMANTIC.VIEWS.ORDER", "never"])

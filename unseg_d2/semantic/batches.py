@@ -1,4 +1,4 @@
-"""What a step of training looks at, and features that are computed once per view.
+"""The batch of a training step, and features that are computed once per view.
 
 Shape legend
     B      images per batch
@@ -20,7 +20,8 @@ from torch import Tensor
 from unseg_d2.semantic.datasets import SemanticSet
 from unseg_d2.semantic.geometry import centre_square
 from unseg_d2.semantic.proposals import read_proposals
-from unseg_d2.semantic.views import Order, student_view
+from unseg_d2.semantic.settings import SemanticSettings, ViewSettings
+from unseg_d2.semantic.views import student_view
 
 Describe = Callable[[Sequence[np.ndarray]], Tensor]
 """Images of one size, ``(S, S, 3)`` uint8 or float32 RGB -> features ``(B, C, h, w)``."""
@@ -49,14 +50,14 @@ class SemanticBatch:
 
 
 class FeatureCache:
-    """Features by view, kept as long as there is room; a kept tensor is the one that would be computed again.
+    """Features by view, kept as long as there is room; a kept tensor equals the one that would be computed again.
 
     Args:
         describe: backend.
         gigabytes: room.
     """
 
-    def __init__(self, describe: Describe, gigabytes: float = 0.0) -> None:
+    def __init__(self, describe: Describe, gigabytes: float) -> None:
         self.describe = describe
         self.room = int(gigabytes * 1e9)
         self.kept: dict[View, Tensor] = {}
@@ -65,21 +66,23 @@ class FeatureCache:
         return view in self.kept
 
     def __call__(self, views: Sequence[tuple[View | None, np.ndarray | None]]) -> Tensor:
-        """Return the features ``(B, C, h, w)`` of views; those without a picture have to be known."""
+        """Return the features ``(B, C, h, w)`` of views; those without a picture must be in the cache."""
         unknown = [index for index, (view, _) in enumerate(views) if view not in self.kept]
-        found = self.describe([views[index][1] for index in unknown]) if unknown else None
-        if len(unknown) == len(views):
+        pictures = [picture for index in unknown if (picture := views[index][1]) is not None]
+        found = self.describe(pictures) if unknown else None
+        if found is not None and len(unknown) == len(views):
             features = found
         else:
-            first = next(self.kept[view] for view, _ in views if view in self.kept)
+            first = next(self.kept[view] for view, _ in views if view is not None and view in self.kept)
             features = first.new_empty(len(views), *first.shape)
             for index, (view, _) in enumerate(views):
-                if view in self.kept:
+                if view is not None and view in self.kept:
                     features[index] = self.kept[view]
-            if unknown:
+            if found is not None:
                 features[unknown] = found
-        for position, index in enumerate(unknown):
-            self._keep(views[index][0], found[position])
+        if found is not None:
+            for index, described in zip(unknown, found, strict=True):
+                self._keep(views[index][0], described)
         return features
 
     def _keep(self, view: View | None, features: Tensor) -> None:
@@ -97,14 +100,11 @@ class BatchMaker:
         data: the images.
         choose: step -> indices of its images.
         generator: step -> source of everything random in it.
-        cache: asked which pictures are needed.
-        side: S.
-        antialias: see `centre_square`.
-        flip: probability of a horizontal flip.
-        proposals: folder of the proposals; ``None`` makes clean views only.
-        number: different student views of an image; 0 draws a new one.
-        order: of the student's colour changes, see `student_view`.
+        cache: knows which pictures are needed.
+        settings: S is ``image_size``; how images are resized and flipped.
+        views: order of the student's colour changes, and how many different views an image has.
         seed: of the student views that are numbered.
+        proposals: folder of the proposals; ``None`` makes clean views only.
         with_truth: whether to read the labels too.
     """
 
@@ -112,45 +112,45 @@ class BatchMaker:
     choose: Callable[[int], list[int]]
     generator: Callable[[int], np.random.Generator]
     cache: FeatureCache
-    side: int = 320
-    antialias: bool = True
-    flip: float = 0.5
+    settings: SemanticSettings
+    views: ViewSettings
+    seed: int
     proposals: Path | None = None
-    number: int = 0
-    order: Order = "before"
-    seed: int = 0
     with_truth: bool = False
 
     def __call__(self, step: int) -> SemanticBatch:
         """Read the images of a step and draw their views."""
-        rng = self.generator(step)
+        rng, number, side = self.generator(step), self.views.number, self.settings.image_size
         clean, student, maps, truths = [], [], [], []
         for index in self.choose(step):
-            mirrored = bool(rng.random() < self.flip)
+            mirrored = bool(rng.random() < self.settings.flip)
             view = (index, mirrored, CLEAN)
-            other = (index, mirrored, int(rng.integers(self.number))) if self.number else None
+            other = (index, mirrored, int(rng.integers(number))) if number else None
             seed = [self.seed, *map(int, other)] if other else rng.integers(2**32, size=4).tolist()
             picture, labels = self._picture(view, other)
             clean.append((view, None if view in self.cache else picture))
             if self.proposals is None:
                 continue
-            known = other in self.cache
-            changed = None if known else student_view(picture, np.random.default_rng(seed), self.order)
+            changed = None
+            if other not in self.cache and picture is not None:
+                changed = student_view(picture, np.random.default_rng(seed), self.views.order)
             student.append((other, changed))
             name = self.data.images[index].name
-            maps.append(_mirror(read_proposals(self.proposals, name, (self.side, self.side)), mirrored))
-            truths.append(labels)
+            maps.append(_mirror(read_proposals(self.proposals, name, (side, side)), mirrored))
+            if self.with_truth and labels is not None:
+                truths.append(labels)
         if self.proposals is None:
             return SemanticBatch(clean)
         truth = torch.from_numpy(np.stack(truths)).long() if self.with_truth else None
         return SemanticBatch(clean, student, torch.from_numpy(np.stack(maps)), truth)
 
     def _picture(self, view: View, other: View | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Square of an image and its labels, mirrored where the view is; nothing where nobody needs it."""
+        """Square of an image and its labels, mirrored where the view is; ``None`` where they are not needed."""
         if view in self.cache and not self.with_truth and (self.proposals is None or other in self.cache):
             return None, None
         index, mirrored, _ = view
-        image, labels = centre_square(*self.data.read(index), self.side, antialias=self.antialias)
+        side, antialias = self.settings.image_size, self.settings.antialias
+        image, labels = centre_square(*self.data.read(index), side, antialias=antialias)
         return _mirror(image, mirrored), None if labels is None else _mirror(labels, mirrored)
 
 

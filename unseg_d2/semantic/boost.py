@@ -2,7 +2,7 @@
 first prototypes (PriMaPs-EM on top of other methods, Hahn et al., TMLR 2024).
 
 Only the head and the clusters are taken from the checkpoint. The backbone under the head is the one that
-``FEATURES`` describes, which must be the one that the model was trained on.
+``FEATURES`` describes, which must be the one the model was trained on.
 
 Shape legend
     C      channels of the backbone
@@ -25,7 +25,7 @@ from unseg_d2.loop.checkpoint import read_stored
 CLUSTERS = ("cluster_probe.clusters", "cluster_model_state_dict.clusters")
 """Where the clusters are: STEGO, HP."""
 HEADS = ("net.", "net_model_state_dict.")
-"""What the names of the head's tensors begin with: STEGO, HP (which was not checked with its files)."""
+"""Prefixes of the names of the head's tensors: STEGO, HP (not checked against its files)."""
 
 
 class CodeHead(nn.Module):
@@ -39,14 +39,15 @@ class CodeHead(nn.Module):
 
     def __init__(self, channels: int, width: int, *, hidden: bool = True) -> None:
         super().__init__()
+        self.channels = channels
         self.cluster1 = nn.Sequential(nn.Conv2d(channels, width, 1))
-        self.cluster2 = None
+        self.cluster2: nn.Module | None = None
         if hidden:
             self.cluster2 = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.ReLU(), nn.Conv2d(channels, width, 1))
 
     def forward(self, features: Tensor) -> Tensor:
         """Turn features ``(b, C, h, w)`` into codes ``(b, D, h, w)``."""
-        code = self.cluster1(features)
+        code: Tensor = self.cluster1(features)
         return code if self.cluster2 is None else code + self.cluster2(features)
 
 
@@ -55,7 +56,7 @@ def read_boost(path: str | Path, *, trust: bool = False) -> tuple[CodeHead, Tens
 
     Args:
         path: the file.
-        trust: unpickle arbitrary objects, which can run arbitrary code; published checkpoints hold their settings so.
+        trust: unpickle arbitrary objects, which can run arbitrary code; published checkpoints contain such objects.
 
     Returns:
         The frozen head, and ``(K, D)`` directions.
@@ -68,7 +69,7 @@ def read_boost(path: str | Path, *, trust: bool = False) -> tuple[CodeHead, Tens
     prefix = next((prefix for prefix in HEADS if f"{prefix}cluster1.0.weight" in state), None)
     if clusters is None or prefix is None:
         raise UnsegError(
-            f"{path} is no STEGO or HP checkpoint: it holds no "
+            f"{path} is not a STEGO or HP checkpoint: it holds no "
             + ("clusters." if clusters is None else "head (cluster1.0.weight).")
         )
     weights = {
@@ -81,7 +82,7 @@ def read_boost(path: str | Path, *, trust: bool = False) -> tuple[CodeHead, Tens
     try:
         head.load_state_dict(weights)
     except RuntimeError as error:
-        raise UnsegError(f"The head in {path} has another form: {str(error).splitlines()[-1].strip()}") from None
+        raise UnsegError(f"The head in {path} has another structure: {str(error).splitlines()[-1].strip()}") from None
     if clusters.ndim != 2 or clusters.shape[1] != width:
         raise UnsegError(f"The clusters in {path} are {tuple(clusters.shape)}, but its head makes codes of {width}.")
     return head.eval().requires_grad_(False), F.normalize(clusters.float(), dim=1)

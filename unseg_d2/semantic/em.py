@@ -1,8 +1,8 @@
-"""PriMaPs-EM (Hahn et al., TMLR 2024): pseudo-labels from momentum prototypes, which follow those learned.
+"""PriMaPs-EM (Hahn et al., TMLR 2024): pseudo-labels from momentum prototypes, an average of those learned.
 
 E-step: the momentum prototypes label each pixel of an image, and each proposal takes the label that most of its pixels
-have. M-step: the running prototypes learn these labels on a photometrically changed view of the image. The momentum
-prototypes then follow the running ones.
+have. M-step: the running prototypes learn these labels on a photometrically changed view of the image. Then the
+momentum prototypes move towards the running ones.
 
 Bilinear interpolation and prototypes are both linear, so the K inner products are enlarged and not the C features: the
 result is the same, for a fraction of the memory.
@@ -25,7 +25,7 @@ from unseg_d2.losses.class_focal import IGNORE, class_focal_loss
 from unseg_d2.semantic.prototypes import Prototypes
 
 MAX_PROPOSALS = 254
-"""Proposals of an image have ids 1 to this; 255 is no proposal, and so is 0."""
+"""Proposals of an image have ids from 1 to this; 0 and 255 mean no proposal."""
 
 
 class PriMaPsEM(nn.Module):
@@ -34,16 +34,18 @@ class PriMaPsEM(nn.Module):
     Args:
         directions: ``(K, C)``, the prototypes to start from.
         probe: whether to learn a linear probe too, which needs labels and is for evaluation only.
-        head: frozen network that turns the backbone's features into those that count (STEGO, HP), or ``None``.
+        head: frozen network that turns the backbone's features into those that are clustered (STEGO, HP), or ``None``.
 
     Attributes:
         running: prototypes that the optimiser changes (theta_R).
-        momentum: prototypes that follow them and give the labels (theta_M).
-        updates: how often they have followed.
+        momentum: moving average of them, which gives the labels (theta_M).
+        updates: number of updates of the momentum prototypes.
         probe: ``1 x 1`` convolution with bias, or ``None``; nothing else learns from it.
     """
 
-    def __init__(self, directions: Tensor, *, probe: bool = False, head: nn.Module | None = None) -> None:
+    updates: Tensor
+
+    def __init__(self, directions: Tensor, *, probe: bool, head: nn.Module | None = None) -> None:
         super().__init__()
         self.head = head
         classes, channels = directions.shape
@@ -67,36 +69,37 @@ class PriMaPsEM(nn.Module):
         predictions = enlarge(self.momentum(features), proposals.shape[1:]).max(1).indices
         return majority_vote(predictions, proposals, len(self.momentum.directions))
 
-    def loss(self, features: Tensor, labels: Tensor, gamma: float = 2.0) -> Tensor:
+    def loss(self, features: Tensor, labels: Tensor, gamma: float) -> Tensor:
         """M-step: class-focal loss of the running prototypes on features ``(b, C, h, w)`` of the changed view."""
         return class_focal_loss(enlarge(self.running(features), labels.shape[1:]), labels, gamma)
 
     def probe_loss(self, features: Tensor, truth: Tensor) -> Tensor:
         """Cross entropy of the linear probe with true labels ``(b, H, W)`` int64, 255 where there are none."""
+        assert self.probe is not None, "there is no probe"
         logits = enlarge(self.probe(features), truth.shape[1:])
         total = F.cross_entropy(logits, truth, ignore_index=IGNORE, reduction="sum")
         return total / (truth != IGNORE).sum().clamp_min(1)
 
     @torch.no_grad()
-    def follow(self, decay: float = 0.98) -> None:
-        """Move the momentum prototypes towards the running ones, directions and lengths alike."""
+    def update_momentum(self, decay: float) -> None:
+        """Move the momentum prototypes towards the running ones, directions and lengths alike; see `momentum_decay`."""
         self.updates += 1
         keep = momentum_decay(int(self.updates), decay)
         for average, value in zip(self.momentum.parameters(), self.running.parameters()):
             average.mul_(keep).add_(value, alpha=1 - keep)
 
 
-def momentum_decay(update: int, target: float = 0.98) -> float:
+def momentum_decay(update: int, target: float) -> float:
     """Return the share of the average that the n-th update keeps: 0, 0, 2/3, 3/4 ... up to ``target``.
 
-    The first updates make the average a plain mean of the values so far, of which the second counts for the first too:
-    the published code takes it as it is.
+    The first updates make the average a plain mean of the values so far, in which the second value stands in for the
+    first too, as in the published code.
 
     Args:
         update: n, from 1.
         target: largest decay, in [0, 1).
 
-    >>> [round(momentum_decay(n), 3) for n in (1, 2, 3, 4, 49, 50, 60)]
+    >>> [round(momentum_decay(n, 0.98), 3) for n in (1, 2, 3, 4, 49, 50, 60)]
     [0.0, 0.0, 0.667, 0.75, 0.98, 0.98, 0.98]
     """
     return min(target, (update - 1) / update) if update > 2 else 0.0
@@ -108,7 +111,7 @@ def enlarge(logits: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
 
 
 def majority_vote(predictions: Tensor, proposals: Tensor, num_classes: int) -> Tensor:
-    """Give all pixels of a proposal the class that most of them have; of two as frequent the first.
+    """Give all pixels of a proposal the class that most of them have; of two equally frequent ones the first.
 
     Args:
         predictions: ``(b, H, W)`` int64 in [0, K).
@@ -126,7 +129,7 @@ def majority_vote(predictions: Tensor, proposals: Tensor, num_classes: int) -> T
             f"proposals {tuple(proposals.shape)} do not have the size of the image {tuple(predictions.shape)}"
         )
     ids = proposals.long()
-    ids = ids + 256 * torch.arange(len(ids), device=ids.device)[:, None, None]  # a number of its own in the batch
+    ids = ids + 256 * torch.arange(len(ids), device=ids.device)[:, None, None]  # unique within the batch
     votes = torch.bincount((ids * num_classes + predictions).flatten(), minlength=256 * len(ids) * num_classes)
     winners = votes.view(-1, num_classes).argmax(1)
     return torch.where((proposals == IGNORE) | (proposals == 0), IGNORE, winners[ids])

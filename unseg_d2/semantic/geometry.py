@@ -16,7 +16,7 @@ from unseg_d2.pixels import centre_crop, resize
 
 
 def centre_square(
-    image: np.ndarray, labels: np.ndarray | None, side: int, *, antialias: bool = True
+    image: np.ndarray, labels: np.ndarray | None, side: int, *, antialias: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Resize the shorter side of an image and its labels and cut out the middle.
 
@@ -37,10 +37,11 @@ def centre_square(
 def resized(size: tuple[int, int], side: int) -> tuple[int, int]:
     """Return the height and width of an image whose shorter side becomes ``side``."""
     shorter = min(size)
-    return tuple(side if length == shorter else int(side * length / shorter) for length in size)
+    height, width = (side if length == shorter else int(side * length / shorter) for length in size)
+    return height, width
 
 
-def resize_image(image: np.ndarray, size: tuple[int, int], *, antialias: bool = True) -> np.ndarray:
+def resize_image(image: np.ndarray, size: tuple[int, int], *, antialias: bool) -> np.ndarray:
     """Resize ``(H, W, 3)`` uint8 to a height and width, bilinearly."""
     if antialias or image.shape[:2] == tuple(size):
         return resize(image, size)

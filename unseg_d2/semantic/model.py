@@ -1,4 +1,4 @@
-"""A trained semantic segmentation: features, prototypes, and how both come back from a checkpoint."""
+"""A trained semantic segmentation: features and prototypes, and how both are read from a checkpoint."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SemanticModel:
 
     Attributes:
         backend: frozen features.
-        em: what was learnt.
+        em: what was learned.
         device: where ``em`` is.
         baseline: prototypes of k-means, or ``None``.
     """
@@ -39,8 +39,13 @@ class SemanticModel:
     baseline: Prototypes | None = None
 
     @torch.no_grad()
-    def features(self, image: np.ndarray, *, flip: bool = True) -> Tensor:
-        """Return the features ``(1, C, h, w)`` of ``(H, W, 3)`` uint8, averaged with those of the mirror image."""
+    def features(self, image: np.ndarray, *, flip: bool) -> Tensor:
+        """Return the features ``(1, C, h, w)`` of an image.
+
+        Args:
+            image: ``(H, W, 3)`` uint8.
+            flip: average them with those of the mirror image.
+        """
         describe = tokens_of(self.backend, self.em.head, self.device)
         if not flip:
             return describe([image])
@@ -55,7 +60,7 @@ def tokens_of(
 
     @torch.no_grad()
     def describe(images: Sequence[np.ndarray]) -> Tensor:
-        tokens = torch.stack([one.tokens for one in backend(images)]).to(device)
+        tokens = torch.stack([described.tokens for described in backend(images)]).to(device)
         return tokens if head is None else head(tokens)
 
     return describe
@@ -67,15 +72,16 @@ def check_image_size(backend: FeatureBackend, cfg: CfgNode) -> None:
     if side < patch or side % patch:
         near = max(1, round(side / patch)) * patch
         raise UnsegError(
-            f"SEMANTIC.IMAGE_SIZE is {side}, but must be a multiple of the patch of {patch} px, as {near}."
+            f"SEMANTIC.IMAGE_SIZE is {side}, but must be a multiple of the patch of {patch} px, such as {near}."
         )
 
 
 def about_model(cfg: CfgNode, em: PriMaPsEM, features: str, baseline: Tensor) -> dict[str, Any]:
-    """Return what a checkpoint has to hold besides the weights."""
+    """Return what a checkpoint holds besides the weights."""
     count, width = em.momentum.directions.shape
-    hidden = em.head is not None and em.head.cluster2 is not None
-    channels = em.head.cluster1[0].weight.shape[1] if em.head is not None else 0
+    head = em.head if isinstance(em.head, CodeHead) else None
+    hidden = head is not None and head.cluster2 is not None
+    channels = head.channels if head is not None else 0
     return {
         "recipe": cfg.dump(),
         "features": features,
@@ -100,7 +106,7 @@ def load_semantic_model(
     checkpoint = load_checkpoint(path, trust=trust)
     cfg, shape = recipe_of(checkpoint, path, "train-semantic", opts), checkpoint.get("semantic")
     if not isinstance(shape, dict):
-        raise UnsegError(f"{path} is no checkpoint of train-semantic, but of another training.")
+        raise UnsegError(f"{path} is not a checkpoint of train-semantic, but of another training.")
     backend, channels = single_backend(cfg)
     check_image_size(backend, cfg)
     wanted = shape["channels"] or shape["width"]

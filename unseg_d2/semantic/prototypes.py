@@ -1,4 +1,4 @@
-"""Class prototypes: a direction in feature space per class, and the two ways to start them without labels.
+"""Class prototypes: a direction in feature space per class, and two ways to initialise them without labels.
 
 Shape legend
     b      images
@@ -16,14 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 RANK_TOLERANCE = 1e-6
-"""Share of the largest variance up to which a direction counts as one that the features do not have."""
+"""Share of the largest variance up to which the features count as having no extent in a direction."""
 
 
 class Prototypes(nn.Module):
     """A linear classifier without bias whose rows are directions times lengths (weight normalisation).
 
     Args:
-        directions: ``(K, C)`` of any length; the lengths that count are all 1 at first.
+        directions: ``(K, C)`` of any length; the learned lengths all start at 1.
 
     Attributes:
         directions: ``(K, C)`` parameter.
@@ -62,11 +62,15 @@ def principal_directions(batches: Iterable[Tensor], count: int) -> Tensor:
     Raises:
         ValueError: there are no features, or they do not have K directions.
     """
-    total, products, number = 0, 0, 0
+    total: Tensor | None = None
+    products: Tensor | None = None
+    number = 0
     for features in batches:
         rows = features.movedim(1, -1).flatten(0, 2).double()
-        total, products, number = total + rows.sum(0), products + rows.T @ rows, number + len(rows)
-    if not number:
+        total = rows.sum(0) if total is None else total + rows.sum(0)
+        products = rows.T @ rows if products is None else products + rows.T @ rows
+        number += len(rows)
+    if total is None or products is None or not number:
         raise ValueError("there are no features")
     mean = total / number
     values, vectors = torch.linalg.eigh(products / number - mean[:, None] * mean)

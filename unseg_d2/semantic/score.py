@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
-from unseg_d2.evaluation.semantic import MATCHINGS, Confusion, SemanticScores, semantic_scores
+from unseg_d2.evaluation.semantic import Confusion, SemanticScores, semantic_scores
 from unseg_d2.files import atomic_write
 from unseg_d2.progress import progress_bar
 from unseg_d2.refine import LabelCRFSettings, label_probabilities
@@ -36,10 +36,13 @@ logger = logging.getLogger(__name__)
 
 
 def classifiers_of(model: SemanticModel) -> dict[str, nn.Module]:
-    """Return the classifiers of a checkpoint by the names that they have in tables."""
-    found = {"k-means": model.baseline, "PriMaPs-EM": model.em.momentum, "PriMaPs-EM, running": model.em.running}
-    if model.em.probe is not None:
-        found[PROBE] = model.em.probe
+    """Return the classifiers of a checkpoint by the names they have in tables."""
+    found: dict[str, nn.Module | None] = {
+        "k-means": model.baseline,
+        "PriMaPs-EM": model.em.momentum,
+        "PriMaPs-EM, running": model.em.running,
+        PROBE: model.em.probe,
+    }
     return {name: classifier for name, classifier in found.items() if classifier is not None}
 
 
@@ -50,7 +53,8 @@ def score_classifiers(
 
     Args:
         model: gives the features.
-        classifiers: features ``(1, C, h, w)`` -> logits ``(1, K, h, w)``, by name; the linear probe is not matched.
+        classifiers: by name, from features ``(1, C, h, w)`` to logits ``(1, K, h, w)``; the classes of the linear
+            probe are not matched.
         data: labelled images.
         cfg: recipe.
 
@@ -60,13 +64,11 @@ def score_classifiers(
     Raises:
         UnsegError: the images have no labels, or none of the labels is a class.
     """
-    matching = cfg.SEMANTIC.TEST.MATCHING
-    if matching not in MATCHINGS:
-        raise UnsegError(f"SEMANTIC.TEST.MATCHING is '{matching}', but must be one of {', '.join(MATCHINGS)}.")
     if not data.labelled:
         raise UnsegError("The images have no labels to score against; name them as IMAGES::LABELS.")
     counts: dict[str, Confusion] = {}
     for image, labels, features in _views(model, data, cfg):
+        assert labels is not None  # the data are labelled
         for name, classifier in classifiers.items():
             for suffix, prediction in _predictions(classifier, features, image, cfg):
                 if name + suffix not in counts:
@@ -75,7 +77,7 @@ def score_classifiers(
                 counts[name + suffix].add(prediction, labels)
     try:
         return {
-            name: semantic_scores(confusion.counts, "none" if name.startswith(PROBE) else matching)
+            name: semantic_scores(confusion.counts, "none" if name.startswith(PROBE) else cfg.SEMANTIC.TEST.MATCHING)
             for name, confusion in counts.items()
         }
     except ValueError as error:
@@ -106,8 +108,8 @@ def _views(
     for index in progress_bar(range(len(data.images)), desc="scoring", unit="image", leave=False):
         image, labels = data.read(index)
         if node.TEST.WHOLE:
-            size = tuple(round(side / patch) * patch for side in resized(image.shape[:2], node.IMAGE_SIZE))
-            seen = resize_image(image, size, antialias=node.ANTIALIAS)
+            height, width = (round(side / patch) * patch for side in resized(image.shape[:2], node.IMAGE_SIZE))
+            seen = resize_image(image, (height, width), antialias=node.ANTIALIAS)
         else:
             image, labels = centre_square(image, labels, node.IMAGE_SIZE, antialias=node.ANTIALIAS)
             seen = image
@@ -118,7 +120,7 @@ def _views(
 def _predictions(
     classifier: nn.Module, features: Tensor, image: np.ndarray, cfg: CfgNode
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the suffix of the name and the prediction ``(H, W)``: without, and where asked for with a CRF."""
+    """Yield the suffix of the name and the prediction ``(H, W)``: without a CRF and, where asked for, with one."""
     logits = enlarge(classifier(features), image.shape[:2])
     yield "", logits.max(1).indices[0].cpu().numpy()
     if cfg.SEMANTIC.TEST.CRF:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from unseg_d2.settings import Settings, section, setting
+
+Select = Literal["last", "best_miou"]
+Order = Literal["before", "after"]
+Matching = Literal["hungarian", "majority"]
 
 
 @section("SEMANTIC")
@@ -22,14 +27,12 @@ class SemanticSettings(Settings):
     antialias: bool = setting(True, "smooth images that shrink; published figures were made without")
     flip: float = setting(0.5, "probability of a horizontal flip", low=0, high=1)
     proposals: str = setting("", "folder that keeps the mask proposals; empty: OUTPUT_DIR/proposals")
-    cache_gb: float = setting(2.0, "memory for features of views that come again; 0 computes them every time", low=0)
-    probe: bool = setting(
-        False, "learn a linear probe beside, for evaluation only; needs labels of the training images"
-    )
-    select: str = setting(
+    cache_gb: float = setting(2.0, "memory for features of views that recur; 0 computes them every time", low=0)
+    probe: bool = setting(False, "also learn a linear probe, for evaluation only; needs labels of the training images")
+    select: Select = setting(
         "last",
-        "checkpoint that is taken: last | best_miou (published; looks at the test labels)",
-        choices=("last", "best_miou"),
+        "checkpoint that is returned: last | best_miou (published; looks at the test labels)",
+        choices=get_args(Select),
     )
 
 
@@ -62,10 +65,10 @@ class EMSettings(Settings):
 class ViewSettings(Settings):
     """I': what the running prototypes theta_R learn from."""
 
-    order: str = setting(
+    order: Order = setting(
         "before",
         "colours are changed before normalisation | after (published; loses the dark)",
-        choices=("before", "after"),
+        choices=get_args(Order),
     )
     number: int = setting(0, "different views of an image, kept in CACHE_GB; 0 draws a new one in each step", low=0)
 
@@ -78,8 +81,8 @@ class SemanticTestSettings(Settings):
     whole: bool = setting(False, "score whole images at their own size, not the middle square")
     flip: bool = setting(True, "average the features of an image and its mirror image")
     crf: bool = setting(False, "score also after a CRF with the settings of REFINE.CRF_LABELS")
-    matching: str = setting(
+    matching: Matching = setting(
         "hungarian",
         "how clusters find their classes: hungarian | majority (many to one)",
-        choices=("hungarian", "majority"),
+        choices=get_args(Matching),
     )

@@ -21,7 +21,7 @@ from unseg_d2.loop.checkpoint import load_network
 from unseg_d2.loop.loop import StepSettings, train_steps
 from unseg_d2.pseudo.pipeline import MaskPipeline, build_pipeline
 from unseg_d2.semantic.batches import BatchMaker, FeatureCache, SemanticBatch
-from unseg_d2.semantic.boost import read_boost
+from unseg_d2.semantic.boost import CodeHead, read_boost
 from unseg_d2.semantic.datasets import SemanticSet, load_semantic_set
 from unseg_d2.semantic.em import PriMaPsEM
 from unseg_d2.semantic.geometry import centre_square
@@ -29,12 +29,13 @@ from unseg_d2.semantic.model import SemanticModel, about_model, check_image_size
 from unseg_d2.semantic.proposals import cache_proposals
 from unseg_d2.semantic.prototypes import Prototypes, kmeans_loss, principal_directions
 from unseg_d2.semantic.score import score_classifiers
+from unseg_d2.semantic.settings import SemanticSettings, ViewSettings
 
 BEST = "model_best.pth"
 INIT_SEED, EM_SEED = 1, 2
 """Added to the seed, so that the phases do not draw the same views."""
 MAY_CHANGE = ("SEMANTIC.EM.EPOCHS", "SEMANTIC.PROPOSALS", "SEMANTIC.CACHE_GB", "SEMANTIC.TEST.")
-"""Beginnings of the keys that a resumed training may have otherwise: length, places, speed and scoring."""
+"""Prefixes of the keys that may differ when a training is resumed: length, places, speed and scoring."""
 
 logger = logging.getLogger(__name__)
 
@@ -68,19 +69,16 @@ class Run:
 
     def maker(self, phase: int, *, proposals: bool, with_truth: bool = False) -> BatchMaker:
         """Return what makes the batches of a phase."""
-        node, count, seed = self.cfg.SEMANTIC, len(self.data.images), self.settings.seed + phase * 2**32
+        count, seed = len(self.data.images), self.settings.seed + phase * 2**32
         return BatchMaker(
             self.data,
             lambda t: step_indices(count, self.settings.batch_size, seed, t),
             lambda t: batch_rng(seed, t),
             self.cache,
-            side=node.IMAGE_SIZE,
-            antialias=node.ANTIALIAS,
-            flip=node.FLIP,
-            proposals=self.proposals if proposals else None,
-            number=node.VIEWS.NUMBER,
-            order=node.VIEWS.ORDER,
+            settings=SemanticSettings.from_config(self.cfg),
+            views=ViewSettings.from_config(self.cfg),
             seed=self.settings.seed,
+            proposals=self.proposals if proposals else None,
             with_truth=with_truth,
         )
 
@@ -95,13 +93,13 @@ def train_semantic(cfg: CfgNode, *, resume: bool = False) -> Path:
 
     Args:
         cfg: frozen recipe.
-        resume: go on from the last checkpoints in ``OUTPUT_DIR``; proposals that are there are used in any case.
+        resume: continue from the last checkpoints in ``OUTPUT_DIR``; existing proposals are used in any case.
 
     Returns:
         The checkpoint that ``SEMANTIC.SELECT`` takes; it knows its recipe and holds the baseline too.
 
     Raises:
-        UnsegError: a data set is not there, or a setting does not fit the features.
+        UnsegError: a data set is missing, or a setting does not fit the features.
     """
     run, clusters = start_run(cfg)
     make_proposals(run)
@@ -127,17 +125,18 @@ def start_run(cfg: CfgNode) -> tuple[Run, Tensor | None]:
     pipeline = build_pipeline(cfg)
     channels = count_channels(pipeline.features)
     check_image_size(pipeline.features, cfg)
-    head, clusters = None, None
+    head: nn.Module | None = None
+    clusters = None
     settings = replace(StepSettings.from_config(cfg), may_change=MAY_CHANGE)
     if node.INIT.WEIGHTS:
-        head, clusters = _boosted(cfg, channels)
-        head = head.to(settings.device)
+        code_head, clusters = _boosted(cfg, channels)
+        head = code_head.to(settings.device)
     cache = FeatureCache(tokens_of(pipeline.features, head, settings.device), node.CACHE_GB)
     return Run(cfg, settings, data, test, pipeline, head, cache), clusters
 
 
 def make_proposals(run: Run) -> None:
-    """Make the mask proposals of all training images that have none yet."""
+    """Make the mask proposals of the training images that have none yet."""
     cfg, node = run.cfg, run.cfg.SEMANTIC
 
     def square(index: int) -> np.ndarray:
@@ -202,19 +201,20 @@ def _expectation_maximisation(run: Run, start: Tensor, baseline: Tensor, *, resu
 
     def losses(batch: SemanticBatch, t: int) -> dict[str, Tensor]:
         clean = run.cache(batch.clean)
+        assert batch.proposals is not None  # the batch maker was asked for them
         labels = em.pseudo_labels(clean, batch.proposals.to(device))
         found = {"loss_focal": em.loss(run.cache(batch.student), labels, node.EM.GAMMA)}
-        if em.probe is not None:
+        if em.probe is not None and batch.truth is not None:
             found["loss_probe"] = em.probe_loss(clean, batch.truth.to(device))
         return found
 
-    def follow(t: int) -> None:
+    def update_momentum(t: int) -> None:
         if (t + 1) % node.EM.PERIOD == 0:
-            em.follow(node.EM.DECAY)
+            em.update_momentum(node.EM.DECAY)
 
     settings = run.phase("", node.EM.EPOCHS)
     about = about_model(run.cfg, em, run.pipeline.features.name, baseline)
-    evaluate = None
+    evaluate: Callable[[int], dict[str, float]] | None = None
     if node.SELECT == "best_miou":
         epoch = run.phase("", 1).max_iter
         settings = replace(settings, eval_period=min(run.cfg.TEST.EVAL_PERIOD or epoch, settings.max_iter))
@@ -222,21 +222,26 @@ def _expectation_maximisation(run: Run, start: Tensor, baseline: Tensor, *, resu
     maker = run.maker(EM_SEED, proposals=True, with_truth=node.PROBE)
     logger.info("PriMaPs-EM: %d classes, %d images, %d steps.", len(start), len(run.data.images), settings.max_iter)
     final = train_steps(
-        em, optimizer, maker, losses, settings, resume=resume, after_step=follow, evaluate=evaluate, about=about
+        *(em, optimizer, maker, losses, settings),
+        resume=resume,
+        after_step=update_momentum,
+        evaluate=evaluate,
+        about=about,
     )
     return final if node.SELECT == "last" else final.with_name(BEST)
 
 
 def _keep_best(run: Run, em: PriMaPsEM, about: dict[str, Any], resume: bool) -> Callable[[int], dict[str, float]]:
-    """Return an evaluation that writes the prototypes with the best mIoU so far; it looks at labels."""
-    path = run.settings.output / BEST
+    """Return an evaluation that writes the prototypes with the best mIoU so far; it looks at the test labels."""
+    path, test = run.settings.output / BEST, run.test
+    assert test is not None  # `start_run` refuses recipes without
     known = torch.load(path, map_location="cpu", weights_only=True) if resume and path.is_file() else {}
     best = known.get("miou", -1.0)
 
     def evaluate(t: int) -> dict[str, float]:
         nonlocal best
         model = SemanticModel(run.pipeline.features, em, run.settings.device)
-        scores = score_classifiers(model, {"momentum": em.momentum}, run.test, run.cfg)["momentum"]
+        scores = score_classifiers(model, {"momentum": em.momentum}, test, run.cfg)["momentum"]
         if scores.miou > best:
             best = scores.miou
             content = {"model": em.state_dict(), "iteration": t, "miou": best, **about}
@@ -247,14 +252,14 @@ def _keep_best(run: Run, em: PriMaPsEM, about: dict[str, Any], resume: bool) -> 
     return evaluate
 
 
-def _boosted(cfg: CfgNode, channels: int) -> tuple[nn.Module, Tensor]:
-    """Return the head and the clusters of ``SEMANTIC.INIT.WEIGHTS``, after a look at whether they fit."""
+def _boosted(cfg: CfgNode, channels: int) -> tuple[CodeHead, Tensor]:
+    """Return the head and the clusters of ``SEMANTIC.INIT.WEIGHTS``, after checking that they fit."""
     path, count = cfg.SEMANTIC.INIT.WEIGHTS, cfg.SEMANTIC.NUM_CLASSES
     head, clusters = read_boost(path, trust=cfg.MODEL.TRUST_CHECKPOINT)
-    wanted = head.cluster1[0].weight.shape[1]
-    if wanted != channels:
+    if head.channels != channels:
         raise UnsegError(
-            f"{path} was trained on features of {wanted} channels, but FEATURES gives {channels}; choose its backbone."
+            f"{path} was trained on features of {head.channels} channels, but FEATURES gives {channels}; "
+            "choose its backbone."
         )
     if count and count != len(clusters):
         raise UnsegError(f"{path} has {len(clusters)} clusters, but SEMANTIC.NUM_CLASSES is {count}; set it to 0.")

@@ -1,12 +1,10 @@
-"""What a student sees: the same picture in other colours and out of focus (PriMaPs-EM, photometric augmentation).
+"""The student's view: the same picture, blurred and in other colours (PriMaPs-EM, photometric augmentation).
 
 Shape legend
     H, W   height and width of the view in pixels
 """
 
 from __future__ import annotations
-
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -15,33 +13,26 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 from unseg_d2.pixels import adjust_colours, denormalise, normalise
-
-Order = Literal["before", "after"]
-ORDERS = ("before", "after")
+from unseg_d2.semantic.settings import Order
 
 KERNEL = 21  # px, of the blur
 STRENGTH = 0.1  # of the jitter of brightness, contrast, saturation and hue
 JITTER, GREY = 0.3, 0.1  # probabilities of the two branches
 
 
-def student_view(image: np.ndarray, rng: np.random.Generator, order: Order = "before") -> np.ndarray:
+def student_view(image: np.ndarray, rng: np.random.Generator, order: Order) -> np.ndarray:
     """Blur an image and, now and then, shift its colours or take them away; nothing moves.
 
     Args:
         image: ``(H, W, 3)`` uint8 RGB.
         rng: source of everything random.
         order: where the colours are changed. ``before`` normalisation, on values in [0, 1]. ``after`` does so on the
-            normalised picture, as the published code; what is darker than the mean is lost where colours are shifted,
-            as the jitter clips to [0, 1].
+            normalised picture, as in the published code; where colours are shifted, what is darker than the mean is
+            lost, because the jitter clips to [0, 1].
 
     Returns:
         ``(H, W, 3)`` float32 RGB in [0, 255], for a feature backend, which normalises it.
-
-    Raises:
-        ValueError: for another order.
     """
-    if order not in ORDERS:
-        raise ValueError(f"the order must be one of {', '.join(ORDERS)}, got '{order}'")
     # Blurring and normalising commute; OpenCV filters rows and columns one after the other.
     blurred = cv2.GaussianBlur(image.astype(np.float32) / 255, (KERNEL, KERNEL), float(rng.uniform(0.1, 2.0)))
     picture = torch.from_numpy(blurred).permute(2, 0, 1)
