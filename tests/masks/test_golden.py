@@ -89,7 +89,7 @@ def test_tokencut(golden, tokens):
     """Nothing in TokenCut depends on the sign of the eigenvector."""
     reference = np.load(golden / "tokencut.npz")
     sides, components = (unpack(reference[key], 60) for key in ("bipartition60", "component60"))
-    seen = network_input(np.zeros((480, 480, 3), np.uint8), patch_size=8)
+    seen = network_input(np.zeros((480, 480, 3), np.uint8), 8, "square", 480)
     for i, image in enumerate(tokens):
         (cut,) = salient_cuts(image[None])
         affinity, _ = binary_affinity_by_precision(image[None].flatten(2), tau=0.2)

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from unseg_d2.pseudo.finish import Finish
 from unseg_d2.pseudo.pipeline import MaskPipeline
+from unseg_d2.pseudo.post_process import PostProcess
+from unseg_d2.refine import RefineSettings
 from unseg_d2.structures import PatchFeatures, Proposals
 
 PATCH = 8
@@ -55,10 +56,16 @@ def keep(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return masks
 
 
+def pipeline_of(
+    features, generator, refiner=keep, side=64, *, resize="square", mode="default", cap=0, depth=None, **refine
+) -> MaskPipeline:
+    """A pipeline whose refinement has the settings ``refine``."""
+    post_process = PostProcess(refiner, RefineSettings(**refine), mode)
+    return MaskPipeline(features, generator, post_process, side, resize, cap, depth)
+
+
 def fake_pipeline(cfg) -> MaskPipeline:
-    return MaskPipeline(
-        MeanColour(), BrightRed(), Finish(keep, mode=cfg.MASKS.MODE), image_size=cfg.FEATURES.IMAGE_SIZE
-    )
+    return pipeline_of(MeanColour(), BrightRed(), side=cfg.FEATURES.IMAGE_SIZE, mode=cfg.MASKS.MODE)
 
 
 def slow(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -68,12 +75,12 @@ def slow(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def slow_pipeline(cfg) -> MaskPipeline:
-    return MaskPipeline(MeanColour(), BrightRed(), Finish(slow), image_size=cfg.FEATURES.IMAGE_SIZE)
+    return pipeline_of(MeanColour(), BrightRed(), slow, cfg.FEATURES.IMAGE_SIZE)
 
 
 def killed_pipeline(cfg) -> MaskPipeline:
     """The process that uses it is killed at its first image, as by lack of memory."""
-    return MaskPipeline(MeanColour(), BrightRed(), lambda *_: os.kill(os.getpid(), 9), cfg.FEATURES.IMAGE_SIZE)
+    return pipeline_of(MeanColour(), BrightRed(), lambda *_: os.kill(os.getpid(), 9), cfg.FEATURES.IMAGE_SIZE)
 
 
 def picture(seed: int, height: int = 40, width: int = 60) -> Image.Image:

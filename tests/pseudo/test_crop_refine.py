@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from pycocotools import mask as coco
 from unseg_d2.pseudo.crop_refine import box_iou, expand, refine_crops
 from unseg_d2.refine import build_refiner
 
+refine = partial(refine_crops, min_box_iou=0.5)
 IMAGE = np.zeros((40, 60, 3), dtype=np.uint8)
 
 
@@ -31,7 +33,7 @@ class TestRefineCrops:
             return np.ones_like(masks)
 
         masks = np.stack([rectangle(10, 20, 19, 32), rectangle(0, 0, 40, 60)])
-        results, refined = refine_crops(image, masks, grow)
+        results, refined = refine(image, masks, grow)
         assert [crop.shape for crop, _ in seen] == [(15, 20, 3), (40, 60, 3)]
         np.testing.assert_array_equal(seen[0][0], image[7:22, 16:36])
         np.testing.assert_array_equal(seen[0][1][0], masks[0, 7:22, 16:36])
@@ -40,7 +42,7 @@ class TestRefineCrops:
 
     def test_results_are_pasted_back(self):
         masks = np.stack([rectangle(10, 20, 20, 40), rectangle(30, 5, 40, 11)])
-        results, refined = refine_crops(IMAGE, masks, lambda crop, mask: mask & (np.arange(crop.shape[1]) % 2 == 0))
+        results, refined = refine(IMAGE, masks, lambda crop, mask: mask & (np.arange(crop.shape[1]) % 2 == 0))
         assert refined.all()
         assert (results.sum((1, 2)) == masks.sum((1, 2)) // 2).all()
         assert not (results & ~masks).any()
@@ -51,7 +53,7 @@ class TestRefineCrops:
             return masks & (np.arange(crop.shape[0])[:, None] < bottom)
 
         masks = rectangle(0, 10, 10, 20)[None]
-        results, refined = refine_crops(IMAGE, masks, cut)  # IoU of the boxes .5 or .4
+        results, refined = refine(IMAGE, masks, cut)  # IoU of the boxes .5 or .4
         assert refined.tolist() == [kept]
         assert results.sum() == (bottom * 10 if kept else 100)
 
@@ -63,7 +65,7 @@ class TestRefineCrops:
         try:
             for threads in (1, 2):
                 torch.set_num_threads(threads)
-                found.append(refine_crops(image, masks, refiner))
+                found.append(refine(image, masks, refiner))
         finally:
             torch.set_num_threads(before)
         for one, other in zip(*found):
@@ -71,7 +73,7 @@ class TestRefineCrops:
 
     def test_what_vanishes_is_kept(self):
         masks = rectangle(3, 4, 9, 9)[None]
-        results, refined = refine_crops(IMAGE, masks, lambda crop, mask: np.zeros_like(mask))
+        results, refined = refine(IMAGE, masks, lambda crop, mask: np.zeros_like(mask))
         np.testing.assert_array_equal(results, masks)
         assert not refined.any()
 
@@ -79,9 +81,9 @@ class TestRefineCrops:
         def fail(crop: np.ndarray, masks: np.ndarray) -> np.ndarray:
             raise AssertionError("there is nothing to refine")
 
-        results, refined = refine_crops(IMAGE, np.zeros((2, 40, 60), dtype=bool), fail)
+        results, refined = refine(IMAGE, np.zeros((2, 40, 60), dtype=bool), fail)
         assert not results.any() and refined.tolist() == [False, False]
-        assert refine_crops(IMAGE, np.zeros((0, 40, 60), dtype=bool), fail)[0].shape == (0, 40, 60)
+        assert refine(IMAGE, np.zeros((0, 40, 60), dtype=bool), fail)[0].shape == (0, 40, 60)
 
     def test_masks_with_the_same_crop_are_refined_together(self):
         sizes = []
@@ -91,7 +93,7 @@ class TestRefineCrops:
             return masks & (np.arange(crop.shape[1]) > 3)
 
         masks = np.stack([rectangle(1, 1, 40, 60), rectangle(20, 20, 30, 40), rectangle(0, 0, 38, 58)])
-        results, refined = refine_crops(IMAGE, masks, count)
+        results, refined = refine(IMAGE, masks, count)
         assert sizes == [2, 1]
         assert refined.all()
         for mask, result, first in zip(masks, results, (4, 18, 4)):
@@ -100,12 +102,12 @@ class TestRefineCrops:
     def test_leaves_its_input_alone(self):
         masks = rectangle(10, 20, 20, 40)[None]
         before = masks.copy()
-        refine_crops(IMAGE, masks, lambda crop, mask: np.ones_like(mask), margin=0)
+        refine(IMAGE, masks, lambda crop, mask: np.ones_like(mask), margin=0)
         np.testing.assert_array_equal(masks, before)
 
     def test_another_size_is_named(self):
         with pytest.raises(ValueError, match=r"expected \(n, 40, 60\) masks"):
-            refine_crops(IMAGE, np.zeros((1, 60, 40), dtype=bool), lambda crop, mask: mask)
+            refine(IMAGE, np.zeros((1, 60, 40), dtype=bool), lambda crop, mask: mask)
 
 
 def test_a_third_of_a_side_is_rounded_down():
@@ -133,7 +135,7 @@ def test_published_masks_of_votecut(index, shared_data: Path):
     rows = np.flatnonzero(published["out_image_index"] == index)
     grid = np.unpackbits(published["out_mask60"][rows], axis=-1).reshape(-1, 60, 60).astype(bool)
     y, x = (np.arange(length) * 60 // length for length in image.shape[:2])
-    results, refined = refine_crops(image, grid[:, y[:, None], x], build_refiner("pydensecrf"))
+    results, refined = refine(image, grid[:, y[:, None], x], build_refiner("pydensecrf"))
     np.testing.assert_array_equal(refined, published["out_crf_success"][rows])
     for row, mask in zip(rows, results):
         rle = {"size": list(image.shape[:2]), "counts": bytes(published["out_rle"][row])}

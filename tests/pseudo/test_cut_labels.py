@@ -13,6 +13,7 @@ from PIL import Image
 from unseg_d2.cli.cut_masks import main
 from unseg_d2.data.coco import read_coco
 from unseg_d2.errors import UnsegError
+from unseg_d2.masks.cuts3d.localcut import LocalCutSettings
 from unseg_d2.pseudo.cut_labels import cut_pixels
 from unseg_d2.rle import decode_mask, encode_mask
 from unseg_d2.structures import DepthMap
@@ -37,7 +38,7 @@ def test_pixels_follow_the_nearest_cell() -> None:
     small = np.zeros((HEIGHT, WIDTH), bool)
     small[3, 100:140:2] = True  # covers half of no cell
     masks = np.stack([bar(), small])
-    cut, confidence = cut_pixels(masks, DepthMap(torch.from_numpy(steps(60, 60)).float(), "metric"))
+    cut, confidence = cut_pixels(masks, DepthMap(torch.from_numpy(steps(60, 60)).float(), "metric"), LocalCutSettings())
     assert np.array_equal(cut[0], bar() & (np.arange(WIDTH) < 120))
     assert np.array_equal(cut[1], small)
     assert confidence.shape == (2, 60, 60) and confidence[1].max() == 1

@@ -14,7 +14,6 @@ from unseg_d2.data.images import ImageProblem
 from unseg_d2.depth import GridDepth
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.make_shard import image_lines, one_thread
-from unseg_d2.pseudo.pipeline import MaskPipeline
 from unseg_d2.rle import decode_confidence, decode_mask
 from unseg_d2.structures import DepthMap, Proposals
 
@@ -55,12 +54,12 @@ def test_one_faulty_image_does_not_spoil_its_batch(images: Path) -> None:
 
 
 def test_full_gpu_memory_is_not_blamed_on_the_image(images: Path) -> None:
-    class Full(MaskPipeline):
+    class Full:
         def __call__(self, images, files):
             raise torch.OutOfMemoryError
 
     with pytest.raises(UnsegError, match=r"lower FEATURES.BATCH_SIZE"):
-        image_lines(Full(None, None, None), [(1, "000.png")], images, LARGE)
+        image_lines(Full(), [(1, "000.png")], images, LARGE)
 
 
 def test_threads_are_given_back() -> None:

@@ -32,7 +32,7 @@ def test_previous_masks_survive_where_no_detection_covers_them() -> None:
     """IoU of 20 columns with 10 of them is exactly 0.5, which is covered; with 9 it is less."""
     previous = [annotation(1, slice(0, 20)), annotation(1, slice(30, 50))]
     predictions = [annotation(1, slice(0, 10), 0.9), annotation(1, slice(30, 39), 0.8)]
-    merged = merge(previous, predictions, score_threshold=0.7)
+    merged = merge(previous, predictions, score_threshold=0.7, match_iou=0.5)
     assert columns(merged.annotations) == [(1, 0, 10), (1, 30, 9), (1, 30, 20)]
     assert (merged.kept_predictions, merged.kept_previous, merged.mismatched) == (2, 1, [])
 
@@ -40,7 +40,7 @@ def test_previous_masks_survive_where_no_detection_covers_them() -> None:
 def test_detections_below_the_score_cover_nothing() -> None:
     previous = [annotation(1, slice(0, 20))]
     predictions = [annotation(1, slice(0, 20), 0.69), annotation(2, slice(0, 5), 0.7)]
-    merged = merge(previous, predictions, score_threshold=0.7)
+    merged = merge(previous, predictions, score_threshold=0.7, match_iou=0.5)
     assert columns(merged.annotations) == [(1, 0, 20), (2, 0, 5)]
     assert [item["id"] for item in merged.annotations] == [1, 2]
     assert "score" not in merged.annotations[0] and merged.annotations[1]["score"] == 0.7
@@ -49,7 +49,7 @@ def test_detections_below_the_score_cover_nothing() -> None:
 def test_detections_of_another_size_are_reported_and_previous_masks_kept() -> None:
     previous = [annotation(1, slice(0, 20)), annotation(2, slice(0, 20))]
     predictions = [annotation(1, slice(30, 40), 0.9, height=44), annotation(2, slice(30, 40), 0.9)]
-    merged = merge(previous, predictions, score_threshold=0.7)
+    merged = merge(previous, predictions, score_threshold=0.7, match_iou=0.5)
     assert merged.mismatched == [1]
     assert columns(merged.annotations) == [(1, 0, 20), (2, 30, 10), (2, 0, 20)]
 
@@ -58,18 +58,18 @@ def test_area_is_that_of_the_mask_unless_the_published_one_is_wanted() -> None:
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[:10, :10] = mask[20:30, 20:30] = True
     (found,) = merge(
-        [], [{"image_id": 1, "segmentation": encode_mask(mask), "score": 1}], score_threshold=0
+        [], [{"image_id": 1, "segmentation": encode_mask(mask), "score": 1}], score_threshold=0, match_iou=0.5
     ).annotations
     assert found["area"] == 200 and found["bbox"] == [0, 0, 30, 30] and "width" not in found
-    (published,) = merge([found], [], score_threshold=0, parity=True).annotations
+    (published,) = merge([found], [], score_threshold=0, match_iou=0.5, parity=True).annotations
     assert published["area"] == 900 and (published["width"], published["height"]) == (HEIGHT, WIDTH)
 
 
 def test_unfit_annotations() -> None:
     with pytest.raises(ValueError, match="image 3 has no score"):
-        merge([], [annotation(3, slice(0, 5))], score_threshold=0)
+        merge([], [annotation(3, slice(0, 5))], score_threshold=0, match_iou=0.5)
     with pytest.raises(ValueError, match="image 3 has no RLE"):
-        merge([{"image_id": 3, "bbox": [0, 0, 1, 1]}], [], score_threshold=0)
+        merge([{"image_id": 3, "bbox": [0, 0, 1, 1]}], [], score_threshold=0, match_iou=0.5)
 
 
 @pytest.mark.parametrize("threshold", [0.7, 0.65])
@@ -78,7 +78,7 @@ def test_published_merges_are_reproduced(golden: Path, threshold: float) -> None
     read = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     previous = [item | {"origin": f"prev{item['id']}"} for item in read["previous"]["annotations"]]
     predictions = [item | {"origin": f"pred{item['id']}"} for item in read["predictions"]]
-    merged = merge(previous, predictions, score_threshold=threshold, parity=True)
+    merged = merge(previous, predictions, score_threshold=threshold, match_iou=0.5, parity=True)
     assert merged.annotations == read[f"merged_thr{threshold}"]["annotations"]
     assert merged.mismatched == [6]
 
@@ -95,8 +95,8 @@ def label_set(tmp_path: Path) -> Path:
 def test_merged_files_are_label_sets_that_say_how_they_were_made(label_set: Path, tmp_path: Path) -> None:
     (tmp_path / "predictions.json").write_text(json.dumps([annotation(2, slice(0, 9), 0.9)]))
     path = tmp_path / "next" / "labels.json"
-    merge_files(label_set, tmp_path / "predictions.json", path, score_threshold=0.7)
-    merge_files(path, tmp_path / "predictions.json", path, score_threshold=0.65)
+    merge_files(label_set, tmp_path / "predictions.json", path, score_threshold=0.7, match_iou=0.5)
+    merge_files(path, tmp_path / "predictions.json", path, score_threshold=0.65, match_iou=0.5)
     dataset = read_label_set(path)
     assert len(dataset.images) == 2 and columns(dataset.annotations) == [(1, 0, 20), (2, 0, 9)]
     assert dataset.info["description"] == "by hand" and dataset.info["image_root"] == str(tmp_path / "images")
@@ -109,9 +109,9 @@ def test_images_that_lie_elsewhere_can_be_named(label_set: Path, tmp_path: Path)
     (tmp_path / "images").rename(tmp_path / "pictures")
     (tmp_path / "predictions.json").write_text("[]")
     with pytest.raises(UnsegError, match=r"images of .* were not found"):
-        merge_files(label_set, tmp_path / "predictions.json", tmp_path / "out.json", score_threshold=0.7)
+        merge_files(label_set, tmp_path / "predictions.json", tmp_path / "out.json", score_threshold=0.7, match_iou=0.5)
     named = f"{label_set}::{tmp_path / 'pictures'}"
-    path = merge_files(named, tmp_path / "predictions.json", tmp_path / "out.json", score_threshold=0.7)
+    path = merge_files(named, tmp_path / "predictions.json", tmp_path / "out.json", score_threshold=0.7, match_iou=0.5)
     assert read_label_set(path).info["image_root"] == str(tmp_path / "pictures")
 
 
@@ -127,7 +127,7 @@ def test_images_that_lie_elsewhere_can_be_named(label_set: Path, tmp_path: Path)
 def test_says_what_is_wrong(label_set: Path, tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "predictions.json").write_text(content)
     with pytest.raises(UnsegError, match=message):
-        merge_files(label_set, tmp_path / "predictions.json", tmp_path / "out.json", score_threshold=0.7)
+        merge_files(label_set, tmp_path / "predictions.json", tmp_path / "out.json", score_threshold=0.7, match_iou=0.5)
     with pytest.raises(UnsegError, match="There is no file"):
-        merge_files(label_set, tmp_path / "missing.json", tmp_path / "out.json", score_threshold=0.7)
+        merge_files(label_set, tmp_path / "missing.json", tmp_path / "out.json", score_threshold=0.7, match_iou=0.5)
     assert not (tmp_path / "out.json").exists()

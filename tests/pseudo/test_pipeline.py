@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pseudo_fakes import BrightRed, MeanColour, keep
+from pseudo_fakes import BrightRed, MeanColour, pipeline_of
 
 from unseg_d2.config import load_cfg
 from unseg_d2.data.images import ImageFile, ImageProblem, read_image
@@ -16,9 +16,9 @@ from unseg_d2.depth import GridDepth
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import Ensemble
 from unseg_d2.masks import build_generator
-from unseg_d2.pseudo.finish import Finish, enlarge, mask_iou, resize_mask
 from unseg_d2.pseudo.geometry import network_input
-from unseg_d2.pseudo.pipeline import MaskPipeline, build_pipeline
+from unseg_d2.pseudo.pipeline import build_pipeline
+from unseg_d2.pseudo.post_process import enlarge, mask_iou, resize_mask
 from unseg_d2.refine import build_refiner
 from unseg_d2.rle import decode_mask, encode_mask
 from unseg_d2.structures import DepthMap, PatchFeatures, Proposals
@@ -33,7 +33,7 @@ def half_red(height: int, width: int) -> np.ndarray:
 
 @pytest.mark.parametrize("mode", ["default", "parity"])
 def test_masks_come_back_at_the_size_of_each_image(mode: str) -> None:
-    pipeline = MaskPipeline(MeanColour(), BrightRed(), Finish(keep, mode=mode), image_size=64)
+    pipeline = pipeline_of(MeanColour(), BrightRed(), mode=mode)
     images = [half_red(30, 40), half_red(200, 100)]
     for image, (found,) in zip(images, pipeline(images), strict=True):
         expected = image[..., 0] > 0
@@ -50,7 +50,7 @@ def test_side_is_a_multiple_of_the_patch() -> None:
             seen.extend(image.shape for image in images)
             return super().__call__(images)
 
-    MaskPipeline(Spy(), BrightRed(), Finish(keep), image_size=67)([half_red(30, 40)])
+    pipeline_of(Spy(), BrightRed(), side=67)([half_red(30, 40)])
     assert seen == [(64, 64, 3)]
 
 
@@ -58,7 +58,7 @@ def test_images_without_proposals_are_not_refined() -> None:
     def refuse(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
         raise AssertionError("nothing to refine")
 
-    assert MaskPipeline(MeanColour(), BrightRed(), Finish(refuse), 64)([np.zeros((30, 40, 3), np.uint8)]) == [[]]
+    assert pipeline_of(MeanColour(), BrightRed(), refuse)([np.zeros((30, 40, 3), np.uint8)]) == [[]]
 
 
 @pytest.mark.parametrize(("shift", "survives"), [(0, True), (21, True), (22, False), (64, False)])
@@ -69,7 +69,7 @@ def test_masks_that_refinement_changes_too_much_are_dropped(shift: int, survives
         assert masks.sum() == 64 * 64
         return np.roll(masks, shift, axis=1)
 
-    pipeline = MaskPipeline(MeanColour(), BrightRed(), Finish(move), image_size=128)
+    pipeline = pipeline_of(MeanColour(), BrightRed(), move, 128)
     image = np.zeros((128, 128, 3), np.uint8)
     image[:64, :64, 0] = 255
     assert len(pipeline([image])[0]) == survives
@@ -86,7 +86,7 @@ def test_each_survivor_keeps_its_own_score_and_confidence() -> None:
     def lose_the_second(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
         return masks & np.array([True, False, True])[:, None, None]
 
-    (found,) = MaskPipeline(MeanColour(), propose, Finish(lose_the_second), 32)([half_red(32, 32)])
+    (found,) = pipeline_of(MeanColour(), propose, lose_the_second, 32)([half_red(32, 32)])
     assert [round(one.score, 6) for one in found] == [0.9, 0.7]
     assert [float(one.confidence[0, 0]) for one in found] == pytest.approx([0, 2 / 3])
 
@@ -94,7 +94,7 @@ def test_each_survivor_keeps_its_own_score_and_confidence() -> None:
 def test_masks_that_vanish_at_image_size_are_dropped() -> None:
     image = np.zeros((512, 512, 3), np.uint8)
     image[:64, :64, 0] = 255
-    pipeline = MaskPipeline(MeanColour(), BrightRed(), Finish(keep), image_size=512)
+    pipeline = pipeline_of(MeanColour(), BrightRed(), side=512)
     assert len(pipeline([image])[0]) == 1
     assert pipeline([np.array(Image.fromarray(image).resize((2, 2), Image.Resampling.BOX))]) == [[]]
 
@@ -102,14 +102,14 @@ def test_masks_that_vanish_at_image_size_are_dropped() -> None:
 def test_square_is_pillows_lanczos() -> None:
     image = np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8)
     expected = Image.fromarray(image).resize((48, 48), Image.LANCZOS)
-    assert (network_input(image, 8, side=48).image == np.asarray(expected)).all()
+    assert (network_input(image, 8, "square", 48).image == np.asarray(expected)).all()
 
 
 def test_enlarging_repeats_patches() -> None:
     masks = np.random.default_rng(0).random((2, 3, 5)) < 0.5
-    assert (enlarge(masks[:, :, :3], (12, 12)) == masks[:, :, :3].repeat(4, 1).repeat(4, 2)).all()
+    assert (enlarge(masks[:, :, :3], (12, 12), "nearest") == masks[:, :, :3].repeat(4, 1).repeat(4, 2)).all()
     nearest = torch.nn.functional.interpolate(torch.from_numpy(masks)[None].float(), size=(16, 16))[0] > 0.5
-    assert (enlarge(masks, (16, 16)) == nearest.numpy()).all()
+    assert (enlarge(masks, (16, 16), "nearest") == nearest.numpy()).all()
 
 
 def test_iou_of_partners() -> None:
@@ -139,7 +139,10 @@ def test_published_squares_are_reproduced(shared_data: Path) -> None:
     described = json.loads((shared_data / "golden" / "manifest.json").read_text())["images"]
     for entry in described:
         image = read_image(shared_data / "coco_dev" / "images" / entry["file_name"])
-        assert hashlib.sha256(network_input(image, 8).image.tobytes()).hexdigest() == entry["sha256_resized480"]
+        assert (
+            hashlib.sha256(network_input(image, 8, "square", 480).image.tobytes()).hexdigest()
+            == entry["sha256_resized480"]
+        )
 
 
 def test_published_records_are_reproduced(shared_data: Path) -> None:
@@ -168,7 +171,7 @@ def test_published_masks_are_reproduced_from_features_on(shared_data: Path, inde
 
     cfg = load_cfg(None, ["MASKS.MODE", "parity"])
     refiner = build_refiner("crf")
-    pipeline = MaskPipeline(Recorded(), build_generator(cfg), Finish(refiner, mode="parity"))
+    pipeline = pipeline_of(Recorded(), build_generator(cfg), refiner, 480, mode="parity")
     prefix = "pos" if index in golden["pos_image_index"] else "raw"
     height, width = images[index].shape[:2]
     rles = golden[f"{prefix}_final_rle"][golden[f"{prefix}_final_image_index"] == index]
@@ -189,10 +192,10 @@ class Stripes:
 
 
 def test_of_too_many_proposals_the_best_are_taken() -> None:
-    pipeline = MaskPipeline(MeanColour(), Stripes(), Finish(keep), 32, max_proposals=2)
+    pipeline = pipeline_of(MeanColour(), Stripes(), side=32, cap=2)
     (found,) = pipeline([half_red(32, 32)])
     assert [mask.score for mask in found] == [0.5, 0.75] and found.left_out == 2
-    (everything,) = MaskPipeline(MeanColour(), Stripes(), Finish(keep), 32)([half_red(32, 32)])
+    (everything,) = pipeline_of(MeanColour(), Stripes(), side=32)([half_red(32, 32)])
     assert len(everything) == 4 and everything.left_out == 0
 
 
@@ -213,7 +216,7 @@ def test_generators_see_the_depth_of_each_image() -> None:
         def __call__(self, features: list[PatchFeatures]) -> list[Proposals]:
             return [Proposals((one.depth.depth < 2.5)[None], torch.ones(1)) for one in features]
 
-    pipeline = MaskPipeline(MeanColour(), Near(), Finish(keep), 32, depth=GridDepth(Far()))
+    pipeline = pipeline_of(MeanColour(), Near(), side=32, depth=GridDepth(Far()))
     (found,) = pipeline([np.zeros((40, 40, 3), np.uint8)])[0]
     assert found.mask[:, :19].all() and not found.mask[:, 21:].any()
     with pytest.raises(ImageProblem, match="no depth"):
@@ -228,7 +231,7 @@ def test_an_ensemble_sees_each_image_at_the_size_of_each_member() -> None:
             return PatchFeatures(torch.ones(3, len(image) // 16, len(image) // 16), 16)
 
     ensemble = Ensemble([(MeanColour(), 64), (Coarse(), 96)])
-    views, (features,) = MaskPipeline(ensemble, BrightRed(), Finish(keep)).describe([half_red(30, 40)])
+    views, (features,) = pipeline_of(ensemble, BrightRed()).describe([half_red(30, 40)])
     assert views[0].image.shape == (64, 64, 3)
     assert [member.grid for member in features.members] == [(8, 8), (6, 6)] and features.grid == (8, 8)
 
@@ -239,7 +242,7 @@ def test_a_backend_with_another_grid_is_named() -> None:
             return PatchFeatures(torch.ones(3, 7, 8), 8)
 
     with pytest.raises(ValueError, match=r"features of mean_colour have a grid of 7x8 patches, .* make 8x8"):
-        MaskPipeline(Short(), BrightRed(), Finish(keep), 64)([half_red(30, 40)])
+        pipeline_of(Short(), BrightRed(), side=64)([half_red(30, 40)])
 
 
 WAYS = [("input", "nearest"), ("input", "bilinear"), ("image", "nearest"), ("image", "bilinear"), ("crops", "nearest")]
@@ -260,7 +263,7 @@ def test_every_way_to_resize_and_refine_finds_the_object(resize: str, where: str
 
     image = np.zeros((101, 75, 3), np.uint8)
     image[20:70, 8:50, 0] = 255
-    pipeline = MaskPipeline(AnyShape(), BrightRed(), Finish(threshold, where, 0.5, upsample), 128, resize)
+    pipeline = pipeline_of(AnyShape(), BrightRed(), threshold, 128, resize=resize, where=where, upsample=upsample)
     (found,) = pipeline([image])[0]
     expected = image[..., 0] > 0
     assert found.mask.shape == expected.shape
@@ -284,4 +287,4 @@ def test_settings_that_cannot_work_are_one_sentence(options: list[str], message:
 
 def test_the_crf_follows_the_device_of_the_features() -> None:
     cfg = load_cfg(None, ["FEATURES.NAME", "descriptors", "REFINE.NAME", "crf", "FEATURES.DEVICE", "cpu"])
-    assert build_pipeline(cfg).finish.refiner.keywords["device"] == torch.device("cpu")
+    assert build_pipeline(cfg).post_process.refiner.keywords["device"] == torch.device("cpu")

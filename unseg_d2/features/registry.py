@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from fvcore.common.config import CfgNode
@@ -44,6 +44,8 @@ class FeatureBackend(Protocol):
 FEATURE_BACKENDS: Registry[FeatureBackend] = Registry("FEATURES.NAME", "FEATURES")
 """Classes that are made from their settings or by ``from_config(cfg)``; ``FEATURES.NAME`` is the name, in any case."""
 
+Resize = Literal["square", "nearest_multiple", "pad"]
+
 
 @section("FEATURES")
 @dataclass(frozen=True)
@@ -54,10 +56,10 @@ class FeatureSettings(Settings):
     image_size: int = setting(
         480, "side of the square that every image is resized to (MaskCut: fixed_size)", unit="px", low=1
     )
-    resize: str = setting(
+    resize: Resize = setting(
         "square",
         "square (MaskCut) | nearest_multiple (TokenCut saliency) | pad (LOST, TokenCut)",
-        choices=("square", "nearest_multiple", "pad"),
+        choices=get_args(Resize),
     )
     weights: str = setting("", "local .pth or .safetensors of the ViT; empty downloads the timm weights")
     batch_size: int = setting(1, "images per forward pass of the backbone and of the generator", low=1)

@@ -16,7 +16,7 @@ from unseg_d2.refine.threads import map_in_threads
 
 
 def refine_crops(
-    image: np.ndarray, masks: np.ndarray, refiner: Refiner, *, margin: float = 1 / 3, min_box_iou: float = 0.5
+    image: np.ndarray, masks: np.ndarray, refiner: Refiner, *, min_box_iou: float, margin: float = 1 / 3
 ) -> tuple[np.ndarray, np.ndarray]:
     """Refine each mask on a crop around it; a mask whose box changes too much stays as it was.
 
@@ -29,8 +29,8 @@ def refine_crops(
         refiner: called with each crop and its masks, mostly one, which it must treat independently of each other, from
             several threads where PyTorch takes several; whatever it raises is raised here. Masks with the same crop,
             often the whole image, go together, so that a CRF builds one lattice for them.
-        margin: share of a mask's width and height that is added to its box on each side, at least 0.
         min_box_iou: IoU of the boxes before and after, in [0, 1], below which the mask stays as it was.
+        margin: share of a mask's width and height that is added to its box on each side, at least 0.
 
     Returns:
         Masks ``(n, H, W)`` bool, and ``(n,)`` bool that says which of them were refined; empty masks are not.

@@ -1,7 +1,6 @@
 """LocalCut over a label set: masks that exist, of any generator or detector, cut along the steps in depth.
 
-It goes through the same workers, shards and resuming as making masks: the source of the masks takes the place of
-features and generator.
+It uses the same workers, shards and resuming as making masks: the label set takes the place of features and generator.
 
 Shape legend
     H, W   height and width of the image in pixels
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,7 +27,7 @@ from unseg_d2.data.images import ImageFile, ImageProblem
 from unseg_d2.data.spec import join_spec
 from unseg_d2.depth import GridDepth, build_depth
 from unseg_d2.errors import UnsegError
-from unseg_d2.masks.cuts3d.cuts3d import CutS3D, CutS3DSettings
+from unseg_d2.masks.cuts3d.cuts3d import CutS3DSettings
 from unseg_d2.masks.cuts3d.localcut import LocalCutSettings, localcut
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.label_set import read_label_set
@@ -46,7 +46,7 @@ def cut_label_set(
     image_root: str | Path | None = None,
     num_workers: int | None = None,
 ) -> Path | None:
-    """Cut the masks of a label set in 3D, or go on doing so.
+    """Cut the masks of a label set in 3D, or resume doing so.
 
     Args:
         cfg: ``DEPTH`` says where depth comes from, ``MASKS.CUTS3D`` how masks are cut.
@@ -70,7 +70,7 @@ def cut_label_set(
 
 @dataclass(frozen=True)
 class LabelFile:
-    """What stands for the feature backend in the ``info`` of the new label set."""
+    """What the ``info`` of the new label set names in place of a feature backend."""
 
     name: str
     checksum: str
@@ -83,12 +83,12 @@ class CutPipeline:
     Attributes:
         features: the label set.
         masks: per file name, the segmentations (RLE or polygons) and scores of the label set.
-        depth: tells how far away everything is.
+        depth: of each image on the grid.
         settings: of LocalCut.
     """
 
     features: LabelFile
-    masks: dict[str, list[tuple[dict | list, float]]]
+    masks: dict[str, list[tuple[Any, float]]]
     depth: GridDepth
     settings: LocalCutSettings
 
@@ -99,7 +99,10 @@ class CutPipeline:
             ImageProblem: an image has no usable depth, or a mask of another size.
         """
         depth = self.depth(images, files, (GRID, GRID))
-        return [self._cut(image.shape[:2], file, its) for image, file, its in zip(images, files, depth, strict=True)]
+        return [
+            self._cut((image.shape[0], image.shape[1]), file, distances)
+            for image, file, distances in zip(images, files, depth, strict=True)
+        ]
 
     def _cut(self, size: tuple[int, int], file: ImageFile, depth: DepthMap) -> PseudoMasks:
         found = self.masks.get(file.file_name, [])
@@ -111,13 +114,11 @@ class CutPipeline:
             return PseudoMasks()
         cut, confidence = cut_pixels(np.stack(masks), depth, self.settings)
         return PseudoMasks(
-            PseudoMask(mask, score, its) for mask, its, (_, score) in zip(cut, confidence, found, strict=True)
+            PseudoMask(mask, score, cells) for mask, cells, (_, score) in zip(cut, confidence, found, strict=True)
         )
 
 
-def cut_pixels(
-    masks: np.ndarray, depth: DepthMap, settings: LocalCutSettings | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def cut_pixels(masks: np.ndarray, depth: DepthMap, settings: LocalCutSettings) -> tuple[np.ndarray, np.ndarray]:
     """Cut pixel masks on a grid; pixels follow the cell of their mask that is nearest to them.
 
     A mask that covers half of no cell is too small to be cut and stays as it is, with confidence 1.
@@ -157,11 +158,11 @@ def build_cut_pipeline(cfg: CfgNode, labels: Path) -> CutPipeline:
         raise UnsegError("Cutting in 3D needs depth: set DEPTH.SOURCE to files, synthetic, hub or marigold.")
     dataset = read_label_set(labels)
     names = {image["id"]: image["file_name"] for image in dataset.images}
-    masks: dict[str, list[tuple[dict | list, float]]] = {}
+    masks: dict[str, list[tuple[Any, float]]] = {}
     for annotation in dataset.annotations:
         pair = (annotation["segmentation"], float(annotation.get("score", 1.0)))
         masks.setdefault(names[annotation["image_id"]], []).append(pair)
     checksum = hashlib.sha256(labels.read_bytes()).hexdigest()
     cache = Path(cfg.DEPTH.CACHE) if cfg.DEPTH.CACHE else None
-    settings = CutS3D(CutS3DSettings.from_config(cfg)).settings.local
+    settings = CutS3DSettings.from_config(cfg).local
     return CutPipeline(LabelFile(f"labels/{labels}", checksum), masks, GridDepth(source, cache), settings)

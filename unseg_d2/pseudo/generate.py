@@ -39,15 +39,15 @@ def generate_label_set(
     num_shards: int = 1,
     build: Build = build_pipeline,
 ) -> Path | None:
-    """Make pseudo-masks for images, or go on making them.
+    """Make pseudo-masks for images, or resume making them.
 
     Args:
         cfg: settings of features, generator, refinement and label set.
         images: folder, COCO file (``labels.json`` or ``labels.json::image/root``) or name of a data set.
-        output: folder of the label set; the same call goes on in it after an interruption.
+        output: folder of the label set; after an interruption the same call resumes it.
         num_workers: processes; ``None`` for one per core or GPU; 0 works in this process.
         shard_index: which share of the work to do.
-        num_shards: number of shares, each done by a call of its own, on any machine that sees the folder.
+        num_shards: number of shares, each done by its own call, on any machine that sees the folder.
         build: makes the pipeline of a worker; must be picklable when there are workers.
 
     Returns:
@@ -126,7 +126,7 @@ def _manifest(cfg: CfgNode, inputs: Inputs, build: Build) -> dict[str, Any]:
 
 
 def _on_cpu(cfg: CfgNode) -> CfgNode:
-    """Return the settings for a look at the features that takes no GPU memory."""
+    """Return the settings with features that take no GPU memory, for a look at them."""
     return edited(cfg, {"FEATURES.DEVICE": "cpu", "FEATURES.PRECISION": "float32"})
 
 

@@ -1,4 +1,4 @@
-"""From an image to what the network sees of it, and from masks back to the image.
+"""From an image to the input of the network, and from masks back to the image.
 
 Shape legend
     H, W     height and width of the image in pixels
@@ -10,15 +10,12 @@ Shape legend
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 
+from unseg_d2.features.registry import Resize
 from unseg_d2.pixels import IMAGENET_MEAN
-
-Resize = Literal["square", "nearest_multiple", "pad"]
-RESIZE = ("square", "nearest_multiple", "pad")
 
 PADDING_COLOUR = tuple(255 * value for value in IMAGENET_MEAN)
 """Colour that the normalisation of all our transformers maps to 0, RGB in [0, 255]."""
@@ -70,7 +67,7 @@ class NetworkInput:
         """
         sides = []
         for axis in (1, 0):  # x runs over columns
-            occupied = masks.any(1 + (1 - axis))
+            occupied = np.any(masks, axis=1 + (1 - axis))
             cell = self.image.shape[axis] / occupied.shape[1] * self.size[axis] / self.shown[axis]
             first = occupied.argmax(1)
             last = occupied.shape[1] - occupied[:, ::-1].argmax(1)
@@ -84,20 +81,17 @@ class NetworkInput:
         return np.arange(original) * shown * length // (original * total)
 
 
-def network_input(image: np.ndarray, patch_size: int, resize: Resize = "square", side: int = 480) -> NetworkInput:
+def network_input(image: np.ndarray, patch_size: int, resize: Resize, side: int) -> NetworkInput:
     """Bring an image to a size that is a multiple of the patch.
 
     Args:
         image: ``(H, W, 3)`` uint8 RGB.
         patch_size: side of a patch in pixels.
-        resize: ``square`` stretches to a square with Lanczos' filter (MaskCut, CutLER). ``nearest_multiple`` does so to
-            the nearest multiple of the patch along each side (TokenCut's saliency; Python's rounding, half to even).
-            ``pad`` keeps the size and fills up at the right and bottom (TokenCut's and LOST's detection) with the
-            colour that is 0 after normalisation, which is no level of uint8.
-        side: wanted side of the square, of which the nearest multiple of the patch is taken.
-
-    Raises:
-        ValueError: for another name of ``resize``.
+        resize: ``square`` stretches to a square with Lanczos' filter (MaskCut, CutLER). ``nearest_multiple`` stretches
+            to the nearest multiple of the patch along each side (TokenCut's saliency; Python's rounding, half to even).
+            ``pad`` keeps the size and pads at the right and bottom (TokenCut's and LOST's detection) with the colour
+            that is 0 after normalisation, which is not a level of uint8.
+        side: wanted side of the square, which is rounded to the nearest multiple of the patch; only ``square`` uses it.
     """
     height, width = image.shape[:2]
     if resize == "pad":
@@ -108,12 +102,7 @@ def network_input(image: np.ndarray, patch_size: int, resize: Resize = "square",
         padded[:] = PADDING_COLOUR
         padded[:height, :width] = image
         return NetworkInput(padded, (height, width), (height, width))
-    if resize == "square":
-        wanted = (side, side)
-    elif resize == "nearest_multiple":
-        wanted = (height, width)
-    else:
-        raise ValueError(f"resize must be one of {', '.join(RESIZE)}, got '{resize}'")
+    wanted = (side, side) if resize == "square" else (height, width)
     rows, columns = (max(1, round(length / patch_size)) * patch_size for length in wanted)
     resized = image
     if (rows, columns) != (height, width):

@@ -1,4 +1,4 @@
-"""Which images a label set is made of: those of a folder, or those that a COCO file or a data set lists."""
+"""The images of a label set: those of a folder, or those that a COCO file or a data set lists."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Inputs:
         root: absolute folder that the file names are relative to.
         ids: image ids; those of the COCO file, or 1, 2, ... for a folder.
         file_names: relative to ``root``, with forward slashes.
-        others: files of the folder that are no images.
+        others: files of the folder that are not images.
     """
 
     root: Path
@@ -45,7 +45,7 @@ class Inputs:
 
 
 def list_inputs(images: str | Path, cfg: CfgNode) -> Inputs:
-    """List the images that somebody names on the command line.
+    """List the images that a user names on the command line.
 
     Args:
         images: a folder, a COCO file (``labels.json`` or ``labels.json::image/root``), or the name of a data set.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -16,13 +16,47 @@ from fvcore.common.config import CfgNode
 from unseg_d2.config import edited
 from unseg_d2.data.coco import resolve_image
 from unseg_d2.data.images import ImageFile, ImageProblem, read_image
+from unseg_d2.depth import GridDepth
 from unseg_d2.errors import UnsegError
-from unseg_d2.pseudo.pipeline import MaskPipeline
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks, to_annotation
 from unseg_d2.pseudo.shards import ShardFolder, ShardWriter
 
 Line = dict[str, Any]
-Build = Callable[[CfgNode], MaskPipeline]
+
+
+class Named(Protocol):
+    """Where masks come from, for the ``info`` of a label set: a feature backend, or another label set."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def checksum(self) -> str:
+        """sha256 (hex) of its content."""
+        ...
+
+
+class Pipeline(Protocol):
+    """Finds the masks of a batch of images; :class:`~unseg_d2.pseudo.pipeline.MaskPipeline` does so."""
+
+    @property
+    def features(self) -> Named:
+        """What the masks are made from."""
+        ...
+
+    @property
+    def depth(self) -> GridDepth | None:
+        """Source of depth, if any."""
+        ...
+
+    def __call__(self, images: Sequence[np.ndarray], files: Sequence[ImageFile], /) -> list[PseudoMasks]:
+        """Return the masks of images ``(H, W, 3)`` uint8, one entry each."""
+        ...
+
+
+Build = Callable[[CfgNode], Pipeline]
 
 
 @dataclass(frozen=True)
@@ -44,7 +78,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class ShardMaker:
-    """Makes a process ready to make shards; picklable, so that it can be sent to workers.
+    """Prepares a process to make shards; picklable, so that it can be sent to workers.
 
     Attributes:
         cfg: settings of the pipeline.
@@ -78,7 +112,7 @@ class ShardMaker:
 
 
 def make_shard(
-    pipeline: MaskPipeline, shards: ShardFolder, job: ShardJob, root: Path, batch_size: int, max_pixels: int
+    pipeline: Pipeline, shards: ShardFolder, job: ShardJob, root: Path, batch_size: int, max_pixels: int
 ) -> Iterator[Progress]:
     """Write the lines of a shard that are missing, batch by batch.
 
@@ -104,7 +138,7 @@ def make_shard(
         writer.finish()
 
 
-def image_lines(pipeline: MaskPipeline, images: Sequence[tuple[Any, str]], root: Path, max_pixels: int) -> list[Line]:
+def image_lines(pipeline: Pipeline, images: Sequence[tuple[Any, str]], root: Path, max_pixels: int) -> list[Line]:
     """Return the lines of a batch of images; one that cannot be used gives its reason instead of masks.
 
     Args:
@@ -135,8 +169,8 @@ def image_lines(pipeline: MaskPipeline, images: Sequence[tuple[Any, str]], root:
     return lines
 
 
-def _masks(pipeline: MaskPipeline, images: list[np.ndarray], files: list[ImageFile]) -> list[PseudoMasks | str]:
-    """Run the pipeline; when it fails, image by image, so that the fault of one is not laid on the others."""
+def _masks(pipeline: Pipeline, images: list[np.ndarray], files: list[ImageFile]) -> list[PseudoMasks | str]:
+    """Run the pipeline; where it fails, image by image, so that one image does not fail the others."""
     if not images:
         return []
     try:

@@ -26,7 +26,7 @@ Annotation = dict[str, Any]
 
 @dataclass
 class Merged:
-    """What a merge made.
+    """Result of a merge.
 
     Attributes:
         annotations: of the new label set, ids from 1 on.
@@ -47,7 +47,7 @@ def merge(
     predictions: Sequence[Annotation],
     *,
     score_threshold: float,
-    match_iou: float = 0.5,
+    match_iou: float,
     parity: bool = False,
 ) -> Merged:
     """Merge the detections of a set of images with the masks that the detector was trained on.
@@ -64,7 +64,7 @@ def merge(
         Per image the kept detections, then the surviving masks; images with previous masks come first.
 
     Raises:
-        ValueError: a mask is no compressed RLE, or a detection has no score.
+        ValueError: a mask is not a compressed RLE, or a detection has no score.
     """
     kept = _by_image([item for item in predictions if _score(item) >= score_threshold])
     before = _by_image(previous)
@@ -90,7 +90,7 @@ def merge_files(
     output: str | Path,
     *,
     score_threshold: float,
-    match_iou: float = 0.5,
+    match_iou: float,
 ) -> Path:
     """Merge a label set with a file of detections into a new label set.
 
@@ -135,7 +135,7 @@ def merge_files(
 
 
 def _file(path: Path) -> Path:
-    """Return the annotation file that a label set's folder would have: its images are looked for from there."""
+    """Return the annotation file that a label set's folder would have; its images are searched for from there."""
     return path / "labels.json" if path.is_dir() else path
 
 

@@ -19,9 +19,10 @@ from unseg_d2.data.images import ImageFile
 from unseg_d2.depth import GridDepth, build_depth
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import FeatureBackend, build_features, join_members
+from unseg_d2.features.registry import Resize
 from unseg_d2.masks import ProposalGenerator, build_generator
-from unseg_d2.pseudo.finish import Finish
-from unseg_d2.pseudo.geometry import NetworkInput, Resize, network_input
+from unseg_d2.pseudo.geometry import NetworkInput, network_input
+from unseg_d2.pseudo.post_process import PostProcess
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks
 from unseg_d2.refine import RefineSettings, refiner_from_config
 from unseg_d2.structures import PatchFeatures, Proposals
@@ -34,20 +35,20 @@ class MaskPipeline:
     Attributes:
         features: backend that describes the resized image, or an ensemble of backends.
         generator: finds proposals on the patch grid.
-        finish: turns them into masks at the size of the image.
+        post_process: turns them into masks at the size of the image.
         image_size: wanted side of the square that images are stretched to; see `network_input`.
         resize: how images are brought to multiples of the patch; see `network_input`.
-        depth: tells the generator how far away the patches are; ``None`` where it does not ask.
         max_proposals: of an image with more proposals the best are taken; 0 takes all.
+        depth: tells the generator how far away the patches are; ``None`` where it does not need it.
     """
 
     features: FeatureBackend
     generator: ProposalGenerator
-    finish: Finish
-    image_size: int = 480
-    resize: Resize = "square"
+    post_process: PostProcess
+    image_size: int
+    resize: Resize
+    max_proposals: int
     depth: GridDepth | None = None
-    max_proposals: int = 0
 
     def __call__(self, images: Sequence[np.ndarray], files: Sequence[ImageFile] | None = None) -> list[PseudoMasks]:
         """Find the objects of a batch of images.
@@ -67,7 +68,7 @@ class MaskPipeline:
         found = []
         for image, view, proposals in zip(images, views, self.generator(features), strict=True):
             chosen = best(proposals, self.max_proposals)
-            masks = self.finish(image, view, chosen)
+            masks = self.post_process(image, view, chosen)
             masks.left_out = len(proposals) - len(chosen)
             found.append(masks)
         return found
@@ -90,10 +91,10 @@ class MaskPipeline:
         if self.depth is not None:
             files = files or [ImageFile(Path("image"), "image")] * len(images)
             depth = [
-                self.depth([image], [file], one.grid, view.shown_share)[0]
-                for image, file, one, view in zip(images, files, features, views, strict=True)
+                self.depth([image], [file], described.grid, view.shown_share)[0]
+                for image, file, described, view in zip(images, files, features, views, strict=True)
             ]
-            features = [replace(one, depth=its) for one, its in zip(features, depth)]
+            features = [replace(described, depth=found) for described, found in zip(features, depth)]
         return views, features
 
     def _look(
@@ -104,12 +105,12 @@ class MaskPipeline:
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, view in enumerate(views):
             groups.setdefault((*view.image.shape, view.image.dtype == np.uint8), []).append(index)
-        features: list[PatchFeatures | None] = [None] * len(views)
+        features: dict[int, PatchFeatures] = {}
         for members in groups.values():
             for index, described in zip(members, backend([views[index].image for index in members]), strict=True):
                 _check_grid(described, views[index], backend)
                 features[index] = described
-        return views, features
+        return views, [features[index] for index in range(len(views))]
 
 
 def build_pipeline(cfg: CfgNode) -> MaskPipeline:
@@ -118,8 +119,7 @@ def build_pipeline(cfg: CfgNode) -> MaskPipeline:
     Raises:
         UnsegError: a name is unknown, a weight file or an extra is missing.
     """
-    where = RefineSettings.from_config(cfg)
-    finish = Finish(refiner_from_config(cfg), where.where, where.min_iou, where.upsample, cfg.MASKS.MODE)
+    post_process = PostProcess(refiner_from_config(cfg), RefineSettings.from_config(cfg), cfg.MASKS.MODE)
     source, generator = build_depth(cfg), build_generator(cfg)
     if source is None and getattr(generator, "needs_depth", False):
         raise UnsegError(
@@ -128,7 +128,7 @@ def build_pipeline(cfg: CfgNode) -> MaskPipeline:
     return MaskPipeline(
         features=build_features(cfg),
         generator=generator,
-        finish=finish,
+        post_process=post_process,
         image_size=cfg.FEATURES.IMAGE_SIZE,
         resize=cfg.FEATURES.RESIZE,
         depth=None if source is None else GridDepth(source, Path(cfg.DEPTH.CACHE) if cfg.DEPTH.CACHE else None),

@@ -1,4 +1,4 @@
-"""The pseudo-masks of one image, and the forms that others take them in.
+"""The pseudo-masks of one image, and the formats they are converted to.
 
 Shape legend
     n      masks
@@ -23,7 +23,7 @@ class PseudoMasks(list[PseudoMask]):
     """The masks of one image, best first.
 
     Attributes:
-        left_out: number of proposals that were not looked at, because there were more than the settings allow.
+        left_out: number of proposals that were skipped, because there were more than the settings allow.
     """
 
     left_out: int = 0
@@ -68,7 +68,7 @@ class PseudoMasks(list[PseudoMask]):
 
 
 def to_annotation(found: PseudoMask) -> dict[str, Any]:
-    """Return what a label set says of a mask: ``{bbox (XYWH, px), area, segmentation, score}``, and ``confidence``."""
+    """Return a mask as a label set has it: ``{bbox (XYWH, px), area, segmentation, score}``, and ``confidence``."""
     rle = encode_mask(found.mask)
     annotation = {
         "bbox": [float(value) for value in mask_utils.toBbox(rle)],

@@ -76,10 +76,11 @@ def _start(prepare: Prepare, count: int) -> list[_Worker]:
 
 
 def _serve(workers: list[_Worker], jobs: list[Job]) -> Iterator[Report]:
-    """Give each idle worker a job until there are none, passing on what they report."""
+    """Give each idle worker a job until there are none left, passing on what they report."""
     busy = {worker.connection: worker for worker in workers}
     while busy:
         for connection in wait(list(busy)):
+            assert isinstance(connection, Connection)
             worker = busy[connection]
             try:
                 kind, value = connection.recv()
@@ -105,7 +106,7 @@ def _killed(worker: _Worker) -> UnsegError:
     how = f"by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"with status {code}"
     return UnsegError(
         f"A worker process ended {how}, perhaps for lack of memory; "
-        "run the same command again to go on, with fewer --num-workers if memory is short."
+        "run the same command again to resume, with fewer --num-workers if memory is short."
     )
 
 

@@ -10,52 +10,37 @@ Shape legend
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from unseg_d2.masks.registry import Mode
 from unseg_d2.pseudo.crop_refine import refine_crops
 from unseg_d2.pseudo.geometry import NetworkInput
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks
-from unseg_d2.refine import Refiner
+from unseg_d2.refine import Refiner, RefineSettings
+from unseg_d2.refine.registry import Upsample
 from unseg_d2.structures import Proposals, PseudoMask
-
-Mode = Literal["default", "parity"]
-Where = Literal["input", "image", "crops"]
-Upsample = Literal["nearest", "bilinear"]
 
 
 @dataclass(frozen=True)
-class Finish:
+class PostProcess:
     """What happens to proposals after the generator.
 
     Attributes:
         refiner: image ``(k, l, 3)`` uint8 and masks ``(n, k, l)``, bool or soft, to masks ``(n, k, l)`` bool.
-        where: ``input`` refines at the network's input size (MaskCut, ProMerge, PriMaPs), ``image`` at the image's own
-            (TokenCut), ``crops`` on a crop of the image around each mask (VoteCut).
-        min_iou: a mask whose IoU with its refined self is lower is dropped; with ``crops``, whose *box* has a lower
-            IoU, stays unrefined.
-        upsample: how patches become pixels: ``nearest`` repeats them, ``bilinear`` gives soft masks (PriMaPs).
+        settings: where masks are refined: ``input`` at the network's input size (MaskCut, ProMerge, PriMaPs), ``image``
+            at the image's own (TokenCut), ``crops`` on a crop of the image around each mask (VoteCut). A mask whose
+            IoU with its refined self is below ``min_iou`` is dropped; with ``crops``, one whose *box* has a lower IoU
+            stays unrefined. ``upsample`` turns patches into pixels: ``nearest`` repeats them, ``bilinear`` gives soft
+            masks (PriMaPs).
         mode: see `resize_mask`.
-
-    Raises:
-        ValueError: an unknown ``where`` or ``upsample``.
     """
 
     refiner: Refiner
-    where: Where = "input"
-    min_iou: float = 0.5
-    upsample: Upsample = "nearest"
-    mode: Mode = "default"
-
-    def __post_init__(self) -> None:
-        for name, value, allowed in (("WHERE", self.where, Where), ("UPSAMPLE", self.upsample, Upsample)):
-            if value not in get_args(allowed):
-                raise ValueError(f"REFINE.{name} must be one of {', '.join(get_args(allowed))}, got '{value}'")
-        if self.where == "crops" and self.upsample != "nearest":
-            raise ValueError("REFINE.WHERE crops needs REFINE.UPSAMPLE nearest: crops are taken around sharp masks")
+    settings: RefineSettings
+    mode: Mode
 
     def __call__(self, image: np.ndarray, view: NetworkInput, proposals: Proposals) -> PseudoMasks:
         """Return the masks of an image at its own size, in the order of the proposals, without empty ones.
@@ -68,13 +53,13 @@ class Finish:
         if not len(proposals):
             return PseudoMasks()
         patches = proposals.masks.cpu().numpy()
-        masks, kept = getattr(self, f"_at_{self.where}")(image, view, patches)
+        masks, kept = getattr(self, f"_at_{self.settings.where}")(image, view, patches)
         confidence = None if proposals.confidence is None else proposals.confidence.cpu().numpy()
         found = PseudoMasks()
         for index in np.flatnonzero(kept):
             mask = masks[index]
             if mask.shape != image.shape[:2]:
-                mask = resize_mask(mask, *image.shape[:2], self.mode)
+                mask = resize_mask(mask, image.shape[0], image.shape[1], self.mode)
             if mask.any():
                 cells = None if confidence is None else _shown_part(confidence[index], view)
                 found.append(PseudoMask(mask, float(proposals.scores[index]), cells))
@@ -85,7 +70,7 @@ class Finish:
         pixels = view.image[:height, :width]
         if pixels.dtype != np.uint8:  # padded images are float, their shown part holds levels
             pixels = np.rint(pixels).astype(np.uint8)
-        raw = enlarge(patches, view.image.shape[:2], self.upsample)[:, :height, :width]
+        raw = enlarge(patches, view.image.shape[:2], self.settings.upsample)[:, :height, :width]
         return self._refined(pixels, raw)
 
     def _at_image(self, image: np.ndarray, view: NetworkInput, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -93,20 +78,20 @@ class Finish:
 
     def _at_crops(self, image: np.ndarray, view: NetworkInput, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raw = view.to_image(patches)
-        masks, _ = refine_crops(image, raw, self.refiner, min_box_iou=self.min_iou)
-        return masks, masks.any((1, 2))
+        masks, _ = refine_crops(image, raw, self.refiner, min_box_iou=self.settings.min_iou)
+        return masks, np.any(masks, axis=(1, 2))
 
     def _on_image(self, view: NetworkInput, patches: np.ndarray) -> np.ndarray:
-        if self.upsample == "nearest":
+        if self.settings.upsample == "nearest":
             return view.to_image(patches)
         return view.to_image(enlarge(patches, view.image.shape[:2], "bilinear"))
 
     def _refined(self, pixels: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         refined = self.refiner(pixels, raw)
-        return refined, mask_iou(raw > 0.5, refined) >= self.min_iou
+        return refined, np.asarray(mask_iou(raw > 0.5, refined) >= self.settings.min_iou)
 
 
-def enlarge(masks: np.ndarray, size: tuple[int, int], how: Upsample = "nearest") -> np.ndarray:
+def enlarge(masks: np.ndarray, size: tuple[int, int], how: Upsample) -> np.ndarray:
     """Enlarge masks ``(n, h, w)`` bool from patches to pixels.
 
     Args:
@@ -130,7 +115,7 @@ def mask_iou(masks: np.ndarray, others: np.ndarray) -> np.ndarray:
     return intersection / np.maximum((masks | others).sum((1, 2)), 1)
 
 
-def resize_mask(mask: np.ndarray, height: int, width: int, mode: Mode = "default") -> np.ndarray:
+def resize_mask(mask: np.ndarray, height: int, width: int, mode: Mode) -> np.ndarray:
     """Stretch a mask from the network's input to the size of its image.
 
     ``default`` interpolates linearly and keeps pixels covered by half or more. ``parity`` interpolates cubically and
