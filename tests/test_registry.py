@@ -52,5 +52,5 @@ def test_mistakes_are_one_sentence(toys):
 
 
 def test_a_name_has_one_owner(toys):
-    with pytest.raises(UnsegError, match=r"MASKS.GENERATOR plain is .*make_plain already"):
+    with pytest.raises(UnsegError, match=r"MASKS.GENERATOR plain is already .*make_plain"):
         toys.register("plain")(get_cfg)

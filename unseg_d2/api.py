@@ -1,4 +1,4 @@
-"""What the commands for whole folders do, as functions: the recipe and what differs from it first, the rest by name."""
+"""The commands for whole folders as functions: the recipe and its overrides come first, the rest is passed by name."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ def generate_masks(
 
     Args:
         recipe: a YAML file, the name of a shipped recipe such as ``configs/quickstart.yaml``, or a configuration.
-        *overrides: what differs from it: keys and values in turn, ``"MASKS.GENERATOR", "votecut"``, or one mapping.
+        *overrides: settings that differ from it: alternating keys and values, ``"MASKS.GENERATOR", "votecut"``, or one
+            mapping.
         images: folder, COCO file (``labels.json`` or ``labels.json::image/root``) or name of a built-in data set.
         output: folder of the label set; images that cannot be used are listed in its ``failures.jsonl``.
-        num_workers: processes; 0 works in this one, ``None`` takes one per GPU, or one per core. With any, a script
-            needs ``if __name__ == "__main__":``, as always with processes that Python spawns.
+        num_workers: processes; 0 works in this one, ``None`` takes one per GPU, or one per core. With more than 0, a
+            script needs ``if __name__ == "__main__":``, as always with processes that Python spawns.
 
     Returns:
         ``output/labels.json``, for :func:`read_label_set`.
 
     Raises:
-        UnsegError: there is no such recipe, key or folder, none of the images can be used, the folder holds another
+        UnsegError: a recipe, key or folder does not exist, none of the images can be used, the folder holds another
             label set, or the disk is full.
     """
     cfg = load_recipe(recipe, *overrides)
     labels = generate_label_set(cfg, os.fspath(images), Path(output), num_workers=num_workers)
-    assert labels is not None  # only a share of the images, which is not asked for here, gives no labels.json
+    assert labels is not None  # only a share of the images, which this function never asks for, has no labels.json
     return labels
 
 
@@ -60,7 +61,8 @@ def self_train(
 
     Args:
         recipe: YAML file or name of a shipped recipe; its ``ROUNDS.RECIPE`` names that of the rounds.
-        *overrides: what differs from both: keys and values in turn, ``"SOLVER.MAX_ITER", 100``, or one mapping.
+        *overrides: settings that differ from both: alternating keys and values, ``"SOLVER.MAX_ITER", 100``, or one
+            mapping.
         output: folder of the run.
         images: unlabelled images: folder, COCO file or name of a built-in data set; annotations in them are ignored.
         labels: label set to start from, instead of making one from ``images``.
@@ -70,7 +72,7 @@ def self_train(
         num_workers: processes that make pseudo-masks, see :func:`generate_masks`.
 
     Returns:
-        Where everything is: ``weights`` (for :meth:`Detector.load`), ``gallery``, ``plot``; and the figures, ``rows``.
+        The paths ``weights`` (for :meth:`Detector.load`), ``gallery`` and ``plot``, and the metrics, ``rows``.
 
     Raises:
         UnsegError: an input is missing or damaged, ``output`` holds another run, or a training fails.

@@ -14,14 +14,14 @@ from unseg_d2.devices import available_cores
 def batch_loader(dataset: Dataset, sampler: Iterable[Any], num_workers: int, **options: Any) -> DataLoader:
     """Return a loader whose items are whole batches, with single-threaded processes, at most one per core.
 
-    torch gives each process one thread; OpenCV has to be told, and here: its pool does not survive a fork, so that a
-    process which touches a pool inherited from this one waits for ever.
+    torch gives each process one thread, but OpenCV has to be told, and before the fork: its thread pool does not
+    survive one, and a process that uses an inherited pool waits forever.
 
     Args:
         dataset: of batches.
-        sampler: which of them, in which order.
+        sampler: which batches, in which order.
         num_workers: processes that make them; 0 makes them in this one.
-        **options: further ones of `DataLoader`.
+        **options: further options of `DataLoader`.
     """
     if num_workers:
         cv2.setNumThreads(1)

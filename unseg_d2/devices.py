@@ -10,14 +10,14 @@ from unseg_d2.errors import UnsegError
 
 
 def resolve_device(name: str, key: str = "FEATURES.DEVICE") -> torch.device:
-    """Return the device of a name; ``auto`` is CUDA where there is one, and CUDA the GPU of this process.
+    """Return the device that a name means: ``auto`` is CUDA if available, ``cuda`` the GPU of this process.
 
     Args:
         name: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` ...
-        key: that has this name, for the error.
+        key: the setting it comes from, for the error message.
 
     Raises:
-        UnsegError: there is no such device.
+        UnsegError: the device does not exist.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

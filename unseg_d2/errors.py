@@ -10,7 +10,7 @@ TRUST_REMEDY = "add --trust-checkpoint (in Python: trust_checkpoint=True) or MOD
 
 
 class UnsegError(Exception):
-    """Something the user can put right; the message is one sentence that says how.
+    """Something the user can fix; the message is one sentence that says how.
 
     Raised by everything that touches files, configurations or checkpoints. The command line prints it as
     ``error: <message>`` and exits with status 2; pure tensor functions raise ``ValueError`` instead.

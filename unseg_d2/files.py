@@ -20,7 +20,7 @@ _WRONG_PLACE = {
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a temporary neighbour of a file for writing and rename it into place when the block succeeds.
+    """Open a temporary file beside the target for writing and rename it into place when the block succeeds.
 
     A reader sees the old file or the new one, never a part; a killed writer leaves at most ``.<name>.tmp-<pid>``.
 
@@ -59,7 +59,7 @@ def write_json(path: str | Path, value: Any, *, indent: int | None = None) -> No
 
 
 def explained(error: OSError, path: Path) -> OSError | UnsegError:
-    """Turn the failures of writing that a user can put right into a sentence; others are returned as they are."""
+    """Turn a failure of writing that the user can fix into one sentence; other errors are returned unchanged."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UnsegError(f"The disk is full: {path} was not written. Free some space and run the same command again.")
     if error.errno in _WRONG_PLACE:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Of ImageNet's training images, RGB in [0, 1]."""
+"""Mean of ImageNet's training images, RGB in [0, 1]."""
 
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Standard deviation of ImageNet's training images, RGB in [0, 1]."""

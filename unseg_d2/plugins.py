@@ -1,8 +1,8 @@
 """Plug-ins: modules that register generators, features, depth sources, refiners or losses when they are imported.
 
-The parts of this package come in the same way. A module of somebody else's is imported where it is named, by
-``--import MODULE`` or by ``PLUGINS`` in a recipe, or always, where its package declares an entry point of the group
-``unseg_d2.plugins``. Recipes remember ``PLUGINS``, so that worker processes, resumed runs and checkpoints find them.
+The parts of this package are registered in the same way. A module from outside is imported when ``--import MODULE`` or
+``PLUGINS`` in a recipe names it, or always, if its package declares an entry point of the group ``unseg_d2.plugins``.
+Recipes remember ``PLUGINS``, so that worker processes, resumed runs and checkpoints find them.
 """
 
 from __future__ import annotations
@@ -59,9 +59,7 @@ def _load_standard() -> None:
             point.load()
         except Exception as error:  # whatever the other package's code raises
             where = f" of {point.dist.name}" if point.dist else ""
-            raise UnsegError(
-                f"{_failed(f'{point.name}{where} ({point.value})', error)} Mend or uninstall it."
-            ) from None
+            raise UnsegError(f"{_failed(f'{point.name}{where} ({point.value})', error)} Fix or uninstall it.") from None
 
 
 @cache
@@ -77,17 +75,17 @@ def _load_named(name: str) -> None:
         raise
     except Exception as error:  # whatever the module's code raises
         if isinstance(error, ModuleNotFoundError) and error.name in (name, name.split(".")[0]):
-            message = f"There is no plug-in {name}: no module of that name is installed or lies in {Path.cwd()}."
+            message = f"There is no plug-in {name}: no module of that name is installed or found in {Path.cwd()}."
             raise UnsegError(message) from None
         raise UnsegError(_failed(name, error)) from None
 
 
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise UnsegError(f"There is no plug-in {path}: no file of that name.")
+        raise UnsegError(f"There is no plug-in {path}: the file does not exist.")
     known = sys.modules.get(path.stem)
     if known is not None and Path(str(known.__file__)).resolve() != path.resolve():
-        raise UnsegError(f"The plug-in {path} has the name of another module, {path.stem}; rename the file.")
+        raise UnsegError(f"The plug-in {path} has the same name as another module, {path.stem}; rename the file.")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None, path
     module = importlib.util.module_from_spec(spec)

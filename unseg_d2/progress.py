@@ -14,13 +14,13 @@ SECONDS_IN_A_LOG = 15.0
 
 
 def progress_bar(items: Iterable[Any] | None = None, **options: Any) -> tqdm:
-    """Return a bar on standard error; where that is no terminal, it is a log, and a line now and then is enough.
+    """Return a progress bar on standard error; it is updated less often where that is not a terminal but a log.
 
-    There is none where the package's log is set to warnings only.
+    The bar is disabled when the package logs warnings only.
 
     Args:
-        items: what is gone through, if anything.
-        **options: those of ``tqdm``.
+        items: what is iterated over, if anything.
+        **options: of ``tqdm``.
     """
     options = {"disable": logging.getLogger("unseg_d2").level > logging.INFO, **options}
     return tqdm(items, mininterval=SECONDS if sys.stderr.isatty() else SECONDS_IN_A_LOG, **options)

@@ -20,7 +20,7 @@ def find_recipe(name: str | Path) -> Path:
             with or without ``configs/``.
 
     Raises:
-        UnsegError: there is neither; the message names a shipped recipe of nearly that name.
+        UnsegError: neither exists; the message suggests a shipped recipe with a similar name.
     """
     path = Path(name)
     if path.is_file():

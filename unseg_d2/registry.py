@@ -1,6 +1,6 @@
 """Registries: the parts of one kind by name, and how the one that a configuration asks for is made.
 
-A part of somebody else's registers itself in the same way as those of this package, settings included:
+A part from outside registers itself in the same way as the parts of this package, settings included:
 
     @MASK_GENERATORS.register("islands", settings=IslandsSettings)
     class Islands: ...
@@ -77,7 +77,7 @@ class Registry(Generic[Part]):
             own = (name or make.__name__).lower()
             before = self._entries.get(own)
             if before is not None and _origin(before.make) != _origin(make):
-                raise UnsegError(f"{self.key} {own} is {_origin(before.make)} already; choose another name.")
+                raise UnsegError(f"{self.key} {own} is already {_origin(before.make)}; choose another name.")
             where = f"{self.parent}.{own.upper()}"
             if settings is not None:
                 section(where)(settings)
@@ -97,7 +97,7 @@ class Registry(Generic[Part]):
         """Return what is registered under a name, in any case.
 
         Raises:
-            UnsegError: nothing is; the message lists the names.
+            UnsegError: nothing is registered under it; the message lists the names.
         """
         if name.lower() not in self._entries:
             known = self.names()
@@ -113,7 +113,7 @@ class Registry(Generic[Part]):
         Args:
             cfg: whole configuration; its ``PLUGINS`` are imported first, since this may be another process than the
                 one that read the recipe.
-            name: takes the place of the key's value.
+            name: used in place of the key's value.
 
         Raises:
             UnsegError: the name is not registered, a setting is out of range, or the part cannot be made.

@@ -97,7 +97,7 @@ def to_rles(segmentations: Sequence[Segmentation], height: int, width: int) -> l
 
 
 def compress(segmentation: Segmentation, height: int | None, width: int | None) -> dict[str, Any]:
-    """Bring polygons, or an RLE of either kind, into compressed form, without looking at what is in it.
+    """Bring polygons, or an RLE of either kind, into compressed form, without checking the content.
 
     Args:
         segmentation: as in `decode_mask`.
@@ -170,7 +170,7 @@ def run_totals(counts: Sequence[str]) -> np.ndarray:
         counts: texts of ``n`` masks.
 
     Returns:
-        ``(n,)`` int64 pixels; -1 where the text is no run lengths.
+        ``(n,)`` int64 pixels; -1 where the text does not hold run lengths.
     """
     totals = np.full(len(counts), -1, np.int64)
     valid = [index for index, text in enumerate(counts) if _COUNTS.fullmatch(text)]

@@ -32,18 +32,18 @@ SECTIONS: dict[str, type[Settings]] = {}
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known of one setting besides its name and its type.
+    """What is known about a setting besides its name and type.
 
     Attributes:
-        default: value where a recipe does not state one.
+        default: value where a recipe does not set one.
         meaning: one line, without a full stop.
-        symbol: of the paper.
+        symbol: the paper's symbol.
         unit: of the value.
-        low, high: smallest and largest value that is accepted; of a list, those of its entries.
+        low, high: smallest and largest accepted value; for a list, of its entries.
         above, below: bounds that a value must not reach.
         choices: the accepted values, where they can be listed.
-        builtin: the values that the built-in engine knows, where Detectron2 knows more.
-        key: another section's key that the value is taken from; the setting is no key of its own then.
+        builtin: the values that the built-in engine supports, where Detectron2 supports more.
+        key: another section's key that the value is taken from; the setting is then not a key of its own section.
     """
 
     default: Any
@@ -109,7 +109,7 @@ def setting(default: Any, meaning: str, **facts: Any) -> Any:
     """Return a dataclass field that carries its default, its meaning and, as ``facts``, the rest of :class:`Setting`.
 
     Args:
-        default: value where a recipe does not state one; a list is copied for each object.
+        default: value where a recipe does not set one; a list is copied for each object.
         meaning: one line, without a full stop.
         **facts: ``symbol``, ``unit``, ``low``, ``high``, ``above``, ``below``, ``choices``, ``builtin``, ``key``.
     """
@@ -122,7 +122,7 @@ def nested(settings: type[Settings]) -> Any:
 
 
 def other_default(settings: type[Settings], name: str, default: Any) -> Any:
-    """Return the field of that name of other settings, with a default of its own."""
+    """Return a field that other settings have, with another default."""
     return _field(dataclasses.replace(known_settings(settings)[name], default=default))
 
 
@@ -137,7 +137,7 @@ class Settings:
     """Base of the dataclasses; its fields are made by :func:`setting` and :func:`nested`.
 
     Raises:
-        ValueError: a value is of another type than the default or out of range, or two do not fit together.
+        ValueError: a value has another type than the default or is out of range, or two values contradict each other.
     """
 
     if TYPE_CHECKING:  # what makes a dataclass of each class below
@@ -151,7 +151,7 @@ class Settings:
         self.check()
 
     def check(self) -> None:
-        """Raise ValueError where settings that are right by themselves do not fit together."""
+        """Raise ValueError where settings that are valid by themselves contradict each other."""
 
     @classmethod
     def from_config(cls, cfg: Mapping[str, Any], name: str | None = None) -> Self:
@@ -162,7 +162,7 @@ class Settings:
             name: section to read; by default the one that the class is registered for.
 
         Raises:
-            UnsegError: the configuration has no such section, a value is out of range, or two do not fit together.
+            UnsegError: the configuration has no such section, a value is out of range, or two contradict each other.
         """
         where = section_of(cls) if name is None else name
         node = look_up(cfg, where)
@@ -215,27 +215,27 @@ def section_of(settings: type[Settings]) -> str:
     """Return the section that a dataclass of settings is registered for.
 
     Raises:
-        UnsegError: for none.
+        UnsegError: it is not registered for any.
     """
     for name, known in SECTIONS.items():
         if known is settings:
             return name
-    raise UnsegError(f"{settings.__qualname__} is no section of the configuration; decorate it with @section(NAME).")
+    raise UnsegError(f"{settings.__qualname__} is not a section of the configuration; decorate it with @section(NAME).")
 
 
 def known_settings(settings: type[Settings]) -> dict[str, Setting]:
-    """Return what is known of each field, those that take their value from elsewhere included."""
+    """Return what is known about each field, including those that take their value from another section."""
     fields = dataclasses.fields(settings)
     return {field.name: field.metadata["setting"] for field in fields if "setting" in field.metadata}
 
 
 def own_settings(settings: type[Settings]) -> dict[str, Setting]:
-    """Return what is known of each field that is a key of the section."""
+    """Return what is known about each field that is a key of the section."""
     return {name: known for name, known in known_settings(settings).items() if not known.key}
 
 
 def all_settings() -> Iterator[tuple[str, Setting]]:
-    """Yield each key of the configuration and what is known of it: of the top level first, then section by section."""
+    """Yield each key of the configuration and what is known about it: the top level first, then each section."""
     for name in sorted(SECTIONS):
         for field, known in own_settings(SECTIONS[name]).items():
             yield f"{name}.{field.upper()}".removeprefix("."), known
@@ -258,7 +258,7 @@ def look_up(cfg: Mapping[str, Any], key: str) -> Any:
 def same_type(value: Any, default: Any) -> bool:
     """Whether a value can take the place of a default: whole numbers are numbers, lists and tuples are alike.
 
-    Entries of a list must be like the first entry of the default; an empty default says nothing of them.
+    Entries of a list must have the type of the default's first entry; an empty default accepts any.
     """
     if default is None or value is None:
         return default is None
@@ -275,7 +275,7 @@ def fitted(value: Any, known: Setting) -> Any:
     """Return a value of a recipe in the type of the default; text is a Python literal where it can be one.
 
     Raises:
-        ValueError: its type is another or it is out of range; the message is what it must be.
+        ValueError: the type is wrong or the value out of range; the message says what it must be.
     """
     decoded = _literal(value) if isinstance(value, str) else value
     if isinstance(known.default, str) and isinstance(value, str) and not isinstance(decoded, str):

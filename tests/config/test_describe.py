@@ -33,7 +33,7 @@ def test_a_section_a_key_and_a_name_that_is_not_there(capsys):
     shown = capsys.readouterr().out
     assert re.findall(r"^(\S+) = ", shown, re.M) == ["MASKS.MASKCUT.TAU", "REFINE.GUIDED.RADIUS", "REFINE.GUIDED.EPS"]
     assert "tau^ncut: cosine above which two patches are connected; a number in [0, 1)" in shown
-    with pytest.raises(UnsegError, match=r"no section and no key MASKS.MASCUT\. Did you mean 'MASKS.MASKCUT'"):
+    with pytest.raises(UnsegError, match=r"no section or key MASKS.MASCUT\. Did you mean 'MASKS.MASKCUT'"):
         command.main(["MASKS.MASCUT"])
 
 

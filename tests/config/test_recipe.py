@@ -42,8 +42,8 @@ def test_no_recipe_is_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (("SEED",), "keys and values in turn.*; got 'SEED'"),
-        ((3, 4), "keys and values in turn.*; got 3, 4"),
+        (("SEED",), "alternating keys and values.*; got 'SEED'"),
+        ((3, 4), "alternating keys and values.*; got 3, 4"),
         (({"SEEED": 1},), "Unknown key SEEED .*Did you mean 'SEED'"),
         (("SEED", "many"), "SEED in the overrides is 'many', but must be a whole number"),
     ],

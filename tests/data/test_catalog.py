@@ -92,7 +92,7 @@ def test_synthetic_names(tmp_path: Path) -> None:
 
 
 def test_unknown_names_suggest_the_nearest() -> None:
-    with pytest.raises(UnsegError, match=r"'imagenet_trian' is no built-in .* Did you mean 'imagenet_train'"):
+    with pytest.raises(UnsegError, match=r"'imagenet_trian' is not a built-in .* Did you mean 'imagenet_train'"):
         load_dataset("imagenet_trian", CFG)
     with pytest.raises(UnsegError, match=r"Built-in names are .*synthetic_val"):
         load_dataset("/no/such/place", CFG)
@@ -120,4 +120,4 @@ def test_several_categories_count_as_one_and_this_is_said(tmp_path: Path, caplog
     with caplog.at_level("INFO"):
         (record,) = load_dataset(str(tmp_path / "labels.json"), CFG)
     assert [annotation["category_id"] for annotation in record["annotations"]] == [0, 0]
-    assert "has objects of 2 categories, which count as one" in caplog.text
+    assert "has objects of 2 categories, which are treated as one" in caplog.text

@@ -118,7 +118,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         (changed("images/0", 5), "an entry of 'images' is 5"),
         (changed("images/0/id", ...), "lacks the key 'id'"),
         (changed("images/0/file_name", ...), "lacks the key 'file_name'"),
-        (changed("images/0/file_name", 3), "is no text"),
+        (changed("images/0/file_name", 3), "but text is needed"),
         (changed("images/0/width", ...), "lacks a valid 'height' and 'width'"),
         (changed("images/0/width", "80"), "lacks a valid 'height' and 'width'"),
         (changed("images/1/id", 1), "image id 1 occurs more than once"),

@@ -20,7 +20,7 @@ def test_a_list_of_results_is_told_from_a_label_set(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("[", "is not JSON"), ("[1]", "each needs an image_id"), ('[{"id": 1}]', "is no list of COCO results")],
+    [("[", "is not JSON"), ("[1]", "each entry needs an image_id"), ('[{"id": 1}]', "is not a list of COCO results")],
 )
 def test_damaged_lists(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "results.json").write_text(content)

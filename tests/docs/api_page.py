@@ -32,7 +32,7 @@ name is first used that needs it.
 
 An **image** is a path, a Pillow image, or an `(H, W, 3)` uint8 array in RGB. A **recipe** is a YAML file or the name of
 one that comes with the package (`configs/quickstart.yaml`; all are in [recipes.md](recipes.md)), and **overrides** are
-what differs from it: keys and values in turn, or one mapping.
+settings that differ from it: alternating keys and values, or one mapping.
 
 ```python
 generator = unseg_d2.MaskGenerator.from_recipe("configs/quickstart.yaml", "MASKS.MASKCUT.NUM_MASKS", 5)

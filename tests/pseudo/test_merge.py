@@ -119,7 +119,7 @@ def test_images_that_lie_elsewhere_can_be_named(label_set: Path, tmp_path: Path)
     ("content", "message"),
     [
         ("[", "is not JSON"),
-        ('{"images": []}', "is no list of COCO results"),
+        ('{"images": []}', "is not a list of COCO results"),
         (json.dumps([annotation(9, slice(0, 9), 0.9)]), "detections of image 9, which .* does not list"),
         (json.dumps([annotation(1, slice(0, 9))]), "cannot be merged: a detection of image 1 has no score"),
     ],

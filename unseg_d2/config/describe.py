@@ -28,20 +28,20 @@ engine supports, where Detectron2 supports more.
 
 
 def matching(names: Sequence[str]) -> list[tuple[str, Setting]]:
-    """Return the keys of some sections, or some keys, with what is known of each; all of them for none.
+    """Return the keys of the named sections, or the named keys, with what is known about each.
 
     Args:
-        names: sections and keys, in any case.
+        names: sections and keys, in any case; every key where there are none.
 
     Raises:
-        UnsegError: there is no section and no key of a name.
+        UnsegError: a name is neither a section nor a key.
     """
     load_plugins()
     known = list(all_settings())
     for name in names:
         if not any(_is_in(key, name) for key, _ in known):
             every = {key for key, _ in known} | set(SECTIONS)
-            raise UnsegError(f"There is no section and no key {name}.{nearest(name.upper(), every)}")
+            raise UnsegError(f"There is no section or key {name}.{nearest(name.upper(), every)}")
     return [(key, found) for key, found in known if not names or any(_is_in(key, name) for name in names)]
 
 
@@ -75,7 +75,7 @@ def differences(recipe: str | Path, names: Sequence[str] = (), width: int = 100)
 
     Args:
         recipe: YAML file, or name of a shipped one.
-        names: sections and keys to look at; none is all.
+        names: sections and keys to look at; all where there are none.
         width: of the lines.
 
     Raises:

@@ -13,7 +13,7 @@ from unseg_d2.errors import UnsegError, nearest
 def edited(cfg: CfgNode, changes: Mapping[str, Any] | None = None, /, **more: Any) -> CfgNode:
     """Return a frozen copy of a configuration with other values.
 
-    Values are taken as they are: unlike those of a command line, texts are not read as numbers or lists.
+    Values are taken as they are: unlike on the command line, text is not read as a number or list.
 
     Args:
         cfg: configuration of any kind, frozen or not; it stays as it is.
@@ -21,7 +21,7 @@ def edited(cfg: CfgNode, changes: Mapping[str, Any] | None = None, /, **more: An
         **more: the same for keys without a section, ``SEED=3``.
 
     Raises:
-        UnsegError: there is no such key, or it names a section.
+        UnsegError: the key does not exist, or names a section.
 
     >>> cfg = CfgNode({"SEED": 1, "SOLVER": CfgNode({"MAX_ITER": 10})})
     >>> edited(cfg, {"SOLVER.MAX_ITER": 20}, SEED=2).SOLVER.MAX_ITER

@@ -19,7 +19,7 @@ from unseg_d2.settings import SECTIONS, all_settings, fitted, look_up
 
 OVERRIDES = "the overrides"
 Place = Callable[[str], str]
-"""Key to the words that say where it was set."""
+"""Maps a key to the words that say where it was set."""
 
 
 def load_cfg(
@@ -52,8 +52,8 @@ def from_values(
 
     Args:
         values: nested dictionary of the keys that differ from the defaults, as a recipe states them.
-        where: what the values come from, or a function that says it of a key.
-        opts: alternating keys and values; they win.
+        where: what the values come from, or a function that tells it for a key.
+        opts: alternating keys and values; they take precedence.
         plugins: see :func:`load_cfg`.
 
     Raises:
@@ -78,18 +78,18 @@ def with_options(cfg: CfgNode, opts: Sequence[Any]) -> CfgNode:
     """
     modules = _plugins([*cfg.PLUGINS, *_named(opts)])
     load_plugins(modules)
-    whole = get_cfg()  # has the sections of plug-ins that the configuration does not know yet
+    whole = get_cfg()  # has the sections of plug-ins that the configuration does not have yet
     whole.merge_from_other_cfg(cfg)
     return _overridden(whole, opts, modules)
 
 
 def _overridden(cfg: CfgNode, opts: Sequence[Any], modules: list[str]) -> CfgNode:
-    """Merge overrides in place, see that all fits together, and freeze."""
+    """Merge overrides in place, check that the settings fit together, and freeze."""
     for key, value in _pairs(opts):
         merge(cfg, _nested(key, value), OVERRIDES)
     cfg.PLUGINS = modules
     for name, settings in SECTIONS.items():
-        settings.from_config(cfg, name)  # says where two do not fit together
+        settings.from_config(cfg, name)  # raises where two settings contradict each other
     cfg.freeze()
     return cfg
 

@@ -14,7 +14,7 @@ BASE = "_BASE_"
 
 
 def locate(path: Path, key: str) -> str:
-    """Return ``FILE, line N`` of the statement of a key that counts; the file's name alone where there is none.
+    """Return ``FILE, line N`` of the statement that sets a key; only the file's name where no statement does.
 
     Args:
         path: recipe.
@@ -28,7 +28,7 @@ def base_of(path: Path, name: str) -> Path:
     """Return the file that ``_BASE_: name`` in a recipe means: beside the recipe, or ``configs/...``, a shipped one.
 
     Raises:
-        UnsegError: there is none.
+        UnsegError: it does not exist.
     """
     beside = path.parent / Path(name).expanduser()
     if beside.is_file():

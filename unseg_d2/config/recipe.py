@@ -1,4 +1,4 @@
-"""Recipes as Python hands them over: by name, or as a configuration, with what differs from them."""
+"""Recipes as Python code passes them: a name or a configuration, with settings that differ from it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def load_recipe(recipe: Recipe | None = None, *overrides: Any) -> CfgNode:
     Args:
         recipe: a YAML file, the name of a shipped recipe such as ``configs/quickstart.yaml``, or a configuration,
             which stays as it is; ``None`` gives the defaults.
-        *overrides: what differs from the recipe: keys and values in turn, ``"SOLVER.MAX_ITER", 100``, or one mapping,
-            ``{"SOLVER.MAX_ITER": 100}`` or ``{"SOLVER": {"MAX_ITER": 100}}``.
+        *overrides: settings that differ from the recipe: alternating keys and values, ``"SOLVER.MAX_ITER", 100``, or
+            one mapping, ``{"SOLVER.MAX_ITER": 100}`` or ``{"SOLVER": {"MAX_ITER": 100}}``.
 
     Raises:
-        UnsegError: there is no such recipe, a key is unknown, or a value has the wrong type.
+        UnsegError: the recipe does not exist, a key is unknown, or a value has the wrong type.
     """
     options = flat_options(overrides)
     if isinstance(recipe, CfgNode):
@@ -34,10 +34,10 @@ def load_recipe(recipe: Recipe | None = None, *overrides: Any) -> CfgNode:
 
 
 def flat_options(overrides: Sequence[Any]) -> list[Any]:
-    """Return overrides as keys and values in turn.
+    """Return overrides as alternating keys and values.
 
     Args:
-        overrides: keys and values in turn, or one mapping, see :func:`load_recipe`.
+        overrides: alternating keys and values, or one mapping, see :func:`load_recipe`.
 
     Raises:
         UnsegError: it is neither.
@@ -49,8 +49,8 @@ def flat_options(overrides: Sequence[Any]) -> list[Any]:
         overrides = [word for pair in _leaves(overrides[0]) for word in pair]
     if len(overrides) % 2 or not all(isinstance(key, str) for key in overrides[::2]):
         raise UnsegError(
-            "Overrides are keys and values in turn, 'SOLVER.MAX_ITER', 100, or one mapping, {'SOLVER.MAX_ITER': 100}; "
-            f"got {', '.join(map(repr, overrides))}."
+            "Overrides are alternating keys and values, 'SOLVER.MAX_ITER', 100, or one mapping, "
+            f"{{'SOLVER.MAX_ITER': 100}}; got {', '.join(map(repr, overrides))}."
         )
     return [os.fspath(word) if isinstance(word, os.PathLike) else word for word in overrides]
 

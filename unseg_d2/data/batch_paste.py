@@ -70,14 +70,14 @@ class CopyPaste:
         """Read the ``DATALOADER`` block of a configuration; ``None`` where copy-paste is off.
 
         Raises:
-            UnsegError: a value is none of the accepted ones.
+            UnsegError: a value is not accepted.
         """
         block = cfg.DATALOADER
         if not block.COPY_PASTE:
             return None
         for key, allowed in _CHOICES.items():
             if block[key] not in allowed:
-                raise UnsegError(f"DATALOADER.{key} is '{block[key]}'; it is {' or '.join(allowed)}.")
+                raise UnsegError(f"DATALOADER.{key} is '{block[key]}'; it must be {' or '.join(allowed)}.")
         low, high = block.COPY_PASTE_MIN_RATIO, block.COPY_PASTE_MAX_RATIO
         if not 0 < low <= high <= 1:
             raise UnsegError(f"DATALOADER.COPY_PASTE_MIN_RATIO {low} and _MAX_RATIO {high}: need 0 < min <= max <= 1.")
@@ -106,7 +106,7 @@ class CopyPaste:
         Args:
             sources: one per target.
             targets: the batch.
-            generators: what is drawn from, one per target.
+            generators: sources of the random draws, one per target.
         """
         plans = [plan_paste(s, t.size, rng=rng, **self.draws) for s, t, rng in zip(sources, targets, generators)]
         if self.device is not None:

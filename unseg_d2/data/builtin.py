@@ -1,4 +1,4 @@
-"""Names of the built-in data sets, and where each lies; reading them is elsewhere, so that a list of names is cheap."""
+"""Names and locations of the built-in data sets; they are read elsewhere, so that listing the names is cheap."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class BuiltinDataset:
-    """Where a built-in data set lies.
+    """Where the files of a built-in data set are.
 
     Attributes:
         images: folder of the images, relative to `datasets_root`.
         annotations: COCO json, relative to `datasets_root`.
-        script: in ``datasets/``, with its arguments: makes the annotations; empty where they have to be downloaded.
+        script: script in ``datasets/`` that makes the annotations, with its arguments; empty if they are downloaded.
     """
 
     images: str
@@ -68,7 +68,7 @@ BUILTIN: dict[str, BuiltinDataset] = {
     "promerge_objects365": BuiltinDataset("objects365/val", "objects365/annotations/objects365_16-40.json"),
     "promerge_sa1b": BuiltinDataset("sa1b", "sa1b/annotations/sa1b.json"),
 }
-"""Built-in data sets that have to be there; see datasets/README.md for how to get them."""
+"""Built-in data sets that the user has to provide; datasets/README.md says how to get them."""
 
 ALIASES = {
     "coco_val2017": "cls_agnostic_coco",

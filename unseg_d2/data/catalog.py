@@ -1,4 +1,4 @@
-"""Data sets by name, annotation file or folder: three ways to say where the images are, one list of records.
+"""Data sets by name, annotation file or folder: three ways to say where the images are, one form of records.
 
 Built-in names have the folder layout of CutLER and Detectron2 below ``$DETECTRON2_DATASETS`` (default ``./datasets``).
 All annotations are of one class, whatever the categories in the file.
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 SYNTHETIC = {f"synthetic_{split}": split for split in SPLITS}
-"""Built-in data sets that are made on first use, and their splits."""
+"""Built-in data sets that are made on first use, each with its split."""
 
 
 def load_dataset(spec: str, cfg: CfgNode) -> list[dict[str, Any]]:
@@ -32,14 +32,14 @@ def load_dataset(spec: str, cfg: CfgNode) -> list[dict[str, Any]]:
 
     Args:
         spec: a built-in name; a COCO json (``labels.json``, or ``labels.json::image/root`` where the file does not
-            know its images); or a folder of images, which has no annotations.
+            say where its images are); or a folder of images, which has no annotations.
         cfg: configuration; its ``SYNTHETIC`` block describes the synthetic sets.
 
     Returns:
         Detectron2's standard dataset dicts of one class, see `to_records`; those of a folder have no height and width.
 
     Raises:
-        UnsegError: no such data set, or it is not where it should be; the message names the expected path.
+        UnsegError: the data set is unknown, or not where it should be; the message names the expected path.
     """
     spec = ALIASES.get(spec, spec)
     if spec in SYNTHETIC:
@@ -54,18 +54,18 @@ def load_dataset(spec: str, cfg: CfgNode) -> list[dict[str, Any]]:
         return _folder(Path(spec))
     known = [*BUILTIN, *ALIASES, *SYNTHETIC]
     hint = nearest(spec, known) or f" Built-in names are {', '.join(known)}."
-    raise UnsegError(f"'{spec}' is no built-in data set, COCO json or folder of images.{hint}")
+    raise UnsegError(f"'{spec}' is not a built-in data set, COCO json or folder of images.{hint}")
 
 
 def find_annotations(spec: str, cfg: CfgNode) -> Path:
-    """Return the annotation file of a data set, whose images need not be there.
+    """Return the annotation file of a data set; its images need not exist.
 
     Args:
         spec: see `load_dataset`; not a folder.
         cfg: configuration; its ``SYNTHETIC`` block describes the synthetic sets.
 
     Raises:
-        UnsegError: there is no such data set, or it has no annotation file.
+        UnsegError: the data set is unknown, or has no annotation file.
     """
     spec = ALIASES.get(spec, spec)
     if spec in SYNTHETIC:
@@ -78,7 +78,7 @@ def find_annotations(spec: str, cfg: CfgNode) -> Path:
     if path.suffix.lower() == ".json":
         raise UnsegError(f"There is no file {path}.")
     hint = nearest(spec, [*BUILTIN, *ALIASES, *SYNTHETIC])
-    raise UnsegError(f"'{spec}' is no built-in data set and no COCO json, so it has no annotations.{hint}")
+    raise UnsegError(f"'{spec}' is neither a built-in data set nor a COCO json, so it has no annotations.{hint}")
 
 
 def _builtin(name: str) -> list[dict[str, Any]]:
@@ -103,7 +103,7 @@ def _there(name: str, relative: str) -> Path:
 
 
 def _annotated(path: Path, root: Path | None) -> list[dict[str, Any]]:
-    """Records of an annotation file, whose images have to be there."""
+    """Records of an annotation file, whose images must exist."""
     dataset = read_coco(path, need_annotations=False)
     if root is not None and not root.is_dir():
         raise UnsegError(f"There is no folder {root}, which should hold the images of {path}.")
@@ -118,10 +118,10 @@ def _annotated(path: Path, root: Path | None) -> list[dict[str, Any]]:
 
 
 def _records(dataset: CocoDataset, root: Path, name: str) -> list[dict[str, Any]]:
-    """Records of one class; says so where the file has several."""
+    """Records of one class; logs it where the file has several."""
     categories = {annotation["category_id"] for annotation in dataset.annotations}
     if len(categories) > 1:
-        logger.info("%s has objects of %d categories, which count as one.", name, len(categories))
+        logger.info("%s has objects of %d categories, which are treated as one.", name, len(categories))
     return to_records(dataset, root)
 
 

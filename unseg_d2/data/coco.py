@@ -39,7 +39,7 @@ class CocoDataset:
         images: ``{id, file_name, height, width, ...}`` each.
         annotations: ``{id, image_id, bbox (XYWH, px), area, iscrowd, segmentation, ...}`` each.
         categories: ``{id, name, ...}`` each.
-        info: whatever the file says about itself.
+        info: what the file says about itself.
     """
 
     images: list[dict[str, Any]]
@@ -51,8 +51,8 @@ class CocoDataset:
 def read_coco(path: str | Path, *, need_annotations: bool = True) -> CocoDataset:
     """Read a COCO annotation file and check that its parts fit together.
 
-    Files whose images have width and height exchanged, as MaskCut's published ones do, are put right: the size in
-    the RLE decides.
+    Files whose images have width and height swapped, as MaskCut's published ones do, are corrected: the size in the
+    RLE decides.
 
     Args:
         path: the file.
@@ -82,7 +82,7 @@ def check_coco(content: Any, *, need_annotations: bool = True) -> CocoDataset:
         raise UnsegError("a list of results, but a data set with 'images' and 'annotations' is needed.")
     for key in ("images", "annotations") if need_annotations else ("images",):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise UnsegError(f"the list '{key}' is missing, so this is no COCO annotation file.")
+            raise UnsegError(f"the list '{key}' is missing, so this is not a COCO annotation file.")
     dataset = CocoDataset(
         images=[dict(image) for image in content["images"] if _is_dict(image, "images")],
         annotations=[dict(a) for a in content.get("annotations", []) if _is_dict(a, "annotations")],
@@ -120,7 +120,7 @@ def to_records(dataset: CocoDataset, image_root: str | Path) -> list[dict[str, A
 
 
 def resolve_image(root: str | Path, file_name: str) -> Path:
-    """Return the absolute path of an image, which has to lie below the root.
+    """Return the absolute path of an image, which must be below the root.
 
     Raises:
         UnsegError: an absolute path or ``..`` leads out of the root.
@@ -138,8 +138,8 @@ def resolve_image(root: str | Path, file_name: str) -> Path:
 def find_image_root(dataset: CocoDataset, path: str | Path) -> Path:
     """Guess the folder of the images of an annotation file.
 
-    That is, in this order: ``image_root`` in its ``info``, the folder of the file, ``images`` in it, and ``images``
-    beside it; the first where the first image lies.
+    Tried in this order: ``image_root`` in its ``info``, the folder of the file, ``images`` in it, and ``images`` beside
+    it; the first that holds the first image is returned.
 
     Args:
         dataset: what `read_coco` returned.
@@ -166,7 +166,7 @@ def read_json(path: Path) -> Any:
     """Return the content of a JSON file.
 
     Raises:
-        UnsegError: it is not there, or no JSON.
+        UnsegError: it does not exist, or is not JSON.
     """
     try:
         return json.loads(path.read_bytes())
@@ -177,7 +177,7 @@ def read_json(path: Path) -> Any:
     except json.JSONDecodeError as error:
         raise UnsegError(f"{path} is not JSON: {error.msg} in line {error.lineno}.") from None
     except UnicodeDecodeError:
-        raise UnsegError(f"{path} is not JSON: it is not even text.") from None
+        raise UnsegError(f"{path} is not JSON: it is not text.") from None
 
 
 def _is_dict(item: Any, where: str) -> bool:
@@ -192,7 +192,7 @@ def _check_images(images: list[dict[str, Any]], *, need_size: bool) -> None:
             if key not in image:
                 raise UnsegError(f"an image lacks the key '{key}': {str(image)[:80]}.")
         if not isinstance(image["file_name"], str):
-            raise UnsegError(f"the file_name of image {image['id']} is {image['file_name']!r}, which is no text.")
+            raise UnsegError(f"the file_name of image {image['id']} is {image['file_name']!r}, but text is needed.")
         sides: list[Any] = [image.get(key) for key in ("height", "width")]
         if sides == [None, None] and not need_size:
             continue
@@ -206,7 +206,7 @@ def _check_unique(items: list[dict[str, Any]], what: str) -> None:
     try:
         repeated = [key for key, count in Counter(item["id"] for item in items).items() if count > 1]
     except TypeError:
-        raise UnsegError(f"the id of an {what} is neither a number nor a text.") from None
+        raise UnsegError(f"the id of an {what} is neither a number nor text.") from None
     if repeated:
         raise UnsegError(f"the {what} id {repeated[0]} occurs more than once ({len(repeated)} ids do).")
 
@@ -219,7 +219,7 @@ def _check_annotations(dataset: CocoDataset) -> None:
             raise UnsegError(f"annotation {annotation['id']} lacks the key 'image_id'.")
         if annotation["image_id"] not in images:
             raise UnsegError(
-                f"annotation {annotation['id']} is of image {annotation['image_id']}, which is not listed."
+                f"annotation {annotation['id']} belongs to image {annotation['image_id']}, which is not listed."
             )
         if not annotation.get("segmentation") and "bbox" not in annotation:
             raise UnsegError(f"annotation {annotation['id']} has neither 'segmentation' nor 'bbox'.")
@@ -236,7 +236,7 @@ def _check_annotations(dataset: CocoDataset) -> None:
 
 
 def _exchange_swapped_sizes(dataset: CocoDataset, images: dict[Any, dict[str, Any]]) -> None:
-    """Exchange height and width of the images whose RLEs say so; of all images when no RLE says otherwise."""
+    """Swap height and width of the images whose RLEs say so; of all images if no RLE contradicts it."""
     right, swapped = set(), set()
     for annotation in dataset.annotations:
         segmentation, image = annotation.get("segmentation"), images[annotation["image_id"]]
@@ -250,7 +250,7 @@ def _exchange_swapped_sizes(dataset: CocoDataset, images: dict[Any, dict[str, An
         return
     for image in dataset.images if not right else [images[key] for key in swapped - right]:
         image["height"], image["width"] = image["width"], image["height"]
-    logger.info("Width and height of the images are exchanged in the file; the size of the masks was taken.")
+    logger.info("Width and height of the images are swapped in the file; the size of the masks is used instead.")
 
 
 def _complete(annotation: dict[str, Any], height: int, width: int) -> None:

@@ -1,13 +1,13 @@
 """Copy-paste augmentation: objects of one sample are scaled and pasted into another (CutLER, section 3.5).
 
 Two modes. ``parity`` does what CutLER's published code does, to the bit and in the order of its draws: of n objects at
-most n - 1 are pasted, masks grow by up to a pixel because every touched pixel counts, pixels are cut off to integers,
-and into an image without objects boxes arrive with the horizontal and vertical shift exchanged. ``default`` does what
+most n - 1 are pasted, masks grow by up to a pixel because every touched pixel counts, pixels are truncated to integers,
+and boxes pasted into an image without objects have their horizontal and vertical shift swapped. ``default`` does what
 is meant: 1 to n objects, masks cut at one half, pixels rounded, boxes always taken from the masks, and pastes that
 became too small to be seen are dropped.
 
-Spatial confidence (CutS3D, section 3.4) can decide which objects are pasted, the surest ones, and how: blended with
-what is there by their confidence at each pixel.
+Spatial confidence (CutS3D, section 3.4) can decide which objects are pasted, the most confident ones, and how: blended
+with the target by their confidence at each pixel.
 
 Shape legend
     H, W   height and width of the target image in pixels
@@ -71,7 +71,7 @@ def copy_paste(
     Args:
         source: where the objects come from.
         target: where they go.
-        rng: what is drawn from.
+        rng: source of the random draws.
         min_ratio: smallest size of the stretched source relative to the target, in (0, 1].
         max_ratio: largest.
         random_num: paste a random number of the objects instead of all.
@@ -79,11 +79,11 @@ def copy_paste(
         mode: ``default`` or ``parity``, see the module.
         selection: ``random``, or ``confident``: the objects of highest mean confidence, ties at random.
         blend: ``hard``, or ``confidence``: pixels of a pasted object are alpha-blended, alpha being its confidence
-            (equation 5), where pasted objects overlap the larger one. Masks do not depend on it.
+            (equation 5); where pasted objects overlap, the larger confidence. Masks do not depend on it.
 
     Returns:
-        A new sample, first the objects of the target of which something is still seen, then the pasted ones; or the
-        target itself when nothing is pasted.
+        A new sample, first the objects of the target that are still visible, then the pasted ones; or the target itself
+        when nothing is pasted.
 
     Raises:
         ValueError: ratios outside (0, 1] or an unknown mode, selection or blend.
@@ -121,7 +121,7 @@ def carry_out(
 
 
 def published_boxes(plan: PastePlan, source: Sample, size: tuple[int, int]) -> Tensor:
-    """Boxes ``(k, 4)`` that the published code gives objects pasted into an image without any, of ``size`` px."""
+    """Boxes ``(k, 4)`` that the published code gives objects pasted into an image of ``size`` px without objects."""
     factor = torch.tensor([size[1] / source.size[1], size[0] / source.size[0]] * 2) * plan.ratio
     return source.boxes[list(plan.chosen)] * factor + torch.tensor([plan.y, plan.x, plan.y, plan.x])
 

@@ -1,4 +1,4 @@
-"""An image as somebody hands it over, a path, a Pillow image or an array, as an RGB array.
+"""Turn an image given as a path, a Pillow image or an array into an RGB array.
 
 Shape legend
     H, W   height and width in pixels
@@ -54,7 +54,7 @@ def as_list(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
 
 
 def _check_array(image: np.ndarray) -> None:
-    """Raise UnsegError unless an array is ``(H, W, 3)`` uint8 and large enough, with the way to make it so."""
+    """Raise UnsegError, with the remedy, unless an array is ``(H, W, 3)`` uint8 and large enough."""
     remedy = _remedy_of_shape(image.shape)
     if remedy:
         raise UnsegError(f"The image is an array of shape {image.shape}, but (H, W, 3) is needed: {remedy}.")
@@ -66,7 +66,7 @@ def _check_array(image: np.ndarray) -> None:
 
 
 def _remedy_of_shape(shape: tuple[int, ...]) -> str:
-    """Say how an array of this shape becomes an image; nothing where it is one."""
+    """Say how to turn an array of this shape into an image; empty if it is one."""
     if len(shape) == 2 or (len(shape) == 3 and shape[2] == 1):
         return "repeat the grey channel, np.dstack([grey] * 3)"
     if len(shape) == 4:
@@ -84,7 +84,7 @@ def _remedy_of_type(image: np.ndarray) -> str:
     if image.dtype.kind != "f":
         return "convert values from 0 to 255 with image.astype('uint8')"
     if not np.isfinite(image).all():
-        return "it holds NaN or infinite values, which no pixel has"
+        return "it holds NaN or infinite values; replace them, then scale to [0, 255]"
     return "scale values in [0, 1] with (image * 255).round().astype('uint8')"
 
 

@@ -1,4 +1,4 @@
-"""Read and list images; whatever is wrong with a file becomes one clear reason.
+"""Read and list images; whatever is wrong with a file is reported as one clear reason.
 
 Shape legend
     H, W   height and width in pixels, after the camera's orientation has been applied
@@ -28,10 +28,10 @@ EXTENSIONS = {
     *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
     *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
 }
-"""Files with these endings count as images without being opened; others are looked into."""
+"""Files with these extensions count as images without being opened; others are opened to find out."""
 
 SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"BM")
-"""First bytes of the common formats: a file that has them and does not open was an image once."""
+"""First bytes of the common formats: a file that has them but does not open is a damaged image."""
 
 
 class ImageProblem(UnsegError):
@@ -43,7 +43,7 @@ class ImageFile:
     """An image on disk.
 
     Attributes:
-        path: where it lies.
+        path: of the file.
         file_name: its path relative to the root of the set, with forward slashes; unique in the set.
     """
 
@@ -119,7 +119,7 @@ def scan_folder(root: str | Path) -> Folder:
     Sub-folders and links to folders are followed; names that start with a dot are left out.
 
     Raises:
-        UnsegError: there is no such folder.
+        UnsegError: the folder does not exist.
     """
     root = Path(root)
     if not root.is_dir():
@@ -139,7 +139,7 @@ def list_images(root: str | Path) -> list[ImageFile]:
     """List the images below a folder, sorted by their path relative to it.
 
     Raises:
-        UnsegError: there is no such folder, or no image in it.
+        UnsegError: the folder does not exist, or holds no image.
     """
     folder = scan_folder(root)
     if not folder.images:
@@ -158,7 +158,7 @@ def _decode(image: Image.Image, max_pixels: int) -> np.ndarray:
 
 @contextmanager
 def _pixel_limit(max_pixels: int | None) -> Iterator[None]:
-    """Make Pillow refuse larger images, also tiles that are larger than the header says; ``None`` is no limit."""
+    """Make Pillow refuse larger images, and tiles larger than the header says; ``None`` means no limit."""
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = max_pixels
     try:
@@ -179,7 +179,7 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; damaged EXIF data is no reason to refuse the picture."""
+    """Apply the EXIF orientation; an image with damaged EXIF data is accepted as it is."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # the EXIF parser raises nearly anything on damaged data
@@ -232,7 +232,7 @@ def _reason(error: Exception, path: Path, max_pixels: int) -> str:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """Yield the files below a folder, following links but no circle of links."""
+    """Yield the files below a folder; links are followed, except back to a folder above."""
     for folder, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder) + os.sep
         folders[:] = [

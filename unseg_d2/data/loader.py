@@ -40,8 +40,8 @@ def build_train_loader(
 
     Args:
         records: Detectron2's standard dataset dicts.
-        cfg: configuration; ``DATALOADER``, ``INPUT``, ``SOLVER.IMS_PER_BATCH``, ``MODEL.MASK_ON`` and ``SEED`` (a
-            negative one is drawn here, and then nothing can be repeated).
+        cfg: configuration; ``DATALOADER``, ``INPUT``, ``SOLVER.IMS_PER_BATCH``, ``MODEL.MASK_ON`` and ``SEED`` (if
+            negative, a random one is drawn here, and the run cannot be repeated).
         start_iter: number of the first batch.
         rank: which process this is, in [0, world_size).
         world_size: number of processes; each gets ``IMS_PER_BATCH / world_size`` images.
@@ -50,7 +50,7 @@ def build_train_loader(
         An iterable that starts at ``start_iter`` each time it is iterated.
 
     Raises:
-        UnsegError: nothing to train on, settings that do not fit, or, while iterating, an image that cannot be used.
+        UnsegError: nothing to train on, contradicting settings, or, while iterating, an image that cannot be used.
     """
     batch_size = cfg.SOLVER.IMS_PER_BATCH
     if batch_size < 1 or batch_size % world_size:
@@ -105,7 +105,7 @@ def _usable(records: Sequence[dict[str, Any]], cfg: CfgNode) -> list[dict[str, A
 
 
 def _check_certainty(records: Sequence[dict[str, Any]], cfg: CfgNode) -> None:
-    """Refuse a recipe that lives on spatial confidence where no mask has one, and scores that are no probabilities."""
+    """Refuse a recipe that relies on spatial confidence where no mask has it, and scores outside [0, 1]."""
     block, confidence = cfg.DATALOADER, cfg.MODEL.ROI_MASK_HEAD.CONFIDENCE
     keys = [("MODEL.ROI_MASK_HEAD.CONFIDENCE", confidence, "none")]
     if block.COPY_PASTE:
@@ -132,7 +132,7 @@ def _instances(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _orientation(record: dict[str, Any]) -> int:
-    """0 for landscape, 1 for portrait and square; records of plain folders do not know."""
+    """0 for landscape, 1 for portrait and square, and for records of plain folders, which have no size."""
     return 0 if record.get("width", 1) > record.get("height", 1) else 1
 
 
@@ -211,7 +211,7 @@ class _TestImages(Dataset):
 
 @dataclass(frozen=True)
 class _Failure:
-    """An error on its way out of a loader process, where an exception would come out as a page of text."""
+    """An error on its way out of a loader process, from which an exception would come as a page of text."""
 
     message: str
     trace: str | None
@@ -243,8 +243,8 @@ class _Batches:
             if "DataLoader worker" not in str(error):
                 raise
             raise UnsegError(
-                f"A loader process died ({str(error).splitlines()[0]}); memory may have run out, /dev/shm included: "
-                "lower DATALOADER.NUM_WORKERS, 0 needs no shared memory."
+                f"A loader process died ({str(error).splitlines()[0]}); memory or /dev/shm may have run out: "
+                "lower DATALOADER.NUM_WORKERS (0 needs no shared memory)."
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""Images and videos that somebody names on the command line, and the frames of a video as images."""
+"""Images and videos named on the command line, and the frames of a video as images."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 
 VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"}
-"""Endings of files that are read frame by frame."""
+"""Extensions of files that are read frame by frame."""
 JPEG_QUALITY = 95  # of stored frames
 
 
 @dataclass
 class Media:
-    """What was named.
+    """The files behind the names.
 
     Attributes:
         images: absolute paths, each once.
@@ -41,7 +41,7 @@ def list_media(inputs: Sequence[str]) -> Media:
         inputs: a file, a folder (with its sub-folders), or a pattern such as ``photos/**/*.jpg``.
 
     Raises:
-        UnsegError: one of them is not there, or there is nothing to look at.
+        UnsegError: one of them does not exist, or there is no image or video among them.
     """
     media = Media()
     for text in inputs:
@@ -87,7 +87,7 @@ class Frames:
 
 
 def extract_frames(video: Path, folder: Path, *, step: int = 1) -> Frames:
-    """Write the frames of a video as JPEG files, one after the other; it is never in memory as a whole.
+    """Write the frames of a video as JPEG files, one by one; the video is never held in memory as a whole.
 
     Args:
         video: file that OpenCV can read.

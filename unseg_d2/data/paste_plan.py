@@ -132,6 +132,6 @@ def _choose(source: Sample, draws: Draws, random_num: bool, mode: Mode, selectio
 
 
 def _surest(source: Sample, count: int, draws: Draws) -> np.ndarray:
-    """Indices of the ``count`` instances of highest mean confidence, in random order where it is equal."""
+    """Indices of the ``count`` instances of highest mean confidence, ties in random order."""
     shuffled = draws.choose(len(source), len(source))
     return shuffled[np.argsort(-instance_confidences(source)[shuffled], kind="stable")[:count]]

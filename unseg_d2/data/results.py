@@ -16,22 +16,22 @@ def read_results(path: Path) -> list[dict[str, Any]]:
         path: the file.
 
     Returns:
-        Dictionaries with an ``image_id`` each, and whatever else the file says.
+        Dictionaries with an ``image_id`` each, and whatever else the file holds.
 
     Raises:
         UnsegError: the file is missing or damaged, or holds something else.
     """
     results = read_json(path)
     if not isinstance(results, list) or not all(isinstance(item, dict) and "image_id" in item for item in results):
-        raise UnsegError(f"{path} is no list of COCO results: each needs an image_id.")
+        raise UnsegError(f"{path} is not a list of COCO results: each entry needs an image_id.")
     return results
 
 
 def read_result_list(path: Path) -> list[dict[str, Any]] | None:
-    """Return the content of a file of COCO results, ``None`` when it is a label set or no JSON at all.
+    """Return the content of a file of COCO results, ``None`` if it is a label set or not JSON.
 
     Raises:
-        UnsegError: it is a damaged list, or one of something else.
+        UnsegError: it is a damaged list, or a list of something else.
     """
     if not path.is_file():
         return None

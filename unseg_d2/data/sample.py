@@ -89,15 +89,15 @@ class Augmentation:
         """Read the ``INPUT`` block of a configuration.
 
         Raises:
-            UnsegError: a value is none of the accepted ones.
+            UnsegError: a value is not accepted.
         """
         sizes = cfg.INPUT.MIN_SIZE_TRAIN
         sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
         sampling, flip = cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING, cfg.INPUT.RANDOM_FLIP
         if sampling not in ("choice", "range"):
-            raise UnsegError(f"INPUT.MIN_SIZE_TRAIN_SAMPLING is '{sampling}'; it is either choice or range.")
+            raise UnsegError(f"INPUT.MIN_SIZE_TRAIN_SAMPLING is '{sampling}'; it must be choice or range.")
         if flip not in ("horizontal", "vertical", "none"):
-            raise UnsegError(f"INPUT.RANDOM_FLIP is '{flip}'; it is horizontal, vertical or none.")
+            raise UnsegError(f"INPUT.RANDOM_FLIP is '{flip}'; it must be horizontal, vertical or none.")
         if not sizes or (sampling == "range" and len(sizes) != 2):
             raise UnsegError("INPUT.MIN_SIZE_TRAIN needs at least one length, and exactly two for a range.")
         if not 0 <= cfg.INPUT.MIN_CONFIDENCE <= 1:
@@ -174,7 +174,7 @@ class Geometry:
 
 
 def resized_shape(height: int, width: int, short: int, longest: int) -> tuple[int, int]:
-    """Height and width after the shortest edge became ``short``, or the longest edge ``longest`` if that is less.
+    """Height and width with the shortest edge scaled to ``short``, or the longest to ``longest`` if that is smaller.
 
     >>> resized_shape(480, 640, 800, 1333)
     (800, 1067)
@@ -192,11 +192,11 @@ def resized_shape(height: int, width: int, short: int, longest: int) -> tuple[in
 
 
 def load_sample(record: dict[str, Any], *, rng: np.random.Generator, augmentation: Augmentation) -> Sample:
-    """Make a training sample; crowd annotations and instances that vanish are left out.
+    """Make a training sample; crowd annotations and instances that vanish when resized are left out.
 
     Args:
         record: Detectron2's standard dataset dict.
-        rng: what size and flip are drawn from.
+        rng: source of the draws of size and flip.
         augmentation: what may be drawn.
 
     Returns:
@@ -233,7 +233,7 @@ def load_test_image(record: dict[str, Any], *, min_size: int, max_size: int) -> 
     """Make a sample without instances.
 
     Args:
-        record: Detectron2's standard dataset dict; annotations are not looked at.
+        record: Detectron2's standard dataset dict; annotations are ignored.
         min_size: shortest edge, px; 0 keeps the size.
         max_size: upper limit of the longest edge, px.
 
@@ -283,16 +283,17 @@ def batches_of_one_size(samples: Iterable[Sample], size: int) -> Iterator[list[S
 
 
 def _read(record: dict[str, Any]) -> np.ndarray:
-    """The image of a record, as high and wide as the record says.
+    """The image of a record, with the height and width that the record states.
 
-    Published label sets were made without a look at the camera's orientation: where the size fits only without
-    turning the image upright, it is not turned.
+    Published label sets ignore the EXIF orientation: where the size fits only without applying it, it is not applied.
     """
     path = record["file_name"]
     try:
         image = read_image(path)
     except ImageProblem as problem:
-        raise UnsegError(f"The image {path} cannot be used: {problem}. Repair it or take it out of the data.") from None
+        raise UnsegError(
+            f"The image {path} cannot be used: {problem}. Repair it or remove it from the data set."
+        ) from None
     expected = (record.get("height", image.shape[0]), record.get("width", image.shape[1]))
     if image.shape[:2] != expected and image.shape[1::-1] == expected:
         with Image.open(path) as stored:
@@ -312,7 +313,7 @@ def _rectangle(box: np.ndarray) -> list[list[float]]:
 
 
 def _confidence(annotations: list[dict[str, Any]], geometry: Geometry, least: float) -> Tensor | None:
-    """Spatial confidence ``(N, H, W)`` uint8; an annotation without one is sure everywhere."""
+    """Spatial confidence ``(N, H, W)`` uint8, 255 everywhere for an annotation without one."""
     if not any(a.get("confidence") for a in annotations):
         return None
     result = np.full((len(annotations), geometry.new_height, geometry.new_width), 255, dtype=np.uint8)
@@ -324,7 +325,7 @@ def _confidence(annotations: list[dict[str, Any]], geometry: Geometry, least: fl
 
 @lru_cache(maxsize=256)
 def _nearest(old: int, new: int) -> np.ndarray:
-    """Which of ``old`` pixels each of ``new`` ones takes; adds up the step as Pillow does, so that ties fall alike."""
+    """Which of ``old`` pixels each of ``new`` takes; the step adds up as in Pillow, so that ties agree."""
     if old == new:
         return np.arange(old)
     step = old / new

@@ -1,4 +1,4 @@
-"""Which image comes when: an endless, reproducible order of batches.
+"""The order of the images: an endless, reproducible sequence of batches.
 
 Shape legend
     n   number of images
@@ -22,7 +22,7 @@ def batch_order(groups: np.ndarray, batch_size: int, seed: int, *, start: int = 
         groups: ``(n,)`` int in [0, G), the group of each image, e.g. its orientation.
         batch_size: B.
         seed: the order is a function of it alone.
-        start: first batch to yield; earlier ones are passed over without cost worth mentioning.
+        start: first batch to yield; skipping the earlier ones costs next to nothing.
 
     Raises:
         ValueError: no images, or a batch size below 1.

@@ -1,7 +1,7 @@
-"""How a data set is named where somebody writes one: ``PATH``, or ``PATH::FOLDER``.
+"""How a data set is named: ``PATH``, or ``PATH::FOLDER``.
 
-The second part is the folder of what the first does not say itself: of the images of a COCO json
-(``labels.json::images``), of the masks (``images::masks``) or of the labels (``images::labels``).
+The second part is the folder of what the first part lacks: the images of a COCO json (``labels.json::images``), the
+masks (``images::masks``) or the labels (``images::labels``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def split_spec(spec: str | Path) -> tuple[str, str]:
 
 
 def join_spec(path: str | Path, folder: str | Path) -> str:
-    """Return the name of which :func:`split_spec` gives the parts back.
+    """Return the name that :func:`split_spec` splits into these parts.
 
     >>> join_spec("labels.json", "photos")
     'labels.json::photos'

@@ -44,7 +44,7 @@ class PackedRecords:
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """Samples without their tensors, and the tensors' bytes behind each other.
+    """Samples without their tensors, and the tensors' bytes one after another.
 
     Attributes:
         buffer: uint8, all tensors of all samples.

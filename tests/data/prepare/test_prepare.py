@@ -180,7 +180,7 @@ def test_kitti_boxes(root: Path) -> None:
     assert (prepared.objects, prepared.crowds) == (1, 1)
     assert objects(loaded("kitti")) == [[(387.63, 181.54, 36.18, 21.58, 0), (503.89, 169.71, 86.72, 20.42, 1)]]
     write(root / "kitti/training/label_2/000001.txt", "Car 0.00\n")
-    with pytest.raises(UnsegError, match=r"Line 1 of .*000001.txt is no KITTI label"):
+    with pytest.raises(UnsegError, match=r"Line 1 of .*000001.txt is not a KITTI label"):
         prepare_kitti(root)
 
 
@@ -251,7 +251,7 @@ def test_openimages(root: Path) -> None:
     prepare_openimages(root)
     assert objects(loaded("openimages")) == [[(15, 20, 30, 20, 0), (0, 0, 30, 20, 1)], []]
     write(table, head + rows.replace("0001eeaf4aed83f9", "ffff"))
-    with pytest.raises(UnsegError, match=r"1 images of the table are not in .*, ffff.jpg for one"):
+    with pytest.raises(UnsegError, match=r"1 images of the table are not in .*, ffff.jpg for example"):
         prepare_openimages(root)
 
 

@@ -47,7 +47,7 @@ class BoxHeadSettings(Settings):
     pooler_sampling_ratio: int = setting(0, "samples per cell, 0 = adaptive", low=0)
     pooler_type: str = setting("ROIAlignV2", "how RoIs are pooled", builtin=("ROIAlignV2",))
     num_fc: int = setting(0, "fully connected layers", low=0)
-    fc_dim: int = setting(1024, "width of the layers before", low=1)
+    fc_dim: int = setting(1024, "width of the fully connected layers", low=1)
     num_conv: int = setting(0, "3x3 convolutions", low=0, builtin=(0,))
     conv_dim: int = setting(256, "channels of the convolutions", low=1)
     norm: str = setting("", "normalisation of the convolutions: empty or GN")
@@ -73,7 +73,7 @@ class CascadeSettings(Settings):
 class MaskHeadSettings(Settings):
     """The mask branch."""
 
-    name: str = setting("MaskRCNNConvUpsampleHead", "which head; CustomMaskRCNNConvUpsampleHead is CuVLER's name of it")
+    name: str = setting("MaskRCNNConvUpsampleHead", "which head; CuVLER calls it CustomMaskRCNNConvUpsampleHead")
     confidence: str = setting(
         "none",
         "none | spatial: per cell SC (CutS3D, equation 6) | scalar: mean SC",
@@ -82,7 +82,7 @@ class MaskHeadSettings(Settings):
     pooler_resolution: int = setting(14, "cells per side of a pooled RoI; the mask has twice as many", low=1)
     pooler_sampling_ratio: int = setting(0, "samples per cell, 0 = adaptive", low=0)
     num_conv: int = setting(0, "3x3 convolutions", low=0)
-    conv_dim: int = setting(256, "width of the layers before", low=1)
+    conv_dim: int = setting(256, "channels of the convolutions", low=1)
     norm: str = setting("", "normalisation: empty or GN")
     cls_agnostic_mask: bool = setting(False, "one mask for all classes")
     pooler_type: str = setting("ROIAlignV2", "how RoIs are pooled", builtin=("ROIAlignV2",))

@@ -121,4 +121,4 @@ class RPNSettings(Settings):
     post_nms_topk_train: int = setting(2000, "proposals per image after NMS, training", low=1)
     post_nms_topk_test: int = setting(1000, "proposals per image after NMS, test", low=1)
     nms_thresh: float = setting(0.7, "IoU of the NMS", low=0, high=1)
-    conv_dims: Sequence[int] = setting([-1], "channels of the convolutions; -1 is as many as come in", builtin=([-1],))
+    conv_dims: Sequence[int] = setting([-1], "channels of the convolutions; -1: those of the input", builtin=([-1],))

@@ -19,7 +19,7 @@ class RunSettings(Settings):
         "auto (Detectron2 if it imports, else builtin) | detectron2 | builtin",
         choices=("auto", "detectron2", "builtin"),
     )
-    output_dir: str = setting("./output", "everything a run writes goes below this folder")
+    output_dir: str = setting("./output", "folder that a run writes everything to")
     seed: int = setting(0, "seed of data order, augmentation, initialisation and RoI sampling; < 0 draws one")
     cudnn_benchmark: bool = setting(
         False, "let cuDNN search for the fastest convolution (pays off for fixed image sizes only)"

@@ -16,7 +16,7 @@ COCO20K_IMAGES = 19817
 """Length of the published list of COCO20K."""
 
 FULL = {"val2017": 5000, "train2017": 118287, "lvis_v1_val.json": 19809, "UVO_frame_val.json": 7356}
-"""Images of the whole of a benchmark; that of Objects365 is not checked."""
+"""Number of images of a complete benchmark; that of Objects365 is not checked."""
 
 _KEPT = ("segmentation", "bbox", "area", "iscrowd")
 
@@ -39,7 +39,7 @@ def prepare_coco20k(root: Path, *, image_list: Path) -> Prepared:
 
     Args:
         root: folder of the data sets.
-        image_list: text file with one image a line (``COCO_train2014_000000000009.jpg``, folders before it allowed).
+        image_list: text file with one image per line (``COCO_train2014_000000000009.jpg``, with or without folders).
 
     Raises:
         UnsegError: the list has another length than the published one, or names images that COCO does not have.
@@ -55,7 +55,7 @@ def prepare_coco20k(root: Path, *, image_list: Path) -> Prepared:
 
 
 def prepare_lvis(root: Path, *, source: str = "lvis_v1_val.json") -> Prepared:
-    """Convert LVIS v1, whose images name a folder of COCO 2017 in their ``coco_url`` only.
+    """Convert LVIS v1, whose images name their folder of COCO 2017 only in ``coco_url``.
 
     Args:
         root: folder of the data sets.
@@ -128,7 +128,7 @@ def _convert(
     """Write the images of a COCO file with their annotations as one class."""
     content = read_json(source)
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
-        raise UnsegError(f"{source} is no COCO annotation file: it needs 'images' and 'annotations'.")
+        raise UnsegError(f"{source} is not a COCO annotation file: it needs 'images' and 'annotations'.")
     annotations = defaultdict(list)
     for annotation in content["annotations"]:
         annotations[annotation["image_id"]].append(annotation)
@@ -174,7 +174,7 @@ def _listed(path: Path) -> list[str]:
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (FileNotFoundError, UnicodeDecodeError):
-        raise UnsegError(f"There is no list of images {path}: a text file with one image a line is needed.") from None
+        raise UnsegError(f"There is no list of images {path}: a text file with one image per line is needed.") from None
 
 
 def _number(name: str, path: Path) -> int:

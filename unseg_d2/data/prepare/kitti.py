@@ -67,7 +67,7 @@ def _boxes(path: Path, writer: CocoWriter) -> Iterator[dict[str, Any]]:
         try:
             left, top, right, bottom = map(float, fields[4:8])
         except ValueError:
-            raise UnsegError(f"Line {number} of {path} is no KITTI label: 15 fields are needed.") from None
+            raise UnsegError(f"Line {number} of {path} is not a KITTI label: 15 fields are needed.") from None
         if right <= left or bottom <= top:
             writer.leave_out("box without area")
             continue

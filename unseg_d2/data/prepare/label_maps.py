@@ -19,7 +19,7 @@ def read_map(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             values = np.array(image)
     except (OSError, ValueError) as error:
-        raise UnsegError(f"{path} is no label image: {error}.") from None
+        raise UnsegError(f"{path} is not a label image: {error}.") from None
     if values.ndim != 2:
         raise UnsegError(f"{path} has {values.shape[-1]} channels, but a label image has one.")
     return values
@@ -36,7 +36,7 @@ def image_size(path: Path) -> tuple[int, int]:
     """Return height and width of an image, from its header.
 
     Raises:
-        UnsegError: it is not there, or no image.
+        UnsegError: it does not exist, or is not an image.
     """
     try:
         with Image.open(path) as image:

@@ -88,11 +88,11 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _refuse_rest(rows: dict[str, list[dict[str, str]]], folder: Path) -> None:
-    """Nothing is silently subset: every image of the table has to be there."""
+    """Refuse a subset: every image of the table must exist."""
     if rows:
         raise UnsegError(
-            f"{len(rows)} images of the table are not in {folder / 'validation'}, {min(rows)}.jpg for one; "
-            "the benchmark has all of them."
+            f"{len(rows)} images of the table are not in {folder / 'validation'}, {min(rows)}.jpg for example; "
+            "add them, as the benchmark has all of them."
         )
 
 

@@ -11,7 +11,7 @@ from unseg_d2.errors import UnsegError
 
 
 def prepare_sa1b(root: Path) -> Prepared:
-    """Convert ``sa1b/sa_*/sa_*.json``, of however many of the 1000 archives are unpacked.
+    """Convert ``sa1b/sa_*/sa_*.json`` of those of the 1000 archives that are unpacked.
 
     Args:
         root: folder of the data sets; images and JSONs may also lie directly in ``sa1b``.
@@ -23,7 +23,7 @@ def prepare_sa1b(root: Path) -> Prepared:
     parts = sorted({path.parent.name for path in paths})
     protocol = (
         f"All images and masks of {len(parts)} of the 1000 parts of SA-1B ({parts[0]} to {parts[-1]}) as one class. "
-        "The masks were made by SAM, not by people. Figures of other parts are no figures of this benchmark."
+        "The masks were made by SAM, not by people. Results on other parts are not comparable."
     )
     target = folder / "annotations/sa1b_cls_agnostic.json"
     with coco_writer(target, source="sa_*.json", protocol=protocol) as writer:
@@ -41,5 +41,5 @@ def _read(path: Path) -> dict[str, Any]:
     content = read_json(path)
     wanted = {"image_id", "file_name", "height", "width"}
     if not isinstance(content, dict) or not wanted <= set(content.get("image", ())) or "annotations" not in content:
-        raise UnsegError(f"{path} is no annotation of SA-1B: it needs 'image' and 'annotations'.")
+        raise UnsegError(f"{path} is not an annotation of SA-1B: it needs 'image' and 'annotations'.")
     return content

@@ -22,7 +22,7 @@ from unseg_d2.data.prepare.writer import Prepared
 _COCO = "annotations CC BY 4.0; images of Flickr, each under its own licence"
 _CUTLER = "http://dl.fbaipublicfiles.com/cutler"
 UNVERIFIED = "not verified"
-"""Marks what was not read at its source."""
+"""Marks facts that were not checked at their source."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Source:
     Attributes:
         title: its name.
         downloads: what to download from where, and how large it is.
-        licence: of annotations and images; the owners' page decides.
+        licence: of annotations and images; the owners' page is authoritative.
         layout: where to put it, below the folder of the data sets.
         published: class-agnostic file of the authors of CutLER, which can be used in place of the converted one.
         prepare: makes the class-agnostic file.
@@ -154,7 +154,7 @@ SOURCES = {
         "SA-1B",
         (
             "https://ai.meta.com/datasets/segment-anything-downloads, after agreeing: 1000 archives sa_000000.tar ... "
-            f"(11 GB each, {UNVERIFIED}); take as many as you name with the figures",
+            f"(11 GB each, {UNVERIFIED}); take as many as you like and state how many with the results",
         ),
         f"SA-1B Dataset Research License: research only ({UNVERIFIED})",
         "sa1b/sa_000000/{sa_*.jpg, sa_*.json}",

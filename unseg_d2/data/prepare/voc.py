@@ -23,7 +23,7 @@ def prepare_voc(root: Path, *, difficult: str = "count") -> Prepared:
 
     Args:
         root: folder of the data sets.
-        difficult: one of `DIFFICULT`; the published file does not say which it is.
+        difficult: one of `DIFFICULT`; which one the published file uses is not documented.
     """
     if difficult not in DIFFICULT:
         raise UnsegError(f"--difficult is {difficult!r}, but must be one of {', '.join(DIFFICULT)}.")
@@ -67,7 +67,7 @@ def _read(path: Path) -> ElementTree.Element:
     try:
         return ElementTree.parse(path).getroot()
     except (FileNotFoundError, ElementTree.ParseError) as error:
-        raise UnsegError(f"{path} is missing or no VOC annotation: {error}.") from None
+        raise UnsegError(f"{path} is missing or not a VOC annotation: {error}.") from None
 
 
 def _number(element: ElementTree.Element, path: str, name: str) -> float:

@@ -25,7 +25,7 @@ class Prepared:
         protocol: how objects were counted and what was left out, in one or two sentences; ``info.protocol`` in it.
         images: images listed, those without objects included.
         objects: objects that count.
-        crowds: regions with ``iscrowd`` 1, which neither count as missed nor make a result on them false.
+        crowds: regions with ``iscrowd`` 1: not finding one is no miss, and a result on one is not false.
         without_objects: images that have no object that counts.
         left_out: annotations of the source that are not in the file, and why; reason to number.
     """
@@ -64,7 +64,7 @@ class CocoWriter:
             annotations: COCO annotations; ``id``, ``image_id`` and ``category_id`` are set here, 1 for all classes.
 
         Raises:
-            UnsegError: there was an image of that id before.
+            UnsegError: an image with that id was added before.
         """
         if image["id"] in self._ids:
             raise UnsegError(f"The image id {image['id']} occurs twice in the source; remove one of the two files.")
@@ -101,7 +101,7 @@ def coco_writer(path: Path, *, source: str, protocol: str, full: int | None = No
         path: the file to make or replace.
         source: what it is made from, for ``info.source``.
         protocol: for ``info.protocol``; what `Prepared.protocol` says.
-        full: images of the whole benchmark; where the file has another number, its protocol says so.
+        full: number of images of the complete benchmark; if the file has another number, its protocol says so.
 
     Raises:
         UnsegError: no image was added.
@@ -115,6 +115,6 @@ def coco_writer(path: Path, *, source: str, protocol: str, full: int | None = No
             raise UnsegError(f"{source} has no images, so {path} was not written.")
         if full not in (None, prepared.images):
             prepared.protocol += (
-                f" HAS {prepared.images} IMAGES INSTEAD OF {full}: figures on it are no figures of this benchmark."
+                f" HAS {prepared.images} IMAGES INSTEAD OF {full}: results on it are not results of this benchmark."
             )
         writer._finish({"description": path.stem, "source": source, "protocol": prepared.protocol})

@@ -51,7 +51,7 @@ def ensure_synthetic(cfg: CfgNode, split: Split) -> tuple[Path, Path]:
         The folder of the images and the path of the COCO json.
 
     Raises:
-        UnsegError: settings that no scene can satisfy, or the folder cannot be written.
+        UnsegError: a setting is out of range, or the folder cannot be written.
     """
     settings = _settings(cfg, split)
     fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
@@ -63,7 +63,7 @@ def ensure_synthetic(cfg: CfgNode, split: Split) -> tuple[Path, Path]:
             _rename(temporary, folder)
         except OSError as error:
             raise UnsegError(
-                f"The synthetic scenes cannot be written to {folder}: {error.strerror}; set SYNTHETIC.ROOT elsewhere."
+                f"The synthetic scenes cannot be written to {folder}: {error.strerror}; choose another SYNTHETIC.ROOT."
             ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -82,7 +82,7 @@ def _settings(cfg: CfgNode, split: Split) -> dict[str, Any]:
         raise UnsegError(f"There is no synthetic split '{split}'; there are {' and '.join(SPLITS)}.")
     height, width = settings.size
     number = settings.num_train if split == "train" else settings.num_val
-    # Named only where it is not the default, so that sets made before there was this key are found again.
+    # Only where it is not the default, so that sets made before this key existed are still found.
     surfaces = {} if settings.surfaces == "any" else {"surfaces": settings.surfaces}
     return {
         **surfaces,
@@ -153,7 +153,7 @@ def _image_entry(scene: Scene, image_id: int, name: str) -> dict[str, Any]:
 
 
 def _annotations(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:
-    """One COCO annotation per solid; all of them are seen."""
+    """One COCO annotation per solid; all of them are visible."""
     annotations = []
     for index, shape in enumerate(scene.shapes):
         mask = scene.instances == index + 1
@@ -174,7 +174,7 @@ def _annotations(scene: Scene, image_id: int, first_id: int) -> list[dict[str, A
 
 
 def _depth_mm(depth: np.ndarray) -> np.ndarray:
-    """Depth in m as uint16 mm; what is farther than the type can say is 0."""
+    """Depth in m as uint16 mm; 0 where it exceeds the range of the type."""
     millimetres = np.where(np.isfinite(depth), depth, 0) * 1000
     return np.where(millimetres <= _MAX_DEPTH, np.rint(millimetres), 0).astype(np.uint16)
 

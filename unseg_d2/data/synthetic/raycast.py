@@ -1,8 +1,8 @@
-"""Ray casting of convex solids: where does the ray of each pixel meet each solid, exactly.
+"""Ray casting of convex solids: where the ray of each pixel meets each solid, exactly.
 
 World axes: x to the right, y away from the camera, z up; the floor is the plane z = 0; lengths in metres.
 Every solid is a unit shape inside the cube [-1, 1]^3 that was scaled per axis, rotated and moved. An affine map keeps
-the parameter t of ``origin + t * direction``, so the ray is brought into the unit frame and met with four formulas.
+the parameter t of ``origin + t * direction``, so the ray is mapped into the unit frame, where four formulas suffice.
 
 Shape legend
     H, W   height and width of the image in pixels

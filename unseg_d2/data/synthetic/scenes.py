@@ -24,7 +24,7 @@ from unseg_d2.data.synthetic.surfaces import ANY_SKY, BLUE_SKY, Material, Surfac
 
 CLASSES = ("sky", "floor", *SHAPES)
 _MAX_RADIUS = 1.1  # m
-_MIN_VISIBLE_PIXELS = 0.0015  # share of the image below which an object is too small to be asked for
+_MIN_VISIBLE_PIXELS = 0.0015  # share of the image below which an object is too small to be found
 _MIN_VISIBLE_SHARE = 0.25  # share of its own silhouette that must not be hidden
 
 
@@ -92,8 +92,8 @@ def random_scene(
         one_colour_share: probability that all solids have the same colour and no pattern.
         pitch: range of the angle that the camera looks down at, degrees; from about 35 on no sky is seen.
         floor_contrast: how much the two colours of the floor's pattern differ at most, in [0, 1].
-        by_class: each shape, the floor and the sky have colours and patterns of their own, so that a surface tells what
-            it is of; ``one_colour_share`` does not count then.
+        by_class: each shape, the floor and the sky have colours and patterns of their own, so that a surface shows its
+            class; ``one_colour_share`` is then ignored.
 
     Raises:
         ValueError: ``max_objects`` below 2, or a share outside [0, 1].
@@ -174,9 +174,9 @@ def _random_solid(rng: np.random.Generator, place: np.ndarray, radius: float) ->
 
 
 def _visible(depth: np.ndarray) -> list[int]:
-    """Indices of the solids of which enough is seen, after those that are not have been taken away.
+    """Indices of the solids that are visible enough, after removing those that are not.
 
-    The one of which the smallest share is seen goes first, as what it hid may then be seen well enough.
+    The one with the smallest visible share is removed first, as what it hid may then be visible enough.
     """
     kept = list(range(len(depth)))
     silhouettes = np.isfinite(depth).sum(axis=(1, 2))
@@ -192,7 +192,7 @@ def _visible(depth: np.ndarray) -> list[int]:
 
 
 def _front(depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which solid is in front, ``(H, W)`` int with i + 1 for solid i and 0 for none, and how deep it is there."""
+    """Which solid is in front, ``(H, W)`` int with i + 1 for solid i and 0 for none, and its depth."""
     nearest = depth.min(axis=0)
     nothing = np.isinf(nearest)
     owner = np.zeros(nearest.shape, dtype=np.int64)
@@ -214,7 +214,7 @@ def _render(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Image ``(H, W, 3)`` uint8, instance map ``(H, W)`` and depth ``(H, W)`` of a scene.
 
-    Behind 8 m haze sets in, of which ``visibility`` in m leaves 1 / e of the colours.
+    Beyond 8 m haze sets in; another ``visibility`` m leave 1 / e of the colours.
     """
     instances, nearest = _front(solid_depth)
     depth = np.minimum(nearest, cast_floor(camera))
@@ -278,7 +278,7 @@ def _shade(
     light: Light,
     others: list[Solid],
 ) -> np.ndarray:
-    """Lambert and Blinn-Phong shading of points ``(N, 3)``: the sky's light from above, the lamp's where it is seen."""
+    """Lambert and Blinn-Phong shading of points ``(N, 3)``: the sky's light from above, the lamp's outside shadow."""
     shadow = occluded(points, light.direction, others)
     seen = np.where(shadow, np.float32(1 - light.shadow), np.float32(1))
     diffuse = np.maximum(normals @ light.direction, 0) * seen

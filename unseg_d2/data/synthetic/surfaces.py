@@ -1,4 +1,4 @@
-"""Surfaces of scenes: a pattern of two colours in space, drawn freely or from what its class looks like.
+"""Surfaces of scenes: a pattern of two colours in space, drawn freely or from the look of its class.
 
 Shape legend
     N      number of points
@@ -23,7 +23,7 @@ class Material:
         hue: mean and standard deviation, share of a full turn; of a sky a range.
         saturation: range in [0, 1].
         value: range of the brightness in [0, 1].
-        patterns: that occur, some of ``PATTERNS``.
+        patterns: those that occur, some of ``PATTERNS``.
     """
 
     hue: tuple[float, float]
@@ -41,7 +41,7 @@ SOLIDS = {
     "cylinder": Material((0.62, 0.03), (0.65, 0.95), (0.55, 0.95), ("plain", "checker")),
     "cone": Material((0.83, 0.03), (0.55, 0.9), (0.55, 0.95), ("plain", "clouds", "stripes")),
 }
-"""What solids of each shape look like, where the surface tells the class."""
+"""What solids of each shape look like where the surface depends on the class."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _random_surface(
     period: float = 1.0,
     away_from: np.ndarray | None = None,
 ) -> Surface:
-    """A surface whose second colour is a lighter or darker kin of the first, which is not close to ``away_from``."""
+    """A surface with a colour not close to ``away_from`` and a lighter or darker shade of it."""
     for _ in range(50):
         colour = np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.05, 0.75), rng.uniform(0.35, 0.95)))
         if away_from is None or np.linalg.norm(away_from - colour, axis=1).min() > 0.3:
@@ -131,7 +131,7 @@ def _surface_of(rng: np.random.Generator, material: Material, contrast: float, p
 
 
 def _patterned(rng: np.random.Generator, pattern: str, colour: np.ndarray, contrast: float, period: float) -> Surface:
-    """A surface of a colour and a lighter or darker kin of it."""
+    """A surface with a colour and a lighter or darker shade of it."""
     sign = -1.0 if colour.mean() > 0.5 else 1.0
     second = np.clip(colour + sign * contrast * rng.uniform(0.8, 1.6) + rng.normal(0, contrast / 3, 3), 0.05, 0.98)
     waves = np.concatenate([rng.normal(0, 3.0, (6, 3)), rng.uniform(0, 2 * np.pi, (6, 1))], axis=1)
