@@ -30,14 +30,16 @@ BESIDE = "depth"  # folder beside that of the images where depth is looked for b
 class FilesDepthSettings(Settings):
     """Where the files are, and how they are read."""
 
-    root: str = setting("", "folder of .npy, .npz or .png named as the images; empty: 'depth' beside the images")
+    root: str = setting(
+        "", "folder of .npy, .npz or .png files named like the images; empty is 'depth' next to their folder"
+    )
     scale: float = setting(1.0, "factor to metres: 0.001 for millimetres, 1 / 256 for KITTI", above=0)
     zero: Zero = setting(
         "hole",
-        "0 in metric files: hole (no reading) | far (nothing within reach, e.g. the sky)",
+        "meaning of 0 in metric files: hole (no reading) | far (beyond the range, such as the sky)",
         choices=get_args(Zero),
     )
-    suffix: str = setting("", "between the image's name and the extension, e.g. _zoedepth")
+    suffix: str = setting("", "text between the image's name and the extension, such as _zoedepth")
 
 
 @DEPTH_SOURCES.register("files", settings=FilesDepthSettings)

@@ -35,7 +35,9 @@ KIND_OF_ESTIMATION: dict[str, DepthKind] = {"metric": "metric", "relative": "inv
 class HubDepthSettings(Settings):
     """Which model."""
 
-    model: str = setting("Intel/zoedepth-nyu-kitti", "id on the Hugging Face hub (CutS3D: ZoeDepth), or local folder")
+    model: str = setting(
+        "Intel/zoedepth-nyu-kitti", "model id on the Hugging Face hub (CutS3D uses ZoeDepth), or local folder"
+    )
 
 
 @DEPTH_SOURCES.register("hub", settings=HubDepthSettings)

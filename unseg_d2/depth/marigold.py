@@ -28,8 +28,8 @@ from unseg_d2.structures import DepthKind, DepthMap
 class MarigoldSettings(Settings):
     """Which model, and how long it denoises."""
 
-    model: str = setting("prs-eth/marigold-depth-v1-1", "id on the Hugging Face hub, or local folder")
-    steps: int = setting(4, "denoising steps", low=1)
+    model: str = setting("prs-eth/marigold-depth-v1-1", "model id on the Hugging Face hub, or local folder")
+    steps: int = setting(4, "number of denoising steps", low=1)
 
 
 @DEPTH_SOURCES.register("marigold", settings=MarigoldSettings)

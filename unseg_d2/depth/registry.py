@@ -56,13 +56,15 @@ KINDS: tuple[str, ...] = get_args(DepthKind)
 class DepthSettings(Settings):
     """Where depth comes from, and what its numbers mean."""
 
-    source: str = setting("none", "none | files | synthetic | hub (extra 'depth') | marigold (extra 'marigold')")
+    source: str = setting(
+        "none", "source of depth: none | files | synthetic | hub (extra 'depth') | marigold (extra 'marigold')"
+    )
     kind: str = setting(
         "",
-        "metric (metres) | relative (far is large) | inverse (near is large); files must say which",
+        "metric (metres) | relative (far is large) | inverse (near is large); needed for files",
         choices=("", *KINDS),
     )
-    cache: str = setting("", "folder that keeps predicted depth at patch resolution; empty predicts it every time")
+    cache: str = setting("", "folder that keeps predicted depth at patch resolution; empty predicts it anew every time")
 
 
 def build_depth(cfg: CfgNode) -> DepthSource | None:

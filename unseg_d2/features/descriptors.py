@@ -177,7 +177,9 @@ def soft_palette(statistics: np.ndarray, size: int) -> np.ndarray:
 class DescriptorBackendSettings(Settings):
     """The patches of :class:`Descriptors` and :class:`~unseg_d2.features.palette.Palette`."""
 
-    patch_size: int = setting(8, "side of a patch of the resized image; also that of palette", unit="px", low=1)
+    patch_size: int = setting(
+        8, "side of a patch of the resized image; FEATURES.NAME palette shares it", unit="px", low=1
+    )
 
 
 @FEATURE_BACKENDS.register(settings=DescriptorBackendSettings)

@@ -52,21 +52,27 @@ Resize = Literal["square", "nearest_multiple", "pad"]
 class FeatureSettings(Settings):
     """Which features, of images of what size."""
 
-    name: str = setting("vit", "vit (timm, pretrained) | descriptors, palette (no weights; for trying things out)")
+    name: str = setting(
+        "vit", "feature backend: vit (timm, pretrained) | descriptors, palette (no weights; for trying things out)"
+    )
     image_size: int = setting(
-        480, "side of the square that every image is resized to (MaskCut: fixed_size)", unit="px", low=1
+        480, "side of the square that every image is resized to (fixed_size in MaskCut)", unit="px", low=1
     )
     resize: Resize = setting(
         "square",
-        "square (MaskCut) | nearest_multiple (TokenCut saliency) | pad (LOST, TokenCut)",
-        choices=get_args(Resize),
+        "how images are resized: square (MaskCut) | nearest_multiple (TokenCut saliency) | pad (LOST, TokenCut)",
+        choices=("square", "nearest_multiple", "pad"),
     )
-    weights: str = setting("", "local .pth or .safetensors of the ViT; empty downloads the timm weights")
+    weights: str = setting(
+        "", "local .pth or .safetensors file of the ViT, or zoo:NAME; empty downloads timm's weights"
+    )
     batch_size: int = setting(1, "images per forward pass of the backbone and of the generator", low=1)
     device: str = setting("auto", "where the backend runs: auto, cpu, cuda, cuda:1 and so on")
-    precision: str = setting("float32", "of the ViT's forward pass", choices=("float32", "float16", "bfloat16"))
+    precision: str = setting(
+        "float32", "precision of the ViT's forward pass", choices=("float32", "float16", "bfloat16")
+    )
     members: Sequence[Any] = setting(
-        [], "sections like this one, each with what differs from it: an ensemble (VoteCut)"
+        [], "ensemble (VoteCut): a list of sections like this one, each with the keys that differ"
     )
 
 

@@ -87,10 +87,14 @@ def cls_attention(query: Tensor, key: Tensor, num_heads: int) -> Tensor:
 class ViTSettings(Settings):
     """Which transformer, and what of it."""
 
-    arch: str = setting("dino_vitb8", "dino_vit{s,b}{8,16}, dinov2_vit{s,b,l}14, dinov3_vit{s,b,l}16")
-    facet: str = setting("key", "key | query | value | kqv | token, of the last block", choices=FACETS)
+    arch: str = setting("dino_vitb8", "architecture: dino_vit{s,b}{8,16}, dinov2_vit{s,b,l}14, dinov3_vit{s,b,l}16")
+    facet: str = setting(
+        "key", "what of the last block: key | query | value | kqv (all three) | token (its output)", choices=FACETS
+    )
     pos_embed: str = setting(
-        "offset", "offset: sampling ratio 28/60.1 (DINO, MaskCut) | exact: 28/60 (CuVLER)", choices=POS_EMBED_RULES
+        "offset",
+        "resampling of position embeddings: offset, ratio 28/60.1 (DINO, MaskCut) | exact, ratio 28/60 (CuVLER)",
+        choices=POS_EMBED_RULES,
     )
 
 

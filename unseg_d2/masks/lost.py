@@ -31,10 +31,8 @@ class LOSTSettings(Settings):
     nothing is found.
     """
 
-    max_seeds: int = setting(
-        100, "patches of lowest degree that may join the seed; all if there are fewer", symbol="k", low=1
-    )
-    center: bool = setting(False, "subtract the image's mean feature first (not published; descriptors need it)")
+    max_seeds: int = setting(100, "number of patches of lowest degree that may join the seed", symbol="k", low=1)
+    center: bool = setting(False, "subtract the image's mean feature first (not published; needed for descriptors)")
 
 
 @MASK_GENERATORS.register(settings=LOSTSettings)

@@ -40,12 +40,16 @@ class PriMaPsSettings(Settings):
     """
 
     psi: float = setting(
-        0.4, "share of the largest cosine to the anchor from which on a patch is taken", symbol="psi", above=0, high=1
+        0.4,
+        "cosine to the anchor, relative to the largest, from which a patch joins the mask",
+        symbol="psi",
+        above=0,
+        high=1,
     )
-    coverage: float = setting(0.95, "share of the grid from which on no further mask is looked for", above=0, high=1)
-    max_masks: int = setting(100, "most proposals of an image; 0 is no limit (parity has none)", low=0)
+    coverage: float = setting(0.95, "share of the grid covered by masks at which the search ends", above=0, high=1)
+    max_masks: int = setting(100, "largest number of proposals per image; 0 is no limit (parity has none)", low=0)
     sign: Sign = setting(
-        "canonical", "of the principal direction: canonical | random (published)", choices=get_args(Sign)
+        "canonical", "sign of the principal direction: canonical | random (published)", choices=get_args(Sign)
     )
     mode: Mode = mode_setting()
 

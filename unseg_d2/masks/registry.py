@@ -43,19 +43,22 @@ MASK_GENERATORS: Registry[ProposalGenerator] = Registry("MASKS.GENERATOR", "MASK
 class MaskSettings(Settings):
     """Which generator, and what all of them share."""
 
-    generator: str = setting("maskcut", "the mask generator; see docs/generators.md for their names")
+    generator: str = setting("maskcut", "name of the mask generator; docs/generators.md lists them")
     mode: str = setting(
         "default",
-        "default: what the paper means | parity: what the published code does",
+        "variant of the method: default (what the paper means) | parity (what the published code does)",
         choices=get_args(Mode),
     )
-    max_proposals: int = setting(300, "an image with more proposals keeps the best; 0 keeps all", low=0)
+    max_proposals: int = setting(300, "largest number of proposals per image, the best are kept; 0 keeps all", low=0)
 
 
 def mode_setting() -> Any:
     """Return the field ``mode`` of a generator's settings, whose value is that of ``MASKS.MODE``."""
     return setting(
-        "default", "behaviour of the paper or of the published code", choices=get_args(Mode), key="MASKS.MODE"
+        "default",
+        "variant of the method: default (what the paper means) | parity (what the published code does)",
+        choices=get_args(Mode),
+        key="MASKS.MODE",
     )
 
 

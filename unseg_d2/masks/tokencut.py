@@ -29,7 +29,7 @@ class TokenCutSettings(Settings):
     """Settings of :func:`tokencut`; both values of ``MASKS.MODE`` mean the same here."""
 
     tau: float = setting(0.2, "cosine above which two patches are connected", symbol="tau", low=0, below=1)
-    eps: float = setting(1e-5, "weight of an edge between patches that are not connected", above=0, below=1)
+    eps: float = setting(1e-5, "weight of an edge between patches that are not connected", low=0, below=1)
 
 
 @MASK_GENERATORS.register(settings=TokenCutSettings)

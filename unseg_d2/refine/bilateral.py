@@ -35,11 +35,15 @@ class BilateralSettings(Settings):
     sigma_spatial: float = setting(16.0, "side of a cell of the bilateral grid", unit="px", above=0)
     sigma_luma: float = setting(16.0, "height of a cell in luma", unit="grey levels", above=0)
     sigma_chroma: float = setting(8.0, "side of a cell in chroma", unit="grey levels", above=0)
-    smoothness: float = setting(256.0, "weight of smoothness against the mask (equation 1)", symbol="lambda", above=0)
-    confidence: float = setting(0.999, "confidence of the mask, the same everywhere (equation 1)", symbol="c", above=0)
-    max_iterations: int = setting(25, "steps of conjugate gradients", low=1)
+    smoothness: float = setting(
+        256.0, "weight of smoothness relative to the mask (equation 1)", symbol="lambda", above=0
+    )
+    confidence: float = setting(
+        0.999, "confidence in the mask, the same for all pixels (equation 1)", symbol="c", above=0
+    )
+    max_iterations: int = setting(25, "largest number of conjugate gradient steps", low=1)
     parity: bool = setting(
-        False, "keep only the second largest region, the background being one, as TokenCut's code does"
+        False, "keep only the second largest region, counting the background, as TokenCut's code does"
     )
 
 

@@ -48,11 +48,13 @@ MIN_LATTICE_SXY = 2.0  # px; a lattice finer than this has about as many vertice
 class CRFSettings(Settings):
     """The kernels and the steps of the CRF; the defaults are those of MaskCut, ProMerge and VoteCut."""
 
-    iterations: int = setting(10, "mean-field steps", low=0)
-    gaussian_sxy: float = setting(3.0, "sigma of the smoothness kernel", unit="px", low=1e-3)
+    iterations: int = setting(10, "number of mean-field steps", low=0)
+    gaussian_sxy: float = setting(3.0, "standard deviation of the smoothness kernel in position", unit="px", low=1e-3)
     gaussian_weight: float = setting(7.0, "Potts weight of the smoothness kernel", low=0)
-    bilateral_sxy: float = setting(50.0, "sigma of the appearance kernel", unit="px", low=1e-3)
-    bilateral_srgb: float = setting(5.0, "sigma of the appearance kernel", unit="grey levels", low=1e-3)
+    bilateral_sxy: float = setting(50.0, "standard deviation of the appearance kernel in position", unit="px", low=1e-3)
+    bilateral_srgb: float = setting(
+        5.0, "standard deviation of the appearance kernel in colour", unit="grey levels", low=1e-3
+    )
     bilateral_weight: float = setting(10.0, "Potts weight of the appearance kernel", low=0)
 
 
@@ -60,7 +62,7 @@ class CRFSettings(Settings):
 class CRFRefinerSettings(CRFSettings):
     """Settings of :func:`crf`: those of the CRF, and where it runs."""
 
-    device: str = setting("auto", "where the CRF runs: auto (as the features), cpu, cuda, cuda:1 and so on")
+    device: str = setting("auto", "where the CRF runs: auto (with the features), cpu, cuda, cuda:1 and so on")
 
     @classmethod
     def from_config(cls, cfg: Any, name: str | None = None) -> Self:

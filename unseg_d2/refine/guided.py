@@ -27,8 +27,10 @@ from unseg_d2.settings import Settings, setting
 class GuidedSettings(Settings):
     """Settings of :func:`guided`; a radius a little less than the side of a patch works best."""
 
-    radius: int = setting(6, "half width of the window in the resized image", symbol="r", unit="px", low=1)
-    eps: float = setting(1e-3, "variance (image in [0, 1]) below which the filter averages", symbol="epsilon", above=0)
+    radius: int = setting(6, "radius of the window in the resized image", symbol="r", unit="px", low=1)
+    eps: float = setting(
+        1e-3, "variance of the image, in [0, 1], below which the filter averages", symbol="epsilon", above=0
+    )
 
 
 @REFINERS.register(settings=GuidedSettings)

@@ -33,17 +33,23 @@ Upsample = Literal["nearest", "bilinear"]
 class RefineSettings(Settings):
     """Which refiner, and where it works."""
 
-    name: str = setting("guided", "guided | crf | crf_labels (disjoint masks) | bilateral | pydensecrf (extra) | none")
+    name: str = setting(
+        "guided",
+        "name of the refiner: guided | crf | crf_labels (disjoint masks) | bilateral | pydensecrf (extra 'crf') | none",
+    )
     where: Where = setting(
         "input",
-        "input (at the network's input size) | image (at the image's own) | crops (VoteCut)",
+        "resolution: input (the network's input) | image (the image's own) | crops (around each mask; VoteCut)",
         choices=get_args(Where),
     )
     min_iou: float = setting(
-        0.5, "a mask whose IoU with its refined self is lower is dropped; crops: stays unrefined", low=0, high=1
+        0.5,
+        "IoU of a mask before and after refinement below which it is dropped (with crops: kept unrefined)",
+        low=0,
+        high=1,
     )
     upsample: Upsample = setting(
-        "nearest", "how patches become pixels before they are refined", choices=get_args(Upsample)
+        "nearest", "interpolation from patches to pixels before refinement", choices=get_args(Upsample)
     )
 
     def check(self) -> None:

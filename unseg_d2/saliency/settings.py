@@ -18,33 +18,40 @@ class SaliencySettings(Settings):
     """Views, graph and targets; the length and the rate of training are those of ``SOLVER``."""
 
     image_size: int = setting(
-        320, "side of the square that the head is trained and, by the paper, scored on", low=1, unit="px"
+        320, "side of the square crop for training and, in the paper, for scoring", low=1, unit="px"
     )
     shorter_side: int = setting(
-        335, "what the shorter side is scaled to before the crop (the paper's text: 355)", low=1, unit="px"
+        335, "length of the shorter side before the crop (the text of the paper says 355)", low=1, unit="px"
     )
     predict_size: int = setting(
-        0, "what the shorter side is scaled to for a prediction; 0 keeps the image's size", low=0, unit="px"
+        0, "length of the shorter side for prediction; 0 keeps the image's size", low=0, unit="px"
     )
     flip: float = setting(0.5, "probability of a horizontal flip", low=0, high=1)
     jitter: Sequence[float] = setting(
-        [0.4, 0.4, 0.2, 0.1], "greatest change of brightness, contrast, saturation and hue", low=0
+        [0.4, 0.4, 0.2, 0.1], "largest change of brightness, contrast, saturation and hue", low=0
     )
-    jitter_probability: float = setting(0.8, "probability of changing colours", low=0, high=1)
-    grayscale: float = setting(0.2, "probability of dropping the colours", low=0, high=1)
+    jitter_probability: float = setting(0.8, "probability of colour jitter", low=0, high=1)
+    grayscale: float = setting(0.2, "probability of converting an image to grey", low=0, high=1)
     tau: float = setting(0.4, "cosine above which two patches are connected (equation 4)", symbol="tau", low=-1, high=1)
-    eps: float = setting(1e-6, "weight of an edge between patches that are not (equation 4)", symbol="epsilon", low=0)
+    eps: float = setting(
+        1e-6, "weight of an edge between patches that are not connected (equation 4)", symbol="epsilon", low=0
+    )
     sigma: float = setting(
-        1.0, "squared difference of normalised colours at which a neighbour counts 1 / e", symbol="sigma", above=0
+        1.0,
+        "squared difference of normalised colours at which the weight of a neighbour is 1 / e",
+        symbol="sigma",
+        above=0,
     )
-    betas: Sequence[float] = setting([0.9, 0.99], "decay rates of AdamW's averages", low=0, below=1)
+    betas: Sequence[float] = setting([0.9, 0.99], "decay rates of AdamW's two running averages", low=0, below=1)
     decay: float = setting(
-        0.0, "share of the steps, at the end, over which the learning rate falls to 0 (paper: none)", low=0, high=1
+        0.0, "final share of the steps over which the learning rate falls to 0 (paper: 0)", low=0, high=1
     )
-    targets: str = setting("", "folder of masks to train on instead of the graph losses (SelfMask): a second round")
+    targets: str = setting(
+        "", "folder of masks to train on, instead of the graph losses: a second round as in SelfMask"
+    )
     invert: Inversion = setting(
         "image",
-        "a mask that is mostly foreground is inverted: per image | batch (published) | none",
+        "invert masks that are mostly foreground: image (one by one) | batch (all or none; published) | none",
         choices=get_args(Inversion),
     )
 
@@ -61,10 +68,12 @@ class HeadSettings(Settings):
     """Sempart's head."""
 
     width: int = setting(64, "channels of the tokens", low=1)
-    depth: int = setting(2, "transformer layers", low=1)
-    heads: int = setting(2, "attention heads", low=1)
-    head_width: int = setting(64, "channels of a head", low=1)
-    channels: Sequence[int] = setting([192, 128], "channels of the upsampling blocks; the last is repeated", low=1)
+    depth: int = setting(2, "number of transformer layers", low=1)
+    heads: int = setting(2, "number of attention heads", low=1)
+    head_width: int = setting(64, "channels of an attention head", low=1)
+    channels: Sequence[int] = setting(
+        [192, 128], "channels of the upsampling blocks; the last number is repeated", low=1
+    )
 
     def check(self) -> None:
         """Raise ValueError without channels."""
@@ -77,19 +86,19 @@ class HeadSettings(Settings):
 class LossSettings(Settings):
     """Weights of the losses."""
 
-    ncut: float = setting(1.0, "weight of the normalised cut, equation 5", symbol="lambda_ncut", low=0)
+    ncut: float = setting(1.0, "weight of the normalised cut (equation 5)", symbol="lambda_ncut", low=0)
     gtv_coarse: float = setting(
-        1.0, "weight of graph total variation on the patch grid, equations 7 to 9", symbol="lambda_c", low=0
+        1.0, "weight of graph total variation on the patch grid (equations 7 to 9)", symbol="lambda_c", low=0
     )
     gtv_fine: float = setting(
-        1.0, "weight of graph total variation on pixels, equations 7 to 9", symbol="lambda_f", low=0
+        1.0, "weight of graph total variation on pixels (equations 7 to 9)", symbol="lambda_f", low=0
     )
     subresolution: float = setting(
-        1.0, "weight of the agreement of both resolutions, equation 6", symbol="lambda_SR", low=0
+        1.0, "weight of the difference between the two resolutions (equation 6)", symbol="lambda_SR", low=0
     )
     crop_ncut: float = setting(0.01, "weight of the normalised cut of the enlarged crop", symbol="lambda_ncut,s", low=0)
     multi_scale: float = setting(
-        0.01, "weight of the mask's crop against the mask of the crop", symbol="lambda_ms", low=0
+        0.01, "weight of the difference between the mask's crop and the crop's mask", symbol="lambda_ms", low=0
     )
 
 
@@ -98,12 +107,14 @@ class LossSettings(Settings):
 class MultiScaleSettings(Settings):
     """Trick 2: multi-scale consistency."""
 
-    enabled: bool = setting(False, "multi-scale consistency")
+    enabled: bool = setting(False, "train with multi-scale consistency")
     crop: CropPosition = setting(
-        "uniform", "uniform | released: where the published code in effect crops", choices=get_args(CropPosition)
+        "uniform",
+        "position of the crop: uniform | released (where the published code in effect crops)",
+        choices=get_args(CropPosition),
     )
-    fraction: float = setting(0.5, "share of either side that a crop has", above=0, high=1)
-    guided_target: bool = setting(True, "the crop's mask is filtered before it becomes the target")
+    fraction: float = setting(0.5, "length of the crop, as a share of each side", above=0, high=1)
+    guided_target: bool = setting(True, "apply the guided filter to the crop's mask before it becomes the target")
 
 
 @section("SALIENCY.GUIDED")
@@ -111,6 +122,8 @@ class MultiScaleSettings(Settings):
 class GuidedMaskSettings(Settings):
     """Trick 1: a guided filter of the predicted mask."""
 
-    enabled: bool = setting(False, "filter the predicted mask")
-    radius: int = setting(9, "half width of the window", symbol="r", low=1, unit="px")
-    eps: float = setting(1e-3, "variance (image in [0, 1]) below which the filter averages", symbol="epsilon", above=0)
+    enabled: bool = setting(False, "apply the guided filter to the predicted mask")
+    radius: int = setting(9, "radius of the window", symbol="r", low=1, unit="px")
+    eps: float = setting(
+        1e-3, "variance of the image, in [0, 1], below which the filter averages", symbol="epsilon", above=0
+    )

@@ -18,20 +18,27 @@ class SemanticSettings(Settings):
     """Classes, images and proposals; the batch size and the learning rate are those of ``SOLVER``."""
 
     num_classes: int = setting(
-        0, "prototypes; 0: as many as the labels have classes, which a folder does not know", symbol="K", low=0
+        0,
+        "number of prototypes; 0 takes the number of labelled classes, which a folder does not have",
+        symbol="K",
+        low=0,
     )
-    num_labels: int = setting(0, "classes in the label files of a folder; 0: NUM_CLASSES", low=0)
+    num_labels: int = setting(0, "number of classes in the label files of a folder; 0 takes NUM_CLASSES", low=0)
     image_size: int = setting(
-        320, "shorter side, and side of the middle square that is trained and scored on", low=1, unit="px"
+        320, "length of the shorter side, and of the centre crop for training and scoring", low=1, unit="px"
     )
-    antialias: bool = setting(True, "smooth images that shrink; published figures were made without")
+    antialias: bool = setting(
+        True, "antialias images that are scaled down; the published results were computed without"
+    )
     flip: float = setting(0.5, "probability of a horizontal flip", low=0, high=1)
-    proposals: str = setting("", "folder that keeps the mask proposals; empty: OUTPUT_DIR/proposals")
-    cache_gb: float = setting(2.0, "memory for features of views that recur; 0 computes them every time", low=0)
-    probe: bool = setting(False, "also learn a linear probe, for evaluation only; needs labels of the training images")
+    proposals: str = setting("", "folder that keeps the mask proposals; empty is OUTPUT_DIR/proposals")
+    cache_gb: float = setting(
+        2.0, "memory for the features of recurring views; 0 recomputes them every time", low=0, unit="GB"
+    )
+    probe: bool = setting(False, "also train a linear probe, for evaluation only; needs labels of the training images")
     select: Select = setting(
         "last",
-        "checkpoint that is returned: last | best_miou (published; looks at the test labels)",
+        "checkpoint to keep as final: last | best_miou (published; looks at the test labels)",
         choices=get_args(Select),
     )
 
@@ -41,11 +48,13 @@ class SemanticSettings(Settings):
 class InitSettings(Settings):
     """What theta is before EM."""
 
-    weights: str = setting("", "STEGO or HP checkpoint whose head and clusters are boosted; empty: from features")
-    num_batches: int = setting(93, "batches whose principal directions are the first prototypes", low=1)
-    epochs: int = setting(2, "epochs of cosine k-means by gradient after that", low=0)
+    weights: str = setting(
+        "", "STEGO or HP checkpoint whose head and clusters are improved; empty starts from the features"
+    )
+    num_batches: int = setting(93, "number of batches whose principal directions become the first prototypes", low=1)
+    epochs: int = setting(2, "epochs of cosine k-means by gradient descent that follow", low=0)
     baseline_epochs: int = setting(
-        0, "epochs of k-means in all for the baseline; 0: what EM starts from is the baseline", low=0
+        0, "total epochs of k-means for the baseline; 0 takes what EM starts from as the baseline", low=0
     )
 
 
@@ -55,9 +64,9 @@ class EMSettings(Settings):
     """Expectation maximisation."""
 
     epochs: int = setting(50, "epochs of expectation maximisation", low=0)
-    gamma: float = setting(2.0, "power of the class-level focal weight", symbol="gamma", low=0)
-    decay: float = setting(0.98, "largest decay of the momentum prototypes theta_M", low=0, high=1)
-    period: int = setting(10, "steps between updates of theta_M", low=1)
+    gamma: float = setting(2.0, "exponent of the class-level focal weight", symbol="gamma", low=0)
+    decay: float = setting(0.98, "largest decay rate of the momentum prototypes theta_M", low=0, high=1)
+    period: int = setting(10, "steps between updates of the momentum prototypes", low=1)
 
 
 @section("SEMANTIC.VIEWS")
@@ -67,10 +76,12 @@ class ViewSettings(Settings):
 
     order: Order = setting(
         "before",
-        "colours are changed before normalisation | after (published; loses the dark)",
+        "colour jitter and normalisation: jitter before | after (published; clips what is dark)",
         choices=get_args(Order),
     )
-    number: int = setting(0, "different views of an image, kept in CACHE_GB; 0 draws a new one in each step", low=0)
+    number: int = setting(
+        0, "number of different views of an image, kept in CACHE_GB; 0 draws a new one in each step", low=0
+    )
 
 
 @section("SEMANTIC.TEST")
@@ -78,11 +89,11 @@ class ViewSettings(Settings):
 class SemanticTestSettings(Settings):
     """Scoring."""
 
-    whole: bool = setting(False, "score whole images at their own size, not the middle square")
-    flip: bool = setting(True, "average the features of an image and its mirror image")
-    crf: bool = setting(False, "score also after a CRF with the settings of REFINE.CRF_LABELS")
+    whole: bool = setting(False, "score whole images at their own size instead of the centre crop")
+    flip: bool = setting(True, "average the features of an image and of its mirror image")
+    crf: bool = setting(False, "also score after a CRF with the settings of REFINE.CRF_LABELS")
     matching: Matching = setting(
         "hungarian",
-        "how clusters find their classes: hungarian | majority (many to one)",
+        "how clusters are matched with classes: hungarian (one to one) | majority (many to one)",
         choices=get_args(Matching),
     )

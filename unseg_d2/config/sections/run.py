@@ -13,22 +13,26 @@ from unseg_d2.settings import Settings, section, setting
 class RunSettings(Settings):
     """The engine, the output folder and the seed."""
 
-    version: int = setting(2, "Detectron2's configuration version")
+    version: int = setting(2, "version of Detectron2's configuration format")
     engine: str = setting(
         "auto",
         "auto (Detectron2 if it imports, else builtin) | detectron2 | builtin",
         choices=("auto", "detectron2", "builtin"),
     )
     output_dir: str = setting("./output", "folder that a run writes everything to")
-    seed: int = setting(0, "seed of data order, augmentation, initialisation and RoI sampling; < 0 draws one")
+    seed: int = setting(0, "seed of data order, augmentation, initialisation and RoI sampling; below 0 one is drawn")
     cudnn_benchmark: bool = setting(
-        False, "let cuDNN search for the fastest convolution (pays off for fixed image sizes only)"
+        False, "let cuDNN search for the fastest convolution; pays off only for images of one size"
     )
     float32_precision: str = setting(
-        "", "torch.set_float32_matmul_precision, empty leaves it alone", choices=("", "highest", "high", "medium")
+        "",
+        "value for torch.set_float32_matmul_precision; empty leaves PyTorch's setting",
+        choices=("", "highest", "high", "medium"),
     )
-    plugins: Sequence[str] = setting([], "modules to import first: generators, losses and other parts of your own")
-    vis_period: int = setting(0, "iterations between pictures of training samples in TensorBoard, 0 = never", low=0)
+    plugins: Sequence[str] = setting(
+        [], "modules or files to import first: generators, losses and other parts of your own"
+    )
+    vis_period: int = setting(0, "iterations between pictures of training samples in TensorBoard; 0 writes none", low=0)
 
 
 @section("PSEUDO")
@@ -36,9 +40,12 @@ class RunSettings(Settings):
 class PseudoSettings(Settings):
     """Label sets."""
 
-    shard_size: int = setting(64, "images per shard, the unit of resuming", low=1)
+    shard_size: int = setting(64, "images per shard; an interrupted run resumes after the last finished shard", low=1)
     max_pixels: int = setting(
-        178956970, "images with more pixels are recorded as failures (decompression bombs)", low=1, unit="px"
+        178956970,
+        "images with more pixels are recorded as failures (protects from decompression bombs)",
+        low=1,
+        unit="px",
     )
 
 
@@ -47,9 +54,16 @@ class PseudoSettings(Settings):
 class RoundsSettings(Settings):
     """Self-training rounds (CutLER, section 3.4)."""
 
-    recipe: str = setting("", "YAML (relative to this file) that rounds after the first training use; empty: the same")
+    recipe: str = setting("", "recipe, relative to this one, of the trainings after the first; empty takes the same")
     score_thresholds: Sequence[float] = setting(
-        (0.70, 0.65, 0.60), "detections kept as pseudo-masks, per round; the last one repeats", low=0, high=1
+        (0.70, 0.65, 0.60),
+        "score from which detections become pseudo-masks, per round; the last one repeats",
+        low=0,
+        high=1,
     )
-    match_iou: float = setting(0.5, "a previous mask with less IoU with every kept detection survives", low=0, high=1)
-    detections_per_image: int = setting(30, "most detections per image when predicting pseudo-masks", low=1)
+    match_iou: float = setting(
+        0.5, "a previous mask survives if its IoU with every kept detection is lower", low=0, high=1
+    )
+    detections_per_image: int = setting(
+        30, "largest number of detections per image when pseudo-masks are predicted", low=1
+    )

@@ -14,27 +14,31 @@ from unseg_d2.settings import Settings, section, setting
 class SolverSettings(Settings):
     """Optimiser and schedule."""
 
-    lr_scheduler_name: str = setting(
-        "WarmupMultiStepLR", "how the learning rate changes", builtin=("WarmupMultiStepLR",)
-    )
-    max_iter: int = setting(40000, "iterations", low=0)
+    lr_scheduler_name: str = setting("WarmupMultiStepLR", "learning rate schedule", builtin=("WarmupMultiStepLR",))
+    max_iter: int = setting(40000, "number of iterations", low=0)
     base_lr: float = setting(0.001, "learning rate after warm-up", low=0)
-    base_lr_multiplier: int = setting(1, "CutLER: factor on the learning rate of BASE_LR_MULTIPLIER_NAMES", low=0)
-    base_lr_multiplier_names: Sequence[Any] = setting([], "CutLER: modules with that factor")
+    base_lr_multiplier: int = setting(
+        1, "factor on the learning rate of the modules in BASE_LR_MULTIPLIER_NAMES (CutLER)", low=0
+    )
+    base_lr_multiplier_names: Sequence[Any] = setting(
+        [], "modules whose learning rate is multiplied by BASE_LR_MULTIPLIER (CutLER)"
+    )
     momentum: float = setting(0.9, "momentum of SGD", low=0, below=1)
-    nesterov: bool = setting(False, "Nesterov's variant of SGD")
-    weight_decay: float = setting(0.0001, "L2 penalty", low=0)
-    weight_decay_norm: float = setting(0.0, "L2 penalty of normalisation layers", low=0)
-    weight_decay_bias: float | None = setting(None, "L2 penalty of biases; None is WEIGHT_DECAY", low=0)
+    nesterov: bool = setting(False, "use Nesterov momentum")
+    weight_decay: float = setting(0.0001, "weight decay (L2 penalty)", low=0)
+    weight_decay_norm: float = setting(0.0, "weight decay of normalisation layers", low=0)
+    weight_decay_bias: float | None = setting(None, "weight decay of biases; None takes WEIGHT_DECAY", low=0)
     bias_lr_factor: float = setting(1.0, "factor on the learning rate of biases", low=0)
     gamma: float = setting(0.1, "factor on the learning rate at each step", low=0)
-    steps: Sequence[int] = setting((30000,), "iterations at which GAMMA is applied", low=0)
-    warmup_factor: float = setting(1.0 / 1000, "learning rate at iteration 0, relative", low=0, high=1)
-    warmup_iters: int = setting(1000, "length of the warm-up", low=0)
-    warmup_method: str = setting("linear", "how the learning rate rises", builtin=("linear", "constant"))
+    steps: Sequence[int] = setting((30000,), "iterations at which the learning rate is multiplied by GAMMA", low=0)
+    warmup_factor: float = setting(1.0 / 1000, "learning rate at iteration 0, relative to BASE_LR", low=0, high=1)
+    warmup_iters: int = setting(1000, "length of the warm-up in iterations", low=0)
+    warmup_method: str = setting("linear", "how the learning rate rises in the warm-up", builtin=("linear", "constant"))
     checkpoint_period: int = setting(5000, "iterations between checkpoints", low=0)
-    ims_per_batch: int = setting(16, "images per batch over all processes", low=1)
-    reference_world_size: int = setting(0, "GPUs the recipe is written for; > 0 rescales it to --num-gpus", low=0)
+    ims_per_batch: int = setting(16, "images per batch, over all processes", low=1)
+    reference_world_size: int = setting(
+        0, "number of GPUs the recipe is written for; above 0 it is rescaled to --num-gpus", low=0
+    )
 
 
 @section("SOLVER.CLIP_GRADIENTS")
@@ -46,8 +50,8 @@ class ClipGradientsSettings(Settings):
     clip_type: str = setting(
         "value", "value | norm (per parameter tensor) | full_model", choices=("value", "norm", "full_model")
     )
-    clip_value: float = setting(1.0, "largest value or norm", above=0)
-    norm_type: float = setting(2.0, "order of the norm")
+    clip_value: float = setting(1.0, "largest value or norm of a gradient", above=0)
+    norm_type: float = setting(2.0, "p of the p-norm")
 
 
 @section("SOLVER.AMP")
@@ -55,7 +59,7 @@ class ClipGradientsSettings(Settings):
 class AMPSettings(Settings):
     """Mixed precision."""
 
-    enabled: bool = setting(False, "mixed precision (CUDA only; switched off elsewhere)")
+    enabled: bool = setting(False, "mixed precision; CUDA only, off elsewhere")
 
 
 @section("TEST")
@@ -63,13 +67,13 @@ class AMPSettings(Settings):
 class TestSettings(Settings):
     """Evaluation."""
 
-    eval_period: int = setting(0, "iterations between evaluations, 0 = at the end only", low=0)
-    ims_per_batch: int = setting(1, "images of one size that the network sees at once when it predicts", low=1)
-    detections_per_image: int = setting(100, "most detections per image; -1 keeps all", low=-1)
+    eval_period: int = setting(0, "iterations between evaluations; 0 evaluates at the end only", low=0)
+    ims_per_batch: int = setting(1, "images of the same size that are predicted in one batch", low=1)
+    detections_per_image: int = setting(100, "largest number of detections per image; -1 keeps all", low=-1)
     expected_results: Sequence[Any] = setting(
-        [], "[[iou_type, metric, value, tolerance], ...] checked after the last evaluation"
+        [], "checked after the last evaluation: [[iou_type, metric, value, tolerance], ...]"
     )
-    no_segm: bool = setting(False, "CutLER: evaluate boxes only")
+    no_segm: bool = setting(False, "evaluate boxes only (CutLER)")
 
 
 @section("TEST.PRECISE_BN")
@@ -78,7 +82,7 @@ class PreciseBNSettings(Settings):
     """Statistics of BatchNorm, computed anew."""
 
     enabled: bool = setting(False, "recompute BatchNorm statistics before the final checkpoint")
-    num_iter: int = setting(200, "batches the statistics are computed from", low=1)
+    num_iter: int = setting(200, "number of batches that the statistics are computed from", low=1)
 
 
 @section("TEST.AUG")
@@ -86,4 +90,4 @@ class PreciseBNSettings(Settings):
 class TestAugmentationSettings(Settings):
     """Test-time augmentation."""
 
-    enabled: bool = setting(False, "test-time augmentation", choices=(False,))
+    enabled: bool = setting(False, "test-time augmentation; not supported", choices=(False,))

@@ -16,25 +16,27 @@ SURFACES = ("any", "by_class")
 class SyntheticSettings(Settings):
     """Generated scenes."""
 
-    root: str = setting("./datasets/synthetic", "where scenes are generated on first use")
+    root: str = setting("./datasets/synthetic", "folder in which scenes are generated on first use")
     size: Sequence[int] = setting((240, 320), "height and width of a scene", low=64, unit="px")
-    num_train: int = setting(200, "scenes of synthetic_train", low=1)
-    num_val: int = setting(48, "scenes of synthetic_val", low=1)
-    max_objects: int = setting(7, f"most solids in a scene; the fewest is {MIN_OBJECTS}", low=MIN_OBJECTS)
-    one_colour: float = setting(0.5, "share of scenes whose solids all have one colour", low=0, high=1)
+    num_train: int = setting(200, "number of scenes in synthetic_train", low=1)
+    num_val: int = setting(48, "number of scenes in synthetic_val", low=1)
+    max_objects: int = setting(
+        7, f"largest number of solids in a scene; the smallest is {MIN_OBJECTS}", low=MIN_OBJECTS
+    )
+    one_colour: float = setting(0.5, "share of scenes whose solids all have the same colour", low=0, high=1)
     pitch: Sequence[float] = setting(
         (14.0, 38.0),
-        "range of the angle the camera looks down at; from 35 on no sky is seen",
+        "range of the angle by which the camera looks down; from 35 on no sky is visible",
         low=0,
         high=90,
         unit="degrees",
     )
     floor_contrast: float = setting(
-        0.12, "how much the two colours of the floor's pattern differ at most, in [0, 1]", low=0, high=1
+        0.12, "largest difference between the two colours of the floor's pattern, in [0, 1]", low=0, high=1
     )
     surfaces: str = setting(
         "any",
-        "any | by_class: each shape, floor and sky with colours and patterns of its own",
+        "any | by_class: each shape, the floor and the sky have colours and patterns of their own",
         choices=SURFACES,
     )
     seed: int = setting(0, "seed of the first scene", low=0)

@@ -46,34 +46,40 @@ class CutS3DSettings(Settings):
     tau: float = setting(
         0.15, "cosine above which two patches are connected [MaskCut]", symbol="tau^ncut", low=0, below=1
     )
-    eps: float = setting(1e-5, "weight of an edge between patches that are not connected [MaskCut]", above=0, below=1)
-    num_masks: int = setting(
-        3, "normalised cuts per image [MaskCut; the number is lost in the text]", symbol="N", low=1
-    )
+    eps: float = setting(1e-5, "weight of an edge between patches that are not connected [MaskCut]", low=0, below=1)
+    num_masks: int = setting(3, "number of cuts per image [MaskCut; the text lacks the number]", symbol="N", low=1)
     min_area: float = setting(
-        0.01, "share of the grid that a mask after the first must exceed [MaskCut]", low=0, high=1
+        0.01, "share of the grid that each mask after the first must exceed [MaskCut]", low=0, high=1
     )
     removal: Removal = setting(
-        "remove", "patches of a mask: remove (from the graph) [paper] | zero [MaskCut]", choices=get_args(Removal)
+        "remove",
+        "what happens to a mask's patches: remove (from the graph) [paper] | zero (disconnect) [MaskCut]",
+        choices=get_args(Removal),
     )
     max_rest: float = setting(
         0.9,
-        "a semantic mask with more IoU than this with all that is left ends the image [paper; the number is inferred]",
+        "IoU with all remaining patches above which a semantic mask ends the search [paper; number inferred]",
         low=0,
         high=1,
     )
-    min_rest: float = setting(0.01, "share of the grid that must be left for another cut [inferred]", low=0, high=1)
-    connected: bool = setting(True, "semantic masks: only the part in 2D around the peak [MaskCut], else all [paper?]")
+    min_rest: float = setting(0.01, "share of the grid that must remain for another cut [inferred]", low=0, high=1)
+    connected: bool = setting(
+        True, "keep only the connected part of a semantic mask around the peak [MaskCut; paper: unclear]"
+    )
     importance: bool = setting(True, "sharpen the affinity by Spatial Importance [paper]")
-    sigma: float = setting(3.0, "of the Gaussian G [inferred]", symbol="sigma", unit="patches", above=0)
+    sigma: float = setting(
+        3.0, "standard deviation of the Gaussian G [inferred]", symbol="sigma", unit="patches", above=0
+    )
     beta: float = setting(0.45, "lowest Spatial Importance [notes]", symbol="beta", low=0, below=1)
     pairing: Pairing = setting(
-        "mean", "Spatial Importance of a pair: mean | product | max | row [inferred]", choices=get_args(Pairing)
+        "mean",
+        "how the Spatial Importance of two patches is combined: mean | product | max | row [inferred]",
+        choices=get_args(Pairing),
     )
     compensate: bool = setting(
-        True, "raise tau to tau^(1 - beta), so that flat regions connect as in MaskCut [inferred]"
+        True, "use tau^(1 - beta) as threshold, so that flat regions connect as in MaskCut [inferred]"
     )
-    local_cut: bool = setting(True, "cut the semantic masks in 3D [paper]; without it their confidence is 1")
+    local_cut: bool = setting(True, "cut the semantic masks in 3D [paper]; otherwise their confidence is 1")
     local: LocalCutSettings = nested(LocalCutSettings)
     mode: Mode = mode_setting()
 

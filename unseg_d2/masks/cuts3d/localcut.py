@@ -41,36 +41,45 @@ class LocalCutSettings(Settings):
     """
 
     tau_knn: float = setting(
-        0.115, "longest edge [paper; the unit is inferred]", symbol="tau^knn", unit="image sides", above=0
+        0.115, "length of the longest edge [paper; unit inferred]", symbol="tau^knn", unit="image sides", above=0
     )
-    k: int = setting(10, "neighbours of a point [inferred]", symbol="k", low=1)
+    k: int = setting(10, "number of neighbours of a point [inferred]", symbol="k", low=1)
     depth_axis: DepthAxis = setting(
-        "disparity", "what z is linear in: disparity | depth | metres [inferred]", choices=get_args(DepthAxis)
+        "disparity", "quantity that z is linear in: disparity | depth | metres [inferred]", choices=get_args(DepthAxis)
     )
     percentile: float = setting(
-        1.0, "clipped at both ends of the depths before they become z [inferred]", unit="%", low=0, below=50
+        1.0, "share of depths that is clipped at either end before they become z [inferred]", unit="%", low=0, below=50
     )
-    z_scale: float = setting(3.0, "length of the z axis; a factor of metres [inferred]", unit="image sides", above=0)
+    z_scale: float = setting(3.0, "length of the z axis; with metres, a factor [inferred]", unit="image sides", above=0)
     point_set: PointSet = setting(
-        "v3", "v3: points outside the mask are far away [notes] | v1: dropped [paper]", choices=get_args(PointSet)
+        "v3", "points outside the mask: v3, moved far away [notes] | v1, dropped [paper]", choices=get_args(PointSet)
     )
     capacity: Capacity = setting(
-        "gaussian", "of an edge: gaussian | linear | binary [inferred] | distance [paper]", choices=get_args(Capacity)
+        "gaussian",
+        "capacity of an edge: gaussian | linear | binary [inferred] | distance [paper]",
+        choices=get_args(Capacity),
     )
     sink: Sink = setting(
-        "signed", "smallest entry of the eigenvector: signed [inferred] | absolute [paper]", choices=get_args(Sink)
+        "signed",
+        "sink at the smallest entry of the eigenvector: signed [inferred] | absolute [paper]",
+        choices=get_args(Sink),
     )
-    seeds: int = setting(1, "points that join source and sink [paper: 1]", low=1)
+    seeds: int = setting(1, "number of points that act as source, and as sink [paper: 1]", low=1)
     gate: float = setting(
-        0.3, "with more seeds: most that a cut edge may weigh on average, relative to all [inferred]", low=0, high=1
+        0.3,
+        "with several seeds: largest mean capacity of the cut edges, relative to all edges [inferred]",
+        low=0,
+        high=1,
     )
     min_area: float = setting(
-        0.01, "share of the grid below which a minimum cut is degenerate [inferred]", low=0, high=1
+        0.01, "share of the grid below which a minimum cut is rejected as degenerate [inferred]", low=0, high=1
     )
     num_thresholds: int = setting(
-        6, "thresholds of Spatial Confidence [inferred: its lower bounds are sixths]", symbol="T", low=1
+        6, "number of thresholds of Spatial Confidence [inferred from its values, which are sixths]", symbol="T", low=1
     )
-    t_min: float = setting(0.5, "lowest threshold as a share of tau^knn [inferred]", low=0, high=1)
+    t_min: float = setting(
+        0.5, "lowest threshold of Spatial Confidence, as a share of tau^knn [inferred]", low=0, high=1
+    )
     min_confidence: float = setting(0.5, "lowest Spatial Confidence within a mask [paper]", low=0, high=1)
 
 

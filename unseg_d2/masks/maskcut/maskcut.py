@@ -30,12 +30,12 @@ class MaskCutSettings(Settings):
     """Settings of :func:`maskcut`."""
 
     tau: float = setting(0.15, "cosine above which two patches are connected", symbol="tau^ncut", low=0, below=1)
-    eps: float = setting(1e-5, "weight of an edge between patches that are not connected", above=0, below=1)
-    num_masks: int = setting(3, "bipartitions per image", symbol="N", low=1)
+    eps: float = setting(1e-5, "weight of an edge between patches that are not connected", low=0, below=1)
+    num_masks: int = setting(3, "number of cuts per image", symbol="N", low=1)
     max_overlap: float = setting(
-        0.5, "parity: a mask with more IoU than this with the previous one is a repetition", low=0, high=1
+        0.5, "in parity mode: IoU with the previous mask above which a mask is a repetition", low=0, high=1
     )
-    min_area: float = setting(0.01, "share of the grid that a mask after the first must exceed", low=0, high=1)
+    min_area: float = setting(0.01, "share of the grid that each mask after the first must exceed", low=0, high=1)
     mode: Mode = mode_setting()
 
 

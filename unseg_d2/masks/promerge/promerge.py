@@ -40,7 +40,7 @@ class ProMergeSettings(Settings):
     ``min_attention`` is for :class:`ProMerge` only, which sees the backbone's [CLS] attention.
     """
 
-    stride: int = setting(4, "every STRIDE-th patch of every STRIDE-th row is a prompt", low=1)
+    stride: int = setting(4, "distance between prompts in either direction", low=1)
     tau: float = setting(
         0.2,
         "affinity to a prompt above which a patch belongs to its mask",
@@ -49,24 +49,44 @@ class ProMergeSettings(Settings):
         below=1,
     )
     min_component: float = setting(
-        0.5, "smallest component relative to the prompt's own", symbol="cc_maskarea_tau", low=0, high=1
+        0.5,
+        "smallest size of a component, relative to the one that holds the prompt",
+        symbol="cc_maskarea_tau",
+        low=0,
+        high=1,
     )
     max_background: float = setting(
-        0.8, "share of new patches in the background that rejects a mask", symbol="iou_filter_tau", low=0, high=1
+        0.8,
+        "share of a mask's new patches in the background from which it is rejected",
+        symbol="iou_filter_tau",
+        low=0,
+        high=1,
     )
     max_likeness: float = setting(
-        0.1, "mean feature times the background's that rejects a mask", symbol="foreground_include_tau", low=-1, high=1
+        0.1,
+        "similarity of mean features to the background from which a mask is rejected",
+        symbol="foreground_include_tau",
+        low=-1,
+        high=1,
     )
     merge_above: float = setting(
-        0.5, "covered share above which a mask joins a cluster", symbol="intersection_merge_tau", low=0, high=1
+        0.5, "covered share of a mask above which it joins a cluster", symbol="intersection_merge_tau", low=0, high=1
     )
     compare_above: float = setting(
-        0.1, "covered share above which a mask joins a cluster that looks alike", symbol="merge_ioa_tau", low=0, high=1
+        0.1,
+        "covered share of a mask above which it joins a cluster that looks similar",
+        symbol="merge_ioa_tau",
+        low=0,
+        high=1,
     )
     min_similarity: float = setting(
-        0.1, "product of mean features from which both look alike", symbol="dino_merge_tau", low=-1, high=1
+        0.1,
+        "similarity of mean features from which a mask and a cluster look similar",
+        symbol="dino_merge_tau",
+        low=-1,
+        high=1,
     )
-    min_background: float = setting(0.1, "smallest share of the grid that counts as a background", low=0, high=1)
+    min_background: float = setting(0.1, "smallest share of the grid that counts as background", low=0, high=1)
     min_attention: float = setting(
         0.0, "foreground probability by [CLS] attention below which a mask is dropped; 0 is off", low=0, below=1
     )

@@ -39,16 +39,18 @@ class VoteCutSettings(Settings):
     """Settings of :func:`cut_vectors` (the first two) and :func:`votecut`."""
 
     tau: float = setting(0.15, "cosine above which two patches are connected", symbol="tau^ncut", low=0, below=1)
-    eps: float = setting(1e-5, "weight of an edge between patches that are not connected", above=0, below=1)
+    eps: float = setting(1e-5, "weight of an edge between patches that are not connected", low=0, below=1)
     num_clusters: Sequence[int] = setting(
-        [2, 3], "numbers of clusters into which k-means cuts each eigenvector", symbol="K", low=2
+        [2, 3], "numbers of clusters that k-means divides each eigenvector into", symbol="K", low=2
     )
-    min_iou: float = setting(0.6, "pieces with an IoU above this may be one object", low=0, high=1)
+    min_iou: float = setting(0.6, "IoU above which two pieces may show the same object", low=0, high=1)
     min_votes: float = setting(
-        0.2, "share of a group's pieces that a patch of its mask must exceed", symbol="tau_m", low=0, below=1
+        0.2, "share of a group's pieces above which a patch belongs to its mask", symbol="tau_m", low=0, below=1
     )
-    max_masks: int = setting(10, "objects per image", low=1)
-    grid: int = setting(0, "side of the square grid of votes (60 in the published code); 0: the finest member's", low=0)
+    max_masks: int = setting(10, "largest number of objects per image", low=1)
+    grid: int = setting(
+        0, "side of the square grid of votes (published: 60); 0 takes the finest grid of the members", low=0
+    )
     mode: Mode = mode_setting()
 
     def check(self) -> None:
