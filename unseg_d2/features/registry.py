@@ -61,7 +61,7 @@ class FeatureSettings(Settings):
     resize: Resize = setting(
         "square",
         "how images are resized: square (MaskCut) | nearest_multiple (TokenCut saliency) | pad (LOST, TokenCut)",
-        choices=("square", "nearest_multiple", "pad"),
+        choices=get_args(Resize),
     )
     weights: str = setting(
         "", "local .pth or .safetensors file of the ViT, or zoo:NAME; empty downloads timm's weights"
