@@ -148,10 +148,10 @@ def test_limit_and_progress(tmp_path):
     assert "3 of 9 images" in summary.page.read_text()
 
 
-def test_figures_of_the_rounds_are_drawn_in_the_page(tmp_path):
-    figures = [{"name": "<b>round 0", "segm": {"AP": 12.5}}]
+def test_metrics_of_the_rounds_are_drawn_in_the_page(tmp_path):
+    metrics = [{"name": "<b>round 0", "segm": {"AP": 12.5}}]
     page = Page(
-        write_gallery(tmp_path / "o.html", make_set(tmp_path, ["a.png"]), tmp_path, figures=figures).page.read_text()
+        write_gallery(tmp_path / "o.html", make_set(tmp_path, ["a.png"]), tmp_path, metrics=metrics).page.read_text()
     )
     assert "svg" in {tag for tag, attributes in page.tags if attributes.get("class") == "rounds"}
     assert "12.5" in page.text and "<b>round 0" in page.text

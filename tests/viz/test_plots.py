@@ -10,7 +10,7 @@ from unseg_d2.viz.plots import axis, plot_rounds
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def figures(*values: float | None) -> list[dict]:
+def metrics(*values: float | None) -> list[dict]:
     return [
         {"name": f"round {k}", "segm": {"AP": value, "AP50": 20.0, "AR100": 40.0}} for k, value in enumerate(values)
     ]
@@ -27,9 +27,9 @@ def curves(svg: str, metric: str) -> list[list[tuple[float, float]]]:
     ]
 
 
-def test_heights_are_proportional_to_the_figures():
-    (ap,) = curves(plot_rounds(figures(0.0, 10.0, 20.0)), "AP")
-    (ap50,) = curves(plot_rounds(figures(0.0, 10.0, 20.0)), "AP50")
+def test_heights_are_proportional_to_the_metrics():
+    (ap,) = curves(plot_rounds(metrics(0.0, 10.0, 20.0)), "AP")
+    (ap50,) = curves(plot_rounds(metrics(0.0, 10.0, 20.0)), "AP50")
     zero, ten, twenty = (y for _, y in ap)
     assert zero - ten == pytest.approx(ten - twenty, abs=0.11)
     assert twenty == ap50[0][1]
@@ -38,7 +38,7 @@ def test_heights_are_proportional_to_the_figures():
 
 @pytest.mark.parametrize("gap", [None, math.nan])
 def test_a_missing_figure_leaves_a_gap(gap):
-    runs = curves(plot_rounds(figures(1.0, gap, 2.0, 3.0)), "AP")
+    runs = curves(plot_rounds(metrics(1.0, gap, 2.0, 3.0)), "AP")
     assert [len(run) for run in runs] == [1, 2]
 
 

@@ -66,7 +66,7 @@ def test_a_part_longer_than_the_file_is_thrown_away(server, path):
 
 def test_another_file_by_now_is_fetched_from_its_start(server, path):
     server.cut_after = [1000, 0, 0, 0, 0, 0]
-    with pytest.raises(UnsegError, match="goes on where it stopped"):
+    with pytest.raises(UnsegError, match="resumes where it stopped"):
         download(server.address, path, pause=0.0)
     server.content, server.etag = CONTENT[::-1], '"2"'
     download(server.address, path)

@@ -51,5 +51,5 @@ def test_names_and_files_are_unique():
 
 
 def test_a_backbone_has_no_recipe():
-    with pytest.raises(UnsegError, match="zoo:dino_resnet50 is no detector"):
+    with pytest.raises(UnsegError, match="zoo:dino_resnet50 is not a detector"):
         find("dino_resnet50").recipe_file()

@@ -54,7 +54,7 @@ def test_a_published_address_stands_for_the_entry(tmp_path, monkeypatch):
 def test_unknown_and_unpublished_names():
     with pytest.raises(UnsegError, match=r"no 'cutler_cascade_finl'. Did you mean 'cutler_cascade_final'"):
         store.resolve("zoo:cutler_cascade_finl")
-    with pytest.raises(UnsegError, match=r"No address of cuts3d is known.*https://leonsick.github.io/cuts3d"):
+    with pytest.raises(UnsegError, match=r"The address of cuts3d is not known.*https://leonsick.github.io/cuts3d"):
         store.resolve("zoo:cuts3d")
 
 

@@ -1,1 +1,1 @@
-"""What the commands that show results do, as functions: the demo, and the page of a label set."""
+"""The commands that show results, as functions: the demo, and the page of a label set."""

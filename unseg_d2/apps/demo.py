@@ -1,4 +1,4 @@
-"""Run a trained detector over images and videos, and write what it finds in the forms that people look at."""
+"""Run a trained detector over images and videos, and write what it finds as pictures, label sets or tasks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Demo:
     """What was written.
 
     Attributes:
-        images: number of images and frames that were looked at.
+        images: number of images and frames that were processed.
         instances: number of instances found.
         failures: ``{file_name, reason}`` of each input that could not be used.
         written: files and folders.
@@ -51,7 +51,7 @@ class DemoOptions:
 
     Attributes:
         formats: any of :data:`FORMATS`.
-        frame_step: of a video, every how many frames one is looked at.
+        frame_step: process every ``frame_step``-th frame of a video.
         image_prefix: what Label Studio's addresses of images start with.
     """
 
@@ -64,9 +64,9 @@ def run_demo(detector: Detector, media: Media, *, output: Path, options: DemoOpt
     """Predict and write.
 
     Args:
-        detector: its recipe says what the lowest score is that is shown (``MODEL.ROI_HEADS.SCORE_THRESH_TEST``), and
-            how many images it sees at once (``TEST.IMS_PER_BATCH``).
-        media: what to look at.
+        detector: its recipe sets the lowest score that is shown (``MODEL.ROI_HEADS.SCORE_THRESH_TEST``) and the number
+            of images per batch (``TEST.IMS_PER_BATCH``).
+        media: images and videos to process.
         output: folder for ``overlays/``, ``videos/``, ``frames/`` (of videos), ``predictions.json`` (a label set),
             ``label_studio.json`` and ``failures.jsonl``.
         options: what to write.
@@ -109,7 +109,7 @@ def to_annotations(prediction: Prediction) -> list[dict[str, Any]]:
 
 
 def _extract(videos: Iterable[Path], folder: Path, step: int, demo: Demo) -> dict[Path, Frames]:
-    """Write the frames of all videos; what cannot be read is noted."""
+    """Write the frames of all videos; one that cannot be read is recorded as a failure."""
     found: dict[Path, Frames] = {}
     names: set[str] = set()
     for video in videos:

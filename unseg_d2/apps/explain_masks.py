@@ -24,7 +24,7 @@ def explain_masks(cfg: CfgNode, images: str, output: Path, *, limit: int = 50) -
     """Write a picture per image: ``output/NAME.png``.
 
     Args:
-        cfg: recipe whose generator is CutS3D and which has depth.
+        cfg: recipe with the generator CutS3D and a source of depth.
         images: see :func:`unseg_d2.pseudo.inputs.list_inputs`.
         output: folder of the pictures.
         limit: most images, evenly spaced; 0: all.
@@ -33,7 +33,7 @@ def explain_masks(cfg: CfgNode, images: str, output: Path, *, limit: int = 50) -
         The images that are left out, each with the reason.
 
     Raises:
-        UnsegError: the generator is another one, or there is no depth.
+        UnsegError: the generator is not CutS3D, or there is no depth.
     """
     if limit < 0:
         raise UnsegError(f"--limit is {limit}, but a number of images is needed, or 0 for all.")

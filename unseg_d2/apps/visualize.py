@@ -37,7 +37,7 @@ def visualize(
         labels: label set (COCO file or folder), or COCO results together with ``ground_truth``.
         output: ``page.html`` for one file, or a folder, in which the pictures of more than 500 images lie beside the
             page.
-        images: folder of the images; without it, looked for near ``labels`` and ``ground_truth``.
+        images: folder of the images; if omitted, it is searched for near ``labels`` and ``ground_truth``.
         ground_truth: ground truth, or any other label set, to show beside the labels; matched by file name.
         overlays: also write each image with its masks, full size, beside the page.
         limit: most images, evenly spaced over the set; 0 shows all.
@@ -77,7 +77,7 @@ def visualize(
 
 
 def read_views(labels: Path, truth: Path | None) -> tuple[LabelView, LabelView | None]:
-    """Read the label set to show and the one beside it, whose images get the names of the first.
+    """Read the label set to show and the one to compare it with, whose images get the names of the first.
 
     Args:
         labels: label set, or COCO results whose image ids are those of ``truth``.
@@ -101,11 +101,11 @@ def read_views(labels: Path, truth: Path | None) -> tuple[LabelView, LabelView |
 
 
 def _find_images(dataset: CocoDataset, near: Sequence[Path]) -> Path:
-    """Look for the images where the label set says that they are, and near the given files."""
+    """Look for the images where the label set says they are, and near the given files."""
     for path in near:
         with contextlib.suppress(UnsegError):
             return find_image_root(dataset, path / "labels.json" if path.is_dir() else path)
-    raise UnsegError(f"The images of {near[0]} are not near it; name their folder (--images).")
+    raise UnsegError(f"The images of {near[0]} were not found; name their folder (--images).")
 
 
 def _dataset_of(results: Sequence[dict[str, Any]], truth: CocoDataset, path: Path) -> CocoDataset:

@@ -1,1 +1,1 @@
-"""Figures that compare predictions with ground truth."""
+"""Metrics that compare predictions with ground truth."""

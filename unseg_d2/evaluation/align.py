@@ -1,4 +1,4 @@
-"""Find out which image of one COCO file is which image of another, when their ids differ."""
+"""Match the images of two COCO files whose ids differ."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unseg_d2.errors import UnsegError
 
 
 def align_images(images: Iterable[dict[str, Any]], others: Iterable[dict[str, Any]]) -> dict[Any, Any]:
-    """Match images by file name, and by the last part of the name where no whole name matches.
+    """Match images by file name or, if no whole name matches, by the last part of it.
 
     Args:
         images: COCO images (``id``, ``file_name``).
@@ -37,7 +37,7 @@ def align_images(images: Iterable[dict[str, Any]], others: Iterable[dict[str, An
             raise UnsegError(f"The images cannot be matched by name: {repeated[0]} occurs in several folders.")
     if not matched:
         first, second = (next(iter(part.values()), "none") for part in (names, other_names))
-        raise UnsegError(f"No image is in both files: the one begins with {first}, the other with {second}.")
+        raise UnsegError(f"No image is in both files: one begins with {first}, the other with {second}.")
     return matched
 
 

@@ -19,7 +19,7 @@ def best_ious(ground_truth: dict[str, Any], results: Iterable[dict[str, Any]], i
 
     Args:
         ground_truth: COCO dictionary with ``images`` and ``annotations``; crowd regions do not count.
-        results: ``{image_id, segmentation (RLE), bbox (XYWH, px)}`` each; only what is compared is needed.
+        results: ``{image_id, segmentation (RLE), bbox (XYWH, px)}`` each; only the one that is compared is needed.
         iou_type: ``segm`` compares masks, ``bbox`` boxes.
 
     Returns:

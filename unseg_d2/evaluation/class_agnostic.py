@@ -1,7 +1,7 @@
 """Class-agnostic average precision and recall, as COCO defines them, for boxes and masks.
 
-Every annotation and every result counts as the same class; that equals COCO's ``useCats = 0``. The matching is done
-by the fastest of three libraries that is installed; they agree to six digits, and pycocotools is the reference.
+Every annotation and every result counts as the same class, as with COCO's ``useCats = 0``. The matching is done by the
+fastest installed one of three libraries; they agree to six digits, and pycocotools is the reference.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from unseg_d2.evaluation.backends import select_backend
 from unseg_d2.rle import compress
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl", "Recall50")
-"""Names of the figures, all in percent; ``Recall50`` is the recall at IoU 0.5 of the most results per image."""
+"""Names of the metrics, all in percent; ``Recall50`` is the recall at IoU 0.5 with all results that count."""
 
 _CATEGORY = {"id": 1, "name": "object"}
 
@@ -42,14 +42,14 @@ def evaluate(
         iou_types: ``bbox``, ``segm`` or both.
         backend: see `select_backend`.
         max_detections: results per image that count, best first; 100 or more. AP and the recalls by size and at IoU
-            0.5 are of that many, AR1, AR10 and AR100 of what their names say.
+            0.5 use that many; AR1, AR10 and AR100 the number in their names.
 
     Returns:
-        Per kind of overlap the figures of `METRICS` in percent, ``AR300`` too where 300 results count; NaN where no
-        object of that size exists.
+        Per kind of overlap the metrics of `METRICS` in percent, and with 300 results ``AR300``; NaN where no object of
+        that size exists.
 
     Raises:
-        UnsegError: a result is of an unknown image, or masks are wanted where there are none.
+        UnsegError: a result is of an unknown image, or masks are to be compared where there are none.
     """
     if max_detections < 100:
         raise UnsegError(f"max_detections is {max_detections}, but AR100 needs at least 100.")
@@ -57,13 +57,13 @@ def evaluate(
     results = list(results)
     sizes = {image["id"]: (image.get("height"), image.get("width")) for image in ground_truth["images"]}
     _check(results, sizes)
-    figures = {}
+    metrics = {}
     for iou_type in iou_types:
         truth = [_truth(annotation, iou_type, sizes) for annotation in ground_truth["annotations"]]
         found = [_result(result, iou_type) for result in results]
         images = _Images(list(sizes), _numbered(truth), _numbered(found))
-        figures[iou_type] = _figures(images, iou_type, backend, max_detections)
-    return figures
+        metrics[iou_type] = _metrics(images, iou_type, backend, max_detections)
+    return metrics
 
 
 class _Images:
@@ -79,8 +79,8 @@ class _Images:
         self.found = {"images": images, "annotations": found, "categories": [_CATEGORY]}
 
 
-def _figures(images: _Images, iou_type: str, backend: str, max_detections: int) -> dict[str, float]:
-    """Match with a library and read the figures off its precision and recall."""
+def _metrics(images: _Images, iou_type: str, backend: str, max_detections: int) -> dict[str, float]:
+    """Match with a library and compute the metrics from its precision and recall."""
     limits = [1, 10, 100] + [max_detections] * (max_detections > 100)
     with contextlib.redirect_stdout(io.StringIO()):  # all three print a progress report
         evaluation = _evaluation(images, iou_type, backend)
@@ -126,7 +126,7 @@ def _dataset(kind: Any, content: dict[str, Any]) -> Any:
 
 
 def _check(results: list[dict[str, Any]], sizes: dict[Any, tuple[int, int]]) -> None:
-    """Refuse what the libraries would take for a result without overlap."""
+    """Refuse what the libraries would silently count as a result without overlap."""
     for result in results:
         if result["image_id"] not in sizes:
             raise UnsegError(f"There is a result of image {result['image_id']}, which the ground truth does not have.")

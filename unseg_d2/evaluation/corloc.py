@@ -1,4 +1,4 @@
-"""CorLoc: in how many images the one box that is given meets an object.
+"""CorLoc: the share of images whose one predicted box localises an object.
 
 Shape legend
     H, W   height and width of an image in pixels
@@ -21,7 +21,7 @@ def object_box(mask: np.ndarray, selection: str = "area") -> np.ndarray | None:
 
     Args:
         mask: ``(H, W)`` bool; parts are connected along sides.
-        selection: the part of largest ``area``, or of the largest ``box`` as Two Tricks has it.
+        selection: the part of largest ``area``, or with the largest ``box``, as in Two Tricks.
 
     Returns:
         ``(4,)`` float64 ``x1, y1, x2, y2`` in pixels, outer edges; ``None`` for an empty mask.
@@ -70,8 +70,8 @@ def located(boxes: Sequence[np.ndarray | None], truth: Sequence[np.ndarray], *, 
         CorLoc is its mean.
     """
     found = []
-    for box, boxes_there in zip(boxes, truth, strict=True):
-        if len(boxes_there):
-            best = 0.0 if box is None else box_ious(box, boxes_there).max()
+    for box, objects in zip(boxes, truth, strict=True):
+        if len(objects):
+            best = 0.0 if box is None else box_ious(box, objects).max()
             found.append(best > MIN_IOU if strict else best >= MIN_IOU)
     return np.array(found, dtype=bool)

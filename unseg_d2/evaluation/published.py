@@ -1,4 +1,4 @@
-"""Figures of papers, each with its source; the registry is ``published.json`` beside this file."""
+"""Results of papers, each with its source; the registry is ``published.json`` beside this file."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from importlib import resources
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """What a paper says about a method on a data set.
+    """What a paper reports for a method on a data set.
 
     Attributes:
         method: its name.
-        detector: network that was trained, or that there is none.
+        detector: network that was trained, or a note that there is none.
         supervision: pretrained networks that the method uses.
         dataset: built-in name of the data set.
         kind: ``bbox`` or ``segm``; empty where the source does not name it.
         setting: ``zero-shot`` (no image of the data set's domain was trained on) or ``in-domain``.
         figures: in percent, names of `unseg_d2.evaluation.class_agnostic.METRICS`.
-        source: where it stands.
-        note: what has to be known about it.
+        source: table or page that reports it.
+        note: what a reader should know about it.
     """
 
     method: str

@@ -21,10 +21,10 @@ SMALL = np.finfo(np.float64).eps
 
 @dataclass(frozen=True)
 class SaliencyScores:
-    """Figures of each image, so that two methods can be compared image by image.
+    """Metrics of each image, so that two methods can be compared image by image.
 
     Attributes:
-        accuracy: ``(n,)`` share of pixels whose mask, cut at one half, is right.
+        accuracy: ``(n,)`` share of pixels where the mask, cut at one half, is right.
         iou: ``(n,)`` of the mask cut at one half; NaN where neither mask nor truth shows anything.
         f_measure: ``(n, 255)`` at each threshold, beta squared being .3.
         s_measure: ``(n,)`` structure measure (Fan et al., ICCV 2017).
@@ -38,12 +38,12 @@ class SaliencyScores:
     error: np.ndarray
 
     def means(self, chosen: np.ndarray | None = None) -> dict[str, float]:
-        """Return the figures of the set in [0, 1]: ``Acc``, ``IoU``, ``maxF``, ``Sm`` and ``MAE``.
+        """Return the metrics of the set in [0, 1]: ``Acc``, ``IoU``, ``maxF``, ``Sm`` and ``MAE``.
 
         The F-measure is averaged over the images at each threshold before the best is taken.
 
         Args:
-            chosen: indices of the images that count, with repetitions as often; all by default.
+            chosen: indices of the images that count, a repeated one repeatedly; all by default.
         """
         part = slice(None) if chosen is None else chosen
         iou = self.iou[part]
@@ -96,8 +96,8 @@ def score_image(mask: np.ndarray, truth: np.ndarray) -> tuple[float, float, np.n
 def f_measures(mask: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the F-measure at each threshold, ``(255,)``.
 
-    Where nothing lies above the threshold the precision counts as 1, where the truth is empty the recall does, and
-    where both are 0 the F-measure is.
+    The precision is 1 where nothing lies above the threshold, the recall is 1 where the truth is empty, and the
+    F-measure is 0 where both are 0.
     """
     thresholds = np.arange(NUM_THRESHOLDS) / NUM_THRESHOLDS
     inside = np.sort(mask[truth])
@@ -114,7 +114,7 @@ def s_measure(mask: np.ndarray, truth: np.ndarray) -> float:
 
     Args:
         mask: ``(H, W)`` float in [0, 1].
-        truth: ``(H, W)`` bool; where it is all of one kind, the measure is the share of the mask that agrees.
+        truth: ``(H, W)`` bool; where it is all true or all false, the measure is the share of the mask that agrees.
     """
     share = truth.mean()
     if share in (0, 1):

@@ -13,16 +13,16 @@ from unseg_d2.evaluation.class_agnostic import evaluate
 from unseg_d2.evaluation.table import KINDS, as_cell
 
 Metrics = dict[str, dict[str, float]]
-"""Percent by name per kind of overlap: ``{"bbox": {"AP": 12.5, ...}, "segm": {...}}``; NaN where there is none."""
+"""Percent by name per kind of overlap: ``{"bbox": {"AP": 12.5, ...}, "segm": {...}}``; NaN where undefined."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How well results fit a ground truth, all classes taken as one.
+    """How well results match a ground truth, all classes taken as one.
 
     Attributes:
-        metrics: per kind of overlap those of `unseg_d2.evaluation.class_agnostic.METRICS` in percent, and where it was
-            asked for ``BestIoU``: the mean over objects of the IoU with the best result, whatever its score.
+        metrics: per kind of overlap those of `unseg_d2.evaluation.class_agnostic.METRICS` in percent and, if requested,
+            ``BestIoU``: the mean over objects of the IoU with the best result, whatever its score.
         counts: ``images``, ``images_without_objects``, ``objects``, ``crowds``, ``without_mask`` (annotations),
             ``results`` and ``ignored_images``, those of the results that the ground truth does not have.
         backend: the library that did the matching.
@@ -38,8 +38,8 @@ class Scores:
         """Return the cells of a table, a row per kind of overlap.
 
         Args:
-            columns: names of metrics; one that there is not gives a dash.
-            digits: behind the point.
+            columns: names of metrics; a missing one becomes a dash.
+            digits: number of decimal places.
 
         >>> Scores({"bbox": {"AP": 12.34}}, {}, "pycocotools", 0).rows(["AP", "AR300"])
         [['box', '12.3', '-']]
@@ -82,12 +82,12 @@ def score(
         with_masks: compare masks as well as boxes, where every annotation and every result has one.
         backend: see `unseg_d2.evaluation.backends.select_backend`.
         max_detections: results per image that count, best first; 100 or more.
-        best_iou: work out ``BestIoU`` too.
+        best_iou: compute ``BestIoU`` too.
         result_images: images that the results are of, where some are known to have none; counted by default.
         ignored_images: images whose results were left out before, for the counts.
 
     Raises:
-        UnsegError: a result is of an unknown image, a setting is out of range, or the backend is not there.
+        UnsegError: a result is of an unknown image, a setting is out of range, or the backend is not installed.
     """
     content, found, backend = dict(truth), list(results), select_backend(backend)
     kinds = ["bbox"]

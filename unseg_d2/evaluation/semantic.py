@@ -1,10 +1,10 @@
-"""Figures of unsupervised semantic segmentation: clusters are matched with classes, then mIoU and pixel accuracy.
+"""Metrics of unsupervised semantic segmentation: clusters are matched with classes, then mIoU and pixel accuracy.
 
-One confusion matrix is counted over the whole set, and the matching is made on it: the figures are as good as names of
-clusters can be, which the published ones are too.
+One confusion matrix is counted over the whole set, and the matching is made on it: the best that any naming of the
+clusters could reach, as in the published results.
 
 Shape legend
-    P   clusters that are predicted
+    P   predicted clusters
     K   classes of the ground truth
 """
 
@@ -56,7 +56,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class SemanticScores:
-    """Figures in percent.
+    """Metrics in percent.
 
     Attributes:
         miou: mean IoU over the classes that occur or are predicted.
@@ -72,15 +72,15 @@ class SemanticScores:
 
 
 def semantic_scores(counts: np.ndarray, matching: Matching = "hungarian") -> SemanticScores:
-    """Match clusters with classes and return the figures.
+    """Match clusters with classes and return the metrics.
 
     Args:
         counts: ``(P, K)`` pixels of cluster p in class k, see :class:`Confusion`.
         matching: ``hungarian`` gives each class at most one cluster, so that most pixels are right (the published
-            protocol). With more clusters than classes (over-clustering) all pixels of a cluster that is left over are
-            wrong; with fewer, a class that is left over has an IoU of 0. ``majority`` gives each cluster the class that
-            most of its pixels have, and a class may have several: it favours many clusters, and figures of different P
-            do not compare. ``none`` takes cluster p for class p, for a classifier that was trained with labels.
+            protocol). With more clusters than classes (over-clustering) all pixels of a cluster without a class are
+            wrong; with fewer, a class without a cluster has an IoU of 0. ``majority`` gives each cluster the class that
+            most of its pixels have, and a class may have several: it favours many clusters, and results of different P
+            are not comparable. ``none`` takes cluster p as class p, for a classifier that was trained with labels.
 
     Raises:
         ValueError: no pixel was counted, or an unknown matching.

@@ -59,7 +59,7 @@ def as_markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def as_cell(value: float | None, digits: int = 1) -> str:
-    """Write a number, or a dash where there is none or it is NaN."""
+    """Write a number, or a dash for None and NaN."""
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 

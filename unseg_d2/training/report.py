@@ -50,7 +50,7 @@ def write_run_gallery(
     truth = [{**item, "image_id": record["image_id"]} for record in records for item in record["annotations"]]
     compare = LabelView("ground truth", _dataset(images, truth)) if truth else None
     view = LabelView(title, _dataset(images, shown))
-    write_gallery(page, view, root, compare=compare, figures=_figures(rows), limit=GALLERY_LIMIT)
+    write_gallery(page, view, root, compare=compare, metrics=_metrics(rows), limit=GALLERY_LIMIT)
     return page
 
 
@@ -65,11 +65,11 @@ def write_plot(path: Path, rows: Sequence[tuple[str, dict[str, dict[str, float]]
         ``path``.
     """
     with atomic_write(path) as file:
-        file.write(plot_rounds(_figures(rows)).encode())
+        file.write(plot_rounds(_metrics(rows)).encode())
     return path
 
 
-def _figures(rows: Sequence[tuple[str, dict[str, dict[str, float]]]]) -> list[dict[str, Any]]:
+def _metrics(rows: Sequence[tuple[str, dict[str, dict[str, float]]]]) -> list[dict[str, Any]]:
     return [{"name": name, **figures} for name, figures in rows]
 
 

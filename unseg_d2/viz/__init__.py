@@ -1,1 +1,1 @@
-"""Looking at results: overlays on images, an HTML gallery, and plots of the round figures."""
+"""Pictures of results: overlays on images, an HTML gallery, and plots of the metrics of rounds."""

@@ -26,7 +26,7 @@ class CutPicture:
     """One cut; all maps ``(h, w)``.
 
     Attributes:
-        title: what became of it, a few words.
+        title: its outcome in a few words.
         eigenvector: float, larger in the foreground.
         semantic: bool, mask of the eigenvector.
         mask: bool, what the cut in 3D keeps.
@@ -49,14 +49,14 @@ def draw_cut_trace(
     *,
     side: int = 240,
 ) -> np.ndarray:
-    """Draw what happened to an image, a row for the whole of it and one for each cut.
+    """Draw how an image was cut: a row for the whole image and one for each cut.
 
     Args:
         image: ``(H, W, 3)`` uint8 RGB; panels are squares, as the image is to the generator.
         distance: ``(h, w)``, far is large.
         importance: ``(h, w)`` spatial importance, or ``None`` where there is none.
         cuts: in order.
-        accepted: ``(n, h, w)`` bool, the proposals that came of them.
+        accepted: ``(n, h, w)`` bool, the resulting proposals.
         side: S.
 
     Returns:

@@ -1,6 +1,6 @@
-"""What a gallery page knows of one image: a line in its index, and the picture with its outlines.
+"""What a gallery page holds for one image: a line in its index, and the picture with its outlines.
 
-The index is short and always there, for counting and sorting; pictures come in chunks when they are looked at.
+The index is short and loaded at once, for counting and sorting; pictures are loaded in chunks when they are shown.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def make_entry(name: str, image: np.ndarray, sets: Sequence[Sequence[Annotation]
         "width": width,
         "height": height,
         "sets": [
-            [_figures(annotation, height * width, iou) for annotation, iou in zip(annotations, ious, strict=True)]
+            [_measures(annotation, height * width, iou) for annotation, iou in zip(annotations, ious, strict=True)]
             for annotations, ious in zip(sets, (overlaps, [None] * len(sets[-1])))
         ],
     }
@@ -101,7 +101,7 @@ def best_overlaps(
     return best
 
 
-def _figures(annotation: Annotation, pixels: int, iou: float | None) -> list[float | None]:
+def _measures(annotation: Annotation, pixels: int, iou: float | None) -> list[float | None]:
     score = _finite(annotation.get("score"))
     return [None if score is None else round(score, 3), round(float(annotation["area"]) / pixels, 4), iou]
 
@@ -113,7 +113,7 @@ def _path(annotation: Annotation, height: int, width: int) -> str:
 
 
 def _finite(score: Any) -> float | None:
-    """Scores come from outside: text, NaN and nothing at all count as no score."""
+    """The score if it is a finite number, else None: label sets from elsewhere may hold text, NaN or nothing."""
     if isinstance(score, bool) or not isinstance(score, (int, float)) or not math.isfinite(score):
         return None
     return float(score)

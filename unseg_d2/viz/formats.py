@@ -1,4 +1,4 @@
-"""The forms in which a demo writes what a detector finds, and a page shows a label set."""
+"""The formats in which a demo writes what a detector finds, and the size limit of a page in one file."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ FORMATS = ("overlays", "coco", "labelstudio")
 """Pictures, a label set, and tasks for Label Studio."""
 
 ONE_FILE_LIMIT = 500
-"""A page in a folder of its own keeps the pictures of more images than this in files beside it."""
+"""With more images than this, a page in a folder keeps its pictures in files beside it."""

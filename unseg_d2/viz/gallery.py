@@ -25,7 +25,7 @@ from unseg_d2.viz.plots import plot_rounds
 from unseg_d2.viz.thumbnails import UNITS
 
 CHUNK_SIZE = 48
-"""Images per chunk, the amount of pictures that the page reads at once."""
+"""Images per chunk, the number of pictures that the page loads at once."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ def write_gallery(
     image_root: str | Path,
     *,
     compare: LabelView | None = None,
-    figures: Sequence[Mapping[str, Any]] = (),
+    metrics: Sequence[Mapping[str, Any]] = (),
     one_file: bool = True,
     limit: int = 0,
     side: int = 256,
@@ -67,7 +67,7 @@ def write_gallery(
         labels: the label set.
         image_root: folder that its file names are relative to.
         compare: a second label set, such as ground truth, shown beside it; matched by file name.
-        figures: of the rounds that led here, plotted at the top; see `unseg_d2.viz.plots.plot_rounds`.
+        metrics: of the rounds that led here, plotted at the top; see `unseg_d2.viz.plots.plot_rounds`.
         one_file: put everything into the page; otherwise pictures go to ``<page stem>_chunks`` beside it.
         limit: most images to show, evenly spaced over the set; 0 shows all.
         side: longest side of a thumbnail in pixels.
@@ -89,7 +89,7 @@ def write_gallery(
         "labels": labels,
         "compare": compare,
         "facts": _facts(labels.dataset, len(shown)),
-        "plot": Markup(plot_rounds(figures)) if figures else "",
+        "plot": Markup(plot_rounds(metrics)) if metrics else "",
         "settings": list(flatten(labels.dataset.info)),
         "style": source("gallery.css"),
         "scripts": [source("gallery_model.js"), source("gallery.js")],
@@ -154,7 +154,7 @@ def _chunk_folder(page: Path) -> Path:
 
 
 def _write_chunks(folder: Path, chunks: Iterator[Markup]) -> int:
-    """Write the chunks as scripts into a folder that appears when it is whole; return their size in bytes."""
+    """Write the chunks as scripts into a folder that appears when it is complete; return their size in bytes."""
     passing = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

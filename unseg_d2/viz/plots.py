@@ -1,4 +1,4 @@
-"""The figures of a self-training run as one SVG picture, without a plotting library."""
+"""The metrics of a self-training run as one SVG image, without a plotting library."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _PANELS = (("bbox", "Boxes"), ("segm", "Masks"))
 _LEFT, _TOP, _HEIGHT, _BOTTOM, _GAP, _RIGHT = 44, 44, 220, 40, 46, 62  # px around and between the panels
 
 
-def plot_rounds(figures: Sequence[Mapping[str, Any]]) -> str:
+def plot_rounds(metrics: Sequence[Mapping[str, Any]]) -> str:
     """Draw box and mask AP50, AP and AR100 over the rounds of a run.
 
     Args:
-        figures: one entry per point, in order: ``{"name": "round 0", "bbox": {"AP": …, "AP50": …, "AR100": …},
+        metrics: one entry per point, in order: ``{"name": "round 0", "bbox": {"AP": …, "AP50": …, "AR100": …},
             "segm": {…}}``, in percent. A missing metric, ``None`` or NaN leaves a gap.
 
     Returns:
@@ -29,18 +29,18 @@ def plot_rounds(figures: Sequence[Mapping[str, Any]]) -> str:
     Raises:
         ValueError: if there is nothing to draw.
     """
-    present = [(key, title) for key, title in _PANELS if any(entry.get(key) for entry in figures)]
-    values = [value for key, _ in present for name in METRICS for value in _series(figures, key, name)]
+    present = [(key, title) for key, title in _PANELS if any(entry.get(key) for entry in metrics)]
+    values = [value for key, _ in present for name in METRICS for value in _series(metrics, key, name)]
     highest = max((value for value in values if value is not None), default=None)
     if highest is None:
-        raise ValueError("the figures hold no bbox or segm metric to draw")
+        raise ValueError("the metrics hold no bbox or segm metric to draw")
     step, top = axis(highest)
-    width = max(240, 96 * (len(figures) - 1) + 60)
+    width = max(240, 96 * (len(metrics) - 1) + 60)
     panels = []
     for number, (key, title) in enumerate(present):
         left = _LEFT + number * (width + _GAP + _RIGHT)
-        xs = [left + width * (index + 0.5) / len(figures) for index in range(len(figures))]
-        lines = [_line(_series(figures, key, name), xs, top, name) for name in METRICS]
+        xs = [left + width * (index + 0.5) / len(metrics) for index in range(len(metrics))]
+        lines = [_line(_series(metrics, key, name), xs, top, name) for name in METRICS]
         _separate_names(lines)
         _separate_values(lines)
         panels.append({"title": title, "left": left, "right": left + width, "xs": xs, "lines": lines})
@@ -51,7 +51,7 @@ def plot_rounds(figures: Sequence[Mapping[str, Any]]) -> str:
         top=_TOP,
         bottom=_TOP + _HEIGHT,
         panels=panels,
-        names=[str(entry["name"]) for entry in figures],
+        names=[str(entry["name"]) for entry in metrics],
         ticks=[(f"{tick * step:g}", _y(tick * step, top)) for tick in range(round(top / step) + 1)],
     )
 
@@ -69,9 +69,9 @@ def axis(highest: float) -> tuple[float, float]:
     return step, step * math.ceil(highest / step - 1e-9)
 
 
-def _series(figures: Sequence[Mapping[str, Any]], key: str, metric: str) -> list[float | None]:
+def _series(metrics: Sequence[Mapping[str, Any]], key: str, metric: str) -> list[float | None]:
     """Values of one metric, ``None`` where there is no finite one."""
-    values = [(entry.get(key) or {}).get(metric) for entry in figures]
+    values = [(entry.get(key) or {}).get(metric) for entry in metrics]
     return [None if value is None or not math.isfinite(value) else float(value) for value in values]
 
 

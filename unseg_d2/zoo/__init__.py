@@ -1,4 +1,4 @@
-"""Published weights: what there is, under which licence, and how it gets onto this machine."""
+"""Published weights: the list with their licences, and how they are fetched and checked."""
 
 from unseg_d2.zoo.registry import Entry, entries, find
 from unseg_d2.zoo.store import get, resolve, verify

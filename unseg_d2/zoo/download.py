@@ -1,4 +1,4 @@
-"""Fetch one large file over HTTP: it goes on after a cut, and arrives completely or not at all."""
+"""Fetch one large file over HTTP: an interrupted download resumes, and the file appears completely or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.files import explained
 from unseg_d2.progress import progress_bar
 
-ATTEMPTS = 5  # connections in a row that bring nothing
+ATTEMPTS = 5  # connections in a row without progress
 TIMEOUT = 30.0  # seconds without a byte
 _CHUNK = 1 << 20
 _CUT = (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
@@ -29,22 +29,23 @@ logger = logging.getLogger(__name__)
 
 
 def download(address: str, path: Path, *, sha256: str | None = None, page: str = "", pause: float = 1.0) -> str:
-    """Fetch a file, or what is missing of it, and rename it into place when it is complete.
+    """Fetch a file, or the rest of it, and rename it into place when it is complete.
 
-    What has arrived waits in ``<path>.part`` for the next call. Processes that want the same file wait for each other.
+    A partial download is kept in ``<path>.part`` for the next call. Processes that want the same file wait for each
+    other.
 
     Args:
         address: http or https.
-        path: where the file goes; nothing happens where it is already.
-        sha256: its checksum in hexadecimal; ``None`` takes what comes.
-        page: where a person finds the file, for messages.
-        pause: seconds before a cut connection is tried again; they double each time.
+        path: where the file goes; if it exists, nothing is fetched.
+        sha256: its checksum in hexadecimal; ``None`` accepts any content.
+        page: web page of the file, for messages.
+        pause: seconds before reconnecting; they double each time.
 
     Returns:
         The sha256 of the file.
 
     Raises:
-        UnsegError: no connection, no such file, a web page in its place, another checksum, or a full disk.
+        UnsegError: no connection, no such file, a web page instead of it, a wrong checksum, or a full disk.
     """
     part = path.with_name(f"{path.name}.part")
     try:
@@ -57,15 +58,18 @@ def download(address: str, path: Path, *, sha256: str | None = None, page: str =
                     part.unlink()
                     _validator(part).unlink(missing_ok=True)
                     raise UnsegError(
-                        f"{address} has the sha256 {found} instead of {sha256}: it was damaged on its way or replaced. "
-                        f"It was thrown away; try again, or look at {page or address}."
+                        f"{address} has the sha256 {found} instead of {sha256}: it was damaged in transit or replaced. "
+                        f"The download was deleted; try again, or look at {page or address}."
                     )
                 os.replace(part, path)
                 _validator(part).unlink(missing_ok=True)
                 return found
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UnsegError(f"The disk is full: {path} is not complete. Free some space; it goes on then.") from error
+            raise UnsegError(
+                f"The disk is full: {path} is not complete. Free some space and run the same command again; the "
+                "download resumes."
+            ) from error
         raise explained(error, path) from error
     return checksum(path)
 
@@ -97,19 +101,19 @@ def _fetch(address: str, part: Path, path: Path, page: str, pause: float) -> Non
         fruitless = 0 if _size(part) > before else fruitless + 1
         if fruitless >= ATTEMPTS or _size(part) <= first:  # without a network, say so at once
             raise UnsegError(
-                f"{address} cannot be fetched ({reason}). Run the same command again with a connection, it goes on "
-                f"where it stopped; or put the file there by other means: {path}"
+                f"{address} cannot be fetched ({reason}). Run the same command again when connected, and the download "
+                f"resumes where it stopped; or put the file there by other means: {path}"
             )
         time.sleep(pause * 2**fruitless)
 
 
 def _connection(address: str, part: Path, path: Path, page: str) -> bool:
-    """Append what one connection brings to ``part``; returns whether it is complete."""
+    """Append what one connection delivers to ``part``; return whether it is complete."""
     start = _size(part)
     request = urllib.request.Request(address, headers={"User-Agent": "unseg-d2", "Accept-Encoding": "identity"})
     if start:
         request.add_header("Range", f"bytes={start}-")
-        if _validator(part).is_file():  # another file by now: all of it, please
+        if _validator(part).is_file():  # if the file has changed since, the server sends all of it
             request.add_header("If-Range", _validator(part).read_text())
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT)
@@ -118,7 +122,7 @@ def _connection(address: str, part: Path, path: Path, page: str) -> bool:
             raise
         if error.headers.get("Content-Range") == f"bytes */{start}":
             return True
-        part.unlink()  # longer than the file: not a part of it
+        part.unlink()  # longer than the file, so not a part of it
         return False
     with response:
         if response.headers.get_content_type() == "text/html":
@@ -151,7 +155,7 @@ def _append(response: http.client.HTTPResponse, part: Path, start: int, total: i
 
 
 def _remember(part: Path, validator: str | None) -> None:
-    """Keep what tells this version of the file from others; weak ETags do not."""
+    """Keep what identifies this version of the file; weak ETags do not."""
     if validator and not validator.startswith("W/"):
         _validator(part).write_text(validator)
     else:

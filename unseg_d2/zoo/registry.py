@@ -15,24 +15,24 @@ from unseg_d2.recipes import RECIPES
 
 @dataclass(frozen=True)
 class Entry:
-    """Weights that somebody published.
+    """Published weights.
 
     Attributes:
-        name: what ``zoo:NAME`` says.
+        name: the NAME of ``zoo:NAME``.
         method: of the paper.
         kind: ``detector`` (whole network), ``backbone`` (ResNet to start from) or ``vit`` (features).
         layout: network and names of its parameters.
         engines: engines that read it.
-        recipe: file below ``configs/`` that describes the network, ``None`` where it is no detector.
-        address: where the file is, ``None`` where no address is known.
-        page: where the authors say so.
-        file: name on this machine.
+        recipe: file below ``configs/`` that describes the network, ``None`` where it is not a detector.
+        address: of the file, ``None`` where none is known.
+        page: where the authors publish it.
+        file: its name on this machine.
         sha256: of the file in hexadecimal, ``None`` where the authors publish none.
         licence: ``{name, url}`` and perhaps ``note``.
         supervision: what the weights have seen besides unlabelled images.
         figures: published results, ``{dataset, setting, kind, AP, AP50, AR100, source}`` with those metrics, in
             percent, that the source gives; ``setting`` is ``zero-shot`` or ``in-domain``, ``kind`` box or mask.
-        note: anything else one should know.
+        note: anything else to know.
         arch: ``FEATURES.VIT.ARCH`` of a ``vit``, ``None`` where it is not known.
     """
 
@@ -56,11 +56,11 @@ class Entry:
         """Return the recipe that describes the network.
 
         Raises:
-            UnsegError: it is no detector.
+            UnsegError: it is not a detector.
         """
         if self.recipe is None:
             raise UnsegError(
-                f"zoo:{self.name} is no detector ({self.layout}); `unseg-d2 zoo list` names the detectors."
+                f"zoo:{self.name} is not a detector ({self.layout}); `unseg-d2 zoo list` names the detectors."
             )
         return RECIPES / self.recipe
 
@@ -80,7 +80,7 @@ def find(name: str) -> Entry:
     """Return the entry of a name, with or without ``zoo:`` in front.
 
     Raises:
-        UnsegError: there is none.
+        UnsegError: the zoo has no such entry.
     """
     name = name.removeprefix("zoo:")
     if name not in entries():

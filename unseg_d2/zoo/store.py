@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known of a file of the zoo.
+    """The result of checking a file of the zoo.
 
     Attributes:
-        good: it is there, and nothing speaks against it.
-        wrong: it is there, and is not what it should be.
-        text: both in words.
+        good: the file exists and no check failed.
+        wrong: the file exists but is not what it should be.
+        text: the result in words.
     """
 
     good: bool
@@ -42,13 +42,13 @@ def home() -> Path:
 
 
 def resolve(weights: str | Path) -> str:
-    """Return the file that stands for a name of the zoo, fetching it on first use; anything else as it is.
+    """Return the file of a zoo name, fetching it on first use; anything else unchanged.
 
     Args:
         weights: ``zoo:NAME``, the published address of an entry (as in CutLER's configurations), or a path.
 
     Raises:
-        UnsegError: there is no such entry, or it cannot be fetched.
+        UnsegError: the zoo has no such entry, or it cannot be fetched.
     """
     text = str(weights)
     if text.startswith(PREFIX):
@@ -63,11 +63,11 @@ def get(name: str) -> Path:
     """Return the file of an entry, fetching it on first use.
 
     Raises:
-        UnsegError: there is no such entry, no address of it is known, or it cannot be fetched.
+        UnsegError: the zoo has no such entry, its address is not known, or it cannot be fetched.
     """
     entry = find(name)
     if entry.address is None:
-        raise UnsegError(f"No address of {entry.name} is known; look at {entry.page}")
+        raise UnsegError(f"The address of {entry.name} is not known; look at {entry.page}")
     path = local_path(entry)
     if not path.is_file():
         logger.info("Fetching %s from %s; licence: %s.", entry.name, entry.address, entry.licence["name"])
@@ -81,7 +81,7 @@ def verify(name: str) -> Verdict:
     """Compare a fetched file with its published checksum or, where there is none, with what was fetched.
 
     Raises:
-        UnsegError: there is no such entry.
+        UnsegError: the zoo has no such entry.
     """
     entry = find(name)
     if entry.address is None:
@@ -104,7 +104,7 @@ def verify(name: str) -> Verdict:
 
 
 def local_path(entry: Entry) -> Path:
-    """Return where the file of an entry lies or will lie."""
+    """Return where the file of an entry is, or will be."""
     return home() / str(entry.file)
 
 
@@ -113,5 +113,5 @@ def _record(path: Path) -> Path:
 
 
 def _same(address: str, other: str) -> bool:
-    """Return whether two addresses differ in ``http`` and ``https`` at most."""
+    """Return whether two addresses are equal apart from ``http`` and ``https``."""
     return urlsplit(address)._replace(scheme="") == urlsplit(other)._replace(scheme="")

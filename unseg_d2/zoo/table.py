@@ -20,13 +20,13 @@ DATASETS = {
     "openimages": "OpenImages",
     "sa1b": "SA-1B",
 }
-"""Data sets of published figures and how they are written."""
+"""Data sets of published results, and how their names are written."""
 METRICS = ("AP", "AP50", "AR100")
 SCHEME = "coco_val2017"  # what the terminal shows
 
 
 def markdown(entries: Iterable[Entry]) -> str:
-    """Return the two tables of ``model_zoo/README.md``: the weights, and their published figures."""
+    """Return the two tables of ``model_zoo/README.md``: the weights, and their published results."""
     entries = list(entries)
     lines = [
         "| `zoo:` name | method | what | recipe | supervision used | licence | sha256 |",
@@ -34,8 +34,8 @@ def markdown(entries: Iterable[Entry]) -> str:
     ]
     lines += [_weights_row(entry) for entry in entries]
     notes = [f"- `{entry.name}`: {entry.note}." for entry in entries if entry.note]
-    lines += ["", "Notes", "", *notes, "", "## Published figures", ""]
-    lines += ["Class-agnostic, in percent, as the source gives them; none of them was measured here.", ""]
+    lines += ["", "Notes", "", *notes, "", "## Published results", ""]
+    lines += ["Class-agnostic, in percent, as the source reports them; none of them was measured here.", ""]
     lines += ["| weights | data set | setting | | AP | AP50 | AR100 | source |", "|---|---|---|---|---|---|---|---|"]
     for entry in entries:
         for figure in entry.figures:
@@ -59,7 +59,7 @@ def terminal(entries: Iterable[Entry], fetched: Iterable[str]) -> str:
         figures = _headline(entry)
         licence = entry.licence["name"].partition(" (")[0]
         lines.append(f"{mark} {entry.name:<20} {entry.method:<10} {entry.kind:<9} {licence:<25} {figures}")
-    return "\n".join([*lines, "", "* fetched   - no published address   figures: COCO val2017 as published"])
+    return "\n".join([*lines, "", "* fetched   - no published address   numbers: COCO val2017 as published"])
 
 
 def _weights_row(entry: Entry) -> str:
@@ -73,7 +73,7 @@ def _weights_row(entry: Entry) -> str:
 
 
 def _headline(entry: Entry) -> str:
-    """The first figures on COCO val2017 of boxes and of masks."""
+    """The first published results on COCO val2017 for boxes and for masks."""
     texts = []
     for kind in ("box", "mask"):
         found = [f for f in entry.figures if f["dataset"] == SCHEME and f["kind"] == kind]

@@ -180,7 +180,7 @@ function openViewer(place) {
   if (shown.problem) { showProblem(panes[0], shown.problem); return; }
   const image = shown;
   readPicture(image).then((picture) => {
-    if (image !== shown) return; // the reader went on meanwhile
+    if (image !== shown) return; // the reader has moved on to another image
     panes.forEach((pane, which) => {
       const svg = drawFrame(pane, image, picture, which);
       sharpen(svg.querySelector("image"), originalAddress(image));
