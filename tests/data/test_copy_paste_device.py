@@ -10,6 +10,7 @@ from unseg_d2.data.copy_paste import boxes_from_masks, carry_out
 from unseg_d2.data.copy_paste_device import carry_out_on, tight_boxes
 from unseg_d2.data.paste_plan import PastePlan, plan_paste
 from unseg_d2.data.sample import Sample
+from unseg_d2.data.settings import DataLoaderSettings
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
 
@@ -55,11 +56,12 @@ def assert_alike(pasted: Sample, expected: Sample) -> None:
 @pytest.mark.parametrize("confident", [(True, True), (True, False), (False, True), (False, False)])
 def test_a_plan_gives_the_same_in_both(device: str, mode: str, blend: str, confident: tuple[bool, bool]) -> None:
     pasted = 0
+    settings = DataLoaderSettings(copy_paste_rate=1.0, copy_paste_min_ratio=0.3, copy_paste_mode=mode)
     for seed in range(6):
         rng = np.random.default_rng(seed)
         source = scene(rng, 120, 160, 5, confident=confident[0])
         target = scene(rng, 100, 150, seed, confident=confident[1])
-        plan = plan_paste(source, target.size, rng=rng, min_ratio=0.3, mode=mode)
+        plan = plan_paste(source, target.size, rng=rng, settings=settings)
         expected = carry_out(plan, source, target, mode=mode, blend=blend)
         result = carry_out_on(torch.device(device), plan, source, target, mode=mode, blend=blend)
         assert result.image.device.type == device
@@ -73,8 +75,8 @@ def test_without_scaling_both_are_equal() -> None:
     source, target = scene(rng, 60, 80, 4), scene(rng, 60, 80, 3)
     plan = PastePlan((2, 0), 1.0, (60, 80), 0, 0)
     for blend in ("hard", "confidence"):
-        expected = carry_out(plan, source, target, blend=blend)
-        result = carry_out_on(torch.device("cpu"), plan, source, target, blend=blend)
+        expected = carry_out(plan, source, target, mode="default", blend=blend)
+        result = carry_out_on(torch.device("cpu"), plan, source, target, mode="default", blend=blend)
         for name in ("image", "boxes", "masks", "scores", "confidence"):
             assert torch.equal(getattr(result, name), getattr(expected, name)), name
 
@@ -83,7 +85,9 @@ def test_nothing_changes_where_everything_would_be_hidden() -> None:
     source = scene(np.random.default_rng(0), 20, 30, 1)
     source.masks[:] = True
     target = scene(np.random.default_rng(1), 20, 30, 2)
-    result = carry_out_on(torch.device("cpu"), PastePlan((0,), 1.0, (20, 30), 0, 0), source, target)
+    result = carry_out_on(
+        torch.device("cpu"), PastePlan((0,), 1.0, (20, 30), 0, 0), source, target, mode="default", blend="hard"
+    )
     assert torch.equal(result.image, target.image) and torch.equal(result.masks, target.masks)
 
 

@@ -212,9 +212,9 @@ def test_a_killed_loader_process_is_one_sentence(
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("COPY_PASTE_SOURCE", "moon", "sample or batch"),
-        ("COPY_PASTE_MODE", "published", "default or parity"),
-        ("COPY_PASTE_MIN_RATIO", 2.0, "min <= max"),
+        ("COPY_PASTE_SOURCE", "moon", "one of 'sample', 'batch'"),
+        ("COPY_PASTE_MODE", "published", "one of 'default', 'parity'"),
+        ("COPY_PASTE_MIN_RATIO", 2.0, r"in \(0, 1\]"),
     ],
 )
 def test_settings_are_checked_at_once(records: list[dict[str, Any]], key: str, value: Any, message: str) -> None:

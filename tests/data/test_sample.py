@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 
 from unseg_d2.data.sample import Augmentation, Geometry, _nearest, load_sample, load_test_image, resized_shape
+from unseg_d2.data.settings import InputSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.rle import encode_confidence, encode_mask
 
-FIXED = Augmentation(min_sizes=(0,), flip="none")
+FIXED = Augmentation(InputSettings(min_size_train=(0,), random_flip="none"))
 
 
 def annotation(mask: np.ndarray, **extra: Any) -> dict[str, Any]:
@@ -62,7 +63,9 @@ def test_doubling_and_flipping(record: dict[str, Any]) -> None:
 
 def test_instances_that_vanish_and_crowds_are_left_out(record: dict[str, Any]) -> None:
     record["annotations"][0]["iscrowd"] = 1
-    sample = load_sample(record, rng=rng(), augmentation=Augmentation((3,), flip="none"))
+    sample = load_sample(
+        record, rng=rng(), augmentation=Augmentation(InputSettings(min_size_train=(3,), random_flip="none"))
+    )
     # Halving keeps the odd rows and columns: the pixel at (0, 7) is not one of them.
     assert sample.size == (3, 4)
     assert len(sample) == 0 and sample.masks.shape == (0, 3, 4) and sample.boxes.shape == (0, 4)
@@ -84,15 +87,17 @@ def test_resized_shape_respects_both_limits() -> None:
 
 def test_draws_cover_the_choices_and_both_flips() -> None:
     generator = rng()
-    drawn = {(g.new_height, g.flip) for g in (Augmentation((4, 8)).draw(generator, 10, 20) for _ in range(60))}
+    augmentation = Augmentation(InputSettings(min_size_train=(4, 8)))
+    drawn = {(g.new_height, g.flip) for g in (augmentation.draw(generator, 10, 20) for _ in range(60))}
     assert drawn == {(4, "none"), (4, "horizontal"), (8, "none"), (8, "horizontal")}
-    shorts = {Augmentation((4, 8), sampling="range", flip="none").draw(generator, 10, 20).new_height for _ in range(99)}
+    settings = InputSettings(min_size_train=(4, 8), min_size_train_sampling="range", random_flip="none")
+    shorts = {Augmentation(settings).draw(generator, 10, 20).new_height for _ in range(99)}
     assert shorts == {4, 5, 6, 7, 8}
 
 
 def test_confidence_follows_the_image(record: dict[str, Any]) -> None:
     record["annotations"][0]["confidence"] = encode_confidence(np.array([[0.0, 1.0]]))
-    anything = replace(FIXED, min_confidence=0.0)
+    anything = Augmentation(replace(FIXED.settings, min_confidence=0.0))
     confidence = load_sample(record, rng=rng(), augmentation=anything).confidence
     assert confidence is not None and confidence.dtype == torch.uint8 and confidence.shape == (2, 6, 8)
     assert confidence[0, :, 0].max() == 0 and confidence[0, :, -1].min() == 255
@@ -163,7 +168,7 @@ def test_equals_detectron2(tmp_path: Path, flip: str, short: int) -> None:
         def draw(self, rng: np.random.Generator, height: int, width: int) -> Geometry:
             return Geometry(height, width, *shape, flip)
 
-    sample = load_sample(record, rng=rng(), augmentation=Drawn())
+    sample = load_sample(record, rng=rng(), augmentation=Drawn(InputSettings()))
     np.testing.assert_array_equal(sample.image.permute(1, 2, 0), transform.apply_image(pixels))
     assert torch.equal(sample.masks, instances.gt_masks.tensor.bool())
     torch.testing.assert_close(sample.boxes, instances.gt_boxes.tensor.float(), rtol=0, atol=0)

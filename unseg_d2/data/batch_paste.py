@@ -8,27 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 
-from unseg_d2.data.copy_paste import Blend, carry_out
+from unseg_d2.data.copy_paste import carry_out
 from unseg_d2.data.copy_paste_device import carry_out_on, to_device
-from unseg_d2.data.paste_plan import Mode, PastePlan, plan_paste
+from unseg_d2.data.paste_plan import PastePlan, plan_paste
 from unseg_d2.data.sample import Sample
+from unseg_d2.data.settings import DataLoaderSettings
 from unseg_d2.data.transport import PackedBatch, pack, unpack
 from unseg_d2.devices import resolve_device
-from unseg_d2.errors import UnsegError
-
-_CHOICES = {
-    "COPY_PASTE_SOURCE": ("sample", "batch"),
-    "COPY_PASTE_MODE": ("default", "parity"),
-    "COPY_PASTE_SELECTION": ("random", "confident"),
-    "COPY_PASTE_BLEND": ("hard", "confidence"),
-    "COPY_PASTE_DEVICE": ("workers", "model"),
-}
 
 
 @dataclass(frozen=True)
@@ -49,53 +40,31 @@ class CopyPaste:
     """Settings of the copy-paste augmentation, see `copy_paste.copy_paste`.
 
     Attributes:
-        source: ``sample`` (another image of the same orientation, drawn for each target) or ``batch`` (the batch of
-            the process in reverse order, as published).
-        draws: keyword arguments of `plan_paste`.
-        mode: ``default`` or ``parity``.
-        blend: ``hard`` or ``confidence``.
+        settings: of the loader; as the source, ``sample`` draws another image of the same orientation for each target,
+            ``batch`` takes the batch of the process in reverse order, as published.
         device: where pasting is done; ``None`` is in the loader process.
         pictures: folder for pictures of the first batches of a run, or ``None``.
     """
 
-    source: str
-    draws: dict[str, Any]
-    mode: Mode = "default"
-    blend: Blend = "hard"
+    settings: DataLoaderSettings
     device: torch.device | None = None
     pictures: Path | None = None
 
     @classmethod
     def from_cfg(cls, cfg: CfgNode) -> CopyPaste | None:
-        """Read the ``DATALOADER`` block of a configuration; ``None`` where copy-paste is off.
+        """Read the ``DATALOADER`` section of a configuration; ``None`` where copy-paste is off.
 
         Raises:
-            UnsegError: a value is not accepted.
+            UnsegError: a value is out of range.
         """
-        block = cfg.DATALOADER
-        if not block.COPY_PASTE:
+        settings = DataLoaderSettings.from_config(cfg)
+        if not settings.copy_paste:
             return None
-        for key, allowed in _CHOICES.items():
-            if block[key] not in allowed:
-                raise UnsegError(f"DATALOADER.{key} is '{block[key]}'; it must be {' or '.join(allowed)}.")
-        low, high = block.COPY_PASTE_MIN_RATIO, block.COPY_PASTE_MAX_RATIO
-        if not 0 < low <= high <= 1:
-            raise UnsegError(f"DATALOADER.COPY_PASTE_MIN_RATIO {low} and _MAX_RATIO {high}: need 0 < min <= max <= 1.")
-        draws = {
-            "min_ratio": low,
-            "max_ratio": high,
-            "random_num": block.COPY_PASTE_RANDOM_NUM,
-            "rate": block.COPY_PASTE_RATE,
-            "mode": block.COPY_PASTE_MODE,
-            "selection": block.COPY_PASTE_SELECTION,
-        }
+        on_model = settings.copy_paste_device == "model"
         return cls(
-            block.COPY_PASTE_SOURCE,
-            draws,
-            mode=block.COPY_PASTE_MODE,
-            blend=block.COPY_PASTE_BLEND,
-            device=resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE") if block.COPY_PASTE_DEVICE == "model" else None,
-            pictures=Path(cfg.OUTPUT_DIR) / "copy_paste" if block.VISUALIZE_COPY_PASTE else None,
+            settings,
+            device=resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE") if on_model else None,
+            pictures=Path(cfg.OUTPUT_DIR) / "copy_paste" if settings.visualize_copy_paste else None,
         )
 
     def prepare(
@@ -108,13 +77,17 @@ class CopyPaste:
             targets: the batch.
             generators: sources of the random draws, one per target.
         """
-        plans = [plan_paste(s, t.size, rng=rng, **self.draws) for s, t, rng in zip(sources, targets, generators)]
+        plans = [
+            plan_paste(source, target.size, rng=rng, settings=self.settings)
+            for source, target, rng in zip(sources, targets, generators)
+        ]
         if self.device is not None:
             chosen = [_only(source, plan) for source, plan in zip(sources, plans) if plan]
             return PlannedBatch(pack([*targets, *chosen]), [plan and _all_of(plan) for plan in plans])
+        mode, blend = self.settings.copy_paste_mode, self.settings.copy_paste_blend
         triples = zip(plans, sources, targets)
         pasted = [
-            carry_out(plan, source, target, mode=self.mode, blend=self.blend) if plan else target
+            carry_out(plan, source, target, mode=mode, blend=blend) if plan else target
             for plan, source, target in triples
         ]
         return pack(pasted)
@@ -123,12 +96,12 @@ class CopyPaste:
         """Do the part of the training process: nothing, or what is left to do on the device."""
         if isinstance(batch, PackedBatch):
             return unpack(batch)
-        device = self.device
+        device, mode, blend = self.device, self.settings.copy_paste_mode, self.settings.copy_paste_blend
         assert device is not None  # or prepare() would have pasted
         samples = unpack(batch.samples)
         targets, sources = samples[: len(batch.plans)], iter(samples[len(batch.plans) :])
         return [
-            carry_out_on(device, plan, next(sources), target, mode=self.mode, blend=self.blend)
+            carry_out_on(device, plan, next(sources), target, mode=mode, blend=blend)
             if plan
             else to_device(target, device)
             for plan, target in zip(batch.plans, targets)

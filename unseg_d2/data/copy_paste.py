@@ -18,7 +18,6 @@ Shape legend
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -26,10 +25,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unseg_d2.data.paste_plan import Draws, Mode, PastePlan, Selection, plan_paste
+from unseg_d2.data.paste_plan import Draws, PastePlan, plan_paste
 from unseg_d2.data.sample import Sample
+from unseg_d2.data.settings import Blend, DataLoaderSettings, PasteMode
 
-Blend = Literal["hard", "confidence"]
 MAX_HIDDEN = 0.5  # a paste that hides this share of an object of the target, or more, is left out
 
 
@@ -55,13 +54,7 @@ def copy_paste(
     target: Sample,
     *,
     rng: np.random.Generator | Draws,
-    min_ratio: float = 0.5,
-    max_ratio: float = 1.0,
-    random_num: bool = True,
-    rate: float = 1.0,
-    mode: Mode = "default",
-    selection: Selection = "random",
-    blend: Blend = "hard",
+    settings: DataLoaderSettings,
 ) -> Sample:
     """Paste objects of one sample into another; neither is changed.
 
@@ -72,42 +65,33 @@ def copy_paste(
         source: where the objects come from.
         target: where they go.
         rng: source of the random draws.
-        min_ratio: smallest size of the stretched source relative to the target, in (0, 1].
-        max_ratio: largest.
-        random_num: paste a random number of the objects instead of all.
-        rate: probability that anything is pasted, in [0, 1].
-        mode: ``default`` or ``parity``, see the module.
-        selection: ``random``, or ``confident``: the objects of highest mean confidence, ties at random.
-        blend: ``hard``, or ``confidence``: pixels of a pasted object are alpha-blended, alpha being its confidence
-            (equation 5); where pasted objects overlap, the larger confidence. Masks do not depend on it.
+        settings: probability, number, scale and selection of what is pasted: ``random``, or ``confident``, the objects
+            of highest mean confidence, ties at random; the mode, see the module; and the blend, see `carry_out`.
 
     Returns:
         A new sample, first the objects of the target that are still visible, then the pasted ones; or the target itself
         when nothing is pasted.
-
-    Raises:
-        ValueError: ratios outside (0, 1] or an unknown mode, selection or blend.
     """
-    if blend not in get_args(Blend):
-        raise ValueError(f"expected one of {', '.join(get_args(Blend))}, got '{blend}'")
-    plan = plan_paste(
-        source,
-        target.size,
-        rng=rng,
-        min_ratio=min_ratio,
-        max_ratio=max_ratio,
-        random_num=random_num,
-        rate=rate,
-        mode=mode,
-        selection=selection,
-    )
-    return target if plan is None else carry_out(plan, source, target, mode=mode, blend=blend)
+    plan = plan_paste(source, target.size, rng=rng, settings=settings)
+    if plan is None:
+        return target
+    return carry_out(plan, source, target, mode=settings.copy_paste_mode, blend=settings.copy_paste_blend)
 
 
-def carry_out(
-    plan: PastePlan, source: Sample, target: Sample, *, mode: Mode = "default", blend: Blend = "hard"
-) -> Sample:
-    """Paste as planned; arguments and result are those of `copy_paste`."""
+def carry_out(plan: PastePlan, source: Sample, target: Sample, *, mode: PasteMode, blend: Blend) -> Sample:
+    """Paste as planned.
+
+    Args:
+        plan: what was drawn for the two samples.
+        source: where the objects come from.
+        target: where they go.
+        mode: ``default`` or ``parity``, see the module.
+        blend: ``hard``, or ``confidence``: pixels of a pasted object are alpha-blended, alpha being its confidence
+            (equation 5); where pasted objects overlap, the larger confidence. Masks do not depend on it.
+
+    Returns:
+        As `copy_paste`.
+    """
     paste = _scale(source, plan, mode)
     kept = _hidden_share(paste, target.masks.numpy()) < MAX_HIDDEN
     if mode == "default":
@@ -135,7 +119,7 @@ def boxes_from_masks(masks: Tensor) -> Tensor:
     return torch.from_numpy(boxes)
 
 
-def _scale(source: Sample, plan: PastePlan, mode: Mode) -> _Paste:
+def _scale(source: Sample, plan: PastePlan, mode: PasteMode) -> _Paste:
     """Stretch image and chosen masks of the source to the size of the plan."""
     chosen, size = list(plan.chosen), plan.size
     masks = source.masks[chosen]

@@ -18,9 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unseg_d2.data.copy_paste import MAX_HIDDEN, Blend, published_boxes
-from unseg_d2.data.paste_plan import Mode, PastePlan
+from unseg_d2.data.copy_paste import MAX_HIDDEN, published_boxes
+from unseg_d2.data.paste_plan import PastePlan
 from unseg_d2.data.sample import Sample
+from unseg_d2.data.settings import Blend, PasteMode
 
 
 def carry_out_on(
@@ -29,8 +30,8 @@ def carry_out_on(
     source: Sample,
     target: Sample,
     *,
-    mode: Mode = "default",
-    blend: Blend = "hard",
+    mode: PasteMode,
+    blend: Blend,
 ) -> Sample:
     """Paste as planned, on a device.
 
@@ -95,7 +96,7 @@ def _resize(planes: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(planes[None].float(), size, mode="bilinear")[0]
 
 
-def _scale_image(image: Tensor, size: tuple[int, int], mode: Mode) -> Tensor:
+def _scale_image(image: Tensor, size: tuple[int, int], mode: PasteMode) -> Tensor:
     pixels = _resize(image, size)
     return pixels.byte() if mode == "parity" else _rounded(pixels)
 
@@ -104,7 +105,7 @@ def _rounded(planes: Tensor) -> Tensor:
     return (planes + 0.5).byte()  # a half up, as OpenCV does
 
 
-def _scale_masks(masks: Tensor, size: tuple[int, int], mode: Mode) -> Tensor:
+def _scale_masks(masks: Tensor, size: tuple[int, int], mode: PasteMode) -> Tensor:
     share = _resize(masks, size)
     return share.bool() if mode == "parity" else share >= 0.5
 

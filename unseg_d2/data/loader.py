@@ -24,6 +24,7 @@ from unseg_d2.batch_loader import batch_loader
 from unseg_d2.data.batch_paste import CopyPaste, PlannedBatch
 from unseg_d2.data.sample import Augmentation, Sample, load_sample, load_test_image
 from unseg_d2.data.schedule import batch_order
+from unseg_d2.data.settings import InputSettings
 from unseg_d2.data.transport import PackedBatch, PackedRecords, pack, unpack
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
@@ -61,7 +62,8 @@ def build_train_loader(
     if not cfg.DATALOADER.ASPECT_RATIO_GROUPING:
         groups[:] = 0
     copy_paste = CopyPaste.from_cfg(cfg)
-    dataset = _TrainBatches(PackedRecords(records), groups, Augmentation.from_cfg(cfg), copy_paste, seed)
+    augmentation = Augmentation(InputSettings.from_config(cfg))
+    dataset = _TrainBatches(PackedRecords(records), groups, augmentation, copy_paste, seed)
     sampler = _TrainSampler(groups, batch_size, seed, start_iter, rank, world_size)
     loader = batch_loader(dataset, sampler, cfg.DATALOADER.NUM_WORKERS)
     if copy_paste is None:
@@ -174,7 +176,7 @@ class _TrainBatches(Dataset):
             samples = [self._load(index, rng) for index, rng in zip(indices, generators)]
             if self.copy_paste is None:
                 return pack(samples)
-            if self.copy_paste.source == "batch":
+            if self.copy_paste.settings.copy_paste_source == "batch":
                 sources = samples[::-1]
             else:
                 sources = [self._load(self._another(index, rng), rng) for index, rng in zip(indices, generators)]

@@ -7,15 +7,13 @@ Nothing is drawn while pixels move, so that a plan can be carried out later and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from unseg_d2.data.sample import Sample
-
-Mode = Literal["default", "parity"]
-Selection = Literal["random", "confident"]
+from unseg_d2.data.settings import DataLoaderSettings
 
 
 class Draws(Protocol):
@@ -83,33 +81,20 @@ def plan_paste(
     size: tuple[int, int],
     *,
     rng: np.random.Generator | Draws,
-    min_ratio: float = 0.5,
-    max_ratio: float = 1.0,
-    random_num: bool = True,
-    rate: float = 1.0,
-    mode: Mode = "default",
-    selection: Selection = "random",
+    settings: DataLoaderSettings,
 ) -> PastePlan | None:
     """Draw which objects of a sample are pasted, how large and where; ``None`` where none is.
 
     Args:
         source: where the objects come from.
         size: height and width of the target, px.
-        rng, min_ratio, max_ratio, random_num, rate, mode, selection: as for `copy_paste`.
-
-    Raises:
-        ValueError: ratios outside (0, 1] or an unknown mode or selection.
+        rng, settings: as for `copy_paste`.
     """
-    if not 0 < min_ratio <= max_ratio <= 1:
-        raise ValueError(f"need 0 < min_ratio <= max_ratio <= 1, got {min_ratio} and {max_ratio}")
-    for value, allowed in ((mode, Mode), (selection, Selection)):
-        if value not in get_args(allowed):
-            raise ValueError(f"expected one of {', '.join(get_args(allowed))}, got '{value}'")
     draws = GeneratorDraws(rng) if isinstance(rng, np.random.Generator) else rng
-    if draws.chance() > rate or len(source) == 0:
+    if draws.chance() > settings.copy_paste_rate or len(source) == 0:
         return None
-    chosen = _choose(source, draws, random_num, mode, selection)
-    ratio = draws.ratio(min_ratio, max_ratio)
+    chosen = _choose(source, draws, settings)
+    ratio = draws.ratio(settings.copy_paste_min_ratio, settings.copy_paste_max_ratio)
     height, width = max(int(ratio * size[0]), 1), max(int(ratio * size[1]), 1)
     x, y = draws.offset(size[1] - width), draws.offset(size[0] - height)
     return PastePlan(tuple(chosen.tolist()), ratio, (height, width), x, y)
@@ -123,12 +108,12 @@ def instance_confidences(sample: Sample) -> np.ndarray:
     return np.array([cv2.mean(map_, mask.view(np.uint8))[0] / 255 if mask.any() else 0.0 for map_, mask in pairs])
 
 
-def _choose(source: Sample, draws: Draws, random_num: bool, mode: Mode, selection: Selection) -> np.ndarray:
+def _choose(source: Sample, draws: Draws, settings: DataLoaderSettings) -> np.ndarray:
     """Indices ``(k,)`` of the objects to paste."""
     n = len(source)
-    most = n if mode == "default" else max(n - 1, 1)
-    count = draws.number(1, most) if random_num else n
-    return draws.choose(n, count) if selection == "random" else _surest(source, count, draws)
+    most = n if settings.copy_paste_mode == "default" else max(n - 1, 1)
+    count = draws.number(1, most) if settings.copy_paste_random_num else n
+    return draws.choose(n, count) if settings.copy_paste_selection == "random" else _surest(source, count, draws)
 
 
 def _surest(source: Sample, count: int, draws: Draws) -> np.ndarray:

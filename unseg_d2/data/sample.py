@@ -14,17 +14,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from fvcore.common.config import CfgNode
 from PIL import Image
 from pycocotools import mask as mask_utils
 from torch import Tensor
 
 from unseg_d2.data.images import ImageProblem, read_image
+from unseg_d2.data.settings import Flip, InputSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.rle import decode_confidence, to_rle, to_rles
 
@@ -67,52 +67,25 @@ class Sample:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is drawn per image.
+    """What is drawn per image: the length of the shortest edge, and whether it is mirrored, with probability 1/2.
 
     Attributes:
-        min_sizes: lengths of the shortest edge to choose from, or the two ends of a range, px; 0 keeps the size.
-        max_size: upper limit of the longest edge, px.
-        sampling: ``choice`` of the listed lengths or ``range`` between two.
-        flip: ``horizontal``, ``vertical`` or ``none``; with probability 1/2.
-        min_confidence: spatial confidence within a mask is at least this, in [0, 1]: refinement may have added pixels
-            that no 3D cut has seen (CutS3D, section 3.4).
+        settings: sizes and mirroring; spatial confidence within a mask is at least ``min_confidence``, because
+            refinement may have added pixels that no 3D cut has seen (CutS3D, section 3.4).
     """
 
-    min_sizes: tuple[int, ...] = (800,)
-    max_size: int = 1333
-    sampling: Literal["choice", "range"] = "choice"
-    flip: Literal["horizontal", "vertical", "none"] = "horizontal"
-    min_confidence: float = 0.5
-
-    @classmethod
-    def from_cfg(cls, cfg: CfgNode) -> Augmentation:
-        """Read the ``INPUT`` block of a configuration.
-
-        Raises:
-            UnsegError: a value is not accepted.
-        """
-        sizes = cfg.INPUT.MIN_SIZE_TRAIN
-        sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
-        sampling, flip = cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING, cfg.INPUT.RANDOM_FLIP
-        if sampling not in ("choice", "range"):
-            raise UnsegError(f"INPUT.MIN_SIZE_TRAIN_SAMPLING is '{sampling}'; it must be choice or range.")
-        if flip not in ("horizontal", "vertical", "none"):
-            raise UnsegError(f"INPUT.RANDOM_FLIP is '{flip}'; it must be horizontal, vertical or none.")
-        if not sizes or (sampling == "range" and len(sizes) != 2):
-            raise UnsegError("INPUT.MIN_SIZE_TRAIN needs at least one length, and exactly two for a range.")
-        if not 0 <= cfg.INPUT.MIN_CONFIDENCE <= 1:
-            raise UnsegError(f"INPUT.MIN_CONFIDENCE is {cfg.INPUT.MIN_CONFIDENCE}; it must lie in [0, 1].")
-        return cls(sizes, cfg.INPUT.MAX_SIZE_TRAIN, sampling, flip, cfg.INPUT.MIN_CONFIDENCE)
+    settings: InputSettings
 
     def draw(self, rng: np.random.Generator, height: int, width: int) -> Geometry:
         """Draw size and flip for an image of ``height`` x ``width`` px."""
-        if self.sampling == "range":
-            short = int(rng.integers(self.min_sizes[0], self.min_sizes[-1] + 1))
+        lengths, flip = self.settings.min_size_train, self.settings.random_flip
+        if self.settings.min_size_train_sampling == "range":
+            short = int(rng.integers(lengths[0], lengths[-1] + 1))
         else:
-            short = int(rng.choice(self.min_sizes))
-        new_height, new_width = resized_shape(height, width, short, self.max_size)
-        flipped = self.flip != "none" and rng.random() < 0.5
-        return Geometry(height, width, new_height, new_width, self.flip if flipped else "none")
+            short = int(rng.choice(lengths))
+        new_height, new_width = resized_shape(height, width, short, self.settings.max_size_train)
+        flipped = flip != "none" and rng.random() < 0.5
+        return Geometry(height, width, new_height, new_width, flip if flipped else "none")
 
 
 @dataclass(frozen=True)
@@ -123,7 +96,7 @@ class Geometry:
     width: int
     new_height: int
     new_width: int
-    flip: Literal["horizontal", "vertical", "none"] = "none"
+    flip: Flip = "none"
 
     def image(self, image: np.ndarray) -> Tensor:
         """Resize and flip an image ``(height, width, 3)`` uint8; returns ``(3, H, W)``."""
@@ -213,7 +186,7 @@ def load_sample(record: dict[str, Any], *, rng: np.random.Generator, augmentatio
     corners[:, 2:] += corners[:, :2]
     try:
         planes = geometry.masks([a.get("segmentation") or _rectangle(box) for a, box in zip(annotations, corners)])
-        confidence = _confidence(annotations, geometry, augmentation.min_confidence)
+        confidence = _confidence(annotations, geometry, augmentation.settings.min_confidence)
     except UnsegError as error:
         raise UnsegError(f"An annotation of {record['file_name']} cannot be used: {error}") from None
     boxes = torch.from_numpy(geometry.boxes(corners).astype(np.float32))

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from unseg_d2.settings import Settings, section, setting
+
+PasteMode = Literal["default", "parity"]
+Selection = Literal["random", "confident"]
+Blend = Literal["hard", "confidence"]
+PasteSource = Literal["sample", "batch"]
+PasteDevice = Literal["workers", "model"]
+Sampling = Literal["choice", "range"]
+Flip = Literal["horizontal", "vertical", "none"]
 
 
 @section("DATASETS")
@@ -46,37 +54,43 @@ class DataLoaderSettings(Settings):
     copy_paste_rate: float = setting(0.0, "probability that objects are pasted into an image", low=0, high=1)
     copy_paste_random_num: bool = setting(True, "paste a random number of objects instead of all")
     copy_paste_min_ratio: float = setting(
-        0.5, "smallest scale of the source image, relative to the target image", above=0
+        0.5, "smallest scale of the source image, relative to the target image", above=0, high=1
     )
     copy_paste_max_ratio: float = setting(
-        1.0, "largest scale of the source image, relative to the target image", above=0
+        1.0, "largest scale of the source image, relative to the target image", above=0, high=1
     )
-    copy_paste_mode: str = setting(
+    copy_paste_mode: PasteMode = setting(
         "default",
         "default: boxes follow the masks, any number of objects | parity: as the published code does",
-        choices=("default", "parity"),
+        choices=get_args(PasteMode),
     )
-    copy_paste_selection: str = setting(
+    copy_paste_selection: Selection = setting(
         "random",
         "objects to paste: random | confident (highest mean spatial confidence; CutS3D, section 3.4)",
-        choices=("random", "confident"),
+        choices=get_args(Selection),
     )
-    copy_paste_blend: str = setting(
+    copy_paste_blend: Blend = setting(
         "hard",
         "hard: replace pixels | confidence: alpha is the spatial confidence (CutS3D, equation 5)",
-        choices=("hard", "confidence"),
+        choices=get_args(Blend),
     )
-    copy_paste_source: str = setting(
+    copy_paste_source: PasteSource = setting(
         "sample",
         "where objects come from: sample (a second random image) | batch (the batch reversed, as published)",
-        choices=("sample", "batch"),
+        choices=get_args(PasteSource),
     )
-    copy_paste_device: str = setting(
+    copy_paste_device: PasteDevice = setting(
         "workers",
         "where pasting is computed: workers (loader processes) | model (on MODEL.DEVICE)",
-        choices=("workers", "model"),
+        choices=get_args(PasteDevice),
     )
     visualize_copy_paste: bool = setting(False, "write pictures of the first pasted batches to OUTPUT_DIR/copy_paste")
+
+    def check(self) -> None:
+        """Raise ValueError where the smallest scale is above the largest."""
+        low, high = self.copy_paste_min_ratio, self.copy_paste_max_ratio
+        if low > high:
+            raise ValueError(f"copy_paste_min_ratio is {low}, but must be at most copy_paste_max_ratio, {high}")
 
 
 @section("INPUT")
@@ -87,20 +101,23 @@ class InputSettings(Settings):
     min_size_train: Sequence[int] = setting(
         (800,), "lengths of the shorter edge in training, drawn by MIN_SIZE_TRAIN_SAMPLING", low=0, unit="px"
     )
-    min_size_train_sampling: str = setting(
-        "choice", "choice: one of the listed lengths | range: any length between two", choices=("choice", "range")
+    min_size_train_sampling: Sampling = setting(
+        "choice", "choice: one of the listed lengths | range: any length between two", choices=get_args(Sampling)
     )
     max_size_train: int = setting(1333, "upper bound of the longer edge in training", low=1, unit="px")
     min_size_test: int = setting(
         800, "length of the shorter edge at test time; 0 keeps the image's size", low=0, unit="px"
     )
     max_size_test: int = setting(1333, "upper bound of the longer edge at test time", low=1, unit="px")
-    random_flip: str = setting(
-        "horizontal", "random flipping of training images", choices=("horizontal", "vertical", "none")
-    )
+    random_flip: Flip = setting("horizontal", "random flipping of training images", choices=get_args(Flip))
     format: str = setting("BGR", "channel order of PIXEL_MEAN and of the network's input: BGR or RGB")
     mask_format: str = setting("polygon", "no effect, masks are always bitmaps; kept so that published recipes load")
     min_confidence: float = setting(0.5, "lowest spatial confidence within a mask", symbol="SC_min", low=0, high=1)
+
+    def check(self) -> None:
+        """Raise ValueError where sizes to draw from are missing."""
+        if not self.min_size_train or (self.min_size_train_sampling == "range" and len(self.min_size_train) != 2):
+            raise ValueError("min_size_train needs at least one length, and exactly two for a range")
 
 
 @section("INPUT.CROP")
