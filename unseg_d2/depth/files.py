@@ -23,7 +23,7 @@ Zero = Literal["hole", "far"]
 
 EXTENSIONS = (".npy", ".npz", ".png")
 BEYOND = 1.1  # "far" is this many times farther than the farthest reading
-BESIDE = "depth"  # folder beside that of the images where depth is looked for by default
+BESIDE = "depth"  # folder next to that of the images, which is searched by default
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class FilesDepthSettings(Settings):
 
 @DEPTH_SOURCES.register("files", settings=FilesDepthSettings)
 class FilesDepth:
-    """Depth that lies on disk, a file per image under the image's name: ``.npy``, ``.npz`` or ``.png``.
+    """Depth from files on disk, one per image and named like it: ``.npy``, ``.npz`` or ``.png``.
 
     Args:
         kind: what the numbers mean.
@@ -69,7 +69,7 @@ class FilesDepth:
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> FilesDepth:
-        """Return the source of ``cfg.DEPTH.FILES``; the kind must be declared, because files do not tell."""
+        """Return the source of ``cfg.DEPTH.FILES``; the kind must be declared, because files do not state it."""
         if not cfg.DEPTH.KIND:
             raise UnsegError(
                 "Depth files do not say what their numbers mean: set DEPTH.KIND to metric (metres), relative (far is "

@@ -22,7 +22,7 @@ from unseg_d2.depth.registry import DepthSource
 from unseg_d2.files import atomic_write
 from unseg_d2.structures import DepthMap
 
-MOST_STRETCH = 1.05  # a depth map of another aspect ratio than this belongs to another image
+MOST_STRETCH = 1.05  # a depth map whose aspect ratio differs by more than this factor belongs to another image
 FEWEST_READINGS = 0.02  # share of pixels that a sensor must have read; projected LiDAR has a twentieth
 
 
@@ -32,8 +32,8 @@ class GridDepth:
 
     Attributes:
         source: where depth comes from.
-        cache: folder that keeps what a model predicted, at patch resolution; ``None`` keeps nothing. Entries are found
-            by the pixels of the image, so renaming files or changing them does no harm.
+        cache: folder that keeps what a model predicted, at patch resolution; ``None`` keeps nothing. Entries are keyed
+            by the pixels of the image, so files may be renamed or changed.
     """
 
     source: DepthSource
@@ -55,7 +55,7 @@ class GridDepth:
             shown: share of the grid, from the top left, that shows the image; less than 1 where it is padded.
 
         Raises:
-            ImageProblem: the depth of an image is missing, of another image, flat, or not finite.
+            ImageProblem: the depth of an image is missing, belongs to another image, is flat, or is not finite.
         """
         paths = [self._path(image, grid, shown) for image in images]
         found: dict[int, DepthMap] = {}
@@ -107,13 +107,13 @@ def to_grid(
         depth: ``(H, W)``, of any size with the aspect ratio of the image.
         image_size: height and width of the image.
         grid: rows and columns ``(h, w)``.
-        shown: share of the grid that shows the image; patches beyond have the depth of its edge.
+        shown: share of the grid that shows the image; patches beyond it take the depth of its edge.
 
     Returns:
         ``(h, w)`` float32 of the same kind, finite.
 
     Raises:
-        ImageProblem: the map has another aspect ratio than the image, values that are not finite, hardly a reading,
+        ImageProblem: the map has another aspect ratio than the image, values that are not finite, hardly any readings,
             negative distances, or the same depth everywhere.
     """
     values = depth.depth.numpy()

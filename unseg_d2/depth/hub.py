@@ -46,7 +46,7 @@ class HubDepth:
 
     Args:
         model: id on the hub, such as ``Intel/zoedepth-nyu-kitti``, or a local folder with the same files.
-        kind: what the numbers mean; ``None`` where the type of the model tells.
+        kind: what the numbers mean; ``None`` derives it from the type of the model.
         device: where the model runs.
 
     Raises:
@@ -60,7 +60,7 @@ class HubDepth:
         self._model_id = model
         self._device = device
         self._transformers = _import_transformers()
-        self._model: Any = None  # the weights wait for the first image: the manifest needs name and kind alone
+        self._model: Any = None  # loaded with the first image; the manifest needs only name and kind
         self._processor: Any = None
         config = _load(self._transformers.AutoConfig, model)
         self.kind = kind or _kind_of(config, model)
@@ -84,7 +84,7 @@ class HubDepth:
         sizes = [image.shape[:2]]
         inputs = self._processor(images=image, return_tensors="pt").to(self._device)
         outputs = self._model(**inputs)
-        # ZoeDepth's processor pads by reflection and can only take that off again if it knows the size before.
+        # ZoeDepth's processor pads by reflection and can remove that only if it knows the original size.
         source = {"source_sizes": sizes} if self._model.config.model_type == "zoedepth" else {}
         (result,) = self._processor.post_process_depth_estimation(outputs, target_sizes=sizes, **source)
         depth = result["predicted_depth"].float().cpu()

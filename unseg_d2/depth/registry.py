@@ -1,4 +1,4 @@
-"""What a depth source is, and how one is made from a configuration."""
+"""The protocol of depth sources, and how one is built from a configuration."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from unseg_d2.structures import DepthKind, DepthMap
 
 @runtime_checkable
 class DepthSource(Protocol):
-    """Tells how far away everything in an image is.
+    """Provides the depth of images.
 
     Attributes:
         name: what goes into the ``info`` of a label set, e.g. ``"hub/Intel/zoedepth-nyu-kitti"``.
         kind: what the numbers mean.
-        predicts: whether depth is computed from the pixels, so that keeping it pays off.
+        predicts: whether depth is computed from the pixels, so that caching it pays off.
     """
 
     name: str

@@ -25,7 +25,7 @@ from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import PatchFeatures
 
 VERSION = 4
-"""Raised whenever the numbers change; enters the checksum of label sets."""
+"""Increased whenever the numbers change; enters the checksum of label sets."""
 
 NOTICEABLE = 0.01  # a just noticeable difference in Lab / 100
 BORDER = 1 / 30  # share of the grid's side that counts as border, on each side
@@ -66,13 +66,13 @@ def patch_descriptors(image: np.ndarray, patch_size: int, settings: DescriptorSe
     Args:
         image: ``(H, W, 3)`` RGB, uint8 or float32 in [0, 255], at least one patch large.
         patch_size: side of a patch in pixels; a remainder at the right and bottom is left out.
-        settings: what goes in; the default is the choice that ``docs/descriptors.md`` explains.
+        settings: what goes into a descriptor; ``docs/descriptors.md`` explains the default.
 
     Returns:
-        ``(C, h, w)`` float32, finite. The cosine of two patches is near 1 where they look alike and near 0 where not.
+        ``(C, h, w)`` float32, finite. The cosine of two patches is near 1 if they look alike, otherwise near 0.
 
     Raises:
-        ValueError: if the image is not of this kind or smaller than a patch.
+        ValueError: if the image has another shape or type, or is smaller than a patch.
     """
     settings = settings or DescriptorSettings()
     if image.dtype not in (np.uint8, np.float32) or image.ndim != 3 or image.shape[2] != 3:
@@ -131,7 +131,7 @@ def whiten(group: np.ndarray, settings: DescriptorSettings) -> np.ndarray:
 
     Args:
         group: ``(C, h, w)``.
-        settings: ``reference`` and ``ridge``; a difference below :data:`NOTICEABLE` is never blown up.
+        settings: ``reference`` and ``ridge``; a difference below :data:`NOTICEABLE` is never amplified.
     """
     channels, h, w = group.shape
     patches = group.reshape(channels, -1).astype(np.float64)

@@ -17,13 +17,13 @@ from unseg_d2.structures import PatchFeatures
 
 
 class Ensemble:
-    """Feature backends that describe the same images, each on a grid of its own.
+    """Feature backends that describe the same images, each on its own grid.
 
-    Called with images of one size, it shows that size to all members. To give each member the size it wants, call the
-    members one by one and put the results together with :func:`join_members`.
+    Called with images of one size, it passes that size to all members. To give each member the size it needs, call the
+    members one by one and combine the results with :func:`join_members`.
 
     Args:
-        members: the backends, each with the side in pixels of the images that it wants; their order is that of their
+        members: the backends, each with the side in pixels of the images that it needs; their order is that of their
             votes. VoteCut's is dino_vits16, dinov2_vitb14, dinov2_vits14, dino_vitb16, dino_vits8, dino_vitb8.
 
     Raises:
@@ -45,7 +45,7 @@ class Ensemble:
 
 
 def join_members(descriptions: Sequence[Sequence[PatchFeatures]]) -> list[PatchFeatures]:
-    """Put together what the members of an ensemble say about the same images.
+    """Combine the features that the members of an ensemble computed for the same images.
 
     Args:
         descriptions: per member, in the order of their votes, the features of each image.
@@ -85,7 +85,7 @@ def single_backend(cfg: CfgNode) -> tuple[FeatureBackend, int]:
     """Return the feature backend that ``cfg.FEATURES`` describes, and how many channels its tokens have.
 
     Raises:
-        UnsegError: it is an ensemble, whose members have channels of their own; or see :func:`build_features`.
+        UnsegError: it is an ensemble, whose members differ in their channels; see also :func:`build_features`.
     """
     backend = build_features(cfg)
     return backend, count_channels(backend)

@@ -1,7 +1,7 @@
-"""Patch features that need no weights and mean the same in every image: how near a patch is to each of fixed colours.
+"""Patch features that need no weights and are comparable between images: similarity to each of a fixed set of colours.
 
-Semantic segmentation compares patches of different images, for which `descriptors`, which sees each image against its
-own border, is of no use. Like it, this backend is for trying things out, not for results.
+Semantic segmentation compares patches of different images. `descriptors` cannot serve for that, because it describes
+each image relative to its own border. Like `descriptors`, this backend is for trying things out, not for results.
 
 Shape legend
     H, W   height and width of the image in pixels
@@ -25,12 +25,12 @@ from unseg_d2.features.registry import FEATURE_BACKENDS
 from unseg_d2.structures import PatchFeatures
 
 VERSION = 1
-"""Raised whenever the numbers change; enters the checksum of label sets."""
+"""Increased whenever the numbers change; enters the checksum of label sets."""
 
 COLOURS = 64
 BANDWIDTH = 0.12  # of a colour's neighbourhood, in Lab / 100
-LENGTH = 1.0  # of a patch's features; prototypes begin with products of it, and a sharp softmax learns nothing new
-LIGHTNESS = 0.5  # weight of L: shading changes it and says little of what a surface is
+LENGTH = 1.0  # norm of a patch's features; longer ones sharpen the softmax over prototypes until nothing is learnt
+LIGHTNESS = 0.5  # weight of L: shading changes it and says little about what a surface is
 
 
 def palette_features(image: np.ndarray, patch_size: int) -> np.ndarray:
@@ -44,7 +44,7 @@ def palette_features(image: np.ndarray, patch_size: int) -> np.ndarray:
         ``(C, h, w)`` float32, not negative; each patch's features have the length :data:`LENGTH`.
 
     Raises:
-        ValueError: if the image is not of this kind or smaller than a patch.
+        ValueError: if the image has another shape or type, or is smaller than a patch.
     """
     if image.dtype not in (np.uint8, np.float32) or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected a (H, W, 3) image in uint8 or float32, got {image.dtype} {image.shape}")
@@ -73,7 +73,7 @@ def palette() -> np.ndarray:
 
 
 def to_lab(rgb: np.ndarray) -> np.ndarray:
-    """Convert ``(H, W, 3)`` float32 RGB in [0, 1] to Lab / 100, with less lightness."""
+    """Convert ``(H, W, 3)`` float32 RGB in [0, 1] to Lab / 100, with L weighted by :data:`LIGHTNESS`."""
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB) * np.array((LIGHTNESS / 100, 0.01, 0.01), np.float32)
 
 

@@ -1,4 +1,4 @@
-"""What a feature backend is, and how one is made from a configuration."""
+"""The protocol of feature backends, and how one is built from a configuration."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FeatureBackend(Protocol):
 
         Args:
             images: ``(H, W, 3)`` RGB each, already resized, all of one size; uint8, or float32 in [0, 255] where an
-                image is padded with a colour that is no level of uint8.
+                image is padded with a colour that uint8 cannot represent.
 
         Returns:
             One :class:`PatchFeatures` per image, in order.

@@ -85,7 +85,7 @@ def cls_attention(query: Tensor, key: Tensor, num_heads: int) -> Tensor:
 
 @dataclass(frozen=True)
 class ViTSettings(Settings):
-    """Which transformer, and what of it."""
+    """The transformer, and which of its outputs are the features."""
 
     arch: str = setting("dino_vitb8", "architecture: dino_vit{s,b}{8,16}, dinov2_vit{s,b,l}14, dinov3_vit{s,b,l}16")
     facet: str = setting(
@@ -110,7 +110,7 @@ class ViT:
             position embedding is that of :func:`resize_position_embedding`; DINOv3's is rotary and stays.
         name: goes into the ``info`` of label sets.
         device: where the network runs.
-        dtype: of the forward pass; tokens are float32 always.
+        dtype: precision of the forward pass; tokens are always float32.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class ViT:
 
     @torch.no_grad()
     def __call__(self, images: Sequence[np.ndarray]) -> list[PatchFeatures]:
-        """Describe a batch; a size that is no multiple of the patch is rounded to one (480 to 476 for patch 14).
+        """Describe a batch; a size that is not a multiple of the patch is rounded to one (480 to 476 for patch 14).
 
         See :class:`unseg_d2.features.FeatureBackend`. Tokens stay on the backend's device.
         """
@@ -161,7 +161,7 @@ class ViT:
         for block in self.model.blocks[:-1]:
             stream = block(stream, **extra)
         query, key, value = self._last_qkv(stream)
-        # The attention and MLP of the last block change neither its qkv nor, beyond this one row, what we need.
+        # Of the last block's attention only this row is needed, and its qkv come before attention and MLP.
         attention = cls_attention(query, self._rotate(key, rope), self.model.blocks[-1].attn.num_heads)
         if self.facet == "token":
             tokens = self.model.norm(self.model.blocks[-1](stream, **extra))

@@ -1,7 +1,7 @@
-"""Weights of vision transformers: which network an architecture name means, and files of any layout into it.
+"""Weights of vision transformers: the network of an architecture name, loaded from files of any known layout.
 
-Files come under timm's key names or under those of the original DINO, DINOv2, DINOv3 and DiffNCuts code, bare or
-wrapped in a training checkpoint. Nothing is guessed: every parameter of the network must be found, with its shape.
+Files have timm's key names or those of the original DINO, DINOv2, DINOv3 and DiffNCuts code, bare or wrapped in a
+training checkpoint. Nothing is guessed: every parameter of the network must be found, with its shape.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def create_vit(arch: str, *, pretrained: bool = False, qkv_bias: bool = True) ->
         pretrained: fetch the weights from the hub.
         qkv_bias: whether the attention has a bias; only DINOv3 exists both ways (its published bias is zero).
     """
-    import timm  # takes seconds, and descriptors do without it
+    import timm  # takes seconds, and descriptors do not need it
 
     name = ARCHITECTURES[arch]
     if "dinov3" in arch and qkv_bias and not pretrained:
@@ -107,7 +107,7 @@ def read_tensors(path: str, *, trust: bool = False) -> dict[str, Tensor]:
         Flat name to tensor; wrapping dictionaries such as ``{"teacher": ..., "optimizer": ...}`` are entered.
 
     Raises:
-        UnsegError: if the file is missing, damaged, or holds other things than tensors and needs ``trust``.
+        UnsegError: if the file is missing or damaged, or contains other objects than tensors and needs ``trust``.
     """
     path = resolve(path)
     if not Path(path).is_file():

@@ -104,7 +104,7 @@ def binary_affinity(tokens: Tensor, tau: float | Sequence[float | PairThresholds
 
     Args:
         tokens: ``(b, C, n)`` features, any float type; an all-zero feature is connected to nothing, not even to itself.
-        tau: threshold on the cosine, in [0, 1); or for each image its own, which may differ from pair to pair.
+        tau: threshold on the cosine, in [0, 1); or one per image, which may differ from pair to pair.
         eps: weight of an edge between patches that are not connected, in [0, 1).
 
     Raises:

@@ -43,8 +43,8 @@ def largest_eigenpair(
 
     Args:
         operator: maps ``(b, n)`` float64 to ``(b, n)`` float64; symmetric, of norm about 1.
-        start: ``(b, n)`` float64; components that a start vector lacks are never found, and from a zero vector comes
-            the pair of a zero vector and the value 0.
+        start: ``(b, n)`` float64; components that a start vector lacks are never found, and a zero vector gives a zero
+            vector with the value 0.
         tolerance: bound on the angle, radians.
         max_steps: steps before giving up; then ``converged`` is false.
     """

@@ -21,7 +21,7 @@ _MOST = np.iinfo(np.int32).max
 
 @dataclass(frozen=True)
 class MinimumCut:
-    """The two extreme ones among the cuts of minimum capacity; every other one lies between them.
+    """The smallest and the largest of the minimum cuts; all others lie between them.
 
     Attributes:
         capacity: sum of the capacities of the edges that are cut, to within rounding.
@@ -37,10 +37,10 @@ class MinimumCut:
 def minimum_cut(
     num_nodes: int, edges: np.ndarray, capacities: np.ndarray, sources: np.ndarray, sinks: np.ndarray
 ) -> MinimumCut:
-    """Separate some nodes of an undirected graph from others at least cost.
+    """Separate the sources of an undirected graph from its sinks at least cost.
 
     Where no path leads from a source to a sink nothing has to be cut, and no flow is computed. Then ``minimal`` is
-    what is connected to the sources, while ``maximal`` also holds all that is connected to neither.
+    what is connected to the sources, while ``maximal`` also contains everything that is connected to neither.
 
     Args:
         num_nodes: n.
@@ -50,15 +50,15 @@ def minimum_cut(
         sinks: indices of the nodes that must not, at least one.
 
     Raises:
-        ValueError: if a node is both, there is none of a kind, a capacity is out of range, or the sources have so many
-            edges (more than 20 000) that the flow can exceed int32.
+        ValueError: if a node is both source and sink, either is missing, a capacity is out of range, or the sources
+            have so many edges (more than 20 000) that the flow can exceed int32.
     """
     sources, sinks = np.atleast_1d(sources), np.atleast_1d(sinks)
     if not len(sources) or not len(sinks) or np.isin(sources, sinks).any():
         raise ValueError("a minimum cut needs at least one source and one sink, and no node may be both")
     if len(capacities) and not (capacities.min() >= 0 and capacities.max() <= 1):  # NaN fails both
         raise ValueError("capacities must lie in [0, 1]")
-    # All sources become node 0 and all sinks node 1; a node in between keeps an own number.
+    # All sources become node 0 and all sinks node 1; every other node gets its own number.
     merged = np.full(num_nodes, -1)
     merged[sources], merged[sinks] = 0, 1
     others = merged < 0

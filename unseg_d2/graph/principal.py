@@ -1,4 +1,4 @@
-"""Principal directions: the leading eigenpair of covariance matrices, and the sums that these are made of.
+"""Principal directions: the leading eigenpair of covariance matrices, and the sums they are computed from.
 
 Shape legend
     b      images

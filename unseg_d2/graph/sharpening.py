@@ -1,7 +1,7 @@
-"""Thresholds of single pairs: what thresholding an affinity comes to whose entries are raised to powers of their own.
+"""Thresholds per pair of patches: equivalent to one threshold on an affinity whose entries are raised to powers.
 
-``cos ** e > tau`` is ``cos > tau ** (1 / e)``. So the sharpened matrix of CutS3D (section 3.3, equation 3) never has
-to exist: the cosines are compared with another threshold for each pair.
+``cos ** e > tau`` is ``cos > tau ** (1 / e)``. So the sharpened matrix of CutS3D (section 3.3, equation 3) is never
+computed: the cosine of each pair is compared with its own threshold.
 
 Shape legend
     n      patches (nodes)
@@ -29,9 +29,9 @@ class PairThresholds:
     Attributes:
         tau: threshold on the sharpened similarity, in [0, 1).
         importance: ``(n,)`` float64, s, in [0, 1].
-        pairing: importance of a pair from those of its patches, for which the paper gives no rule: their ``mean`` (the
+        pairing: how the importance of a pair follows from that of its patches; the paper gives no rule. ``mean`` (the
             geometric mean of sharpening by rows and by columns), ``product`` or ``max``; ``row`` raises ``W_ij`` to
-            ``1 - s_i`` and, as a normalised cut needs a symmetric matrix, keeps an edge that both directions have.
+            ``1 - s_i`` and, as a normalised cut needs a symmetric matrix, keeps the edges that both directions have.
     """
 
     tau: float
@@ -61,7 +61,7 @@ class PairThresholds:
         return self._of(self.importance[i], self.importance[j])
 
     def rows(self, rows: slice) -> Tensor:
-        """Return the thresholds of some patches with all patches, ``(rows, n)`` float32, to within 1e-6."""
+        """Return the thresholds between some patches and all patches, ``(rows, n)`` float32, to within 1e-6."""
         single = self.importance.float()
         return self._of(single[rows, None], single)
 

@@ -17,7 +17,7 @@ Result = TypeVar("Result")  # of one image, mostly Proposals
 def map_batches(function: Callable[[Tensor], list[Result]], features: Sequence[PatchFeatures]) -> list[Result]:
     """Apply a function of ``(b, C, h, w)`` tokens to images, those of one shape on a GPU together.
 
-    On the CPU each image goes alone: batching gains nothing there and costs memory.
+    On the CPU images are processed one by one: batching gains nothing there and costs memory.
     """
     results: dict[int, Result] = {}
     for members in batch_by_shape(features):
@@ -35,7 +35,7 @@ def batch_by_shape(features: Sequence[PatchFeatures]) -> list[list[int]]:
 
 
 def check_tokens(tokens: Tensor) -> None:
-    """Raise ValueError unless the tokens are ``(b, C, h, w)``, floating, finite and not without patches."""
+    """Raise ValueError unless the tokens are ``(b, C, h, w)``, floating, finite and not empty."""
     if tokens.dim() != 4 or tokens.numel() == 0 or not tokens.is_floating_point():
         raise ValueError(f"expected floating (b, C, h, w) tokens, got {tuple(tokens.shape)} {tokens.dtype}")
     if not all(torch.isfinite(extreme) for extreme in tokens.aminmax()):  # NaN is both extremes; needs no copy

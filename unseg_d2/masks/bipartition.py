@@ -24,7 +24,7 @@ def seed_mask(eigenvector: np.ndarray, live: np.ndarray | None = None, *, corner
     Args:
         eigenvector: ``(h, w)`` float64.
         live: ``(h, w)`` bool, patches that take part; ``None`` is all.
-        corner_rule: ``False`` leaves the corners out of it, as in TokenCut.
+        corner_rule: ``False`` ignores the corners, as in TokenCut.
 
     Returns:
         ``(h, w)`` bool, all false if the eigenvector is constant.

@@ -54,9 +54,9 @@ class LOST:
 def lost(tokens: Tensor, settings: LOSTSettings | None = None) -> list[Proposals]:
     """Find one object in each image: the patches that correlate with its seeds (arXiv 2109.14279, section 3).
 
-    Two patches are alike when the product of their features, not normalised, is at least 0. The seed is the patch that
-    is like the fewest patches, since objects are mostly smaller than the background. It is joined by those of the
-    ``max_seeds`` patches of lowest degree that are like it; patches that are on the whole like these seeds form the
+    Two patches are similar if the product of their features, not normalised, is at least 0. The seed is the patch that
+    is similar to the fewest patches, since objects are mostly smaller than the background. It is joined by those of the
+    ``max_seeds`` patches of lowest degree that are similar to it; patches similar to the sum of these seeds form the
     mask, of which the part connected to the seed is kept. Of equal degrees the first in row-major order is taken.
 
     Args:
@@ -64,8 +64,8 @@ def lost(tokens: Tensor, settings: LOSTSettings | None = None) -> list[Proposals
         settings: see :class:`LOSTSettings`; ``None`` takes the defaults.
 
     Returns:
-        One proposal per image, or none if all patches are alike, on the CPU. The score is the share of patches that
-        are unlike the seed, in [0, 1]: low where the seed is like most of the image and hardly an object.
+        One proposal per image, or none if all patches are similar, on the CPU. The score is the share of patches that
+        are not similar to the seed, in [0, 1]: low if the seed resembles most of the image and is hardly an object.
 
     Raises:
         ValueError: if the features are not finite.

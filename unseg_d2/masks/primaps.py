@@ -71,10 +71,10 @@ class PriMaPs:
 
 
 def primaps(tokens: Tensor, settings: PriMaPsSettings | None = None) -> list[Proposals]:
-    """Divide each image into masks of patches that are alike; they do not overlap and leave out little.
+    """Divide each image into masks of similar patches, which do not overlap and cover most of it.
 
-    The patch that looks most like the first principal direction of the free patches is the anchor, and the free patches
-    that look like it are the mask, until most of the image is taken. A 3x3 majority vote smooths the masks.
+    The patch closest to the first principal direction of the free patches is the anchor, and the free patches similar
+    to it are the mask; this repeats until most of the image is covered. A 3x3 majority vote smooths the masks.
 
     Args:
         tokens: ``(b, C, h, w)`` patch features of any float type.
@@ -161,10 +161,10 @@ def majority_filter(labels: np.ndarray, count: int) -> np.ndarray:
 
 @dataclass
 class _Search:
-    """The state of a batch: which patches are free, and the sums over them that their covariance is made of.
+    """The state of a batch: which patches are free, and the sums over them that their covariance is computed from.
 
-    Where there is one image, patches that are taken leave the tensors; of a batch they stay and are masked. Everything
-    is in float64, so that anchors, and with them the masks, do not depend on the device or the number of threads.
+    With a single image, patches that are taken leave the tensors; in a batch they stay and are masked. Everything is in
+    float64, so that anchors, and with them the masks, do not depend on the device or the number of threads.
 
     Attributes:
         tokens: ``(b, r, C)`` float64 of the r patches that are left.
@@ -275,13 +275,13 @@ class _Search:
         total, products = tokens.sum(0), gram(tokens)
         self.total[i] = self.total[i] - total if subtract else total
         self.products[i] = self.products[i] - products if subtract else products
-        # A random sign may make a taken patch the published anchor, which then has to be there.
+        # A random sign may make a taken patch the published anchor, so that it must still be present.
         if len(self.free) == 1 and (self.settings.mode, self.settings.sign) != ("parity", "random"):
-            # The rows that were just gathered are the ones that stay, unless the others were.
+            # The rows that were just gathered are those that stay, unless the leaving ones were gathered.
             self._keep(left, None if subtract else tokens[None])
 
     def _keep(self, left: Tensor, tokens: Tensor | None = None) -> None:
-        """Let go of all patches of the one image but those that are left; ``tokens`` are theirs where at hand."""
+        """Drop all patches of the single image except those left; ``tokens`` are theirs if already gathered."""
         self.tokens = self.tokens.index_select(1, left) if tokens is None else tokens
         self.lengths, self.free = self.lengths[:, left], self.free[:, left]
         self.columns = self.columns[left]

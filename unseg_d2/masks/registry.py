@@ -1,4 +1,4 @@
-"""What a mask generator is, the names of those there are, and how one is made from a configuration."""
+"""The protocol of mask generators, their registry, and how one is built from a configuration."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class ProposalGenerator(Protocol):
 
     A generator must cope with any grid down to one patch, with features that are all equal or all zero (it may find
     nothing, and returns no empty mask) and with any float type; it raises ``ValueError`` for NaN or infinite features.
-    The result depends on the features alone: not on the batch, the run or the device. One that cannot do without
-    depth says so by an attribute ``needs_depth = True``.
+    The result depends on the features alone: not on the batch, the run or the device. One that needs depth declares
+    it with an attribute ``needs_depth = True``.
     """
 
     def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:
         """Return the proposals of each image, in order and on the CPU.
 
-        They lie on the image's patch grid; of a generator that looks at the members of an ensemble, on the finest of
-        the members' grids.
+        They lie on the image's patch grid; a generator that uses the members of an ensemble returns them on the finest
+        of the members' grids.
         """
         ...
 
@@ -41,7 +41,7 @@ MASK_GENERATORS: Registry[ProposalGenerator] = Registry("MASKS.GENERATOR", "MASK
 @section("MASKS")
 @dataclass(frozen=True)
 class MaskSettings(Settings):
-    """Which generator, and what all of them share."""
+    """The mask generator, and what all of them share."""
 
     generator: str = setting("maskcut", "name of the mask generator; docs/generators.md lists them")
     mode: str = setting(

@@ -58,7 +58,7 @@ def bilateral(settings: BilateralSettings | None = None) -> Refiner:
 
 
 def bilateral_solver(image: np.ndarray, masks: np.ndarray, settings: BilateralSettings | None = None) -> np.ndarray:
-    """Return the soft masks that are close to the given ones and alike where the image is.
+    """Return soft masks that are close to the given ones and smooth where the image is.
 
     Args:
         image: ``(H, W, 3)`` uint8 RGB.

@@ -29,7 +29,7 @@ def has_numba() -> bool:
     try:
         for module in ("numba", "unseg_d2.refine.lattice_loops"):
             importlib.import_module(module)
-    except Exception as error:  # another NumPy than it knows, no folder to keep compiled loops in
+    except Exception as error:  # an unsupported NumPy, no folder to cache compiled loops in
         logger.warning("Numba is installed but cannot be used, so that the CRF runs in PyTorch: %s", error)
         return False
     return True

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 MAX_CHANNELS = 32  # masks filtered at a time, which bounds memory
-MAX_WEIGHT = 40.0  # of both kernels where exp of a message is taken
+MAX_WEIGHT = 40.0  # of both kernels together, so that exp of a message stays finite
 MIN_LATTICE_SXY = 2.0  # px; a lattice finer than this has about as many vertices as there are pixels
 
 
@@ -136,7 +136,7 @@ def crf_masks(images: Tensor, masks: Tensor, settings: CRFSettings = MASKCUT) ->
     Args:
         images: ``(b, 3, H, W)`` uint8; on CUDA the images of a batch share one lattice.
         masks: ``(b, n, H, W)`` float32 in [0, 1]. The unary logits are [1 - m, m] (as MaskCut has it), so a mask is
-            believed with probability 0.73 only.
+            given a probability of 0.73 only.
         settings: kernels and steps.
 
     Returns:
@@ -159,7 +159,7 @@ def label_probabilities(images: Tensor, logits: Tensor, settings: CRFSettings = 
     Args:
         images: ``(b, 3, H, W)`` uint8.
         logits: ``(b, L, H, W)`` float32; their softmax is the unary term. Adding a constant changes nothing, so
-            logits, log-probabilities and (as PriMaPs has it) soft one-hot channels are all given as they are.
+            logits, log-probabilities and (as in PriMaPs) soft one-hot channels can all be passed unchanged.
         settings: kernels and steps.
 
     Returns:

@@ -29,8 +29,8 @@ LEAST_ROWS = 64  # fewer are not worth another thread
 class GaussianKernel:
     """The operator weight n * G(n * x), n = 1 / sqrt(G 1), for images of one size.
 
-    G and hence n are separable, and n is the same for all pixels but those near the border: its value there is a
-    part of the taps, and only the frame is multiplied.
+    G and hence n are separable, and n is constant away from the border. That constant is a part of the taps, so only
+    the pixels near the border, the frame, are multiplied.
     """
 
     taps: Tensor  # (2 radius + 1,) float32
@@ -61,7 +61,7 @@ class GaussianKernel:
 
 
 def _mass_inside(taps: Tensor, length: int) -> Tensor:
-    """Of each pixel of a line the share of its taps that lies on the line, ``(length,)``."""
+    """Return for each pixel of a line the share of its taps that lies on the line, ``(length,)``."""
     return F.conv1d(torch.ones((1, 1, length), device=taps.device), taps[None, None], padding=len(taps) // 2)[0, 0]
 
 
@@ -82,7 +82,7 @@ def _filter_rows(planes: np.ndarray, out: np.ndarray, taps: np.ndarray, start: i
     """Write rows ``start`` to ``stop`` of the filtered planes ``(H, W, c)``."""
     radius = len(taps) // 2
     low, high = max(0, start - radius), min(len(planes), stop + radius)
-    # OpenCV writes where it is told to, but for planes of one channel.
+    # OpenCV writes into the given array, except for planes of one channel.
     whole = stop - start == len(planes) and out.flags.c_contiguous and out.shape[-1] > 1
     into = out if whole else None
     found = cv2.sepFilter2D(planes[low:high], -1, taps, taps, into, borderType=cv2.BORDER_CONSTANT)

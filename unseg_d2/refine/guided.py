@@ -82,7 +82,8 @@ def guided_filter_batch(guide: Tensor, source: Tensor, *, radius: int, eps: floa
     guide, source = guide.detach().float(), source.detach().float()
     if guide.device.type == "cpu":
         pairs = zip(guide.numpy(), source.numpy())
-        return torch.from_numpy(np.stack([guided_filter(one, two, radius=radius, eps=eps) for one, two in pairs]))
+        filtered = [guided_filter(image, maps, radius=radius, eps=eps) for image, maps in pairs]
+        return torch.from_numpy(np.stack(filtered))
     return _filter_tensors(guide, source, radius, eps)
 
 
@@ -152,7 +153,7 @@ def _box_sum(plane: np.ndarray, radius: int, out: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _window_share(height: int, width: int, radius: int, dtype: np.dtype) -> np.ndarray:
-    """What a pixel counts in the mean over the truncated window around each pixel, ``(H, W)``."""
+    """Return the weight of one pixel in the mean over the truncated window around each pixel, ``(H, W)``."""
     sides = []
     for length in (height, width):
         position = np.arange(length)

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 
 def fill_holes(masks: np.ndarray) -> np.ndarray:
-    """Set the background pixels that the mask encloses, those without a 4-connected way to the image border.
+    """Set the background pixels that the mask encloses: those without a 4-connected path to the image border.
 
     Args:
         masks: ``(n, H, W)`` bool.

@@ -31,7 +31,7 @@ Upsample = Literal["nearest", "bilinear"]
 @section("REFINE")
 @dataclass(frozen=True)
 class RefineSettings(Settings):
-    """Which refiner, and where it works."""
+    """The refiner, and at which resolution it works."""
 
     name: str = setting(
         "guided",
@@ -80,7 +80,7 @@ def refiner_from_config(cfg: CfgNode, name: str | None = None) -> Refiner:
 
     Args:
         cfg: whole configuration; ``REFINE.<NAME>`` has the settings.
-        name: takes the place of ``REFINE.NAME``.
+        name: overrides ``REFINE.NAME``.
 
     Raises:
         UnsegError: see :func:`build_refiner`.

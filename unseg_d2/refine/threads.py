@@ -1,4 +1,4 @@
-"""Loops that let go of Python's lock, in as many threads as PyTorch takes."""
+"""Loops that release Python's lock, in as many threads as PyTorch uses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def in_threads(loop: Callable[[int, int], None], rows: int, *, least: int | None
 
 
 def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Results of a function of each item, in order; what it divides among threads itself stays in the one it is in."""
+    """Return a function's result for each item, in order; loops that it runs itself stay in its thread."""
     items, threads = list(items), _num_threads()
     if min(len(items), threads) < 2:
         return [function(item) for item in items]

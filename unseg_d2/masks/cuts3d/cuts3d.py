@@ -36,11 +36,11 @@ Removal = Literal["remove", "zero"]
 class CutS3DSettings(Settings):
     """Settings of :func:`cuts3d`. No code is published; [...] says where a default comes from.
 
-    [paper]: stated in its text; [notes]: stated by readers of its last version; [MaskCut]: of the method that it builds
-    on; [inferred]: what the equations leave, or what works; benchmarks/cuts3d.py measures those that matter.
+    [paper]: stated in its text; [notes]: reported by readers of its final version; [MaskCut]: taken from the method it
+    builds on; [inferred]: our choice where the paper is silent; benchmarks/cuts3d.py measures those that matter.
 
-    ``remove`` takes the patches of a mask out of the graph; ``zero`` leaves them in it, connected to nothing. The
-    semantic masks are connected in 2D or not, sharpened by Spatial Importance or not, cut in 3D or not.
+    ``remove`` takes the patches of a mask out of the graph; ``zero`` leaves them in it, connected to nothing.
+    ``connected``, ``importance`` and ``local_cut`` can each be switched off.
     """
 
     tau: float = setting(
@@ -94,7 +94,7 @@ class CutS3D:
         settings: `CutS3DSettings`; ``None`` takes the defaults.
     """
 
-    needs_depth = True  # said before the first image, not at each
+    needs_depth = True  # checked before the first image, not for each
 
     def __init__(self, settings: CutS3DSettings | None = None) -> None:
         settings = settings or CutS3DSettings()
@@ -109,7 +109,7 @@ class CutS3D:
         return [_proposals(trace) for trace in self.traces(features)]
 
     def traces(self, features: Sequence[PatchFeatures]) -> list[CutS3DTrace]:
-        """Return how the generator comes to the proposals of each image."""
+        """Return how the generator arrives at the proposals of each image."""
         depths = [image.depth for image in features if image.depth is not None]
         if len(depths) < len(features):
             raise ValueError("CutS3D needs depth for every image; set DEPTH.SOURCE")
@@ -121,11 +121,12 @@ class CutS3D:
 
 
 def literal(settings: CutS3DSettings) -> CutS3DSettings:
-    """Return the settings with every choice that the text of the paper states taken at its word.
+    """Return the settings with every choice made literally as the text of the paper states it.
 
-    The threshold stays as it is where the affinity is sharpened; the point cloud holds the points of the semantic mask
-    only; edges weigh their length; the sink is the smallest absolute entry of the eigenvector; no guard, no seeds.
-    Such a minimum cut often severs a single point: what the paper states cannot be all that its authors did.
+    The threshold is not adapted to the sharpened affinity; the point cloud contains only the points of the semantic
+    mask; the weight of an edge is its length; the sink is the smallest absolute entry of the eigenvector; degenerate
+    cuts are kept and there are no additional seeds. Such a minimum cut often severs a single point: what the paper
+    states cannot be all that its authors did.
     """
     local = replace(
         settings.local,
@@ -161,10 +162,10 @@ class CutS3DStep:
 
 @dataclass(frozen=True)
 class CutS3DTrace:
-    """How CutS3D came to the proposals of one image.
+    """How CutS3D arrived at the proposals of one image.
 
     Attributes:
-        distance: ``(h, w)`` float64 depth as LocalCut sees it, far is large.
+        distance: ``(h, w)`` float64 depth as LocalCut uses it, far is large.
         importance: ``(h, w)`` float64, or ``None`` where it is off or depth is flat.
         density: share of the pairs of patches that are connected, in [0, 1].
         steps: its cuts, in order.
@@ -225,7 +226,7 @@ def cuts3d_traces(
 
 
 def _distance(depth: DepthMap, grid: tuple[int, int], settings: CutS3DSettings) -> np.ndarray:
-    """Depth as LocalCut takes it, ``(h, w)``, far is large."""
+    """Depth as LocalCut uses it, ``(h, w)``, far is large."""
     if tuple(depth.depth.shape) != grid:
         raise ValueError(f"the patch grid is {grid}, but the depth is {tuple(depth.depth.shape)}")
     local = settings.local

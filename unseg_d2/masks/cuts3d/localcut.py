@@ -1,6 +1,6 @@
-"""LocalCut: keep of a mask the part that hangs together in 3D (Sick et al., CutS3D, ICCV 2025, section 3.2).
+"""LocalCut: keep the part of a mask that is connected in 3D (Sick et al., CutS3D, ICCV 2025, section 3.2).
 
-It needs masks and depth and nothing else, so it also works on the masks of another generator or of a detector.
+It needs only masks and depth, so it also works on the masks of another generator or of a detector.
 
 Shape legend
     n      masks
@@ -37,7 +37,7 @@ class LocalCutSettings(Settings):
     ``v3`` moves the points outside the mask far away, so that the part around the source is the result; ``v1`` leaves
     them out and needs a sink within the mask. Capacities of an edge of length d are exp(-(d / sigma)^2) with sigma =
     tau / 3 (``gaussian``), 1 - d / tau (``linear``), 1 (``binary``) and d / tau (``distance``, the edge weight of the
-    paper). More than one seed force a cut where there is none; ``gate`` undoes it.
+    paper). With more than one seed a cut is forced even where there is none; ``gate`` rejects such a cut.
     """
 
     tau_knn: float = setting(
@@ -85,10 +85,10 @@ class LocalCutSettings(Settings):
 
 @dataclass(frozen=True)
 class LocalCuts:
-    """What LocalCut makes of n masks.
+    """The result of LocalCut on n masks.
 
     Attributes:
-        masks: ``(n, h, w)`` bool, each a part of the mask that was given.
+        masks: ``(n, h, w)`` bool, each a part of the given mask.
         confidence: ``(n, h, w)`` float32 spatial confidence, 0 outside the mask.
     """
 
@@ -106,15 +106,15 @@ def localcut(
 ) -> LocalCuts:
     """Cut masks of one image along the steps in its depth.
 
-    The source is where the eigenvector is largest within the mask. Without eigenvectors it is the innermost place of
-    the largest part that hangs together in 3D, and the sink, which only ``v1`` needs, is the point of the mask that is
-    furthest from the source in 3D.
+    The source is where the eigenvector is largest within the mask. Without eigenvectors it is the innermost point of
+    the largest part that is connected in 3D, and the sink, which only ``v1`` needs, is the point of the mask that is
+    farthest from the source in 3D.
 
     Args:
         masks: ``(n, h, w)`` bool.
         depth: ``(h, w)`` finite, on the grid of the masks.
         kind: ``metric``, ``relative`` or ``inverse``.
-        eigenvectors: ``(n, h, w)`` that say how much a place belongs to its mask, the more the larger, or ``None``.
+        eigenvectors: ``(n, h, w)``, larger where a patch or pixel belongs more clearly to its mask, or ``None``.
         settings: `LocalCutSettings`; ``None`` takes the defaults.
 
     Raises:
@@ -174,7 +174,7 @@ def _terminals(
         labels = graph.up_to(settings.tau_knn).components()
         part = np.zeros(mask.shape, bool)
         part[mask] = labels == np.bincount(labels).argmax()
-        depth_within = ndimage.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1]  # the image's border is a border
+        depth_within = ndimage.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1]  # the image's border counts
         source = int(depth_within[mask].argmax())
         sink = None if settings.point_set == "v3" else int(np.linalg.norm(cloud - cloud[source], axis=1).argmax())
     else:

@@ -23,10 +23,10 @@ def relief(depth: np.ndarray, kind: DepthKind, *, axis: DepthAxis = "depth", per
     Args:
         depth: ``(h, w)`` finite.
         kind: ``metric`` (metres), ``relative`` (far is large) or ``inverse`` (near is large).
-        axis: what the result is linear in. ``depth``: the depth (of ``inverse`` depth, its negative);
-            ``disparity``: the negative reciprocal of the depth (of ``inverse`` depth, its negative), which spends less
-            of the range on what is far away; ``metres``: the depth itself, not normalised.
-        percentile: this share, in percent, is clipped at either end before the range is set to [0, 1].
+        axis: what the result is linear in. ``depth``: the depth (for ``inverse`` depth, its negative);
+            ``disparity``: the negative reciprocal of the depth (for ``inverse`` depth, its negative), which leaves less
+            of the range to what is far away; ``metres``: the depth itself, not normalised.
+        percentile: share, in percent, that is clipped at either end before the range is scaled to [0, 1].
 
     Returns:
         ``(h, w)`` float64, in [0, 1] unless ``axis`` is ``metres``; all 0 if the depth is the same everywhere.
@@ -75,6 +75,6 @@ def point_cloud(distance: np.ndarray, scale: float = 1.0) -> np.ndarray:
 
 def _unit_range(values: np.ndarray, percentile: float) -> np.ndarray:
     low, high = np.percentile(values, [percentile, 100 - percentile])
-    if high <= low:  # nearly all is equal: what differs is the rest
+    if high <= low:  # nearly all values are equal: use the full range
         low, high = values.min(), values.max()
     return np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros_like(values)

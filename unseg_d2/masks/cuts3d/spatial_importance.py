@@ -1,4 +1,4 @@
-"""Spatial Importance: patches along steps in depth are tied more firmly to others (CutS3D, section 3.3).
+"""Spatial Importance: patches along steps in depth are connected more strongly (CutS3D, section 3.3).
 
 Shape legend
     h, w   rows and columns of the patch grid
@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 FLAT = 1e-3
-"""Range of normalised depth, or largest step against its blurred self, below which depth says nothing."""
+"""Range of normalised depth, or of its difference to the blurred depth, below which depth carries no information."""
 
 
 def spatial_importance(distance: np.ndarray, sigma: float = 3.0, beta: float = 0.45) -> np.ndarray | None:

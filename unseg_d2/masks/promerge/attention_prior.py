@@ -1,4 +1,4 @@
-"""What the backbone itself looks at, as evidence of foreground.
+"""The backbone's [CLS] attention as evidence of foreground.
 
 Shape legend
     h, w   rows and columns of the patch grid
@@ -15,8 +15,8 @@ from unseg_d2.structures import Proposals
 def foreground_probability(masks: Tensor, attention: Tensor) -> Tensor:
     """Return how probable it is that each mask is foreground, by the attention of the [CLS] token.
 
-    The probability is the share of the mean attention inside the mask in the sum of those inside and outside: 0.5 is a
-    mask that gets what the rest of the image gets, whatever its size.
+    The probability is the mean attention inside the mask, divided by the sum of the means inside and outside: 0.5 is a
+    mask that gets the same attention per patch as the rest of the image, whatever its size.
 
     Args:
         masks: ``(n, h, w)`` bool, none empty.

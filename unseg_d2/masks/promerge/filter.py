@@ -38,8 +38,8 @@ def cascade_filter(
     """Return the indices of the masks that show foreground, smallest first.
 
     Masks are taken in ascending order of area. What a mask adds to those accepted so far must lie outside the
-    background for the most part, and the mask must look unlike the background. A mask that adds nothing is a
-    duplicate or a union of smaller ones, and is not accepted (in the published code its share is NaN).
+    background for the most part, and the mask must differ from the background. A mask that adds nothing is a duplicate
+    or a union of smaller ones, and is not accepted (in the published code its share is NaN).
 
     Args:
         sets: patches of each mask; of masks of one size the first one goes first.
@@ -71,7 +71,7 @@ def merge(
     """Merge masks that overlap into clusters, and return the patches of each cluster.
 
     Masks are taken in descending order of area. A mask joins every cluster that covers a large share of it, or a
-    smaller share if both look alike; the clusters that it joins become one with it. All decisions about a mask are
+    smaller share if both look similar; the clusters that it joins are merged. All decisions about a mask are
     taken before any cluster changes, so the order of the clusters does not matter.
 
     Args:

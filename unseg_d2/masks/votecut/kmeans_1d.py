@@ -1,4 +1,4 @@
-"""Exact k-means of numbers: in one dimension clusters are intervals, and the best cuts are found, not searched for.
+"""Exact k-means of numbers: in one dimension clusters are intervals, so that the optimum can be computed.
 
 Shape legend
     n      numbers
@@ -20,12 +20,12 @@ def kmeans_1d(values: np.ndarray, num_clusters: Sequence[int]) -> list[np.ndarra
     """Partition numbers into clusters with the least sum of squared distances to the mean of their cluster.
 
     Dynamic programming over the sorted distinct numbers: the best last cut never moves left when a number is added on
-    the right, so each cluster more takes ``O(m log m)`` (Wu, Optimal quantization by matrix searching, 1991; Wang and
-    Song, Ckmeans.1d.dp, The R Journal 2011). The result is the optimum that Lloyd's iterations with restarts approach.
+    the right, so each further cluster takes ``O(m log m)`` (Wu, Optimal quantization by matrix searching, 1991; Wang
+    and Song, Ckmeans.1d.dp, The R Journal 2011). The result is the optimum that Lloyd's iterations with restarts approach.
 
     Args:
-        values: ``(n,)`` finite numbers, at least one. Equal ones, up to rounding, come into one cluster.
-        num_clusters: the wanted k, each at least 1; all of them are answered by one run.
+        values: ``(n,)`` finite numbers, at least one. Numbers that are equal up to rounding share a cluster.
+        num_clusters: the values of k, each at least 1; one run answers all of them.
 
     Returns:
         For each k the cluster of each number, ``(n,)`` int64 from 0 (the lowest numbers) to k - 1; fewer clusters
@@ -49,7 +49,7 @@ def kmeans_1d(values: np.ndarray, num_clusters: Sequence[int]) -> list[np.ndarra
 def _best_cuts(points: np.ndarray, counts: np.ndarray, most: int) -> list[np.ndarray]:
     """Where the last of 1, 2, ... ``most`` clusters of the first j points begins at best, ``(m + 1,)`` each.
 
-    Of ``most`` clusters that is known for j = m only.
+    For ``most`` clusters only j = m is computed.
     """
     m = len(points)
     sums = np.stack([np.concatenate([[0.0], np.cumsum(counts * points**power)]) for power in range(3)])
@@ -59,7 +59,7 @@ def _best_cuts(points: np.ndarray, counts: np.ndarray, most: int) -> list[np.nda
     for clusters in range(2, most):
         cost, begins = _add_cluster(cost, sums, clusters)
         cuts.append(begins)
-    if most > 1:  # of the most clusters only the partition of all points is asked for
+    if most > 1:  # for the largest number of clusters only the partition of all points is needed
         begins = np.zeros(m + 1, dtype=np.int64)
         _, begins[m:] = _best_begins(cost, sums, np.array([m]), np.array([most - 1]), np.array([m - 1]))
         cuts.append(begins)

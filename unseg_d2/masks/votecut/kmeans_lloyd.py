@@ -1,8 +1,8 @@
 """k-means of numbers as scikit-learn searches for it, which is what the published VoteCut clusters with.
 
-It stops before it has converged, so that a few numbers between two clusters come out otherwise than in the optimum of
-:mod:`unseg_d2.masks.votecut.kmeans_1d`; and a few patches can decide what becomes one piece. NumPy's ``RandomState``
-never changes its numbers, so the labels are those of ``KMeans(k, n_init=10, random_state=0)``.
+It stops before it has converged, so that a few numbers between two clusters are labelled differently from the optimum
+of :mod:`unseg_d2.masks.votecut.kmeans_1d`; and a few patches can decide what becomes one piece. The numbers of NumPy's
+``RandomState`` never change, so the labels are those of ``KMeans(k, n_init=10, random_state=0)``.
 
 Shape legend
     n      numbers
@@ -77,7 +77,7 @@ def _iterate(ordered: np.ndarray, sums: np.ndarray, centres: np.ndarray, toleran
         ordered: ``(n,)`` ascending.
         sums: ``(3, n + 1)`` prefix sums of ones, the numbers, and their squares.
         centres: ``(r, k)``.
-        tolerance: squared distances by which the centres of a restart move, summed, above which it goes on.
+        tolerance: a restart continues while the summed squared movement of its centres exceeds this.
     """
     result, active = centres.copy(), np.arange(len(centres))
     previous = None
@@ -87,10 +87,10 @@ def _iterate(ordered: np.ndarray, sums: np.ndarray, centres: np.ndarray, toleran
         counts = bounds[:, 1:] - bounds[:, :-1]
         means = np.where(counts > 0, (totals[:, 1:] - totals[:, :-1]) / np.maximum(counts, 1), centres)
         result[active] = means
-        going_on = ((means - centres) ** 2).sum(1) > tolerance
+        moving = ((means - centres) ** 2).sum(1) > tolerance
         if previous is not None:
-            going_on &= (bounds != previous).any(1)
-        centres, previous, active = means[going_on], bounds[going_on], active[going_on]
+            moving &= (bounds != previous).any(1)
+        centres, previous, active = means[moving], bounds[moving], active[moving]
         if not len(active):
             break
     return result

@@ -186,7 +186,7 @@ def label_pieces(labels: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
 
 
 def _check_members(members: Sequence[PatchFeatures]) -> None:
-    """Say which member of an ensemble has features that cannot be used."""
+    """Raise ValueError that names the member of an ensemble whose features are invalid."""
     for number, member in enumerate(members):
         try:
             check_tokens(member.tokens[None])
