@@ -21,7 +21,8 @@ def kmeans_1d(values: np.ndarray, num_clusters: Sequence[int]) -> list[np.ndarra
 
     Dynamic programming over the sorted distinct numbers: the best last cut never moves left when a number is added on
     the right, so each further cluster takes ``O(m log m)`` (Wu, Optimal quantization by matrix searching, 1991; Wang
-    and Song, Ckmeans.1d.dp, The R Journal 2011). The result is the optimum that Lloyd's iterations with restarts approach.
+    and Song, Ckmeans.1d.dp, The R Journal 2011). The result is the optimum that Lloyd's iterations with restarts
+    approach.
 
     Args:
         values: ``(n,)`` finite numbers, at least one. Numbers that are equal up to rounding share a cluster.
