@@ -82,7 +82,7 @@ def table(figures: Figures) -> list[list[str]]:
 
 def gains(figures: Figures) -> list[list[str]]:
     """What PriMaPs-EM gains on k-means seed by seed, with a CRF after both where there is one."""
-    rows = [["PriMaPs-EM and", "", "gain", "95 % interval of the mean", "seeds that rise", "per seed"]]
+    rows = [["PriMaPs-EM against", "", "gain", "95 % interval of the mean", "seeds with a gain", "per seed"]]
     for name in (name for name in figures if name.startswith((START, BASELINE))):
         method = figures[METHOD + name.removeprefix(START).removeprefix(BASELINE)]
         for key, figure in (("miou", "mIoU"), ("accuracy", "Acc")):
