@@ -136,7 +136,7 @@ def test_there_and_back(
     torch.save({"model": tensors(shapes), "optimizer": {}, "engine": "builtin"}, path)
     main(["--weights", str(path), "--output", str(tmp_path / f"weights{suffix}")])
     report = capsys.readouterr().out
-    assert "nothing was left to convert but the file format" in report and "left out: optimizer" in report
+    assert "only the file format was converted" in report and "left out: optimizer" in report
     assert "a training resumes from the original file, with ENGINE builtin" in report
     found = load_checkpoint(tmp_path / f"weights{suffix}")
     assert found.keys() == {"model"} and found["model"].keys() == shapes.keys()

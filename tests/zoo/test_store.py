@@ -68,7 +68,7 @@ def test_verify(served, server, tmp_path, capsys):
     path.write_bytes(b"something else")
     assert store.verify(NAME).wrong
     served(address=server.address)
-    with pytest.raises(UnsegError, match=f"{NAME}: not on this machine as it should be"):
+    with pytest.raises(UnsegError, match=f"{NAME}: missing or damaged on this machine"):
         main(["verify"])
     assert f"{right} when it was fetched" in capsys.readouterr().out
 
@@ -89,5 +89,5 @@ def test_commands(served, capsys):
     main(["list"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines if line.startswith("*") and "published" not in line] == [NAME]
-    with pytest.raises(UnsegError, match="dino_vits8: not on this machine"):
+    with pytest.raises(UnsegError, match="dino_vits8: missing or damaged"):
         main(["verify", "dino_vits8"])

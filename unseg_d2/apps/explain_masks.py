@@ -1,4 +1,4 @@
-"""Draw how CutS3D comes to its masks: depth, spatial importance, and every cut with its confidence."""
+"""Draw how CutS3D arrives at its masks: depth, spatial importance, and every cut with its confidence."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ USER_ERROR, UNEXPECTED_ERROR, INTERRUPTED = 2, 1, 130
 def run(main: Callable[[], Any]) -> NoReturn:
     """Run a command and exit.
 
-    A mistake that the user can put right is one line ``error: ...`` with exit status 2. Anything else unexpected is a
-    traceback, then one line that says so, with status 1.
+    A mistake that the user can fix becomes one line ``error: ...`` with exit status 2. Anything unexpected is a
+    traceback, followed by one line that says so, with status 1.
 
     Args:
         main: the command; it reads ``sys.argv``.
@@ -47,7 +47,7 @@ def run(main: Callable[[], Any]) -> NoReturn:
         status = _fail(str(error), USER_ERROR)
     except KeyboardInterrupt:
         status = _fail("interrupted; the same command resumes where it stopped.", INTERRUPTED)
-    except BrokenPipeError:  # the reader, such as `head`, has enough
+    except BrokenPipeError:  # the reader, such as `head`, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -84,7 +84,7 @@ def recipe(
     Args:
         args: of a command with the arguments of a recipe.
         flags: see :func:`settings`.
-        config_file: recipe to take where the command line names none.
+        config_file: recipe to use if the command line names none.
 
     Raises:
         UnsegError: see :func:`unseg_d2.config.load_cfg`.
@@ -98,7 +98,7 @@ def recipe(
 
 
 def _let_one_process_speak() -> None:
-    """Under torchrun all processes run the same command; what they have to say is the same too, but for errors."""
+    """Under torchrun all processes run the same command and would all print the same; only errors may differ."""
     if under_torchrun() and os.environ["RANK"] != "0":
         logging.getLogger("unseg_d2").setLevel(logging.ERROR)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""What a shell may complete, by argcomplete where it is installed; everything here is read off files or names."""
+"""Shell completion by argcomplete, if installed; everything here is read from files or names, without torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def is_wanted() -> bool:
-    """Whether a shell asks for completions, and argcomplete is there to answer."""
+    """Whether a shell asks for completions and argcomplete is installed to answer."""
     return "_ARGCOMPLETE" in os.environ and importlib.util.find_spec("argcomplete") is not None
 
 
@@ -23,7 +23,7 @@ def complete(parser: argparse.ArgumentParser) -> None:
 
 
 def words_before_cursor() -> list[str]:
-    """Return the words of the line that the shell wants completed, without that of the program."""
+    """Return the words of the line that the shell wants completed, without the program's name."""
     return os.environ["COMP_LINE"].split()[1:]
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _arguments(parser: CommandParser) -> None:
-    add_weights(parser, "checkpoint (.pth, .pkl, .safetensors) or zoo:NAME; a .pkl has to be trusted", required=True)
+    add_weights(parser, "checkpoint (.pth, .pkl, .safetensors) or zoo:NAME; .pkl: --trust-checkpoint", required=True)
     add_output(parser, f"file to write: {' or '.join(FORMATS)}", required=True, metavar="FILE")
     parser.add_argument("--backbone-only", action="store_true", help="take the ResNet of a detector")
     add_recipe(parser, settings=False)
@@ -43,7 +43,7 @@ def _report(conversion: Conversion, output: Path) -> str:
         f"{len(conversion.state)} tensors in Detectron2's names, which both engines read"
     ]
     if conversion.source.startswith("Detectron2"):
-        lines.append("names were Detectron2's already: nothing was left to convert but the file format")
+        lines.append("names were Detectron2's already: only the file format was converted")
     if conversion.left_out:
         lines.append(f"left out: {', '.join(conversion.left_out)}")
     if conversion.engine and "optimizer" in conversion.left_out:
@@ -61,7 +61,7 @@ COMMAND = Command(
         "--config-file configs/cutler/cascade_mask_rcnn_R_50_FPN.yaml",
     ),
     notes="With --config-file, the weights must fit the network of that recipe. Between the engines there is nothing "
-    "to convert: both read and write Detectron2's names. A training resumes from the original file alone, since the "
-    "state of an optimiser is left out here.",
+    "to convert: both read and write Detectron2's names. A training resumes only from the original file, as the "
+    "optimiser's state is left out here.",
 )
 main = COMMAND.main

@@ -1,4 +1,4 @@
-"""Cut the masks of a label set in 3D (LocalCut of CutS3D): what touches in the image comes apart in depth."""
+"""Cut the masks of a label set in 3D (LocalCut of CutS3D): objects that touch in the image are separated by depth."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 def _arguments(parser: CommandParser) -> None:
     add_recipe(parser)
-    add_labels(parser, "label set (COCO file or folder), from anywhere")
+    add_labels(parser, "label set (COCO file or folder) from any source")
     add_images(
         parser,
-        text="folder of the images (default: where the label set says that they are)",
+        text="folder of the images (default: where the label set says they are)",
         type=Path,
     )
     add_output(parser, "folder of the new label set", required=True, metavar="FOLDER")
@@ -28,7 +28,7 @@ def _arguments(parser: CommandParser) -> None:
 
 
 def _execute(args: argparse.Namespace) -> None:
-    """Cut the masks and say how many of them changed."""
+    """Cut the masks and print how many of them changed."""
     cfg = recipe(args)
     from unseg_d2.pseudo.cut_labels import cut_label_set
     from unseg_d2.pseudo.label_set import read_label_set, summarise
@@ -41,7 +41,7 @@ def _execute(args: argparse.Namespace) -> None:
 
 
 def area(labels: CocoDataset) -> dict[tuple[str, int], int]:
-    """Return the area of each mask by the name of its image and its place among the masks of it."""
+    """Return the area of each mask by the name of its image and its index among that image's masks."""
     names = {image["id"]: image["file_name"] for image in labels.images}
     areas: dict[tuple[str, int], int] = {}
     count: dict[str, int] = {}

@@ -22,12 +22,12 @@ def _arguments(parser: CommandParser) -> None:
     group.add_argument(
         "--input", required=True, nargs="+", metavar="PATH", help="images, videos, folders, or patterns in quotes"
     )
-    group.add_argument("--frame-step", type=int, default=1, metavar="N", help="look at every n-th frame of a video")
+    group.add_argument("--frame-step", type=int, default=1, metavar="N", help="use every n-th frame of a video")
     group.add_argument(
-        "--batch-size", type=int, default=1, metavar="N", help="images of one size that are looked at together"
+        "--batch-size", type=int, default=1, metavar="N", help="images of one size that are processed together"
     )
     add_weights(parser, "checkpoint of a trained detector, or zoo:NAME (default: MODEL.WEIGHTS of the recipe)")
-    add_output(parser, "folder of what is written", required=True, metavar="FOLDER")
+    add_output(parser, "folder of the results", required=True, metavar="FOLDER")
     form = parser.add_argument_group("form of the results")
     form.add_argument(
         "--format", default="overlays", metavar="LIST", help=f"any of {','.join(FORMATS)}, with commas between them"
@@ -36,12 +36,12 @@ def _arguments(parser: CommandParser) -> None:
         "--score-threshold", type=float, default=0.35, metavar="S", help="lowest score that is shown, from 0 to 1"
     )
     form.add_argument(
-        "--image-prefix", default=LOCAL_FILES, metavar="URL", help="Label Studio: what addresses of images start with"
+        "--image-prefix", default=LOCAL_FILES, metavar="URL", help="Label Studio: prefix of the images' addresses"
     )
 
 
 def _execute(args: argparse.Namespace) -> None:
-    """Look at the inputs, write what is asked for, and say where it is."""
+    """Process the inputs, write what is asked for, and print where it is."""
     formats = _formats(args.format)
     if not 0 <= args.score_threshold <= 1:
         raise UnsegError(f"--score-threshold is {args.score_threshold:g}, but scores lie between 0 and 1.")
@@ -58,7 +58,7 @@ def _execute(args: argparse.Namespace) -> None:
     for path in demo.written:
         print(f"  {path}")
     if demo.failures:
-        print(f"{len(demo.failures)} inputs not usable: {args.output / 'failures.jsonl'}")
+        print(f"{len(demo.failures)} inputs cannot be used: {args.output / 'failures.jsonl'}")
 
 
 def _formats(text: str) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ def _formats(text: str) -> tuple[str, ...]:
 
 
 def _detector(args: argparse.Namespace) -> Detector:
-    """Build the detector that the flags describe; without trained weights there is none."""
+    """Build the detector that the flags describe; trained weights are required."""
     from unseg_d2.detectors.detector import Detector
 
     weights = args.weights or recipe(args).MODEL.WEIGHTS

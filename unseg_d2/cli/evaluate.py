@@ -8,12 +8,12 @@ from unseg_d2.cli import evaluate_detection, evaluate_saliency, evaluate_semanti
 from unseg_d2.cli.parser import Command, CommandParser, add_commands
 
 TASKS = {
-    "detection": ("a detector, or masks from elsewhere, beside the published figures", evaluate_detection.COMMAND),
-    "saliency": ("soft masks of what is salient, each with several refinements", evaluate_saliency.SALIENCY),
+    "detection": ("a detector, or masks from any source, beside the published results", evaluate_detection.COMMAND),
+    "saliency": ("soft masks of salient objects, each with several refinements", evaluate_saliency.SALIENCY),
     "corloc": ("the same masks on images with boxes", evaluate_saliency.CORLOC),
-    "semantic": ("a semantic segmentation, learnt without labels", evaluate_semantic.COMMAND),
+    "semantic": ("a semantic segmentation learnt without labels", evaluate_semantic.COMMAND),
 }
-"""What can be scored: what the help says of it, and the command."""
+"""Each task with its help text and its command."""
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def _arguments(parser: CommandParser) -> None:
 
 
 def former(words: list[str]) -> list[str]:
-    """Put the task in front, which was once the value of ``--task``, by default detection.
+    """Put the task in front; it used to be the value of ``--task``, by default detection.
 
     >>> former(["--datasets", "ecssd", "--task", "saliency"])
     ['saliency', '--datasets', 'ecssd']
@@ -37,7 +37,7 @@ def former(words: list[str]) -> list[str]:
             task = value if equals else next(iter(rest[place + 1 :]), "")
             del rest[place : place + (1 if equals else 2)]
             break
-    logger.warning("`evaluate` without the task in front is a former spelling, which will go; write: evaluate %s", task)
+    logger.warning("`evaluate` without the task in front is a former spelling, to be removed; write: evaluate %s", task)
     return [task, *rest]
 
 

@@ -1,4 +1,4 @@
-"""Score a detector, or masks from elsewhere, on benchmarks, beside the published figures."""
+"""Score a detector, or masks from any source, on benchmarks, beside the published results."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def _arguments(parser: CommandParser) -> None:
         "--name", help="name of the method in the table (default: that of the file of weights or of results)"
     )
     table.add_argument(
-        "--setting", choices=("zero-shot", "in-domain"), help="what it says (default: follows from DATASETS.TRAIN)"
+        "--setting", choices=("zero-shot", "in-domain"), help="setting in the table (default: from DATASETS.TRAIN)"
     )
-    table.add_argument("--no-published", action="store_true", help="leave the published figures out")
+    table.add_argument("--no-published", action="store_true", help="leave out the published results")
     scoring = parser.add_argument_group("scoring")
     scoring.add_argument(
         "--backend", default="auto", metavar="NAME", help=f"auto (the fastest installed) or {', '.join(BACKENDS)}"
@@ -80,7 +80,7 @@ def _execute(args: argparse.Namespace) -> None:
 
 
 def _cfg(args: argparse.Namespace) -> CfgNode:
-    """Return the recipe with the flags filled in; a network must give as many results as are counted."""
+    """Return the recipe with the flags filled in; the network returns at least as many results as are counted."""
     from unseg_d2.config import edited
 
     if args.labels and len(args.labels) != len(args.datasets):
@@ -126,8 +126,8 @@ COMMAND = Command(
         "--config-file configs/cutler/cascade_mask_rcnn_R_50_FPN.yaml",
         "unseg-d2 evaluate detection --datasets coco_val2017 my.json::my/images --labels a.json b.json",
     ),
-    notes="AP counts the best 100 results of an image, also on LVIS: the published figures say 300 there, but were "
-    "counted with 100. Images without ground truth stay: what is found on them is false. Crowd regions are neither "
-    "missed nor false.",
+    notes="AP counts the best 100 results of an image, also on LVIS: the published results say 300 there, but were "
+    "computed with 100. Images without ground truth count: results on them are false. A crowd region is no miss if "
+    "nothing is found on it, and a result on it is not false.",
 )
 main = COMMAND.main

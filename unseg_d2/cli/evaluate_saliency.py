@@ -52,7 +52,7 @@ def _arguments(task: str, parser: CommandParser) -> None:
             "--crop", type=int, default=320, metavar="PX", help="side of the crop that is scored; 0: whole images"
         )
     scoring.add_argument("--published", action="store_true", help="truth and CorLoc as in the code of Two Tricks")
-    scoring.add_argument("--gain", action="store_true", help="what each row gains, with intervals over images")
+    scoring.add_argument("--gain", action="store_true", help="gain of each row, with 95 % intervals over images")
     add_output(parser, "folder of figures.json, table.txt and table.md (default: none)", metavar="FOLDER")
     parser.renamed |= {"--masks": "--labels", "--results": "--output"}
 
@@ -64,46 +64,46 @@ def _execute(task: str, args: argparse.Namespace) -> None:
     from unseg_d2.files import write_json
 
     methods = _methods(args, cfg)
-    figures, tables = {}, []
+    metrics, tables = {}, []
     for dataset in args.datasets:
         scores = _score(task, dataset, methods, args, cfg)
-        figures[dataset] = {one.name: one.metrics() for one in scores}
-        found = [(dataset, figure_rows(figures[dataset]))]
+        metrics[dataset] = {score.name: score.metrics() for score in scores}
+        found = [(dataset, metric_rows(metrics[dataset]))]
         if args.gain and (gains := gain_rows(scores)):
             found.append(("gain, with its 95 % interval over images", gains))
         print(f"\n{lay_out(found)}")
         tables += found
     if args.output:
-        write_json(args.output / "figures.json", figures, indent=1)
+        write_json(args.output / "figures.json", metrics, indent=1)
         write_tables(args.output, tables)
 
 
-def figure_rows(figures: dict[str, dict[str, float]]) -> list[list[str]]:
-    """Return the figures, a row per method, the titles first."""
+def metric_rows(metrics: dict[str, dict[str, float]]) -> list[list[str]]:
+    """Return the metrics, a row per method, the titles first."""
     from unseg_d2.evaluation.table import as_cell
 
-    columns = list(next(iter(figures.values())))
-    return [["", *columns], *([name, *(as_cell(row[key]) for key in columns)] for name, row in figures.items())]
+    columns = list(next(iter(metrics.values())))
+    return [["", *columns], *([name, *(as_cell(row[key]) for key in columns)] for name, row in metrics.items())]
 
 
 def gain_rows(scores: Sequence[MethodScores]) -> list[list[str]]:
-    """Return what each row gains on its method unrefined, or, unrefined itself, on the method before it.
+    """Return the gain of each row over its method unrefined or, if unrefined itself, over the previous method.
 
-    The titles come first; where there is nothing to compare, there are no rows.
+    The titles come first; the list is empty where there is nothing to compare.
     """
     from unseg_d2.saliency.score import bootstrap
 
-    plain = [one for one in scores if one.refinement == "none"]
+    plain = [score for score in scores if score.refinement == "none"]
     pairs = list(pairwise(plain))
-    pairs += [(one, row) for one in plain for row in scores if row.method == one.method and row is not one]
+    pairs += [(base, row) for base in plain for row in scores if row.method == base.method and row is not base]
     if not pairs:
         return []
     keys = [key for key in ("Acc", "IoU", "maxF", "CorLoc") if key in scores[0].metrics()]
     rows = [["", *keys]]
-    for one, other in pairs:
-        found = bootstrap(one, other)
+    for base, other in pairs:
+        found = bootstrap(base, other)
         cells = (f"{gain:+.1f} [{low:+.1f}, {high:+.1f}]" for gain, low, high in (found[key] for key in keys))
-        rows.append([f"{one.name} -> {other.name}", *cells])
+        rows.append([f"{base.name} -> {other.name}", *cells])
     return rows
 
 
@@ -143,18 +143,18 @@ def _methods(args: argparse.Namespace, cfg: CfgNode) -> dict[str, Method]:
 
 
 def _named(spec: str) -> tuple[str, Path]:
-    """Split ``NAME=PATH``; without a name, the file's or its folder's is taken."""
+    """Split ``NAME=PATH``; the default name is that of the file or its folder."""
     name, _, path = spec.rpartition("=")
     return name or (Path(path).parent.name if Path(path).stem == "model_final" else Path(path).stem), Path(path)
 
 
 _METRICS = (
-    "All figures are in percent. Acc and IoU cut soft masks at one half; maxF is the best F-measure (beta squared .3) "
+    "All metrics are in percent. Acc and IoU cut soft masks at one half; maxF is the best F-measure (beta squared .3) "
     "of 255 thresholds, Sm the structure measure, MAE the mean absolute error."
 )
-_CORLOC = "CorLoc: the box of the largest part of the mask meets some object with an IoU of .5."
+_CORLOC = "CorLoc: the share of images where the box of the mask's largest part has an IoU of .5 with some object."
 SALIENCY = Command(
-    "Score soft masks of what is salient, each with several refinements.",
+    "Score soft masks of salient objects, each with several refinements.",
     functools.partial(_arguments, "saliency"),
     functools.partial(_execute, "saliency"),
     examples=(

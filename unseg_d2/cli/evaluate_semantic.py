@@ -1,4 +1,4 @@
-"""Score a semantic segmentation, learnt without labels, against labels; or write what it predicts."""
+"""Score a semantic segmentation learnt without labels against labels, or write what it predicts."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def _arguments(parser: CommandParser) -> None:
     add_weights(parser, "checkpoint of train-semantic", required=True, type=Path)
     add_output(parser, "folder of figures.json, table.txt and table.md (default: none)", metavar="FOLDER")
     parser.add_argument(
-        "--write-masks", type=Path, metavar="FOLDER", help="write label maps and overlays there (default: do not)"
+        "--write-masks", type=Path, metavar="FOLDER", help="write label maps and overlays there (default: none)"
     )
     parser.add_argument("--per-class", action="store_true", help="print the IoU of each class too")
     parser.renamed["--results"] = "--output"
 
 
 def _execute(args: argparse.Namespace) -> None:
-    """Score, print the tables and write what was asked for."""
+    """Score, print the tables and write the requested files."""
     from unseg_d2.evaluation.table import lay_out, write_tables
     from unseg_d2.files import write_json
     from unseg_d2.semantic.datasets import load_semantic_set
@@ -43,7 +43,7 @@ def _execute(args: argparse.Namespace) -> None:
     specs = args.datasets or list(cfg.DATASETS.TEST)
     if not specs:
         raise UnsegError("There is nothing to score on; add --datasets IMAGES::LABELS.")
-    figures, tables = {}, []
+    metrics, tables = {}, []
     for spec in specs:
         data = load_semantic_set(spec, cfg)
         folder = args.write_masks / Path(spec).name if args.write_masks and len(specs) > 1 else args.write_masks
@@ -53,18 +53,18 @@ def _execute(args: argparse.Namespace) -> None:
             continue
         scores = score_classifiers(model, classifiers_of(model), data, cfg)
         heading = f"{spec}: {len(data.images)} images, {len(data.classes)} classes"
-        tables.append((heading, figure_rows(scores)))
+        tables.append((heading, metric_rows(scores)))
         if args.per_class:
             tables.append(("", class_rows(scores, data.classes)))
-        figures[spec] = {name: _as_json(score) for name, score in scores.items()}
+        metrics[spec] = {name: _as_json(score) for name, score in scores.items()}
     if tables:
         print(lay_out(tables))
     if args.output:
-        write_json(args.output / "figures.json", {"weights": str(args.weights), "figures": figures}, indent=1)
+        write_json(args.output / "figures.json", {"weights": str(args.weights), "figures": metrics}, indent=1)
         write_tables(args.output, tables)
 
 
-def figure_rows(scores: dict[str, SemanticScores]) -> list[list[str]]:
+def metric_rows(scores: dict[str, SemanticScores]) -> list[list[str]]:
     """Return mIoU and accuracy of each, the titles first."""
     from unseg_d2.evaluation.table import as_cell
 
@@ -98,5 +98,5 @@ COMMAND = Command(
         "unseg-d2 evaluate semantic --weights runs/semantic/model_final.pth --datasets photos/ --write-masks maps/",
     ),
     notes="Clusters are matched with classes on the whole set, see SEMANTIC.TEST. The recipe is that of the "
-    "checkpoint; settings change it. Figures are in percent.",
+    "checkpoint; settings change it. Metrics are in percent.",
 )

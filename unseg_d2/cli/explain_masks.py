@@ -1,4 +1,4 @@
-"""Draw how CutS3D comes to its masks: depth, spatial importance, and every cut with its confidence."""
+"""Draw how CutS3D arrives at its masks: depth, spatial importance, and every cut with its confidence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _arguments(parser: CommandParser) -> None:
 
 
 def _execute(args: argparse.Namespace) -> None:
-    """Write the pictures and say where they are."""
+    """Write the pictures and print where they are."""
     cfg = recipe(args)
     from unseg_d2.apps.explain_masks import explain_masks
 
@@ -36,7 +36,7 @@ COMMAND = Command(
         "unseg-d2 explain-masks --images photos/ --output pictures/ --limit 5 --config-file "
         "configs/cuts3d/cascade_mask_rcnn_R_50_FPN.yaml",
     ),
-    notes="The masks are those before refinement, on the patch grid. Blue of the eigenvector is below its mean, red "
+    notes="The masks are those before refinement, on the patch grid. The eigenvector is blue below its mean and red "
     "above.",
 )
 main = COMMAND.main

@@ -11,12 +11,12 @@ from unseg_d2.cli.parser import Command, CommandParser
 def _arguments(parser: CommandParser) -> None:
     add_labels(parser, "label set: the folder that generate-masks made", metavar="FOLDER")
     add_output(parser, "COCO file to write (default: labels.json in the folder)")
-    parser.add_argument("--partial", action="store_true", help="take what is finished of an unfinished label set")
+    parser.add_argument("--partial", action="store_true", help="write the finished part of an unfinished label set")
     parser.unnamed = ("--labels",)
 
 
 def _execute(args: argparse.Namespace) -> None:
-    """Write the file and say what is in it."""
+    """Write the file and print what it holds."""
     from unseg_d2.pseudo.label_set import export, summarise
 
     path = export(args.labels, args.output, partial=args.partial)

@@ -22,7 +22,7 @@ def _arguments(parser: CommandParser) -> None:
 
 
 def _execute(args: argparse.Namespace) -> None:
-    """Make the label set, or this command's share of it, and say where it is."""
+    """Make the label set, or this command's share of it, and print where it is."""
     cfg = recipe(args)
     from unseg_d2.pseudo.generate import generate_label_set
     from unseg_d2.pseudo.label_set import summarise

@@ -17,7 +17,7 @@ def add_recipe(parser: CommandParser, *, file: bool = True, settings: bool = Tru
 
     Args:
         parser: of the command.
-        file: whether the command reads a recipe; without, that of a checkpoint is meant, which settings change.
+        file: whether the command reads a recipe; if not, settings change the recipe of a checkpoint.
         settings: whether single keys may differ from the recipe, and plug-ins be imported.
     """
     group = parser.add_argument_group("recipe")
@@ -50,7 +50,7 @@ def add_plugins(group: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         metavar="MODULE",
-        help="Python module or file to import first, which registers what a recipe then names; may be repeated",
+        help="Python module or file to import first, whose parts the recipe can then name; may be repeated",
     )
 
 
@@ -64,7 +64,7 @@ def add_labels(parser: CommandParser, text: str, **options: Any) -> None:
 
     Args:
         parser: of the command.
-        text: what it is to the command.
+        text: help text: what the command does with it.
         **options: of argparse; by default one path is required.
     """
     options = {"required": True, "type": Path, "metavar": "LABELS", **options}
@@ -97,8 +97,8 @@ def add_weights(parser: CommandParser, text: str, *, weights: bool = True, **opt
 
     Args:
         parser: of the command.
-        text: what the checkpoint is to the command.
-        weights: without, ``--trust-checkpoint`` alone: checkpoints are named by the recipe.
+        text: help text: what the command does with the checkpoint.
+        weights: whether to add ``--weights``; if not, the recipe names the checkpoints.
         **options: of argparse.
     """
     group = parser.add_argument_group("checkpoint")
@@ -107,12 +107,12 @@ def add_weights(parser: CommandParser, text: str, *, weights: bool = True, **opt
     group.add_argument(
         "--trust-checkpoint",
         action="store_true",
-        help="load checkpoints with pickled objects, which can run code; only from a source that you trust",
+        help="load checkpoints with pickled objects, which can run code; only for sources that you trust",
     )
 
 
 def add_processes(parser: CommandParser, *, gpus: str = "", workers: str = "") -> argparse._ArgumentGroup:
-    """Add ``--num-gpus`` and ``--num-workers`` where they have a meaning, and return their group.
+    """Add ``--num-gpus`` and ``--num-workers``, each if it has a help text, and return their group.
 
     Args:
         parser: of the command.

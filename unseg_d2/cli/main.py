@@ -16,7 +16,7 @@ from unseg_d2.errors import UnsegError, nearest
 COMMANDS = {
     "generate-masks": "make pseudo-masks for images",
     "cut-masks": "cut the masks of a label set in 3D",
-    "explain-masks": "pictures of how CutS3D comes to its masks",
+    "explain-masks": "draw how CutS3D arrives at its masks",
     "export-masks": "write a label set as one COCO file",
     "score-masks": "compare a label set with ground truth",
     "prepare-data": "make the class-agnostic annotations of a public data set",
@@ -31,7 +31,7 @@ COMMANDS = {
     "zoo": "list, fetch and check published weights",
     "visualize": "a page of overlays for a label set or a file of predictions",
 }
-"""Name of each command, which is also that of its module here, and what it does."""
+"""Name of each command, which is also its module's name, and what it does."""
 
 
 def main() -> NoReturn:
@@ -47,13 +47,13 @@ def _main() -> None:
 
 
 def parser(words: Sequence[str]) -> CommandParser:
-    """Return the parser of all commands, of which the one that is wanted alone knows its arguments.
+    """Return the parser of all commands; only the requested one has its arguments, so that the others load nothing.
 
     Args:
         words: of the command line; the first names the command.
 
     Raises:
-        UnsegError: there is no such command.
+        UnsegError: the command does not exist.
     """
     top = CommandParser(prog="unseg-d2", description="Segment objects without a single label.")
     top.epilog = "unseg-d2 COMMAND --help lists the arguments of a command."
@@ -69,7 +69,7 @@ def parser(words: Sequence[str]) -> CommandParser:
 
 
 def command(name: str) -> Command:
-    """Return a command by its name; its module is imported here and not before."""
+    """Return a command by its name; its module is imported only here."""
     found: Command = importlib.import_module(f"unseg_d2.cli.{name.replace('-', '_')}").COMMAND
     return found
 

@@ -1,7 +1,7 @@
 """One command of the command line: its arguments, examples and what it runs, and the parser that reads it.
 
 A command is a module here with a :class:`Command` named ``COMMAND`` and ``main = COMMAND.main``. Nothing heavy is
-imported at its top: ``--help`` and completion have to be there at once, so that libraries come in when it runs.
+imported at its top: ``--help`` and completion must answer at once, so libraries are imported when the command runs.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class CommandParser(argparse.ArgumentParser):
 
     Attributes:
         renamed: former spelling of an option to the present one; understood, but not shown.
-        unnamed: options whose value once stood without a name.
-        takes_settings: whether there are settings, which come as ``opts``.
-        rewrite: changes the words before anything else, where a whole form of the command has a new name.
+        unnamed: options whose value used to be given without a name.
+        takes_settings: whether the command takes settings, which are stored as ``opts``.
+        rewrite: changes the words before anything else, where a whole form of the command was renamed.
         examples: shown at the end of the help.
     """
 
@@ -55,7 +55,7 @@ class CommandParser(argparse.ArgumentParser):
         except WordError as error:
             self.error(str(error))
         for former, present in found.former:
-            logger.warning("%s is a former spelling, which will go; write: %s", former, present)
+            logger.warning("%s is a former spelling, to be removed; write: %s", former, present)
         parsed, extras = super().parse_known_args(found.words, namespace or argparse.Namespace())
         if self.takes_settings:
             parsed.opts = found.settings
@@ -80,7 +80,7 @@ class CommandParser(argparse.ArgumentParser):
         )
 
     def _check_before_command(self, words: Sequence[str]) -> None:
-        """Name an unknown option in front of the sub-command, of which argparse would say that it is missing."""
+        """Name an unknown option in front of the sub-command; argparse would say that the sub-command is missing."""
         known = [name for action in self._actions for name in action.option_strings]
         for word in words:
             if not word.startswith("-"):
@@ -90,7 +90,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 class _Formatter(argparse.HelpFormatter):
-    """Adds the default to the help of every option that has one and does not speak of it."""
+    """Adds the default to the help of every option that has one and does not mention it."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text, default = action.help, action.default
@@ -134,7 +134,7 @@ class Command:
         return parser
 
     def fill(self, parser: CommandParser) -> None:
-        """Give a parser what belongs to the command."""
+        """Add the command's description, examples and arguments to a parser."""
         parser.description, parser.epilog = self.description, self.notes or None
         parser.examples, parser.rewrite = self.examples, self.rewrite
         self.arguments(parser)
@@ -146,13 +146,13 @@ class Command:
         """Parse a command line and run the command.
 
         Args:
-            arguments: the words behind the command; by default those of the process.
+            arguments: the words after the command; by default those of the process.
         """
         execute(self.parser().parse_args(arguments))
 
 
 def execute(args: argparse.Namespace) -> None:
-    """Run what a command line asks for, as loudly as it says."""
+    """Run what a command line asks for, with the verbosity it asks for."""
     package = logging.getLogger("unseg_d2")
     if args.loudness is not None and package.level < logging.ERROR:  # at which all processes are but the first
         package.setLevel(args.loudness)
@@ -164,8 +164,8 @@ def add_commands(parser: CommandParser, commands: Mapping[str, tuple[str, Comman
 
     Args:
         parser: of the upper command.
-        commands: name to what the list of commands says of it, and the command.
-        metavar: what the help calls the word that chooses.
+        commands: name to the help text in the list of commands, and the command.
+        metavar: what the help calls the name of the command.
     """
     below = parser.add_subparsers(dest=metavar.lower(), required=True, metavar=metavar)
     for name, (text, command) in commands.items():
@@ -173,7 +173,7 @@ def add_commands(parser: CommandParser, commands: Mapping[str, tuple[str, Comman
 
 
 def words_of(example: str) -> list[str]:
-    """Return the words of an example behind ``unseg-d2``, as a shell would split it."""
+    """Return the words of an example after ``unseg-d2``, as a shell would split it."""
     return shlex.split(example)[1:]
 
 

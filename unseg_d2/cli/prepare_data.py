@@ -18,7 +18,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "image_list": {
         "type": Path,
         "metavar": "FILE",
-        "help": "text file, one image of train2014 a line, no default",
+        "help": "text file with one image of train2014 per line (no default)",
     },
     "split": {"default": "val2017", "choices": ("val2017", "train2017"), "help": "split of COCO"},
     "source": {"metavar": "FILE", "help": "name of the owners' file (default: the usual one)"},
@@ -38,14 +38,14 @@ def _source_arguments(source: Source, parser: CommandParser) -> None:
     parser.add_argument(
         "--root", type=Path, metavar="FOLDER", help="folder of the data sets (default: $DETECTRON2_DATASETS)"
     )
-    parser.add_argument("--info", action="store_true", help="say where the data comes from and stop")
+    parser.add_argument("--info", action="store_true", help="only print where the data comes from")
     for option in inspect.signature(source.prepare).parameters:
         if option in OPTIONS:
             parser.add_argument(f"--{option.replace('_', '-')}", **OPTIONS[option])
 
 
 def _execute(args: argparse.Namespace) -> None:
-    """Say where the data comes from, convert it and say what was written."""
+    """Print where the data comes from, convert it and print what was written."""
     source = SOURCES[args.name]
     root = args.root or datasets_root()
     print("\n".join(source.lines(root)))
@@ -61,6 +61,6 @@ COMMAND = Command(
     __doc__,
     _arguments,
     examples=("unseg-d2 prepare-data coco --info", "unseg-d2 prepare-data voc --root data/ --difficult drop"),
-    notes="Says where to download what, how large it is and under which licence; --info only says so.",
+    notes="Prints what to download from where, its size and its licence; with --info, nothing else.",
 )
 main = COMMAND.main

@@ -14,12 +14,12 @@ def _arguments(parser: CommandParser) -> None:
     add_labels(parser, "label set (COCO file or folder) or COCO results; a missing score counts as 1")
     group = parser.add_argument_group("ground truth")
     group.add_argument(
-        "--gt", required=True, type=Path, metavar="FILE", help="COCO file with ground truth, of whatever classes"
+        "--gt", required=True, type=Path, metavar="FILE", help="COCO file with ground truth of any classes"
     )
     group.add_argument(
         "--backend", default="auto", metavar="NAME", help=f"auto (the fastest installed) or {', '.join(BACKENDS)}"
     )
-    add_output(parser, "JSON file to write the figures to (default: none)", metavar="FILE")
+    add_output(parser, "JSON file to write the metrics to (default: none)", metavar="FILE")
     parser.renamed["--masks"] = "--labels"
 
 
@@ -43,7 +43,7 @@ COMMAND = Command(
         "unseg-d2 score-masks --labels masks/ --gt instances.json",
         "unseg-d2 score-masks --labels results.json --gt instances.json --output figures.json",
     ),
-    notes="Images of the two files are matched by file name. All figures are in percent; R@.5 is the share of objects "
-    "that some mask overlaps with an IoU of .5 or more.",
+    notes="Images of the two files are matched by file name. All metrics are in percent; R@.5 is the share of objects "
+    "that some mask matches with an IoU of .5 or more.",
 )
 main = COMMAND.main

@@ -1,4 +1,4 @@
-"""From unlabelled images to a detector: pseudo-masks, training, self-training rounds, figures."""
+"""From unlabelled images to a detector: pseudo-masks, training, self-training rounds, metrics."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def _arguments(parser: CommandParser) -> None:
 
 
 def _execute(args: argparse.Namespace) -> None:
-    """Run all rounds, print the table and say where everything is."""
+    """Run all rounds, print the table and where everything is."""
     if not args.config_file:
-        raise UnsegError("Say which recipe to train with: --config-file configs/quickstart.yaml, for example.")
+        raise UnsegError("Name the recipe to train with: --config-file configs/quickstart.yaml, for example.")
     if under_torchrun():
-        raise UnsegError("self-train starts its own processes; start it without torchrun, with --num-gpus N.")
+        raise UnsegError("self-train starts its own processes; run it without torchrun, with --num-gpus N.")
     from unseg_d2.api import self_train
     from unseg_d2.evaluation.table import rounds_table
 

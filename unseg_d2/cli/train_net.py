@@ -26,7 +26,7 @@ def _arguments(parser: CommandParser) -> None:
         help="label set to train on: name, labels.json or labels.json::images (default: DATASETS.TRAIN of the recipe)",
     )
     data.add_argument(
-        "--gt", metavar="DATASET", help="ground truth to evaluate on, named likewise (default: DATASETS.TEST)"
+        "--gt", metavar="DATASET", help="ground truth to evaluate on, in the same form (default: DATASETS.TEST)"
     )
     add_weights(parser, "checkpoint to start from, or to evaluate (default: MODEL.WEIGHTS of the recipe)")
     add_training_output(parser)
@@ -35,13 +35,13 @@ def _arguments(parser: CommandParser) -> None:
     evaluation.add_argument("--no-segm", action="store_true", help="evaluate boxes only")
     group = add_processes(parser, gpus="training processes, one per GPU (or on the CPU)")
     group.add_argument(
-        "--num-machines", type=positive, default=1, metavar="N", help="machines with as many processes each"
+        "--num-machines", type=positive, default=1, metavar="N", help="machines, each with --num-gpus processes"
     )
     group.add_argument(
-        "--machine-rank", type=int, default=0, metavar="R", help="which of them this is, from 0; 0 evaluates"
+        "--machine-rank", type=int, default=0, metavar="R", help="rank of this machine, from 0; machine 0 evaluates"
     )
     group.add_argument(
-        "--dist-url", default="", metavar="tcp://HOST:PORT", help="where they meet: on machine 0 (default: none)"
+        "--dist-url", default="", metavar="tcp://HOST:PORT", help="where they meet, on machine 0 (default: none)"
     )
     parser.renamed |= {"--train-dataset": "--labels", "--test-dataset": "--gt"}
 
@@ -61,7 +61,7 @@ def _execute(args: argparse.Namespace) -> None:
         if not weights:
             raise UnsegError("--eval-only needs the checkpoint to evaluate: add --weights path/to/model.pth")
     else:
-        check_datasets(cfg.DATASETS.TEST, cfg)  # not only when the training is over
+        check_datasets(cfg.DATASETS.TEST, cfg)  # now, and not only after the training
         weights = str(train(engine, cfg, num_processes=args.num_gpus, machines=machines, resume=args.resume))
         if machines.rank > 0:
             return

@@ -17,12 +17,12 @@ def _arguments(parser: CommandParser) -> None:
         "--write-masks",
         type=Path,
         metavar="FOLDER",
-        help="predict the training images afterwards: the SALIENCY.TARGETS of a second round (default: do not)",
+        help="afterwards predict the training images, as SALIENCY.TARGETS of a second round (default: none)",
     )
 
 
 def _execute(args: argparse.Namespace) -> None:
-    """Train, and predict the training images where asked to."""
+    """Train, and predict the training images if asked to."""
     cfg = recipe(args, {"OUTPUT_DIR": args.output})
     from unseg_d2.saliency.train import load_saliency_model, train_saliency, training_images, write_masks
 

@@ -16,7 +16,7 @@ def _arguments(parser: CommandParser) -> None:
 
 
 def _execute(args: argparse.Namespace) -> None:
-    """Train, and say where the checkpoint is."""
+    """Train, and print where the checkpoint is."""
     cfg = recipe(args, {"OUTPUT_DIR": args.output})
     from unseg_d2.semantic.train import train_semantic
 

@@ -12,7 +12,7 @@ from unseg_d2.viz.formats import ONE_FILE_LIMIT
 
 def _arguments(parser: CommandParser) -> None:
     add_labels(parser, "label set (COCO file or folder), or COCO results together with --gt")
-    add_images(parser, text="folder of the images (default: looked for near --labels and --gt)", type=Path)
+    add_images(parser, text="folder of the images (default: searched for near --labels and --gt)", type=Path)
     parser.add_argument_group("ground truth").add_argument(
         "--gt",
         type=Path,
@@ -31,7 +31,7 @@ def _arguments(parser: CommandParser) -> None:
 
 
 def _execute(args: argparse.Namespace) -> None:
-    """Write the page, and the overlays if asked for, and say where they are."""
+    """Write the page, and the overlays if asked for, and print where they are."""
     from unseg_d2.apps.visualize import visualize
 
     summary = visualize(

@@ -1,8 +1,8 @@
 """The words of a command line before argparse reads them: settings taken out, former spellings renamed.
 
-Settings, ``KEY VALUE`` or ``KEY=VALUE``, may stand anywhere, also behind an option of any number of values. What is
-neither a setting nor an option nor the value of one is a mistake, and is named as such here: argparse would rather
-complain of the first option that it misses because of it.
+Settings, ``KEY VALUE`` or ``KEY=VALUE``, may stand anywhere, also after an option with any number of values. What is
+neither a setting nor an option nor the value of one is a mistake and is reported here: argparse would instead complain
+about the first option that is missing because of it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TOP_LEVEL_KEYS = (
     "VIS_PERIOD",
     "PLUGINS",
 )
-"""Keys that lie in no section."""
+"""Keys outside any section."""
 
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+")
 _MANY = ("+", "*")
@@ -39,9 +39,9 @@ class Grammar:
     """What a command understands.
 
     Attributes:
-        options: every option, with how many values argparse is to give it (its ``nargs``).
+        options: every option, with its number of values (``nargs`` of argparse).
         renamed: former spelling of an option to the present one.
-        unnamed: options whose value once stood without a name, in the order of these values.
+        unnamed: options whose value used to be given without a name, in the order of these values.
         settings: whether the command takes settings.
         positional: whether it takes words without a name.
     """
@@ -60,7 +60,7 @@ class Sorted:
     Attributes:
         words: what argparse is to read.
         settings: alternating keys and values.
-        former: former spellings that were met, each with the present one.
+        former: former spellings that occurred, each with the present one.
     """
 
     words: list[str] = field(default_factory=list)
@@ -78,7 +78,7 @@ def is_key(word: str) -> bool:
 
 
 def sort_words(words: Sequence[str], grammar: Grammar) -> Sorted:
-    """Take the settings out of a command line and rename what has another name by now.
+    """Take the settings out of a command line and replace former spellings.
 
     Args:
         words: as the shell gives them.
@@ -143,7 +143,7 @@ def _setting(word: str, rest: deque[str], grammar: Grammar) -> tuple[str, str]:
 
 
 def _stray(word: str, grammar: Grammar) -> str:
-    """Say that a word belongs to nothing, and what it may have been meant to be."""
+    """Say that a word belongs to nothing, and what it may have meant."""
     hint = nearest(f"--{word}", _visible(grammar))
     key = word.partition("=")[0].upper()
     if is_key(word.partition("=")[0]):
@@ -159,7 +159,7 @@ def _is_option(word: str) -> bool:
 
 
 def _is_other(word: str, grammar: Grammar) -> bool:
-    """Whether a word is no value: an option of the command, or what looks like a long one."""
+    """Whether a word cannot be a value: an option of the command, or something that looks like a long one."""
     return word == "--" or word.partition("=")[0] in grammar.options or re.match("--[A-Za-z]", word) is not None
 
 

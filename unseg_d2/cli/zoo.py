@@ -15,10 +15,10 @@ def _arguments(parser: CommandParser) -> None:
     add_commands(
         parser,
         {
-            "list": ("what there is", Command("List published weights.", _list_arguments, _list)),
+            "list": ("list published weights", Command("List published weights.", _list_arguments, _list)),
             "get": (
-                "fetch weights; a download that was cut off resumes",
-                Command("Fetch weights; a download that was cut off resumes.", _get_arguments, _get),
+                "fetch weights; an interrupted download resumes",
+                Command("Fetch weights; an interrupted download resumes.", _get_arguments, _get),
             ),
             "verify": (
                 "compare fetched weights with their checksums",
@@ -53,7 +53,7 @@ def _list(args: argparse.Namespace) -> None:
 
 
 def _get(args: argparse.Namespace) -> None:
-    """Fetch, and say under which licence."""
+    """Fetch, and print the licence."""
     for entry in [find(name) for name in args.names]:
         path = get(entry.name)
         print(f"{entry.name}  {path}\n  licence: {entry.licence['name']} {entry.licence['url'] or ''}".rstrip())
@@ -72,7 +72,7 @@ def _verify(args: argparse.Namespace) -> None:
         print(f"{name}  {verdict.text}")
     wrong = [name for name, verdict in verdicts.items() if verdict.wrong or (names and not verdict.good)]
     if wrong:
-        raise UnsegError(f"{', '.join(wrong)}: not on this machine as it should be; see above.")
+        raise UnsegError(f"{', '.join(wrong)}: missing or damaged on this machine; see above, and fetch it again.")
 
 
 COMMAND = Command(
