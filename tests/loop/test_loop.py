@@ -97,16 +97,17 @@ def recipe(*opts):
     return {"recipe": load_cfg(None, opts).dump()}
 
 
-def test_another_recipe_is_not_gone_on_with(tmp_path):
+def test_another_recipe_is_not_resumed(tmp_path):
     run(tmp_path, about=recipe("SOLVER.BASE_LR", "0.5"))
-    with pytest.raises(UnsegError, match=r"other settings \(SEED, SOLVER\.BASE_LR\); choose another OUTPUT_DIR"):
+    message = r"other settings: SEED was 0, now 3; SOLVER.BASE_LR was 0.5, now 0.25\. Choose another OUTPUT_DIR"
+    with pytest.raises(UnsegError, match=message):
         run(tmp_path, resume=True, about=recipe("SOLVER.BASE_LR", "0.25", "SEED", "3", "TEST.IMS_PER_BATCH", "4"))
     assert load_cfg(tmp_path / "config.yaml").SOLVER.BASE_LR == 0.5
     unimportant = ["SOLVER.MAX_ITER", "9", "OUTPUT_DIR", "elsewhere", "MODEL.DEVICE", "cuda", "TEST.EVAL_PERIOD", "2"]
     run(tmp_path, resume=True, steps=STEPS + 2, about=recipe("SOLVER.BASE_LR", "0.5", *unimportant))
 
 
-def test_a_checkpoint_that_knows_no_recipe_is_not_gone_on_with(tmp_path):
+def test_a_checkpoint_that_knows_no_recipe_is_not_resumed(tmp_path):
     run(tmp_path)
     with pytest.raises(UnsegError, match="does not know its recipe"):
         run(tmp_path, resume=True, about=recipe())

@@ -40,7 +40,7 @@ def test_shards_cover_the_images_in_order(shards: ShardFolder) -> None:
     assert [item["id"] for item in shards.lines()] == list(range(7)) and not shards.unfinished()
 
 
-def test_begun_shards_are_gone_on_with(shards: ShardFolder) -> None:
+def test_begun_shards_are_resumed(shards: ShardFolder) -> None:
     write(shards, 0, upto=2)
     assert shards.unfinished() == [0, 1, 2] and list(shards.lines()) == []
     part = shards.path(0).with_name("000000.jsonl.part")
@@ -61,11 +61,11 @@ def test_batches_that_were_cut_short_are_made_again(shards: ShardFolder, batch: 
         assert writer.done == kept
 
 
-def test_the_same_settings_go_on_and_others_do_not(shards: ShardFolder) -> None:
+def test_the_same_settings_resume_and_others_do_not(shards: ShardFolder) -> None:
     ShardFolder(shards.folder).open(MANIFEST)
     other = json.loads(json.dumps(MANIFEST))
     other["settings"]["MASKS"]["TAU"] = 0.2
-    with pytest.raises(UnsegError, match=r"made otherwise: settings.MASKS.TAU was 0.15, now 0.2\. Choose another"):
+    with pytest.raises(UnsegError, match=r"other settings: settings.MASKS.TAU was 0.15, now 0.2\. Choose another"):
         ShardFolder(shards.folder).open(other)
 
 

@@ -56,7 +56,7 @@ def test_files_that_are_there_are_not_made_again(tmp_path: Path) -> None:
 def test_proposals_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
     cache_proposals(tmp_path, ["a"], read, halves, {"psi": 0.4, "size": (3, 4)})
     cache_proposals(tmp_path, ["a"], read, halves, {"psi": 0.4, "size": (3, 4)})
-    with pytest.raises(UnsegError, match=r"other settings \(psi\); choose another SEMANTIC.PROPOSALS"):
+    with pytest.raises(UnsegError, match=r"other settings: psi was 0.4, now 0.5\. Choose another SEMANTIC.PROPOSALS"):
         cache_proposals(tmp_path, ["a"], read, halves, {"psi": 0.5, "size": (3, 4)})
 
 

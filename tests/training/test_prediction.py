@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,29 +10,77 @@ import pytest
 from fake_engine import FakeEngine
 
 from unseg_d2.config import load_cfg
+from unseg_d2.errors import UnsegError
 from unseg_d2.training import prediction
 from unseg_d2.training.prediction import predict_to_file
 
 RECORDS = [{"file_name": f"{index}.png", "image_id": index, "height": 8, "width": 8} for index in range(5)]
 
 
-def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def weights(tmp_path: Path) -> str:
+    path = tmp_path / "model.pth"
+    path.write_text("weights")
+    return str(path)
+
+
+def test_an_interrupted_run_resumes(tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With parts of two images, a run that dies at the fourth image has one part and repeats one image."""
     monkeypatch.setattr(prediction, "PART_SIZE", 2)
     cfg = load_cfg()
-    whole = predict_to_file(FakeEngine(), cfg, RECORDS, weights="w", output=tmp_path / "whole")
+    whole = predict_to_file(FakeEngine(), cfg, RECORDS, weights=weights, output=tmp_path / "whole")
 
     with pytest.raises(KeyboardInterrupt):
-        predict_to_file(FakeEngine(fail_after=3), cfg, RECORDS, weights="w", output=tmp_path / "resumed")
+        predict_to_file(FakeEngine(fail_after=3), cfg, RECORDS, weights=weights, output=tmp_path / "resumed")
     second = FakeEngine()
-    resumed = predict_to_file(second, cfg, RECORDS, weights="w", output=tmp_path / "resumed")
+    resumed = predict_to_file(second, cfg, RECORDS, weights=weights, output=tmp_path / "resumed")
     assert second.predicted == ["2.png", "3.png", "4.png"]
     assert resumed.read_bytes() == whole.read_bytes()
     assert [result["image_id"] for result in json.loads(whole.read_text())] == [0, 1, 2, 3, 4]
 
 
-def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:
-    predict_to_file(FakeEngine(), load_cfg(), RECORDS, weights="w", output=tmp_path)
+def test_a_finished_run_is_not_repeated(tmp_path: Path, weights: str) -> None:
+    predict_to_file(FakeEngine(), load_cfg(), RECORDS, weights=weights, output=tmp_path)
     again = FakeEngine()
-    predict_to_file(again, load_cfg(), RECORDS, weights="w", output=tmp_path)
+    no_effect = load_cfg(None, ["MODEL.TRUST_CHECKPOINT", "True", "OUTPUT_DIR", "b", "DATALOADER.NUM_WORKERS", "7"])
+    copied = tmp_path / "copied.pth"
+    copied.write_text("weights")
+    predict_to_file(again, no_effect, RECORDS, weights=str(copied), output=tmp_path)
     assert not again.predicted
+
+
+def test_parts_of_other_settings_are_not_mixed(tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction, "PART_SIZE", 2)
+    with pytest.raises(KeyboardInterrupt):
+        predict_to_file(FakeEngine(fail_after=3), load_cfg(), RECORDS, weights=weights, output=tmp_path)
+    other = FakeEngine()
+    cfg = load_cfg(None, ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.3"])
+    predict_to_file(other, cfg, RECORDS, weights=weights, output=tmp_path)
+    assert len(other.predicted) == 5
+
+
+def test_predictions_of_another_origin_are_made_again(
+    tmp_path: Path, weights: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another checkpoint of the same name, other images, and a folder that does not say what it was made from."""
+    caplog.set_level("INFO")
+    options = {"weights": weights, "output": tmp_path / "out"}
+    path = predict_to_file(FakeEngine(), load_cfg(), RECORDS, **options)
+    Path(weights).write_text("WEIGHTS")
+    second, third, fourth = FakeEngine(), FakeEngine(), FakeEngine()
+    predict_to_file(second, load_cfg(), RECORDS, **options)
+    assert len(second.predicted) == 5 and f"{path} does not fit: weights was '" in caplog.messages[-1]
+    predict_to_file(third, load_cfg(), RECORDS[:4], **options)
+    assert len(third.predicted) == 4 and len(json.loads(path.read_text())) == 4
+    (tmp_path / "out" / "made_from.json").unlink()
+    (tmp_path / "out" / "parts").rename(tmp_path / "elsewhere")
+    predict_to_file(fourth, load_cfg(), RECORDS, **options)
+    assert len(fourth.predicted) == 5 and "is not recorded" in caplog.messages[-1]
+
+
+def test_identity_of_weights(tmp_path: Path, weights: str) -> None:
+    assert prediction.weights_identity(weights) == hashlib.sha256(b"weights").hexdigest()
+    assert prediction.weights_identity("zoo:cutler_cascade_final") == "zoo:cutler_cascade_final"
+    assert prediction.weights_identity("") == ""
+    with pytest.raises(UnsegError, match=r"There is no checkpoint .*none\.pth"):
+        prediction.weights_identity(str(tmp_path / "none.pth"))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_engine import FakeEngine
 
 from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation.scores import read_metrics
 from unseg_d2.training import rounds
 from unseg_d2.training.rounds import Plan, self_train
 
@@ -90,7 +94,7 @@ def test_interrupted_anywhere_it_ends_in_the_same_state(plan: Plan, monkeypatch:
         assert (plan.output / name).read_bytes() == (whole.output / name).read_bytes()
 
 
-def test_more_rounds_go_on_from_the_last(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_rounds_continue_from_the_last(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     use(FakeEngine(), monkeypatch)
     self_train(plan)
     engine = use(FakeEngine(), monkeypatch)
@@ -101,5 +105,73 @@ def test_more_rounds_go_on_from_the_last(plan: Plan, monkeypatch: pytest.MonkeyP
 def test_other_settings_need_another_folder(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     use(FakeEngine(), monkeypatch)
     self_train(replace(plan, rounds=0))
-    with pytest.raises(UnsegError, match=r"other settings \(config\)"):
+    with pytest.raises(UnsegError, match=r"other settings: recipes\.first\.SEED was 0, now 1"):
         self_train(replace(plan, opts=(*plan.opts, "SEED", "1")))
+
+
+@pytest.fixture
+def edited_rounds(plan: Plan, tmp_path: Path) -> Callable[[str], Plan]:
+    """Return a function that writes a recipe of the rounds of its own, and the plan that uses it."""
+    first = tmp_path / "first.yaml"
+    first.write_text("_BASE_: configs/quickstart_instant.yaml\nROUNDS:\n  RECIPE: rounds.yaml\n")
+
+    def edit(line: str) -> Plan:
+        (tmp_path / "rounds.yaml").write_text(f"_BASE_: configs/quickstart_instant.yaml\n{line}\n")
+        return replace(plan, config_file=str(first))
+
+    return edit
+
+
+def test_an_edited_recipe_of_the_rounds_is_not_mixed(
+    edited_rounds: Callable[[str], Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(FakeEngine(), monkeypatch)
+    self_train(edited_rounds("SEED: 5"))
+    with pytest.raises(
+        UnsegError, match=r"other settings: recipes\.rounds\.SEED was 5, now 6\. Choose another --output"
+    ):
+        self_train(edited_rounds("SEED: 6"))
+    self_train(edited_rounds("MODEL:\n  TRUST_CHECKPOINT: True\nSEED: 5"))
+
+
+def test_a_label_set_of_the_same_name_is_not_mixed(plan: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    use(FakeEngine(), monkeypatch)
+    labels = tmp_path / "labels.json"
+    content = Path(plan.labels).read_text()
+    labels.write_text(content)
+    plan = replace(plan, labels=f"{labels}::{json.loads(content)['info']['image_root']}")
+    self_train(replace(plan, rounds=0))
+    labels.write_text(content + "\n")
+    with pytest.raises(UnsegError, match=r"other settings: checksums\.labels was '\w+', now '\w+'"):
+        self_train(plan)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": "no/such/folder", "labels": ""}, "There is no folder no/such/folder"),
+        ({"labels": "none.json"}, "There is no file none.json"),
+        ({"ground_truth": "none.json"}, "There is no file none.json"),
+        ({"opts": ("MODEL.WEIGHTS", "none.pth")}, "There is no checkpoint none.pth"),
+    ],
+)
+def test_what_is_not_there_leaves_no_run_behind(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], message: str
+) -> None:
+    use(FakeEngine(), monkeypatch)
+    with pytest.raises(UnsegError, match=message):
+        self_train(replace(plan, **changes))
+    assert not plan.output.exists()
+
+
+def test_metrics_are_written_as_json_has_them(from_images: Plan, rows: list[tuple[str, dict]]) -> None:
+    """No object is large, so there is no AP of large ones: null in the file, NaN in the rows."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    for path, (_, metrics) in zip(("figures_masks", "figures"), rows):
+        written = json.loads((from_images.output / f"round0/{path}.json").read_text(), parse_constant=refuse)
+        assert written["segm"]["APl"] is None and math.isnan(metrics["segm"]["APl"])
+        assert written["segm"]["AR100"] == metrics["segm"]["AR100"]
+    assert read_metrics(json.loads('{"bbox": {"AP": 1.0, "APl": NaN}}'))["bbox"]["AP"] == 1.0  # of earlier versions

@@ -90,7 +90,8 @@ def _evaluate(engine: Engine, cfg: CfgNode, weights: str, num_processes: int) ->
         scores = evaluate_detector(
             engine, cfg, weights=weights, dataset=dataset, output=output, num_processes=num_processes
         )
-        write_json(output / "figures.json", {"dataset": dataset, "weights": weights, **scores.metrics}, indent=1)
+        about = {"dataset": dataset, "weights": weights, **scores.to_json()["figures"]}
+        write_json(output / "figures.json", about, indent=1)
         rows.append((Path(dataset).stem, scores.metrics))
     if rows:
         print(rounds_table(rows))

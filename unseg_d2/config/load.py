@@ -119,12 +119,10 @@ def merge(cfg: CfgNode, values: Mapping[str, Any], where: str | Place) -> None:
             raise UnsegError(f"{key} in {place} is {error}.") from None
 
 
-def differing_keys(first: CfgNode, second: CfgNode) -> list[str]:
-    """Return the keys whose values differ between two configurations, or that only one of them has, sorted."""
-    one, other = dict(_leaves(first)), dict(_leaves(second))
-    return sorted(
-        key for key in one.keys() | other.keys() if key not in one or key not in other or one[key] != other[key]
-    )
+def as_values(cfg: CfgNode) -> dict[str, Any]:
+    """Return a configuration as nested dictionaries of plain values, tuples as lists, as YAML has them."""
+    values: dict[str, Any] = yaml.safe_load(cfg.dump())
+    return values
 
 
 def _plugins(named: Sequence[str]) -> list[str]:

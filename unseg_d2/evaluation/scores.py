@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,18 @@ class Scores:
             for kind, values in self.metrics.items()
         }
         return {"figures": figures, "counts": dict(self.counts)}
+
+
+def read_metrics(figures: Mapping[str, Mapping[str, float | None]]) -> Metrics:
+    """Return the metrics that :meth:`Scores.to_json` wrote as ``figures``, with NaN for null.
+
+    >>> read_metrics({"bbox": {"AP": 50.0, "APl": None}})
+    {'bbox': {'AP': 50.0, 'APl': nan}}
+    """
+    return {
+        kind: {name: math.nan if value is None else value for name, value in values.items()}
+        for kind, values in figures.items()
+    }
 
 
 def score(

@@ -10,14 +10,16 @@ from typing import Any
 import yaml
 from fvcore.common.config import CfgNode
 
-from unseg_d2.config.load import differing_keys, from_values
+from unseg_d2.config.load import as_values, from_values
 from unseg_d2.errors import UnsegError
+from unseg_d2.manifest import resume_or_refuse
 
 MAY_CHANGE = (
-    *("OUTPUT_DIR", "MODEL.DEVICE", "FEATURES.DEVICE", "DATALOADER.NUM_WORKERS", "VIS_PERIOD"),
+    *("OUTPUT_DIR", "MODEL.DEVICE", "FEATURES.DEVICE", "MODEL.TRUST_CHECKPOINT", "DATALOADER.NUM_WORKERS"),
+    "VIS_PERIOD",
     *("SOLVER.MAX_ITER", "SOLVER.CHECKPOINT_PERIOD", "DATASETS.TEST", "TEST."),
 )
-"""Beginnings of the keys that any resumed training may have otherwise: places, speed, length and scoring."""
+"""Beginnings of the keys that may differ when any training is resumed: places, trust, speed, length and scoring."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ def warn_of_other_features(checkpoint: dict[str, Any], name: str, path: str | Pa
 def check_recipe(
     checkpoint: dict[str, Any], path: Path, about: dict[str, Any], may_change: tuple[str, ...] = ()
 ) -> None:
-    """Refuse to resume a training with another recipe than it was started with.
+    """Refuse to resume a training with another recipe than it began with; permitted changes are named in the log.
 
     Args:
         checkpoint: of the training, with its ``recipe``.
@@ -59,10 +61,11 @@ def check_recipe(
     Raises:
         UnsegError: another key differs.
     """
-    before, now = (recipe_of(content, path, "this training") for content in (checkpoint, about))
-    different = [key for key in differing_keys(before, now) if not key.startswith((*MAY_CHANGE, *may_change))]
-    if different:
-        raise UnsegError(
-            f"{path} was trained with other settings ({', '.join(different[:5])}); choose another OUTPUT_DIR or repeat "
-            "the command that started it."
-        )
+    before, now = (as_values(recipe_of(content, path, "this training")) for content in (checkpoint, about))
+    resume_or_refuse(
+        before,
+        now,
+        holds=f"{path} was trained",
+        may_change=(*MAY_CHANGE, *may_change),
+        remedy="choose another OUTPUT_DIR or repeat the command that started it",
+    )

@@ -22,10 +22,14 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import explained, write_json
+from unseg_d2.files import explained
+from unseg_d2.manifest import open_or_refuse, read_manifest
 
 LOCK_SECONDS = 30.0
 """How long a shard that another process holds is waited for; a killed command's workers need some time to end."""
+MAY_CHANGE: tuple[str, ...] = ()
+"""Keys of the manifest that may differ when a label set is resumed: none, since all of them go into its ``info``."""
+REMEDY = "choose another --output, or remove the folder"
 
 
 class ShardFolder:
@@ -36,7 +40,7 @@ class ShardFolder:
         self.manifest: dict[str, Any] = {}
 
     def open(self, manifest: dict[str, Any]) -> None:
-        """Start the label set, or go on with it.
+        """Begin the label set, or resume it.
 
         Args:
             manifest: ``num_images``, ``shard_size`` and everything else that the result depends on.
@@ -44,14 +48,17 @@ class ShardFolder:
         Raises:
             UnsegError: the folder holds a label set made of other images or with other settings.
         """
-        self.manifest = json.loads(json.dumps(manifest))
         path = self.folder / "manifest.json"
-        if path.is_file():
-            self._compare(_read_manifest(path))
-        elif self.folder.is_dir() and any(self.folder.glob("labels.json")):
+        if not path.is_file() and (self.folder / "labels.json").is_file():
             raise UnsegError(f"{self.folder} holds a label set that was not made here; choose another --output.")
-        else:
-            write_json(path, self.manifest, indent=1)
+        self.manifest = open_or_refuse(
+            path,
+            manifest,
+            holds=f"{self.folder} holds a label set that was made",
+            may_change=MAY_CHANGE,
+            remedy=REMEDY,
+            causes="settings.",  # they usually make another checksum too, which tells nobody anything
+        )
 
     def load(self) -> None:
         """Read the manifest of a label set that is there already.
@@ -62,7 +69,7 @@ class ShardFolder:
         path = self.folder / "manifest.json"
         if not path.is_file():
             raise UnsegError(f"{self.folder} holds no label set: there is no manifest.json in it.")
-        self.manifest = _read_manifest(path)
+        self.manifest = read_manifest(path, REMEDY)
 
     @property
     def num_shards(self) -> int:
@@ -96,18 +103,6 @@ class ShardFolder:
             if self.is_finished(shard):
                 with self.path(shard).open("rb") as file:
                     yield from map(json.loads, file)
-
-    def _compare(self, stored: dict[str, Any]) -> None:
-        different = [difference for difference in _differences(stored, self.manifest) if difference[1] != difference[2]]
-        # Other settings usually make another checksum too, which tells nobody anything.
-        causes = [difference for difference in different if difference[0].startswith("settings.")] or different
-        if different:
-            different = [f"{key} was {old!r}, now {new!r}" for key, old, new in causes]
-            more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
-            raise UnsegError(
-                f"{self.folder} holds a label set made otherwise: {'; '.join(different[:3])}{more}. "
-                "Choose another --output, or remove the folder."
-            )
 
 
 class ShardWriter:
@@ -200,22 +195,6 @@ class ShardWriter:
         except OSError as failure:  # the rest of a line that did not fit on the disk
             if error is None:
                 raise explained(failure, self.part) from failure
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UnsegError(f"{path} is damaged ({error}); choose another --output, or remove the folder.") from None
-
-
-def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield ``("A.B", old, new)`` for every leaf that is in either of two nested dictionaries."""
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        yield key, old, new
-        return
-    for name in sorted({*old, *new}):
-        yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
 
 
 def _is_complete(line: bytes) -> bool:

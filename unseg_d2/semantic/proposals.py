@@ -12,7 +12,6 @@ Shape legend
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,13 +21,16 @@ import cv2
 import numpy as np
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import atomic_write, write_json
+from unseg_d2.files import atomic_write
 from unseg_d2.losses.class_focal import IGNORE
+from unseg_d2.manifest import open_or_refuse
 from unseg_d2.progress import progress_bar
 from unseg_d2.semantic.em import MAX_PROPOSALS
 
 Propose = Callable[[np.ndarray], np.ndarray]
 """``(S, S, 3)`` uint8 RGB -> ``(n, S, S)`` bool, best first."""
+MAY_CHANGE: tuple[str, ...] = ()
+"""Settings of proposals that may differ when the rest is made: none, since only those are recorded that matter."""
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +51,15 @@ def cache_proposals(
         How many were made.
 
     Raises:
-        UnsegError: the folder holds proposals of other settings.
+        UnsegError: the folder holds proposals that were made with other settings.
     """
-    _check_settings(folder, json.loads(json.dumps(settings)))
+    open_or_refuse(
+        folder / "settings.json",
+        settings,
+        holds=f"{folder} holds proposals that were made",
+        may_change=MAY_CHANGE,
+        remedy="choose another SEMANTIC.PROPOSALS or OUTPUT_DIR, or remove the folder",
+    )
     todo = [index for index, name in enumerate(names) if not proposal_file(folder, name).is_file()]
     if todo and len(todo) < len(names):
         logger.info("%d of %d images have proposals in %s already.", len(names) - len(todo), len(names), folder)
@@ -100,20 +108,3 @@ def label_map(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     for index, mask in enumerate(masks[:MAX_PROPOSALS], start=1):
         labels[mask & (labels == IGNORE)] = index
     return labels
-
-
-def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
-    path = folder / "settings.json"
-    if not path.is_file():
-        write_json(path, settings, indent=1)
-        return
-    try:
-        stored = json.loads(path.read_text())
-    except ValueError:
-        raise UnsegError(f"{path} is damaged; delete {folder}, the same command makes it again.") from None
-    different = sorted(key for key in settings.keys() | stored.keys() if settings.get(key) != stored.get(key))
-    if different:
-        raise UnsegError(
-            f"{folder} holds proposals of other settings ({', '.join(different[:5])}); choose another "
-            "SEMANTIC.PROPOSALS or OUTPUT_DIR."
-        )

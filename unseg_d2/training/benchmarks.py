@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +10,14 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
-from unseg_d2.config import edited
 from unseg_d2.data.builtin import ALIASES, BUILTIN
 from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.data.coco import read_coco
 from unseg_d2.data.spec import split_spec
 from unseg_d2.detectors.protocol import Engine
-from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.scores import Scores
 from unseg_d2.files import write_json
-from unseg_d2.training.prediction import predict_to_file
+from unseg_d2.training.prediction import fingerprint, made_from, predict_to_file
 from unseg_d2.training.score_masks import score_file
 from unseg_d2.zoo.store import resolve
 
@@ -100,7 +96,7 @@ def predict_dataset(
         File of COCO results.
     """
     weights, records = resolve(weights), load_dataset(dataset, cfg)
-    output = results / "predictions" / f"{_stem(dataset)}_{_fingerprint(engine, cfg, weights, records)}"
+    output = results / "predictions" / f"{_stem(dataset)}_{fingerprint(made_from(engine, cfg, records, weights))}"
     return predict_to_file(engine, cfg, records, weights=weights, output=output, num_processes=num_processes)
 
 
@@ -149,22 +145,3 @@ def save_benchmarks(benchmarks: list[Benchmark], path: Path, **about: Any) -> No
 
 def _stem(dataset: str) -> str:
     return Path(split_spec(ALIASES.get(dataset, dataset))[0]).stem
-
-
-def _fingerprint(engine: Engine, cfg: CfgNode, weights: str, records: list[dict[str, Any]]) -> str:
-    """Tell apart predictions that may differ: by engine, recipe, checkpoint file and images."""
-    recipe = edited(cfg, {"OUTPUT_DIR": "", "DATASETS.TEST": ()})
-    try:
-        checkpoint = Path(weights).stat()
-    except FileNotFoundError:
-        raise UnsegError(f"There is no checkpoint {weights}.") from None
-    images = [(record["image_id"], record["file_name"]) for record in records]
-    parts = [
-        engine.name,
-        recipe.dump(),
-        str(Path(weights).resolve()),
-        checkpoint.st_size,
-        checkpoint.st_mtime_ns,
-        images,
-    ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]

@@ -1,19 +1,45 @@
-"""Predict over a data set into one COCO result file; a killed run goes on where it stopped."""
+"""Predict over a data set into one COCO result file; a killed run resumes where it stopped.
+
+::
+
+    OUTPUT/parts/FINGERPRINT/part_000003.json    a finished part of the predictions of an engine, recipe, ...
+    OUTPUT/predictions.json                      all of them
+    OUTPUT/made_from.json                        what they depend on
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as distributed
 from fvcore.common.config import CfgNode
 
+from unseg_d2.config import edited
+from unseg_d2.config.load import as_values
 from unseg_d2.detectors.protocol import Engine
+from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
+from unseg_d2.manifest import changes, describe, read_manifest
 from unseg_d2.progress import progress_bar
+from unseg_d2.zoo.download import checksum
+from unseg_d2.zoo.store import PREFIX
 
 PART_SIZE = 64  # images per part, the unit of resuming
+NO_EFFECT = {
+    "OUTPUT_DIR": "",
+    "DATASETS.TRAIN": (),
+    "DATASETS.TEST": (),
+    "MODEL.WEIGHTS": "",
+    "MODEL.TRUST_CHECKPOINT": False,
+    "DATALOADER.NUM_WORKERS": 0,
+}
+"""Keys of the recipe that predictions do not depend on, or that are given separately, with the value recorded."""
+
+logger = logging.getLogger(__name__)
 
 
 def predict_to_file(
@@ -26,17 +52,19 @@ def predict_to_file(
         cfg: recipe of the network.
         records: images, as Detectron2's standard dataset dicts; annotations in them are ignored.
         weights: checkpoint.
-        output: folder of the result; finished parts in it are not computed again.
+        output: folder of the result; finished parts of the same engine, recipe, checkpoint and images are kept, and
+            others are predicted again.
         num_processes: processes that share the work.
 
     Returns:
         ``output/predictions.json``: a list of ``{image_id, category_id, bbox (XYWH, px), segmentation (RLE), score}``
         in the order of the records, best first within an image.
     """
-    final = output / "predictions.json"
-    if final.is_file():
+    origin = made_from(engine, cfg, records, weights)
+    final, record = output / "predictions.json", output / "made_from.json"
+    if _is_kept(final, record, origin):
         return final
-    parts = output / "parts"
+    parts = output / "parts" / fingerprint(origin)
     parts.mkdir(parents=True, exist_ok=True)
     missing = [index for index in range(-(-len(records) // PART_SIZE)) if not _part(parts, index).is_file()]
     if missing:
@@ -47,8 +75,63 @@ def predict_to_file(
         for index in range(-(-len(records) // PART_SIZE))
         for result in json.loads(_part(parts, index).read_text())
     ]
+    record.unlink(missing_ok=True)  # killed below, the predictions are of no known origin, never of a wrong one
     write_json(final, results)
+    write_json(record, origin, indent=1)
     return final
+
+
+def fingerprint(origin: dict[str, Any]) -> str:
+    """Return a short name for what :func:`made_from` returned."""
+    return hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def made_from(engine: Engine, cfg: CfgNode, records: list[dict[str, Any]], weights: str) -> dict[str, Any]:
+    """Return everything that predictions depend on, as plain values.
+
+    Args:
+        engine: see :func:`predict_to_file`, and so for the others. Images are told apart by id and file name, the
+            checkpoint by its content.
+    """
+    images = [(record["image_id"], record["file_name"]) for record in records]
+    return {
+        "engine": engine.name,
+        "recipe": as_values(edited(cfg, NO_EFFECT)),
+        "weights": weights_identity(weights),
+        "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
+        "part_size": PART_SIZE,
+    }
+
+
+def weights_identity(weights: str) -> str:
+    """Return what tells a checkpoint from others: the sha256 of a file; a name of the zoo or an address as it is.
+
+    Args:
+        weights: file, ``zoo:NAME`` or address; empty stays empty.
+
+    Raises:
+        UnsegError: there is no such file.
+    """
+    if not weights or weights.startswith(PREFIX) or "://" in weights:
+        return weights
+    if not Path(weights).is_file():
+        raise UnsegError(f"There is no checkpoint {weights}.")
+    return checksum(Path(weights))
+
+
+def _is_kept(final: Path, record: Path, origin: dict[str, Any]) -> bool:
+    """Whether there are predictions of this origin; says so where they have another."""
+    if not final.is_file():
+        return False
+    if record.is_file():
+        found = changes(read_manifest(record, "delete it"), origin)
+        if not found:
+            return True
+        reason = describe(found)
+    else:
+        reason = "what they were made from is not recorded"
+    logger.info("Predicting again, since %s does not fit: %s.", final, reason)
+    return False
 
 
 def _part(folder: Path, index: int) -> Path:

@@ -1,8 +1,8 @@
 """Self-training: pseudo-masks, a first detector, and rounds that improve it (CutLER, section 3.4).
 
 A round predicts on the unlabelled images, keeps detections above the round's score threshold, merges them with the
-label set before, and trains on the result. Every finished step is recorded in ``rounds.json``; the same command goes
-on after the last one, and a training that was killed goes on from its last checkpoint.
+label set before, and trains on the result. Every finished step is recorded in ``rounds.json``; the same command resumes
+after the last one, and a training that was killed resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config import edited, load_cfg
+from unseg_d2.config.load import as_values
 from unseg_d2.config.scaling import scale_to_world_size
-from unseg_d2.data.catalog import load_dataset
+from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.detectors.protocol import Engine, select_engine
-from unseg_d2.evaluation.scores import Metrics, Scores
+from unseg_d2.evaluation.scores import Metrics, Scores, read_metrics
 from unseg_d2.files import write_json
 from unseg_d2.pseudo.generate import generate_label_set
+from unseg_d2.pseudo.inputs import list_inputs
 from unseg_d2.pseudo.merge import merge_files
 from unseg_d2.recipes import find_recipe
 from unseg_d2.training.evaluate import evaluate_detector, score_records
-from unseg_d2.training.prediction import predict_to_file
+from unseg_d2.training.prediction import predict_to_file, weights_identity
 from unseg_d2.training.report import write_plot, write_run_gallery
-from unseg_d2.training.state import RunState, Step
+from unseg_d2.training.state import RUN_FILE, RunState, Step
 from unseg_d2.training.train import train
+from unseg_d2.zoo.download import checksum
 
 logger = logging.getLogger(__name__)
 
@@ -62,14 +65,23 @@ class Plan:
     num_workers: int | None = None
 
     def settings(self) -> dict[str, Any]:
-        """Return what the results depend on, and what does not change when rounds are added."""
-        cfg = self.recipe(0)
+        """Return what the results depend on, but for the number of rounds, which may grow.
+
+        Raises:
+            UnsegError: a recipe, an annotation file or the first checkpoint is not there.
+        """
+        first = self.recipe(0)
         return {
-            "config": cfg.dump(),
+            "recipes": {"first": as_values(first), "rounds": as_values(self.recipe(1))},
             "images": self.images,
             "labels": self.labels,
             "ground_truth": self.ground_truth,
             "num_processes": self.num_processes,
+            "checksums": {
+                "labels": checksum(find_annotations(self.labels, first)) if self.labels else "",
+                "ground_truth": checksum(find_annotations(self.ground_truth, first)) if self.ground_truth else "",
+                "weights": weights_identity(first.MODEL.WEIGHTS),
+            },
         }
 
     def recipe(self, round_index: int) -> CfgNode:
@@ -98,7 +110,7 @@ class Result:
 
 
 def self_train(plan: Plan) -> Result:
-    """Run, or go on with, a self-training run.
+    """Begin a self-training run, or resume it.
 
     Args:
         plan: what to do.
@@ -119,7 +131,10 @@ class _Run:
         self.plan = plan
         self.first = plan.recipe(0)
         self.engine: Engine = select_engine(self.first.ENGINE)
-        self.state = RunState(plan.output, {**plan.settings(), "engine": self.engine.name})
+        settings = {**plan.settings(), "engine": self.engine.name}
+        if plan.images and not (plan.output / RUN_FILE).is_file():
+            list_inputs(plan.images, self.first)  # images that are not there leave no run behind
+        self.state = RunState(plan.output, settings)
 
     def all_rounds(self) -> list[tuple[str, Metrics]]:
         """Make everything, in order, and return the metrics."""
@@ -196,7 +211,7 @@ class _Run:
             scores = score_records(records, results, self.first, self.plan.ground_truth)
             return _write(folder / "figures_masks.json", scores)
 
-        return json.loads(self._step(0, "score_masks", compare).read_text())
+        return read_metrics(json.loads(self._step(0, "score_masks", compare).read_text()))
 
     def evaluate(self, round_index: int) -> Metrics:
         """Return the metrics of a round's detector."""
@@ -213,7 +228,7 @@ class _Run:
             )
             return _write(folder / "figures.json", scores)
 
-        return json.loads(self._step(round_index, "evaluate", measure).read_text())
+        return read_metrics(json.loads(self._step(round_index, "evaluate", measure).read_text()))
 
     def gallery(self, rows: list[tuple[str, Metrics]]) -> Path:
         """Write the page of what the run ends with."""
@@ -262,5 +277,5 @@ def _as_results(labels: Path, records: list[dict[str, Any]], cfg: CfgNode) -> li
 
 
 def _write(path: Path, scores: Scores) -> Path:
-    write_json(path, scores.metrics, indent=1)
+    write_json(path, scores.to_json()["figures"], indent=1)
     return path

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from unseg_d2.config.load import as_values, from_values
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
+from unseg_d2.manifest import read_manifest, resume_or_refuse
+
+RUN_FILE = "rounds.json"
+MAY_CHANGE = ("MODEL.TRUST_CHECKPOINT",)
+"""Keys of either recipe that may differ when a run is resumed."""
+RECIPES = ("first", "rounds")
+"""The recipe of the first training and that of the rounds, as ``rounds.json`` names them."""
+REMEDY = "choose another --output or repeat the command that started it"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -31,22 +45,21 @@ class Step:
 class RunState:
     """``rounds.json``: the settings of a run and its finished steps, rewritten after each of them."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         """Open the state of a run, or start it.
 
         Args:
             folder: the run's folder.
-            settings: what the result depends on; a folder made with other settings is refused.
+            settings: what the result depends on, with ``recipes`` by the names of :data:`RECIPES`. A folder made with
+                other settings is refused, but for :data:`MAY_CHANGE` and, before they begin, the recipe of the rounds.
 
         Raises:
             UnsegError: ``rounds.json`` is damaged or belongs to another run.
         """
-        self.path = folder / "rounds.json"
-        self.settings = json.loads(json.dumps(settings))
+        self.path = folder / RUN_FILE
+        self.settings = dict(settings)
         self.steps: list[Step] = []
-        if self.path.is_file():
-            self._read()
-        else:
+        if not self.path.is_file() or self._differs_from_stored():
             self._write()
 
     def find(self, round_index: int, name: str) -> Step | None:
@@ -59,19 +72,44 @@ class RunState:
         self.steps.append(step)
         self._write()
 
-    def _read(self) -> None:
+    def _differs_from_stored(self) -> bool:
+        """Read ``rounds.json``, and return whether it has to be rewritten; refuse other settings."""
+        content = read_manifest(self.path, REMEDY)
         try:
-            stored = json.loads(self.path.read_text())
-            self.steps = [Step(**step) for step in stored["steps"]]
-            settings = stored["settings"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise UnsegError(f"{self.path} is damaged ({error}); choose another --output or delete the file.") from None
-        different = sorted(key for key in self.settings if settings.get(key) != self.settings[key])
-        if different:
-            raise UnsegError(
-                f"{self.path.parent} holds a run with other settings ({', '.join(different[:5])}); "
-                "choose another --output or repeat the command that started it."
+            self.steps = [Step(**step) for step in content["steps"]]
+            stored = _completed(content["settings"], self.settings, str(self.path))
+        except (AttributeError, KeyError, TypeError, yaml.YAMLError) as error:
+            raise UnsegError(f"{self.path} is damaged ({error}); {REMEDY}.") from None
+        if "recipes" not in content["settings"] and self._rounds_have_begun():
+            logger.warning(
+                "%s: the version that began this run did not record the recipe of the rounds; "
+                "they are mixed with others if it has changed since.",
+                self.path,
             )
+        may_change = [f"recipes.{name}.{key}" for name in RECIPES for key in MAY_CHANGE]
+        if not self._rounds_have_begun():
+            may_change.append("recipes.rounds.")
+        holds = f"{self.path.parent} holds a run that began"
+        found = resume_or_refuse(stored, self.settings, holds=holds, may_change=may_change, remedy=REMEDY)
+        return bool(found) or stored.keys() != content["settings"].keys()
+
+    def _rounds_have_begun(self) -> bool:
+        """Whether a training has seen the recipe of the rounds."""
+        return (self.path.parent / "round1" / "config.yaml").is_file()
 
     def _write(self) -> None:
         write_json(self.path, {"settings": self.settings, "steps": [asdict(step) for step in self.steps]}, indent=1)
+
+
+def _completed(stored: Mapping[str, Any], settings: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Return stored settings with what an earlier version did not record.
+
+    Keys that recipes have gained since have their default. The recipe of the rounds and checksums, where they were not
+    recorded, are taken to be what they are now.
+    """
+    filled = {key: value for key, value in stored.items() if key != "config"}
+    recipes = dict(stored["recipes"]) if "config" not in stored else {"first": yaml.safe_load(stored["config"])}
+    known = {name: as_values(from_values(values, path)) for name, values in recipes.items()}
+    filled["recipes"] = {**settings["recipes"], **known}
+    filled["checksums"] = {**settings["checksums"], **stored.get("checksums", {})}
+    return filled

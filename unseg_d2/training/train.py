@@ -6,13 +6,17 @@ import logging
 import os
 from pathlib import Path
 
+import yaml
 from fvcore.common.config import CfgNode
 
+from unseg_d2.config.load import as_values
 from unseg_d2.config.scaling import scale_to_world_size
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
+from unseg_d2.loop.checkpoint import last_checkpoint
 from unseg_d2.loop.machines import ONE_MACHINE, Machines, under_torchrun
+from unseg_d2.manifest import changes, describe
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +31,8 @@ def train(
         cfg: frozen recipe; it is rescaled to the number of processes where it states a reference.
         num_processes: training processes of this machine, one per GPU; under torchrun those that it started count.
         machines: which ones take part.
-        resume: go on from the last checkpoint in ``OUTPUT_DIR``, if there is one.
+        resume: resume from the last checkpoint in ``OUTPUT_DIR``, if there is one; a recipe that has changed since is
+            followed, and the log names the changes.
 
     Returns:
         ``OUTPUT_DIR/model_final.pth``, in Detectron2's format.
@@ -47,10 +52,26 @@ def train(
     if not cfg.MODEL.WEIGHTS:
         logger.info("MODEL.WEIGHTS is empty: the network starts from random weights.")
     output = Path(cfg.OUTPUT_DIR)
+    if resume and last_checkpoint(output) is not None:
+        _say_what_changed(output / "config.yaml", cfg)
     with atomic_write(output / "config.yaml") as file:
         file.write(cfg.dump().encode())
     engine.launch(_train, num_processes, (engine, cfg, resume), machines)
     return output / "model_final.pth"
+
+
+def _say_what_changed(path: Path, cfg: CfgNode) -> None:
+    """Name the keys of a training's recipe that it is resumed with otherwise; all of them may change."""
+    try:
+        before = yaml.safe_load(path.read_text()) if path.is_file() else None
+    except yaml.YAMLError:
+        before = None
+    if not isinstance(before, dict):
+        logger.warning("%s is missing or damaged, so changes of the recipe cannot be named.", path)
+        return
+    found = changes(before, as_values(cfg))
+    if found:
+        logger.info("Resuming with another recipe than before: %s.", describe(found))
 
 
 def _train(engine: Engine, cfg: CfgNode, resume: bool) -> None:

@@ -1,0 +1,177 @@
+"""The settings of a run on disk: written before its first work, compared when it is resumed.
+
+A folder belongs to one run. Whoever resumes it with other settings would mix two results in it, so that all but the
+keys that change no result are refused, by name.
+
+    open_or_refuse(
+        folder / "manifest.json",
+        {"images": "photos", "settings": {"TAU": 0.15}},
+        holds=f"{folder} holds masks that were made",
+        may_change=("settings.DEVICE",),
+        remedy="choose another --output",
+    )
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from unseg_d2.errors import UnsegError
+from unseg_d2.files import write_json
+
+MOST_NAMED = 5
+"""Changes that a message names; of more it says how many."""
+MOST_CHARACTERS = 80
+"""Length of a value in a message, beyond which it is cut."""
+
+logger = logging.getLogger(__name__)
+
+
+class Absent:
+    """The value of a key that is not there."""
+
+    def __repr__(self) -> str:
+        return "not set"
+
+
+ABSENT = Absent()
+
+
+class Change(NamedTuple):
+    """A key, dotted where it is nested, with its value when the run began and now; :data:`ABSENT` where it has none."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key} was {_short(self.old)}, now {_short(self.new)}"
+
+
+def changes(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Change]:
+    """Return where two nested dictionaries differ, as JSON has them, sorted by key.
+
+    >>> [str(change) for change in changes({"A": {"B": 1, "C": (2, 3)}}, {"A": {"B": 4, "C": [2, 3], "D": "x"}})]
+    ['A.B was 1, now 4', "A.D was not set, now 'x'"]
+    """
+    return sorted(_leaves_that_differ(_as_json(stored), _as_json(settings)), key=lambda change: change.key)
+
+
+def describe(found: Sequence[Change]) -> str:
+    """Name keys with their old and new values, up to :data:`MOST_NAMED` of them, then a count."""
+    more = len(found) - MOST_NAMED
+    return "; ".join(map(str, found[:MOST_NAMED])) + (f"; and {more} more" if more > 0 else "")
+
+
+def resume_or_refuse(
+    stored: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    *,
+    holds: str,
+    remedy: str,
+    may_change: Sequence[str] = (),
+    causes: str = "",
+) -> list[Change]:
+    """Compare the settings that a run began with and those it is resumed with.
+
+    Args:
+        stored: those that it began with; nested, plain values.
+        settings: those that it is resumed with.
+        holds: what the run is and where, such as ``runs/a holds a label set that was made``; the message begins with it
+            and continues with *with other settings*.
+        remedy: what the user can do, such as ``choose another --output``; the message ends with it.
+        may_change: beginnings of dotted keys that may differ: places, devices, speed, length.
+        causes: beginning of keys; where some of these differ, other differences follow from them and are not named.
+
+    Returns:
+        The changes, all of which are permitted; one line of the log has named them.
+
+    Raises:
+        UnsegError: another key differs.
+    """
+    found = changes(stored, settings)
+    wrong = [change for change in found if not change.key.startswith(tuple(may_change))]
+    if wrong:
+        named = [change for change in wrong if causes and change.key.startswith(causes)] or wrong
+        raise UnsegError(f"{holds} with other settings: {describe(named)}. {remedy[:1].upper()}{remedy[1:]}.")
+    if found:
+        logger.info("%s with other settings, which may change: %s.", holds, describe(found))
+    return found
+
+
+def open_or_refuse(
+    path: Path,
+    settings: Mapping[str, Any],
+    *,
+    holds: str,
+    remedy: str,
+    may_change: Sequence[str] = (),
+    causes: str = "",
+) -> dict[str, Any]:
+    """Begin a run by writing its settings, or resume one that has the same.
+
+    The file is complete or not there, so a run that was killed at any point knows its settings.
+
+    Args:
+        path: JSON file of the settings; where permitted keys have changed, it is written anew.
+        settings: everything that the result depends on; nested, plain values.
+        holds: see :func:`resume_or_refuse`, and so for the others.
+
+    Returns:
+        The settings as the file has them.
+
+    Raises:
+        UnsegError: the file is damaged, or the run began with other settings.
+    """
+    settings = _as_json(settings)
+    if path.is_file():
+        stored = read_manifest(path, remedy)
+        options: dict[str, Any] = {"may_change": may_change, "causes": causes}
+        if not resume_or_refuse(stored, settings, holds=holds, remedy=remedy, **options):
+            return settings
+    write_json(path, settings, indent=1)
+    return settings
+
+
+def read_manifest(path: Path, remedy: str) -> dict[str, Any]:
+    """Read the settings of a run.
+
+    Raises:
+        UnsegError: the file is damaged; the message ends with the remedy.
+    """
+    try:
+        stored = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UnsegError(f"{path} is damaged ({error}); {remedy}.") from None
+    if not isinstance(stored, dict):
+        raise UnsegError(f"{path} is damaged (it holds no JSON object); {remedy}.")
+    return stored
+
+
+def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a dictionary as it is read back: tuples as lists, keys as text."""
+    plain: dict[str, Any] = json.loads(json.dumps(settings))
+    return plain
+
+
+def _leaves_that_differ(old: Any, new: Any, key: str = "") -> Iterator[Change]:
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        if old != new and not (_is_empty(old) and _is_empty(new)):
+            yield Change(key, old, new)
+        return
+    for name in old.keys() | new.keys():
+        yield from _leaves_that_differ(old.get(name, ABSENT), new.get(name, ABSENT), f"{key}.{name}" if key else name)
+
+
+def _is_empty(value: Any) -> bool:
+    """A key that is not there says as much as null."""
+    return value is None or value is ABSENT
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
