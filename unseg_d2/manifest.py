@@ -1,7 +1,7 @@
 """The settings of a run on disk: written before its first work, compared when it is resumed.
 
-A folder belongs to one run. Whoever resumes it with other settings would mix two results in it, so that all but the
-keys that change no result are refused, by name.
+A folder belongs to one run. Resuming it with other settings would mix two results in it, so changed settings are
+refused by name, except those that a kind of run declares as harmless.
 
     open_or_refuse(
         folder / "manifest.json",
@@ -119,7 +119,10 @@ def open_or_refuse(
     Args:
         path: JSON file of the settings; where permitted keys have changed, it is written anew.
         settings: everything that the result depends on; nested, plain values.
-        holds: see :func:`resume_or_refuse`, and so for the others.
+        holds: see :func:`resume_or_refuse`.
+        remedy: see :func:`resume_or_refuse`.
+        may_change: see :func:`resume_or_refuse`.
+        causes: see :func:`resume_or_refuse`.
 
     Returns:
         The settings as the file has them.

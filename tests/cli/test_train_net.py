@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from unseg_d2.cli import train_net
+from unseg_d2.config import load_cfg
+from unseg_d2.detectors.protocol import select_engine
 from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation.scores import Scores
+from unseg_d2.training import evaluate
 
 RECIPE = str(Path(__file__).resolve().parents[2] / "configs" / "cutler" / "mask_rcnn_R_50_FPN.yaml")
 
@@ -37,3 +42,14 @@ def test_no_process_is_not_a_number_of_processes(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         train_net.main(["--config-file", RECIPE, "--num-gpus", "0"])
     assert "--num-gpus: must be 1 or more, not 0" in capsys.readouterr().err
+
+
+def test_figures_are_written_as_json_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A metric that there is not, such as AP of large objects without any, is null."""
+    scores = Scores({"bbox": {"AP": 12.5, "APl": float("nan")}}, {}, "pycocotools", 1)
+    monkeypatch.setattr(evaluate, "evaluate_detector", lambda *_, **__: scores)
+    cfg = load_cfg(None, ["OUTPUT_DIR", str(tmp_path), "DATASETS.TEST", "('photos',)"])
+    train_net._evaluate(select_engine("builtin"), cfg, "model.pth", 1)
+    written = (tmp_path / "evaluation" / "0_model" / "figures.json").read_text()
+    assert "NaN" not in written
+    assert json.loads(written) == {"dataset": "photos", "weights": "model.pth", "bbox": {"AP": 12.5, "APl": None}}

@@ -11,6 +11,8 @@ import time
 from functools import reduce
 from operator import getitem
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from unseg_d2.cli.evaluate import main as evaluate
 from unseg_d2.config import get_cfg, load_cfg
 from unseg_d2.errors import UnsegError
 from unseg_d2.semantic.model import load_semantic_model
-from unseg_d2.semantic.train import MAY_CHANGE, train_semantic
+from unseg_d2.semantic.train import MAY_CHANGE, _proposal_settings, train_semantic
 
 RECIPE = "configs/semantic/synthetic.yaml"
 ROOT = Path(__file__).resolve().parents[2]
@@ -199,6 +201,21 @@ def test_checkpoints_of_another_width(trained: Path, tmp_path: Path, scenes: Pat
     torch.save({"model": {"weight": torch.ones(1)}}, tmp_path / "foreign.pth")
     with pytest.raises(UnsegError, match="checkpoint of train-semantic"):
         load_semantic_model(tmp_path / "foreign.pth")
+
+
+def test_proposals_know_resizing_and_depth_where_they_matter() -> None:
+    """Neither is named where it has no effect, so that proposals of earlier versions are found again."""
+    features = SimpleNamespace(name="palette", checksum="ab")
+
+    def settings(*opts: str, depth: object = None) -> dict[str, Any]:
+        cfg = load_cfg(None, ["DATASETS.TRAIN", "('photos',)", *opts])
+        run = SimpleNamespace(pipeline=SimpleNamespace(features=features, depth=depth))
+        return _proposal_settings(cfg, run)
+
+    plain = settings()
+    depth = SimpleNamespace(source=SimpleNamespace(name="hub/x", kind="metric"))
+    assert settings("FEATURES.RESIZE", "pad") == {**plain, "resize": "pad"}
+    assert settings(depth=depth) == {**plain, "depth": {"name": "hub/x", "kind": "metric"}}
 
 
 @pytest.mark.parametrize("name", MAY_CHANGE)

@@ -101,6 +101,13 @@ def test_an_earlier_version_did_not_record_the_recipe_of_the_rounds(
     assert "did not record the recipe of the rounds" in caplog.messages[-1]
 
 
+def test_a_recipe_that_this_version_does_not_know(tmp_path: Path) -> None:
+    content = {"settings": {"config": "NO_SUCH_KEY: 1", "images": "photos"}, "steps": []}
+    (tmp_path / "rounds.json").write_text(json.dumps(content))
+    with pytest.raises(UnsegError, match=r"cannot resume .*\(Unknown key NO_SUCH_KEY in .*\); choose another --output"):
+        RunState(tmp_path, settings())
+
+
 @pytest.mark.parametrize(
     "text",
     ["{", "[]", '{"steps": [{"unknown": 1}], "settings": {}}', '{"steps": [], "settings": {"config": "a"}}']

@@ -271,6 +271,13 @@ def _proposal_settings(cfg: CfgNode, run: Run) -> dict[str, Any]:
     backend, generator, refiner = run.pipeline.features, cfg.MASKS.GENERATOR, cfg.REFINE.NAME
     refine = {key: value for key, value in cfg.REFINE.items() if not isinstance(value, dict)}
     own = {key: value for key, value in cfg.REFINE.get(refiner.upper(), {}).items() if key != "DEVICE"}
+    # Named only where they matter, so that proposals of an earlier version are found again.
+    more: dict[str, Any] = {}
+    if cfg.FEATURES.RESIZE != "square":
+        more["resize"] = cfg.FEATURES.RESIZE
+    if run.pipeline.depth is not None:
+        source = run.pipeline.depth.source
+        more["depth"] = {"name": source.name, "kind": source.kind}
     return {
         "images": cfg.DATASETS.TRAIN[0],
         "image size": cfg.SEMANTIC.IMAGE_SIZE,
@@ -283,4 +290,5 @@ def _proposal_settings(cfg: CfgNode, run: Run) -> dict[str, Any]:
         "masks": dict(cfg.MASKS.get(generator.upper(), {})),
         "max proposals": cfg.MASKS.MAX_PROPOSALS,
         "refine": refine | own,
+        **more,
     }

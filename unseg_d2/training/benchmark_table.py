@@ -1,4 +1,4 @@
-"""Measured and published figures in one table."""
+"""Measured and published metrics in one table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def benchmark_rows(benchmarks: Sequence[Benchmark], name: str, *, published: boo
     Args:
         benchmarks: of all data sets, in the order of the rows.
         name: of the method that was measured.
-        published: list the published figures of each data set below the measured ones.
+        published: list the published metrics of each data set below the measured ones.
     """
     columns = COLUMNS | {key: key for key in _extra_recalls(benchmarks)} | LAST
     rows = [["data set", "method", "setting", "kind", *columns.values(), "supervision", "source"]]
@@ -34,7 +34,7 @@ def benchmark_rows(benchmarks: Sequence[Benchmark], name: str, *, published: boo
 
 
 def protocol_lines(benchmarks: Sequence[Benchmark], backend: str, max_detections: int) -> list[str]:
-    """Say what was compared with what, a line per data set and the settings that all share."""
+    """Say what was compared with what: a line of the settings that all data sets share, then a line for each."""
     lines = [f"COCOeval of {backend}; one class; {max_detections} results per image count; figures in percent."]
     for item in benchmarks:
         n = item.scores.counts
@@ -48,7 +48,7 @@ def protocol_lines(benchmarks: Sequence[Benchmark], backend: str, max_detections
 
 
 def _short(dataset: str) -> str:
-    """The end of a path, which the protocol shows in full; a built-in name as it is."""
+    """Return the end of a path, which the protocol shows in full, or a built-in name as it is."""
     return "/".join(Path(split_spec(dataset)[0]).parts[-2:])
 
 

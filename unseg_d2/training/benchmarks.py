@@ -1,4 +1,4 @@
-"""Score a detector, or masks from elsewhere, on many data sets, class-agnostically and one like the other."""
+"""Score a detector, or masks from elsewhere, on many data sets, class-agnostically and all in the same way."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from unseg_d2.zoo.store import resolve
 logger = logging.getLogger(__name__)
 
 COCO_FAMILY = {"cls_agnostic_coco", "cls_agnostic_coco20k", "cls_agnostic_lvis"}
-"""Data sets of COCO's images: who trained on COCO's is in their domain."""
+"""Data sets of COCO images: a detector trained on COCO is in their domain."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,17 @@ class Benchmark:
 
 
 def check_datasets(names: Sequence[str], cfg: CfgNode) -> None:
-    """Make sure that all data sets have their annotations, before the first is worked on.
+    """Check that every data set has its annotations, before any of them is worked on.
 
     Raises:
-        UnsegError: one has not; the message names the path and the script that makes it.
+        UnsegError: annotations are missing; the message names the path and the script that makes them.
     """
     for name in names:
         find_annotations(name, cfg)
 
 
 def setting_of(dataset: str, train: tuple[str, ...]) -> str:
-    """Say whether the images trained on are of the domain of a data set.
+    """Tell whether the training images of a detector come from the domain of a data set.
 
     Args:
         dataset: what is evaluated on.
@@ -82,14 +82,14 @@ def setting_of(dataset: str, train: tuple[str, ...]) -> str:
 def predict_dataset(
     engine: Engine, cfg: CfgNode, dataset: str, *, weights: str, results: Path, num_processes: int = 1
 ) -> Path:
-    """Predict over a data set; what is predicted already is not predicted again.
+    """Predict over a data set, or reuse the predictions that are there.
 
     Args:
         engine: runs the network.
         cfg: recipe of the network.
         dataset: built-in name, COCO json or ``json::images``.
         weights: checkpoint, or ``zoo:NAME``.
-        results: folder; predictions lie in a folder of it per data set, weights and recipe.
+        results: folder, with a subfolder for each data set, engine, checkpoint and recipe.
         num_processes: processes that share the work.
 
     Returns:
@@ -138,7 +138,7 @@ def save_benchmarks(benchmarks: list[Benchmark], path: Path, **about: Any) -> No
     Args:
         benchmarks: of all data sets.
         path: the file to make or replace.
-        about: what else to write: backend, weights, ...
+        about: what else to write, such as backend and weights.
     """
     write_json(path, {**about, "benchmarks": [item.to_json() for item in benchmarks]}, indent=1)
 

@@ -23,7 +23,7 @@ def score_records(records: list[dict[str, Any]], results: list[dict[str, Any]], 
         records: the data set.
         results: COCO results.
         cfg: ``TEST.NO_SEGM`` leaves the masks out.
-        name: of the data set, for the message.
+        name: name of the data set, for the message.
 
     Raises:
         UnsegError: no record has annotations.

@@ -2,7 +2,7 @@
 
 ::
 
-    OUTPUT/parts/FINGERPRINT/part_000003.json    a finished part of the predictions of an engine, recipe, ...
+    OUTPUT/parts/FINGERPRINT/part_000003.json    a finished part; the name stands for engine, recipe, ...
     OUTPUT/predictions.json                      all of them
     OUTPUT/made_from.json                        what they depend on
 """
@@ -90,8 +90,10 @@ def made_from(engine: Engine, cfg: CfgNode, records: list[dict[str, Any]], weigh
     """Return everything that predictions depend on, as plain values.
 
     Args:
-        engine: see :func:`predict_to_file`, and so for the others. Images are told apart by id and file name, the
-            checkpoint by its content.
+        engine: the engine that runs the network.
+        cfg: recipe of the network.
+        records: images; they are told apart by id and file name.
+        weights: checkpoint; files are told apart by their content.
     """
     images = [(record["image_id"], record["file_name"]) for record in records]
     return {
@@ -141,7 +143,7 @@ def _part(folder: Path, index: int) -> Path:
 def _predict_parts(
     engine: Engine, cfg: CfgNode, records: list[dict[str, Any]], weights: str, parts: Path, missing: list[int]
 ) -> None:
-    """Predict this process's share of the missing parts, renaming each into place when it is complete."""
+    """Predict this process's share of the missing parts and rename each into place when it is complete."""
     spread = distributed.is_available() and distributed.is_initialized()
     rank, world_size = (distributed.get_rank(), distributed.get_world_size()) if spread else (0, 1)
     shares = {index: records[index * PART_SIZE : (index + 1) * PART_SIZE] for index in missing[rank::world_size]}

@@ -1,4 +1,4 @@
-"""What a self-training run shows at its end: a gallery of its last masks and a plot of its figures."""
+"""What a self-training run shows at its end: a gallery of its last masks and a plot of its metrics."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from unseg_d2.data.coco import CocoDataset, check_coco
+from unseg_d2.evaluation.scores import Metrics
 from unseg_d2.files import atomic_write
 from unseg_d2.viz.gallery import write_gallery
 from unseg_d2.viz.labels import LabelView
 from unseg_d2.viz.plots import plot_rounds
 
 GALLERY_LIMIT = 500  # images, evenly spaced over the set
-MIN_SCORE = 0.3  # detections below would hide the others
+MIN_SCORE = 0.3  # detections with a lower one would hide the others
 
 
 def write_run_gallery(
@@ -22,7 +23,7 @@ def write_run_gallery(
     records: Sequence[dict[str, Any]],
     results: Sequence[dict[str, Any]],
     title: str,
-    rows: Sequence[tuple[str, dict[str, dict[str, float]]]] = (),
+    rows: Sequence[tuple[str, Metrics]] = (),
 ) -> Path:
     """Write the masks of a run as a page that opens from disk, beside the ground truth where the records have it.
 
@@ -31,7 +32,7 @@ def write_run_gallery(
         records: the images, as Detectron2's standard dataset dicts.
         results: masks on them, with ``image_id``, ``bbox``, ``segmentation`` and ``score``.
         title: of the masks.
-        rows: name and figures in percent of each stage, plotted on the page.
+        rows: name and metrics in percent of each stage, plotted on the page.
 
     Returns:
         ``page``.
@@ -54,12 +55,12 @@ def write_run_gallery(
     return page
 
 
-def write_plot(path: Path, rows: Sequence[tuple[str, dict[str, dict[str, float]]]]) -> Path:
-    """Write the figures of the rounds as an SVG picture.
+def write_plot(path: Path, rows: Sequence[tuple[str, Metrics]]) -> Path:
+    """Plot the metrics of the rounds as an SVG picture.
 
     Args:
         path: svg file to write.
-        rows: name and figures in percent of each stage.
+        rows: name and metrics in percent of each stage.
 
     Returns:
         ``path``.
@@ -69,8 +70,8 @@ def write_plot(path: Path, rows: Sequence[tuple[str, dict[str, dict[str, float]]
     return path
 
 
-def _metrics(rows: Sequence[tuple[str, dict[str, dict[str, float]]]]) -> list[dict[str, Any]]:
-    return [{"name": name, **figures} for name, figures in rows]
+def _metrics(rows: Sequence[tuple[str, Metrics]]) -> list[dict[str, Any]]:
+    return [{"name": name, **metrics} for name, metrics in rows]
 
 
 def _dataset(images: list[dict[str, Any]], annotations: Sequence[dict[str, Any]]) -> CocoDataset:

@@ -65,7 +65,7 @@ class Plan:
     num_workers: int | None = None
 
     def settings(self) -> dict[str, Any]:
-        """Return what the results depend on, but for the number of rounds, which may grow.
+        """Return everything that the results depend on except the number of rounds, which may grow.
 
         Raises:
             UnsegError: a recipe, an annotation file or the first checkpoint is not there.
@@ -94,7 +94,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """What a self-training run leaves.
+    """What a self-training run produces.
 
     Attributes:
         rows: name and metrics of the pseudo-masks and of every round; empty without ground truth.
@@ -125,7 +125,7 @@ def self_train(plan: Plan) -> Result:
 
 
 class _Run:
-    """The state machine: each step asks for its inputs, which makes them first, and records its output."""
+    """The state machine: each step asks for its inputs, which are made first, and records its output."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -183,7 +183,7 @@ class _Run:
         return self._step(round_index, "train", fit)
 
     def predict(self, round_index: int) -> Path:
-        """Return what the detector before a round finds on the unlabelled images."""
+        """Return what the detector of the round before finds on the unlabelled images."""
         weights = self.train(round_index - 1)
         images = self.labels(0)
 
@@ -231,7 +231,7 @@ class _Run:
         return read_metrics(json.loads(self._step(round_index, "evaluate", measure).read_text()))
 
     def gallery(self, rows: list[tuple[str, Metrics]]) -> Path:
-        """Write the page of what the run ends with."""
+        """Write the page that shows the results of the last round."""
         last = self.plan.rounds
         if self.plan.ground_truth:
             records = load_dataset(self.plan.ground_truth, self.first)
@@ -250,7 +250,7 @@ class _Run:
         return labels
 
     def _cfg(self, round_index: int) -> CfgNode:
-        """Return a round's recipe for the processes at hand."""
+        """Return a round's recipe, scaled to the number of processes."""
         return scale_to_world_size(self.plan.recipe(round_index), self.plan.num_processes)[0]
 
     def _step(self, round_index: int, name: str, make: Callable[[Path], Path]) -> Path:

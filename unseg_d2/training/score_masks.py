@@ -1,4 +1,4 @@
-"""Compare a set of masks, of which no detector is needed, with ground truth."""
+"""Compare a set of masks with ground truth; no detector is needed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MatchedMasks:
     Attributes:
         results: COCO results.
         num_images: images that have masks or are listed with none.
-        num_ignored: images that the ground truth does not have; their masks are left out.
+        num_ignored: images that are not in the ground truth; their masks are left out.
     """
 
     results: list[dict[str, Any]]
@@ -95,7 +95,7 @@ def masks_table(scores: Scores) -> str:
 
 
 def masks_json(scores: Scores) -> dict[str, Any]:
-    """Return the metrics and the counts as the file of ``score-masks`` has them."""
+    """Return the metrics and the counts as ``score-masks`` writes them."""
     n = scores.counts
     return {
         "figures": scores.to_json()["figures"],

@@ -80,6 +80,9 @@ class RunState:
             stored = _completed(content["settings"], self.settings, str(self.path))
         except (AttributeError, KeyError, TypeError, yaml.YAMLError) as error:
             raise UnsegError(f"{self.path} is damaged ({error}); {REMEDY}.") from None
+        except UnsegError as error:
+            reason = str(error).rstrip(".")
+            raise UnsegError(f"This version cannot resume the run of {self.path} ({reason}); {REMEDY}.") from None
         if "recipes" not in content["settings"] and self._rounds_have_begun():
             logger.warning(
                 "%s: the version that began this run did not record the recipe of the rounds; "

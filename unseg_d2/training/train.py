@@ -29,8 +29,8 @@ def train(
     Args:
         engine: the engine that trains.
         cfg: frozen recipe; it is rescaled to the number of processes where it states a reference.
-        num_processes: training processes of this machine, one per GPU; under torchrun those that it started count.
-        machines: which ones take part.
+        num_processes: training processes of this machine, one per GPU; ignored under torchrun, which has started them.
+        machines: those that take part.
         resume: resume from the last checkpoint in ``OUTPUT_DIR``, if there is one; a recipe that has changed since is
             followed, and the log names the changes.
 
@@ -61,7 +61,7 @@ def train(
 
 
 def _say_what_changed(path: Path, cfg: CfgNode) -> None:
-    """Name the keys of a training's recipe that it is resumed with otherwise; all of them may change."""
+    """Name the keys whose values differ from those that the training had before; all of them may change."""
     try:
         before = yaml.safe_load(path.read_text()) if path.is_file() else None
     except yaml.YAMLError:
