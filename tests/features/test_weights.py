@@ -191,7 +191,7 @@ def test_unreachable_hub(monkeypatch):
 
 def test_unknown_architecture():
     with pytest.raises(UnsegError, match="Did you mean 'dino_vitb8'"):
-        load_vit("dino_vit_b8")
+        load_vit("dino_vit_b8", "")
 
 
 def test_every_architecture_is_known_to_timm():

@@ -46,7 +46,13 @@ def run(folder, *, resume=False, stop=None, workers=0, network=None, scale=1.0, 
         if t == stop:
             raise KeyboardInterrupt
 
-    settings = StepSettings(folder, steps, 8, torch.device("cpu"), 5, checkpoint_period=2, num_workers=workers)
+    settings = StepSettings(
+        *(folder, steps, 8, torch.device("cpu"), 5),
+        checkpoint_period=2,
+        eval_period=0,
+        amp=False,
+        num_workers=workers,
+    )
     about = {"width": 4, **(about or {})}
     return train_steps(network, optimizer, make_batch, losses, settings, resume=resume, after_step=average, about=about)
 

@@ -73,7 +73,7 @@ class Engine(Protocol):
         """
 
 
-def select_engine(name: str = "auto") -> Engine:
+def select_engine(name: str) -> Engine:
     """Return the engine of that name and log which it is and why.
 
     Args:

@@ -44,6 +44,7 @@ class FeatureBackend(Protocol):
 FEATURE_BACKENDS: Registry[FeatureBackend] = Registry("FEATURES.NAME", "FEATURES")
 """Classes that are made from their settings or by ``from_config(cfg)``; ``FEATURES.NAME`` is the name, in any case."""
 
+Precision = Literal["float32", "float16", "bfloat16"]
 Resize = Literal["square", "nearest_multiple", "pad"]
 
 
@@ -68,9 +69,7 @@ class FeatureSettings(Settings):
     )
     batch_size: int = setting(1, "images per forward pass of the backbone and of the generator", low=1)
     device: str = setting("auto", "where the backend runs: auto, cpu, cuda, cuda:1 and so on")
-    precision: str = setting(
-        "float32", "precision of the ViT's forward pass", choices=("float32", "float16", "bfloat16")
-    )
+    precision: Precision = setting("float32", "precision of the ViT's forward pass", choices=get_args(Precision))
     members: Sequence[Any] = setting(
         [], "ensemble (VoteCut): a list of sections like this one, each with the keys that differ"
     )

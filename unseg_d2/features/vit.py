@@ -30,7 +30,6 @@ from unseg_d2.structures import PatchFeatures
 
 FACETS = ("key", "query", "value", "kqv", "token")
 POS_EMBED_RULES = ("offset", "exact")
-PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def resize_position_embedding(pos_embed: Tensor, grid: tuple[int, int], rule: str) -> Tensor:
@@ -143,7 +142,7 @@ class ViT:
             settings,
             name=f"vit/{settings.arch}",
             device=resolve_device(cfg.FEATURES.DEVICE),
-            dtype=PRECISIONS[cfg.FEATURES.PRECISION],
+            dtype=getattr(torch, cfg.FEATURES.PRECISION),
         )
 
     @torch.no_grad()

@@ -46,7 +46,7 @@ _PREFIXES = ("module.", "teacher.", "student.", "model.", "backbone.", "net.")  
 _UNUSED = re.compile(r"^(head\.|mask_token$|rope_embed\.|local_cls_norm\.)|\.attn\.qkv\.bias_mask$")
 
 
-def load_vit(arch: str, weights: str = "", *, trust: bool = False) -> nn.Module:
+def load_vit(arch: str, weights: str, *, trust: bool = False) -> nn.Module:
     """Return a pretrained vision transformer in evaluation mode, in float32 on the CPU.
 
     Args:

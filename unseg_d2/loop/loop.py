@@ -70,11 +70,11 @@ class StepSettings:
     max_iter: int
     batch_size: int
     device: torch.device
-    seed: int = 0
-    checkpoint_period: int = 0
-    eval_period: int = 0
-    amp: bool = False
-    num_workers: int = 0
+    seed: int
+    checkpoint_period: int
+    eval_period: int
+    amp: bool
+    num_workers: int
     may_change: tuple[str, ...] = ()
 
     @classmethod

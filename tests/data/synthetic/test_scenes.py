@@ -11,7 +11,8 @@ SIZE = (120, 160)
 
 
 def scene(seed: int, **kwargs: float):
-    return random_scene(np.random.default_rng(seed), size=SIZE, **kwargs)
+    settings = {"max_objects": 7, "one_colour_share": 0.5, "pitch": (14.0, 38.0), "floor_contrast": 0.12}
+    return random_scene(np.random.default_rng(seed), size=SIZE, **{**settings, "by_class": False, **kwargs})
 
 
 def test_the_same_seed_gives_the_same_scene_and_another_seed_another() -> None:

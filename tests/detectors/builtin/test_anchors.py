@@ -28,4 +28,4 @@ def test_positions_run_row_by_row_and_anchors_fastest() -> None:
 
 def test_wrong_number_of_levels() -> None:
     with pytest.raises(ValueError, match="for 3 pyramid levels"):
-        AnchorGenerator([[8.0], [16.0]], [[1.0]], strides=[4, 8, 16])
+        AnchorGenerator([[8.0], [16.0]], [[1.0]], strides=[4, 8, 16], offset=0.0)

@@ -27,12 +27,12 @@ def test_levels(depth: int, channels: int, tiny_cfg: Callable) -> None:
 
 def test_where_the_stride_is() -> None:
     for in_1x1 in (True, False):
-        block = ResNet(50, "BN", stride_in_1x1=in_1x1).res4[0]
+        block = ResNet(50, "BN", stride_in_1x1=in_1x1, freeze_at=2, groups=1, width_per_group=64).res4[0]
         assert (block.conv1.stride, block.conv2.stride) == (((2, 2), (1, 1)) if in_1x1 else ((1, 1), (2, 2)))
 
 
 def test_frozen_stages_neither_learn_nor_count() -> None:
-    resnet = ResNet(18, "BN", freeze_at=2).train()
+    resnet = ResNet(18, "BN", stride_in_1x1=True, freeze_at=2, groups=1, width_per_group=64).train()
     before = {name: tensor.clone() for name, tensor in resnet.state_dict().items() if not name.startswith("res5")}
     resnet(torch.randn(2, 3, 64, 64))["res5"].sum().backward()
     frozen = [name for name, parameter in resnet.named_parameters() if parameter.grad is None]

@@ -15,7 +15,7 @@ def test_loss_uses_the_channel_of_the_class() -> None:
 
 
 def test_no_foreground_trains_nothing_and_does_not_fail() -> None:
-    head = MaskHead(8, 1, num_conv=1, conv_dim=8)
+    head = MaskHead(8, 1, num_conv=1, conv_dim=8, norm="")
     loss = mask_loss(head(torch.zeros(0, 8, 14, 14)), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 28, 28))
     loss.backward()
     assert loss.item() == 0
@@ -23,6 +23,6 @@ def test_no_foreground_trains_nothing_and_does_not_fail() -> None:
 
 
 def test_predictions_start_undecided() -> None:
-    probability = MaskHead(16, 2, num_conv=4, conv_dim=16)(torch.randn(3, 16, 14, 14)).sigmoid()
+    probability = MaskHead(16, 2, num_conv=4, conv_dim=16, norm="")(torch.randn(3, 16, 14, 14)).sigmoid()
     assert probability.shape == (3, 2, 28, 28)
     assert (probability - 0.5).abs().max() < 0.05

@@ -21,7 +21,7 @@ def test_suppression_within_a_level_only() -> None:
     levels = torch.tensor([0, 0, 1, 0, 0])
     kept = select_proposals(boxes, scores, levels, (40, 40), ProposalSelection(10, 10, 0.7, min_size=2.0))
     assert kept.tolist() == [[0, 0, 20, 20], [0, 0, 20, 18]]
-    kept = select_proposals(boxes, scores, levels, (40, 40), ProposalSelection(10, 1, 0.7))
+    kept = select_proposals(boxes, scores, levels, (40, 40), ProposalSelection(10, 1, 0.7, min_size=0.0))
     assert kept.tolist() == [[0, 0, 2, 20]]
 
 

@@ -10,7 +10,10 @@ from torch import nn
 from unseg_d2.detectors.builtin.solver import build_optimizer, clip_gradients, lr_factor, set_learning_rate
 from unseg_d2.errors import UnsegError
 
-SCHEDULE = {"steps": (60, 80), "gamma": 0.1, "max_iter": 100, "warmup_iters": 10, "warmup_factor": 0.001}
+SCHEDULE = {
+    **{"steps": (60, 80), "gamma": 0.1, "max_iter": 100},
+    **{"warmup_iters": 10, "warmup_factor": 0.001, "warmup_method": "linear"},
+}
 
 
 @pytest.mark.parametrize(
@@ -22,7 +25,7 @@ def test_warm_up_then_steps(iteration: int, factor: float) -> None:
 
 
 def test_constant_warm_up() -> None:
-    assert lr_factor(9, **SCHEDULE, warmup_method="constant") == 0.001
+    assert lr_factor(9, **{**SCHEDULE, "warmup_method": "constant"}) == 0.001
 
 
 def test_a_warm_up_longer_than_the_training_is_shortened() -> None:

@@ -27,16 +27,16 @@ def test_far_is_large_whatever_the_kind(depth, kind, axis, expected):
 def test_a_few_outliers_do_not_compress_the_rest():
     depth = np.linspace(1, 2, 1000).reshape(20, 50)
     depth[0, :5] = 1e6
-    values = relief(depth, "metric")
+    values = relief(depth, "metric", axis="depth", percentile=1.0)
     assert values[0, 0] == 1
     assert np.ptp(values.ravel()[20:900]) > 0.85
 
 
 def test_flat_depth_is_zero_and_a_small_step_in_it_survives_the_percentiles():
-    assert (relief(np.full((5, 6), 3.0), "metric") == 0).all()
+    assert (relief(np.full((5, 6), 3.0), "metric", axis="depth", percentile=1.0) == 0).all()
     depth = np.full((20, 20), 3.0)
     depth[4, 4] = 4
-    assert relief(depth, "metric")[4, 4] == 1
+    assert relief(depth, "metric", axis="depth", percentile=1.0)[4, 4] == 1
 
 
 def test_points_are_centres_of_patches_and_do_not_depend_on_the_distance():
@@ -59,4 +59,4 @@ def test_points_are_centres_of_patches_and_do_not_depend_on_the_distance():
 )
 def test_bad_input_is_named(depth, kind, axis, message):
     with pytest.raises(ValueError, match=message):
-        relief(depth, kind, axis=axis)
+        relief(depth, kind, axis=axis, percentile=1.0)

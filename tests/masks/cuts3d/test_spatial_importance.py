@@ -16,11 +16,11 @@ def test_equations_1_and_2():
     depth = np.random.default_rng(0).random((12, 15))
     change = np.abs(ndimage.gaussian_filter(depth, 2.0, mode="reflect") - depth)
     expected = 0.55 * (change - change.min()) / (change.max() - change.min()) + 0.45
-    np.testing.assert_allclose(spatial_importance(depth, sigma=2.0), expected)
+    np.testing.assert_allclose(spatial_importance(depth, 2.0, 0.45), expected)
 
 
 def test_it_is_largest_along_the_step_and_does_not_see_the_border_of_the_image():
-    importance = spatial_importance(step(), sigma=3.0)
+    importance = spatial_importance(step(), 3.0, 0.45)
     assert importance.min() == pytest.approx(0.45)
     assert importance.max() == pytest.approx(1)
     assert set(importance.argmax(1)) <= {19, 20}
@@ -29,13 +29,13 @@ def test_it_is_largest_along_the_step_and_does_not_see_the_border_of_the_image()
 
 
 def test_near_and_far_may_be_swapped():
-    np.testing.assert_allclose(spatial_importance(1 - step()), spatial_importance(step()))
+    np.testing.assert_allclose(spatial_importance(1 - step(), 3.0, 0.45), spatial_importance(step(), 3.0, 0.45))
 
 
 def test_flat_depth_has_none():
-    assert spatial_importance(np.full((9, 9), 0.3)) is None
-    assert spatial_importance(1e-4 * step()) is None
-    assert spatial_importance(np.zeros((1, 1))) is None
+    assert spatial_importance(np.full((9, 9), 0.3), 3.0, 0.45) is None
+    assert spatial_importance(1e-4 * step(), 3.0, 0.45) is None
+    assert spatial_importance(np.zeros((1, 1)), 3.0, 0.45) is None
 
 
 @pytest.mark.parametrize(("sigma", "beta"), [(0, 0.45), (-1, 0.45), (3, 1.0), (3, -0.1)])

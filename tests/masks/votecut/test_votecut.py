@@ -65,24 +65,24 @@ class TestClusters:
 
     def test_the_one_with_most_neighbours_starts(self):
         masks = boxes((0, 0, 10, 10), (0, 0, 10, 8), (0, 0, 10, 12), (12, 12, 20, 20), (0, 0, 10, 7))
-        first, second = greedy_clusters(pairwise_iou(masks))
+        first, second = greedy_clusters(pairwise_iou(masks), 0.6, "default")
         assert (first.pivot, first.members.tolist()) == (1, [0, 1, 2, 4])
         assert (second.pivot, second.members.tolist()) == (3, [3])
 
     @pytest.mark.parametrize(("mode", "order"), [("default", [0, 1, 2]), ("parity", [2, 1, 0])])
     def test_ties(self, mode, order):
-        assert [cluster.pivot for cluster in greedy_clusters(np.eye(3), mode=mode)] == order
+        assert [cluster.pivot for cluster in greedy_clusters(np.eye(3), 0.6, mode)] == order
 
     def test_an_iou_at_the_threshold_is_not_above_it(self):
         masks = boxes((0, 0, 1, 3), (0, 0, 1, 5))
-        assert len(greedy_clusters(pairwise_iou(masks), 0.6)) == 2
+        assert len(greedy_clusters(pairwise_iou(masks), 0.6, "default")) == 2
 
     def test_a_proposal_whose_pivot_is_taken(self):
         """1, 2 and 4 are neighbours of 0; 3 only of 1, which is taken when its turn comes."""
         iou = np.eye(5)
         for i, j, value in [(0, 1, 0.7), (0, 2, 0.7), (0, 4, 0.7), (1, 3, 0.65)]:
             iou[i, j] = iou[j, i] = value
-        default, parity = ([c.members.tolist() for c in greedy_clusters(iou, mode=m)] for m in ("default", "parity"))
+        default, parity = ([c.members.tolist() for c in greedy_clusters(iou, 0.6, m)] for m in ("default", "parity"))
         assert default == [[0, 1, 2, 4], [3]]
         assert parity == [[0, 1, 2, 4]]
 

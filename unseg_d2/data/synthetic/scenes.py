@@ -76,12 +76,12 @@ class Light:
 def random_scene(
     rng: np.random.Generator,
     *,
-    size: tuple[int, int] = (240, 320),
-    max_objects: int = 7,
-    one_colour_share: float = 0.5,
-    pitch: tuple[float, float] = (14.0, 38.0),
-    floor_contrast: float = 0.12,
-    by_class: bool = False,
+    size: tuple[int, int],
+    max_objects: int,
+    one_colour_share: float,
+    pitch: tuple[float, float],
+    floor_contrast: float,
+    by_class: bool,
 ) -> Scene:
     """Draw and render one scene.
 

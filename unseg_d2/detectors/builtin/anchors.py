@@ -31,7 +31,7 @@ class AnchorGenerator(nn.Module):
         sizes: Sequence[Sequence[float]],
         aspect_ratios: Sequence[Sequence[float]],
         strides: Sequence[int],
-        offset: float = 0.0,
+        offset: float,
     ) -> None:
         super().__init__()
         self.strides = tuple(strides)

@@ -71,13 +71,13 @@ class ResNet(nn.Module):
 
     def __init__(
         self,
-        depth: int = 50,
-        norm: str = "FrozenBN",
+        depth: int,
+        norm: str,
         *,
-        stride_in_1x1: bool = True,
-        freeze_at: int = 2,
-        groups: int = 1,
-        width_per_group: int = 64,
+        stride_in_1x1: bool,
+        freeze_at: int,
+        groups: int,
+        width_per_group: int,
     ) -> None:
         super().__init__()
         build = getattr(torchvision.models, f"resnet{depth}")
@@ -112,7 +112,7 @@ class ResNetFPN(nn.Module):
         norm: normalisation after each convolution of the pyramid, "" for none (and biases instead).
     """
 
-    def __init__(self, bottom_up: ResNet, out_channels: int = 256, norm: str = "") -> None:
+    def __init__(self, bottom_up: ResNet, out_channels: int, norm: str) -> None:
         super().__init__()
         self.bottom_up = bottom_up
         self.fpn = FeaturePyramidNetwork(

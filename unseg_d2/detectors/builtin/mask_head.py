@@ -30,7 +30,7 @@ class MaskHead(nn.Sequential):
         norm: normalisation after each of them, "" or "GN".
     """
 
-    def __init__(self, in_channels: int, num_masks: int, num_conv: int, conv_dim: int, norm: str = "") -> None:
+    def __init__(self, in_channels: int, num_masks: int, num_conv: int, conv_dim: int, norm: str) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for number in range(1, num_conv + 1):
             layers[f"mask_fcn{number}"] = Conv2dNormActivation(

@@ -22,7 +22,7 @@ from unseg_d2.detectors.builtin.anchors import AnchorGenerator
 from unseg_d2.detectors.builtin.backbone import STRIDES
 from unseg_d2.detectors.builtin.batch import Targets
 from unseg_d2.detectors.builtin.box_coder import BoxCoder, clip_boxes, is_nonempty
-from unseg_d2.detectors.builtin.matching import IGNORE, match_boxes, sample_labels
+from unseg_d2.detectors.builtin.matching import match_boxes, sample_labels
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ProposalSelection:
     pre_nms_topk: int
     post_nms_topk: int
     nms_thresh: float
-    min_size: float = 0.0
+    min_size: float
 
 
 class RegionProposalNetwork(nn.Module):
@@ -65,12 +65,12 @@ class RegionProposalNetwork(nn.Module):
         *,
         train_selection: ProposalSelection,
         test_selection: ProposalSelection,
-        iou_thresholds: Sequence[float] = (0.3, 0.7),
-        iou_labels: Sequence[int] = (0, IGNORE, 1),
-        batch_size_per_image: int = 256,
-        positive_fraction: float = 0.5,
-        smooth_l1_beta: float = 0.0,
-        loss_weights: tuple[float, float] = (1.0, 1.0),
+        iou_thresholds: Sequence[float],
+        iou_labels: Sequence[int],
+        batch_size_per_image: int,
+        positive_fraction: float,
+        smooth_l1_beta: float,
+        loss_weights: tuple[float, float],
     ) -> None:
         super().__init__()
         self.head = head

@@ -55,7 +55,7 @@ def lr_factor(
     max_iter: int,
     warmup_iters: int,
     warmup_factor: float,
-    warmup_method: str = "linear",
+    warmup_method: str,
 ) -> float:
     """Return what the learning rate is multiplied by: warm-up, then a drop at each step.
 
@@ -68,7 +68,7 @@ def lr_factor(
         warmup_factor: value at iteration 0.
         warmup_method: "linear" reaches 1 at the end of the warm-up, "constant" stays.
 
-    >>> kwargs = dict(steps=[8], gamma=0.1, max_iter=10, warmup_iters=4, warmup_factor=0.0)
+    >>> kwargs = dict(steps=[8], gamma=0.1, max_iter=10, warmup_iters=4, warmup_factor=0.0, warmup_method="linear")
     >>> [lr_factor(t, **kwargs) for t in (0, 2, 4, 7, 8)]
     [0.0, 0.5, 1.0, 1.0, 0.1]
     """

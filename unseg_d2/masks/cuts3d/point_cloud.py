@@ -17,7 +17,7 @@ DepthAxis = Literal["disparity", "depth", "metres"]
 NEAREST = 0.1  # added to relative depth in [0, 1] before its reciprocal is taken, so that the nearest point is finite
 
 
-def relief(depth: np.ndarray, kind: DepthKind, *, axis: DepthAxis = "depth", percentile: float = 1.0) -> np.ndarray:
+def relief(depth: np.ndarray, kind: DepthKind, *, axis: DepthAxis, percentile: float) -> np.ndarray:
     """Turn depth of any kind into a distance that grows away from the camera.
 
     Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def threshold_range(tau_knn: float, t_min: float = 0.5, num_thresholds: int = 6) -> np.ndarray:
+def threshold_range(tau_knn: float, t_min: float, num_thresholds: int) -> np.ndarray:
     """Return T thresholds, evenly spaced from ``t_min * tau_knn`` to ``tau_knn``, both included.
 
     Args:
@@ -25,7 +25,7 @@ def threshold_range(tau_knn: float, t_min: float = 0.5, num_thresholds: int = 6)
     return tau_knn * shares
 
 
-def spatial_confidence(cuts: np.ndarray, mask: np.ndarray, minimum: float = 0.5) -> np.ndarray:
+def spatial_confidence(cuts: np.ndarray, mask: np.ndarray, minimum: float) -> np.ndarray:
     """Average the cuts of one mask at T thresholds.
 
     Args:
@@ -36,7 +36,7 @@ def spatial_confidence(cuts: np.ndarray, mask: np.ndarray, minimum: float = 0.5)
     Returns:
         ``(h, w)`` float32: SC in [minimum, 1] within the mask, 0 outside.
 
-    >>> spatial_confidence(np.array([[[True, False]], [[True, True]]]), np.array([[True, True]]))
+    >>> spatial_confidence(np.array([[[True, False]], [[True, True]]]), np.array([[True, True]]), 0.5)
     array([[1. , 0.5]], dtype=float32)
     """
     return np.where(mask, np.maximum(cuts.mean(0), minimum), 0).astype(np.float32)

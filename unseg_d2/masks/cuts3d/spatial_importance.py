@@ -13,7 +13,7 @@ FLAT = 1e-3
 """Range of normalised depth, or of its difference to the blurred depth, below which depth carries no information."""
 
 
-def spatial_importance(distance: np.ndarray, sigma: float = 3.0, beta: float = 0.45) -> np.ndarray | None:
+def spatial_importance(distance: np.ndarray, sigma: float, beta: float) -> np.ndarray | None:
     """Return how important each patch is: large where the depth changes within a few patches (equations 1 and 2).
 
     ``dD = |G_sigma * D - D|``, after Luft et al. 2006, is brought to ``[beta, 1]``.

@@ -47,7 +47,7 @@ def pairwise_iou(masks: np.ndarray) -> np.ndarray:
     return overlap / np.maximum(area[:, None] + area - overlap, 1)
 
 
-def greedy_clusters(iou: np.ndarray, threshold: float = 0.6, mode: Mode = "default") -> list[VoteCluster]:
+def greedy_clusters(iou: np.ndarray, threshold: float, mode: Mode) -> list[VoteCluster]:
     """Group proposals around pivots, those with many neighbours first.
 
     A cluster starts as one proposal, and up to five times takes in the neighbours of its pivot and moves the pivot to
