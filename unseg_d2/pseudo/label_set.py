@@ -41,7 +41,7 @@ def export(folder: str | Path, output: str | Path | None = None, *, partial: boo
     """Write the shards of a label set as one COCO file.
 
     Neither the images nor the annotations are held in memory. ``folder/failures.jsonl`` gets a line ``{"file_name",
-    "reason"}`` per image that could not be used and per file that is no image.
+    "reason"}`` per image that could not be used and per file that is not an image.
 
     Args:
         folder: the label set.

@@ -108,7 +108,7 @@ class ShardFolder:
 class ShardWriter:
     """Appends the lines of one shard and renames it into place when it is complete.
 
-    Use as a context manager. A shard that was begun is gone on with; ``done`` says how many lines it has.
+    Use as a context manager. An unfinished shard is continued; ``done`` says how many lines it has.
 
     Raises:
         UnsegError: the disk is full, or another process keeps writing the same shard.

@@ -1,6 +1,6 @@
 """The classes of Cityscapes-27, COCO-Stuff-27 and Potsdam-3: which number in a label file is which class.
 
-A class map is an array of 256 numbers, indexed with a number of a label file; 255 is no class.
+A class map is an array of 256 numbers, indexed with a number of a label file; 255 means no class.
 """
 
 from __future__ import annotations

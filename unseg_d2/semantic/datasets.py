@@ -123,7 +123,7 @@ def load_semantic_set(spec: str, cfg: CfgNode) -> SemanticSet:
         return _folder(Path(images), Path(labels) if labels else None, cfg)
     known = [*BUILTIN, *SYNTHETIC]
     hint = nearest(spec, known) or f" Built-in names are {', '.join(known)}."
-    raise UnsegError(f"'{spec}' is no data set with classes and no folder of images.{hint}")
+    raise UnsegError(f"'{spec}' is neither a data set with classes nor a folder of images.{hint}")
 
 
 def _cityscapes(split: str) -> SemanticSet:
@@ -190,7 +190,7 @@ def _folder(images: Path, labels: Path | None, cfg: CfgNode) -> SemanticSet:
 
 
 def _checked(items: list[SemanticImage], where: Path, classes: tuple[str, ...], class_map: np.ndarray) -> SemanticSet:
-    """Raise unless there are images and none of the files is missing: a gap would change figures unseen."""
+    """Raise unless there are images and none of the files is missing: a gap would silently change the scores."""
     if not items:
         raise UnsegError(f"There is no image in {where}.")
     missing = [path for item in items for path in (item.image, item.labels) if path and not path.is_file()]

@@ -24,7 +24,7 @@ def centre_square(
         image: ``(H, W, 3)`` uint8.
         labels: ``(H, W)`` uint8, or ``None``.
         side: S.
-        antialias: smooth the image where it shrinks; published figures were made without (torchvision below 0.17).
+        antialias: smooth the image where it shrinks; published results were made without (torchvision below 0.17).
 
     Returns:
         ``(S, S, 3)`` uint8 and ``(S, S)`` uint8 or ``None``.
