@@ -167,7 +167,7 @@ def test_zero_is_a_hole_or_far(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(scenes: Path) -> None:
-    with pytest.raises(ImageProblem, match=r"no depth for it: no .*depth/b\{\.npy,\.npz,\.png\}"):
+    with pytest.raises(ImageProblem, match=r"it has no depth file: there is no .*depth/b\{\.npy,\.npz,\.png\}"):
         FilesDepth("metric")([image()], [file(scenes, "b.jpg")])
 
 

@@ -81,7 +81,7 @@ class TestBuildFeatures:
             ({"VIT": 3}, r"MEMBERS\[1\].VIT is 3, but must be a section"),
             ({"MEMBERS": []}, "unknown key 'MEMBERS'"),
             ({"NAME": "descriptor"}, r"MEMBERS\[1\]: FEATURES.NAME is .*Did you mean 'descriptors'"),
-            ("dino_vits8", r"MEMBERS\[1\] is 'dino_vits8', but must hold keys"),
+            ("dino_vits8", r"MEMBERS\[1\] is 'dino_vits8', but must be a mapping"),
             ({3: 4}, "unknown key '3'"),
         ],
     )

@@ -68,7 +68,7 @@ def test_a_label_set_is_cut(labels: Path, capsys: pytest.CaptureFixture[str]) ->
     (annotation,) = cut.annotations
     assert np.array_equal(decode_mask(annotation["segmentation"], HEIGHT, WIDTH), bar() & (np.arange(WIDTH) < 120))
     assert annotation["score"] == 0.7 and annotation["confidence"]["size"] == [60, 60]
-    assert "no depth for it" in (output / "failures.jsonl").read_text()
+    assert "it has no depth file" in (output / "failures.jsonl").read_text()
     assert cut.info["depth"] == {"name": "files", "kind": "metric"}
     assert "lost a part" in capsys.readouterr().out
 

@@ -99,12 +99,12 @@ class FilesDepth:
             path = stem.with_name(stem.name + extension)
             if path.is_file():
                 return path
-        raise ImageProblem(f"there is no depth for it: no {stem}{{{','.join(EXTENSIONS)}}}")
+        raise ImageProblem(f"it has no depth file: there is no {stem}{{{','.join(EXTENSIONS)}}}")
 
 
 @DEPTH_SOURCES.register("synthetic")
 class SyntheticDepth(FilesDepth):
-    """The exact depth of the scenes of :mod:`unseg_d2.data.synthetic`: 16-bit millimetres beside the images."""
+    """The exact depth of the scenes of :mod:`unseg_d2.data.synthetic`: 16-bit millimetres next to the images."""
 
     def __init__(self) -> None:
         super().__init__("metric", FilesDepthSettings(scale=0.001, zero="far"), name="synthetic")

@@ -98,7 +98,7 @@ def _kind_of(config: Any, model: str) -> DepthKind:
         kind = KIND_OF_ESTIMATION.get(getattr(config, "depth_estimation_type", "relative"))
     if kind is None:
         raise UnsegError(
-            f"What the depth of {model} means is not known (it is a '{config.model_type}'): set DEPTH.KIND to metric, "
+            f"The kind of depth that {model} predicts is unknown ('{config.model_type}'): set DEPTH.KIND to metric, "
             "relative (far is large) or inverse (near is large)."
         )
     return kind

@@ -108,7 +108,9 @@ def count_channels(backend: FeatureBackend) -> int:
 def _member_cfg(cfg: CfgNode, overrides: Any, where: str) -> CfgNode:
     """The configuration of one member: that of the ensemble, with what differs in the section FEATURES."""
     if not isinstance(overrides, dict):
-        raise UnsegError(f"{where} is {overrides!r}, but must hold keys of the section FEATURES with their values.")
+        raise UnsegError(
+            f"{where} is {overrides!r}, but must be a mapping from keys of the section FEATURES to values."
+        )
     own = cfg.clone()
     own.defrost()
     own.FEATURES.MEMBERS = []

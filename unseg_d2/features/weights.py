@@ -111,7 +111,9 @@ def read_tensors(path: str, *, trust: bool = False) -> dict[str, Tensor]:
     """
     path = resolve(path)
     if not Path(path).is_file():
-        raise UnsegError(f"FEATURES.WEIGHTS names '{path}', but there is no such file.")
+        raise UnsegError(
+            f"FEATURES.WEIGHTS names '{path}', but there is no such file; correct the path, or leave it empty."
+        )
     try:
         if Path(path).suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -121,7 +123,7 @@ def read_tensors(path: str, *, trust: bool = False) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=not trust)
     except pickle.UnpicklingError as error:
         raise UnsegError(
-            f"'{path}' is damaged or holds Python objects besides tensors, which are not loaded for safety; "
+            f"'{path}' is damaged or contains Python objects besides tensors, which are not loaded for safety; "
             "save its state dict alone (torch.save(model.state_dict(), path)) or as .safetensors, or, if you trust its "
             f"source, {TRUST_REMEDY}."
         ) from error
@@ -130,7 +132,9 @@ def read_tensors(path: str, *, trust: bool = False) -> dict[str, Tensor]:
     while isinstance(state, dict) and (wrapper := next((w for w in _WRAPPERS if isinstance(state.get(w), dict)), "")):
         state = state[wrapper]
     if not isinstance(state, dict):
-        raise UnsegError(f"'{path}' holds a {type(state).__name__} where a state dict was expected.")
+        raise UnsegError(
+            f"'{path}' contains a {type(state).__name__} where a state dict was expected; save that alone."
+        )
     return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
 
 

@@ -63,7 +63,7 @@ def knn_graph(points: np.ndarray, k: int) -> NeighbourGraph:
     k = min(k, n - 1)
     if k < 1:
         return NeighbourGraph(n, np.zeros((0, 2), np.intp), np.zeros(0))
-    # Of points that coincide, any may come first, so a point is not sure to be the first of its own neighbours.
+    # Of coinciding points any may come first, so a point is not always the first of its own neighbours.
     distances, neighbours = cKDTree(points).query(points, k + 1)
     origins = np.repeat(np.arange(n), k + 1)
     targets, lengths = neighbours.ravel(), distances.ravel()

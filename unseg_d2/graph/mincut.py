@@ -91,7 +91,7 @@ def _symmetric(edges: np.ndarray, units: np.ndarray, size: int) -> csr_array:
 
 
 def _reached(graph: csr_array, start: int) -> np.ndarray:
-    """Nodes that a breadth-first search from one of them comes to, ``(n,)`` bool."""
+    """Nodes that a breadth-first search from ``start`` reaches, ``(n,)`` bool."""
     reached = np.zeros(graph.shape[0], bool)
     reached[breadth_first_order(graph, start, return_predecessors=False)] = True
     return reached

@@ -18,7 +18,7 @@ from unseg_d2.graph.affinity import BinaryAffinity
 from unseg_d2.graph.lanczos import largest_eigenpair
 
 TIE = 1e-9  # relative difference up to which two entries of an eigenvector count as equal
-NO_CUT = 1 - 1e-6  # eigenvalue from which on no cut is better than a random one: all patches of the graph are alike
+NO_CUT = 1 - 1e-6  # eigenvalue from which no cut is better than a random one: all patches of the graph are alike
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def tokencut(tokens: Tensor, settings: TokenCutSettings | None = None) -> list[P
 
 
 def salient_cuts(tokens: Tensor, settings: TokenCutSettings | None = None) -> list[SalientCut]:
-    """Cut each image in two and return, beside the object, the eigenvector that shows it and the bipartition.
+    """Cut each image in two and return the object, the eigenvector that shows it, and the bipartition.
 
     Args and errors are those of :func:`tokencut`.
     """

@@ -114,8 +114,8 @@ def bilateral_grid(
     keys, cell = np.unique(key, return_inverse=True)
     blur = sparse.diags(np.full(len(keys), 2.0 * len(strides)), format="csr")
     for stride in strides:
-        _, here, there = np.intersect1d(keys + stride, keys, assume_unique=True, return_indices=True)
-        step = sparse.csr_array((np.ones(len(here)), (here, there)), shape=blur.shape)
+        _, cells, neighbours = np.intersect1d(keys + stride, keys, assume_unique=True, return_indices=True)
+        step = sparse.csr_array((np.ones(len(cells)), (cells, neighbours)), shape=blur.shape)
         blur = blur + step + step.T
     return cell, blur
 

@@ -55,7 +55,7 @@ class RefineSettings(Settings):
     def check(self) -> None:
         """Raise ValueError where crops would be taken around soft masks."""
         if self.where == "crops" and self.upsample != "nearest":
-            raise ValueError("REFINE.WHERE crops needs REFINE.UPSAMPLE nearest: crops are taken around sharp masks")
+            raise ValueError("REFINE.WHERE crops needs REFINE.UPSAMPLE nearest: crops are taken around binary masks")
 
 
 def build_refiner(name: str, **settings: Any) -> Refiner:

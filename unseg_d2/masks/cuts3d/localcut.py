@@ -128,7 +128,7 @@ def localcut(
             f"the masks lie on a grid of {masks.shape[1:]}, the depth of {depth.shape}; resize one of them"
         )
     if eigenvectors is not None and eigenvectors.shape != masks.shape:
-        raise ValueError(f"masks of shape {masks.shape} need eigenvectors of it, got {eigenvectors.shape}")
+        raise ValueError(f"masks and eigenvectors must have the same shape, got {masks.shape} and {eigenvectors.shape}")
     distance = relief(depth, kind, axis=settings.depth_axis, percentile=settings.percentile)
     points = point_cloud(distance, settings.z_scale)
     result = LocalCuts(np.zeros_like(masks), np.zeros(masks.shape, np.float32))

@@ -44,7 +44,10 @@ def drop_unattended(proposals: Proposals, attention: Tensor | None, min_probabil
         raise ValueError("min_attention needs the [CLS] attention that this feature backend lacks; set it to 0")
     attention = attention.cpu()
     if attention.shape != proposals.masks.shape[1:]:
-        raise ValueError(f"attention {tuple(attention.shape)} is not of the grid {tuple(proposals.masks.shape[1:])}")
+        grid = tuple(proposals.masks.shape[1:])
+        raise ValueError(
+            f"the masks lie on a grid of {grid}, but the [CLS] attention on one of {tuple(attention.shape)}"
+        )
     if not (torch.isfinite(attention) & (attention >= 0)).all():
         raise ValueError("the [CLS] attention contains NaN, infinite or negative values; check the feature backend")
     kept = foreground_probability(proposals.masks, attention) >= min_probability

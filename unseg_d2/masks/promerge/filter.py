@@ -45,8 +45,8 @@ def cascade_filter(
         sets: patches of each mask; of masks of one size the first one goes first.
         likeness: mean feature of each mask times mean feature of the background.
         background: patches of the background.
-        max_background: share of the new patches in the background from which on a mask is rejected.
-        max_likeness: likeness from which on a mask is rejected.
+        max_background: share of the new patches in the background from which a mask is rejected.
+        max_likeness: likeness from which a mask is rejected.
     """
     accepted: list[int] = []
     covered = 0

@@ -202,7 +202,7 @@ def promerge_steps(tokens: Tensor, settings: ProMergeSettings) -> list[ProMergeS
 
 
 def _background(similar: Tensor, sides: Tensor, settings: ProMergeSettings) -> tuple[Tensor, Tensor]:
-    """Return the background of each image, ``(b, h, w)`` bool, and whether objects are looked for in it, ``(b,)``."""
+    """Return the background of each image, ``(b, h, w)`` bool, and whether it is searched for objects, ``(b,)``."""
     background = majority(similar, sides >= 2)
     enough = background.float().mean((1, 2)) >= settings.min_background
     enough &= background.flatten(1).any(1)
