@@ -55,5 +55,5 @@ def ncut_loss(mask: Tensor, affinity: Tensor) -> Tensor:
         side = mask.flatten(1).float().clamp(MIN_SOFT, 1 - MIN_SOFT)
         degree = affinity.sum(2)
         cut = (side * torch.bmm(affinity, (1 - side)[..., None])[..., 0]).sum(1)
-        volume = (side * degree).sum(1), ((1 - side) * degree).sum(1)
-        return sum(cut / one.clamp(min=MIN_VOLUME) for one in volume).mean()
+        inside, outside = ((part * degree).sum(1).clamp(min=MIN_VOLUME) for part in (side, 1 - side))
+        return (cut / inside + cut / outside).mean()
