@@ -1,4 +1,4 @@
-"""The mask branch (He et al., Mask R-CNN, section 3) and its loss.
+"""The mask branch (He et al., Mask R-CNN, section 3).
 
 Shape legend
     R      foreground RoIs of all images of the batch
@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops.misc import Conv2dNormActivation
 
 from unseg_d2.detectors.builtin.backbone import get_norm
-from unseg_d2.losses.spatial_confidence import spatial_confidence_loss
 
 
 class MaskHead(nn.Sequential):
@@ -47,23 +45,6 @@ class MaskHead(nn.Sequential):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.predictor.weight, std=0.001)
-
-
-def mask_loss(logits: Tensor, classes: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return the mean binary cross entropy over RoIs and pixels.
-
-    Args:
-        logits: ``(R, K, M, M)``.
-        classes: ``(R,)`` int64 in [0, K); selects the mask channel unless there is only one.
-        targets: ``(R, M, M)`` bool or in [0, 1].
-        weights: how much each cell counts, ``(R, M, M)`` or ``(R, 1, 1)``; ``None`` is 1.
-    """
-    if len(logits) == 0:
-        return logits.sum() * 0.0
-    chosen = select_masks(logits, classes).float()
-    if weights is None:
-        return F.binary_cross_entropy_with_logits(chosen, targets.float())
-    return spatial_confidence_loss(chosen, targets, weights)
 
 
 def select_masks(logits: Tensor, classes: Tensor) -> Tensor:

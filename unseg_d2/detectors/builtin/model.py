@@ -20,6 +20,7 @@ from unseg_d2.detectors.builtin.roi_pool import PyramidRoIAlign
 from unseg_d2.detectors.builtin.rpn import RegionProposalNetwork, build_rpn
 from unseg_d2.detectors.postprocess import Detections
 from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.losses.registry import CLASSIFICATION_LOSSES, MASK_LOSSES
 
 if TYPE_CHECKING:
     from unseg_d2.data.sample import Sample
@@ -129,6 +130,8 @@ def build_roi_heads(cfg: CfgNode, channels: int) -> RoIHeads:
         droploss_reference=heads.DROPLOSS_REFERENCE,
         soft_targets=heads.USE_SOFT_TARGETS,
         mask_confidence=mask.CONFIDENCE,
+        classification_loss=CLASSIFICATION_LOSSES.build(cfg),
+        mask_loss=MASK_LOSSES.build(cfg),
         score_thresh=heads.SCORE_THRESH_TEST,
         nms_thresh=heads.NMS_THRESH_TEST,
         topk=cfg.TEST.DETECTIONS_PER_IMAGE,

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from unseg_d2.detectors.builtin.batch import Targets
 from unseg_d2.detectors.builtin.box_coder import clip_boxes, is_nonempty
 from unseg_d2.detectors.builtin.box_head import BoxHead, BoxPredictor, box_regression_loss, select_detections
-from unseg_d2.detectors.builtin.mask_head import MaskHead, mask_loss, select_masks
+from unseg_d2.detectors.builtin.mask_head import MaskHead, select_masks
 from unseg_d2.detectors.builtin.matching import match_boxes, sample_labels
 from unseg_d2.detectors.builtin.roi_pool import PyramidRoIAlign
 from unseg_d2.detectors.postprocess import Detections
-from unseg_d2.losses.droploss import classification_loss, droploss_weights, published_references
+from unseg_d2.losses.droploss import droploss_weights, published_references
+from unseg_d2.losses.registry import ClassificationLoss, MaskLoss, check_classification_loss, check_mask_loss
 from unseg_d2.losses.roi_crop import mask_targets
-from unseg_d2.losses.soft_target import soft_classification_loss
 from unseg_d2.losses.spatial_confidence import mask_cell_weights
 
 
@@ -73,7 +73,12 @@ class RoIHeads(nn.Module):
         droploss_reference: "all" compares with every box of the image, "published" as CutLER's released code does.
         soft_targets: an instance counts as much as its score, in all losses.
         mask_confidence: "spatial" weights cells of the mask loss, "scalar" whole masks, by spatial confidence.
+        classification_loss: loss of the logits of each stage.
+        mask_loss: loss of the masks.
         score_thresh, nms_thresh, topk: see :func:`~unseg_d2.detectors.builtin.box_head.select_detections`.
+
+    Raises:
+        UnsegError: a loss cannot use the scores or weights that it would be handed.
     """
 
     def __init__(
@@ -95,11 +100,17 @@ class RoIHeads(nn.Module):
         droploss_reference: str = "all",
         soft_targets: bool = False,
         mask_confidence: str = "none",
+        classification_loss: ClassificationLoss,
+        mask_loss: MaskLoss,
         score_thresh: float,
         nms_thresh: float,
         topk: int,
     ) -> None:
         super().__init__()
+        dropping = droploss_iou_threshold is not None
+        check_classification_loss(classification_loss, soft_targets=soft_targets, droploss=dropping)
+        check_mask_loss(mask_loss, soft_targets=soft_targets, confidence=mask_confidence)
+        self.classification_loss, self.mask_loss = classification_loss, mask_loss
         self.box_pool, self.box_head = box_pool, nn.ModuleList(box_head)
         self.box_predictor = nn.ModuleList(box_predictor)
         self.mask_pool, self.mask_head = mask_pool, mask_head
@@ -213,11 +224,8 @@ class RoIHeads(nn.Module):
         scores = gather_scores(rois, targets) if self.soft_targets else None
         coder, beta = self.box_predictor[stage].coder, self.smooth_l1_beta
         regression = deltas, rois.boxes, rois.gt_boxes, rois.labels, coder, self.num_classes, beta, scores
-        logits = logits.float()
         return {
-            "loss_cls": classification_loss(logits, rois.labels, weights)
-            if scores is None
-            else soft_classification_loss(logits, rois.labels, scores, weights),
+            "loss_cls": self.classification_loss(logits.float(), rois.labels, scores, weights),
             "loss_box_reg": box_regression_loss(*regression) * self.box_loss_weight,
         }
 
@@ -258,7 +266,7 @@ class RoIHeads(nn.Module):
         if self.soft_targets:
             scores = gather_scores(rois, targets)[foreground, None, None]
             weights = scores if weights is None else weights * scores
-        return mask_loss(logits, rois.labels[foreground], wanted, weights)
+        return self.mask_loss(select_masks(logits, rois.labels[foreground]).float(), wanted, weights)
 
     def _with_masks(self, features: Sequence[Tensor], found: Sequence[Detections]) -> list[Detections]:
         rois = RoIs(torch.cat([image.boxes for image in found]), [len(image.boxes) for image in found])

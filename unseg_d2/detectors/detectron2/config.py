@@ -10,6 +10,8 @@ from detectron2.config import get_cfg as detectron2_defaults
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config import get_cfg
+from unseg_d2.errors import UnsegError
+from unseg_d2.plugins import load_plugins
 
 ROI_HEADS = {
     "CascadeROIHeads": "DropLossCascadeROIHeads",
@@ -46,13 +48,18 @@ def to_detectron2(cfg: CfgNode) -> Detectron2CfgNode:
 
     Args:
         cfg: recipe; it is not changed.
+
+    Raises:
+        UnsegError: a plug-in cannot be imported, or heads of another project would ignore a loss.
     """
+    load_plugins(cfg.PLUGINS)  # their sections are among the defaults then; this may be a process of its own
     translated = detectron2_defaults()
     add_unseg_config(translated)
     translated.merge_from_other_cfg(cfg)
     translated.SOLVER.REFERENCE_WORLD_SIZE = 0
     translated.MODEL.ROI_HEADS.NAME = ROI_HEADS.get(cfg.MODEL.ROI_HEADS.NAME, cfg.MODEL.ROI_HEADS.NAME)
     translated.MODEL.ROI_MASK_HEAD.NAME = MASK_HEADS.get(cfg.MODEL.ROI_MASK_HEAD.NAME, cfg.MODEL.ROI_MASK_HEAD.NAME)
+    _check_losses(translated)
     if cfg.MODEL.DEVICE == "auto":
         translated.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
     if not translated.MODEL.DEVICE.startswith("cuda"):
@@ -68,6 +75,16 @@ def _add_missing(cfg: CfgNode, defaults: CfgNode) -> None:
             cfg[key] = Detectron2CfgNode(value.clone()) if isinstance(value, CfgNode) else value
         elif isinstance(value, CfgNode):
             _add_missing(cfg[key], value)
+
+
+def _check_losses(cfg: Detectron2CfgNode) -> None:
+    """Raise `UnsegError` where a recipe names a loss and heads that are not this package's."""
+    for kind, node, known in (("CLASSIFICATION", "ROI_HEADS", ROI_HEADS), ("MASK", "ROI_MASK_HEAD", MASK_HEADS)):
+        loss, heads = cfg.LOSSES[kind], cfg.MODEL[node].NAME
+        if loss.lower() != "cross_entropy" and heads not in known.values():
+            raise UnsegError(
+                f"LOSSES.{kind} is {loss}, but MODEL.{node}.NAME {heads} does not know it; choose {', '.join(known)}."
+            )
 
 
 def _without_cuda(cfg: Detectron2CfgNode) -> None:

@@ -23,8 +23,10 @@ from torch import Tensor, nn
 
 from unseg_d2.detectors.detectron2.lazy_masks import LazyMasks
 from unseg_d2.detectors.detectron2.uncertain import region_scores
-from unseg_d2.losses.droploss import classification_loss, droploss_weights, published_references
-from unseg_d2.losses.soft_target import soft_box_loss, soft_classification_loss
+from unseg_d2.losses.cross_entropy import cross_entropy
+from unseg_d2.losses.droploss import droploss_weights, published_references
+from unseg_d2.losses.registry import CLASSIFICATION_LOSSES, ClassificationLoss, check_classification_loss
+from unseg_d2.losses.soft_target import soft_box_loss
 
 
 class PseudoLabelOutputLayers(FastRCNNOutputLayers):
@@ -37,10 +39,12 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
         droploss_reference: ``all`` compares with every ground-truth box of the image, ``published`` with the partial
             set of CutLER's released code.
         soft_targets: an instance counts as much as its score (CuVLER, section 3.3).
+        classification_loss: loss of the logits.
         **kwargs: arguments of ``FastRCNNOutputLayers``.
 
     Raises:
-        ValueError: an unknown reference, or a loss other than the softmax cross entropy.
+        ValueError: an unknown reference, or Detectron2's sigmoid cross entropy is on.
+        UnsegError: the loss cannot use the scores or weights that it would be handed.
     """
 
     @configurable
@@ -51,15 +55,19 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
         droploss_iou_thresh: float | None = 0.01,
         droploss_reference: str = "all",
         soft_targets: bool = False,
+        classification_loss: ClassificationLoss = cross_entropy,
         **kwargs: Any,
     ) -> None:
         super().__init__(input_shape, **kwargs)
         if droploss_reference not in ("all", "published"):
             raise ValueError(f"DROPLOSS_REFERENCE is 'all' or 'published', not {droploss_reference!r}")
         if self.use_sigmoid_ce:
-            raise ValueError("DropLoss and soft targets change the softmax cross entropy; switch off USE_SIGMOID_CE")
+            raise ValueError("DropLoss, soft targets and LOSSES.CLASSIFICATION exclude USE_SIGMOID_CE; switch it off")
         if soft_targets and self.box_reg_loss_type != "smooth_l1":
             raise ValueError(f"soft targets know the box loss smooth_l1, not {self.box_reg_loss_type}")
+        dropping = droploss_iou_thresh is not None
+        check_classification_loss(classification_loss, soft_targets=soft_targets, droploss=dropping)
+        self.classification_loss = classification_loss
         self.droploss_iou_thresh = droploss_iou_thresh
         self.droploss_reference = droploss_reference
         self.soft_targets = soft_targets
@@ -67,26 +75,26 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
-        """Read the arguments from ``MODEL.ROI_HEADS`` and ``MODEL.ROI_BOX_HEAD``."""
+        """Read the arguments from ``MODEL.ROI_HEADS``, ``MODEL.ROI_BOX_HEAD`` and ``LOSSES``."""
         arguments = super().from_config(cfg, input_shape)
         heads = cfg.MODEL.ROI_HEADS
         arguments["droploss_iou_thresh"] = heads.DROPLOSS_IOU_THRESH if heads.USE_DROPLOSS else None
         arguments["droploss_reference"] = heads.DROPLOSS_REFERENCE
         arguments["soft_targets"] = heads.USE_SOFT_TARGETS
+        arguments["classification_loss"] = CLASSIFICATION_LOSSES.build(cfg)
         return arguments
 
     def losses(self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]) -> dict[str, Tensor]:
-        """Return Detectron2's losses, the classification loss weighted, and with soft targets both of them soft."""
+        """Return the box loss of Detectron2, soft with soft targets, and the classification loss of this predictor."""
         losses = super().losses(predictions, proposals)
         weights = None if self.droploss_iou_thresh is None else self.region_weights(predictions, proposals)
         labels = cat([p.gt_classes for p in proposals])
+        scores = None
         if self.soft_targets:
             scores = cat([region_scores(p) for p in proposals])
-            loss_cls = soft_classification_loss(predictions[0], labels, scores, weights)
             loss_box = self._soft_box_loss(predictions[1], labels, scores, proposals)
             losses["loss_box_reg"] = loss_box * self.loss_weight.get("loss_box_reg", 1)
-        else:
-            loss_cls = classification_loss(predictions[0], labels, weights)
+        loss_cls = self.classification_loss(predictions[0], labels, scores, weights)
         losses["loss_cls"] = loss_cls * self.loss_weight.get("loss_cls", 1)
         return losses
 
@@ -204,7 +212,8 @@ def _shown(box_predictor: nn.Module, targets: list[Instances] | None) -> Iterato
 
 def _is_uncertain(cfg: CfgNode) -> bool:
     """Whether the box predictors have to be this module's."""
-    return cfg.MODEL.ROI_HEADS.USE_DROPLOSS or cfg.MODEL.ROI_HEADS.USE_SOFT_TARGETS
+    heads = cfg.MODEL.ROI_HEADS
+    return heads.USE_DROPLOSS or heads.USE_SOFT_TARGETS or cfg.LOSSES.CLASSIFICATION.lower() != "cross_entropy"
 
 
 def _with_lazy_masks(targets: Instances) -> Instances:

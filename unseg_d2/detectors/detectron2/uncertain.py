@@ -17,7 +17,9 @@ from detectron2.modeling.roi_heads import ROI_MASK_HEAD_REGISTRY, MaskRCNNConvUp
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from unseg_d2.losses.spatial_confidence import mask_cell_weights, spatial_confidence_loss
+from unseg_d2.losses.cross_entropy import mask_cross_entropy
+from unseg_d2.losses.registry import MASK_LOSSES, MaskLoss, check_mask_loss
+from unseg_d2.losses.spatial_confidence import mask_cell_weights
 
 
 class ScoredBoxes(Boxes):
@@ -90,32 +92,45 @@ class ConfidenceMaskHead(MaskRCNNConvUpsampleHead):
         input_shape: shape of the features of one region.
         confidence: ``none``, ``spatial`` (CutS3D, equation 6) or ``scalar``.
         soft_targets: multiply the loss of a mask by the score of its instance (CuVLER, section 3.3).
+        mask_loss: loss of the masks.
         **kwargs: arguments of ``MaskRCNNConvUpsampleHead``.
 
     Raises:
         ValueError: an unknown kind of confidence.
+        UnsegError: the loss cannot use the weights that it would be handed.
     """
 
     @configurable
     def __init__(
-        self, input_shape: ShapeSpec, *, confidence: str = "none", soft_targets: bool = False, **kwargs: Any
+        self,
+        input_shape: ShapeSpec,
+        *,
+        confidence: str = "none",
+        soft_targets: bool = False,
+        mask_loss: MaskLoss = mask_cross_entropy,
+        **kwargs: Any,
     ) -> None:
         super().__init__(input_shape, **kwargs)
         if confidence not in ("none", "spatial", "scalar"):
             raise ValueError(f"MODEL.ROI_MASK_HEAD.CONFIDENCE is none, spatial or scalar, not {confidence!r}")
+        check_mask_loss(mask_loss, soft_targets=soft_targets, confidence=confidence)
         self.confidence, self.soft_targets = confidence, soft_targets
+        # No submodule, if it is one: the layers of the head are its submodules.
+        object.__setattr__(self, "mask_loss", mask_loss)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
-        """Read the arguments from ``MODEL.ROI_MASK_HEAD`` and ``MODEL.ROI_HEADS``."""
+        """Read the arguments from ``MODEL.ROI_MASK_HEAD``, ``MODEL.ROI_HEADS`` and ``LOSSES``."""
         arguments = super().from_config(cfg, input_shape)
         arguments["confidence"] = cfg.MODEL.ROI_MASK_HEAD.CONFIDENCE
         arguments["soft_targets"] = cfg.MODEL.ROI_HEADS.USE_SOFT_TARGETS
+        arguments["mask_loss"] = MASK_LOSSES.build(cfg)
         return arguments
 
     def forward(self, x: Tensor, instances: list[Instances]) -> dict[str, Tensor] | list[Instances]:
         """Return the loss in training, the instances with their masks otherwise."""
-        if not self.training or (self.confidence == "none" and not self.soft_targets):
+        weighted = self.confidence != "none" or self.soft_targets
+        if not self.training or (not weighted and self.mask_loss is mask_cross_entropy):
             return super().forward(x, instances)
         logits = self.layers(x)
         instances = [image for image in instances if len(image)]
@@ -123,12 +138,12 @@ class ConfidenceMaskHead(MaskRCNNConvUpsampleHead):
             return {"loss_mask": logits.sum() * 0.0}
         size = logits.shape[-1]
         targets = [image.gt_masks.crop_and_resize(image.proposal_boxes.tensor, size) for image in instances]
-        weights = torch.cat([self._weights(image, size) for image in instances])
+        weights = torch.cat([self._weights(image, size) for image in instances]) if weighted else None
         chosen = logits[:, 0]
         if logits.shape[1] > 1:
             classes = torch.cat([image.gt_classes for image in instances])
             chosen = logits[torch.arange(len(logits), device=logits.device), classes]
-        loss = spatial_confidence_loss(chosen.float(), torch.cat(targets).to(chosen.device), weights)
+        loss = self.mask_loss(chosen.float(), torch.cat(targets).to(chosen.device), weights)
         return {"loss_mask": loss * self.loss_weight}
 
     def _weights(self, image: Instances, size: int) -> Tensor:
