@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,26 +49,50 @@ def run(folder: Path, command: str) -> str:
     return done.stdout
 
 
-def commands() -> tuple[str, str]:
-    tests, work = (code for language, code in BLOCKS if language == "bash")
-    return tests, work
+def commands() -> dict[str, str]:
+    """The page's commands: those of the two shared tests, those that make masks, and the training."""
+    names = ("test the generator", "test the losses", "make masks", "train")
+    return dict(zip(names, (code for language, code in BLOCKS if language == "bash"), strict=True))
+
+
+@pytest.fixture(scope="module")
+def masks(folder) -> Path:
+    """The label set that the page's commands make."""
+    run(folder, commands()["make masks"])
+    return folder / "masks"
 
 
 def test_the_shared_tests_take_the_generator(folder):
-    output = run(folder, commands()[0])
+    output = run(folder, commands()["test the generator"])
     passed = int(re.search(r"(\d+) passed", output)[1])
     assert passed >= 20  # default and parity, all tests of every generator
 
 
-def test_the_commands_use_all_three(folder):
-    run(folder, commands()[1])
-    labels = json.loads((folder / "masks" / "labels.json").read_text())
+def test_the_shared_tests_take_the_losses(folder):
+    output = run(folder, commands()["test the losses"])
+    assert int(re.search(r"(\d+) passed", output)[1]) >= 20  # all tests of every loss, for two of them
+
+
+def test_the_commands_use_all_three(masks):
+    labels = json.loads((masks / "labels.json").read_text())
     assert [image["file_name"] for image in labels["images"]] == ["0.png", "1.png"]
     for annotation, left in zip(labels["annotations"], (32, 56), strict=True):
         assert annotation["bbox"] == pytest.approx([left, 24, 48, 48], abs=3)
     assert "colour/8" in json.dumps(labels["info"])
     assert labels["info"]["settings"]["MASKS"]["ISLANDS"] == {"MAX_COSINE": 0.6}
-    assert (folder / "masks" / "gallery.html").is_file()
+    assert (masks / "gallery.html").is_file()
+
+
+def test_a_detector_is_trained_with_the_losses(folder, masks):
+    run(folder, commands()["train"])
+    recipe = yaml.safe_load((folder / "run" / "config.yaml").read_text())
+    assert recipe["LOSSES"] == {
+        "CLASSIFICATION": "focal",
+        "MASK": "dice",
+        "DICE": {"SMOOTH": 2.0},
+        "FOCAL": {"GAMMA": 2.0},
+    }
+    assert (folder / "run" / "model_final.pth").is_file()
 
 
 def test_python_finds_the_same(folder):
