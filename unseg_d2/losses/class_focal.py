@@ -1,4 +1,4 @@
-"""Class-level focal loss of PriMaPs-EM (Hahn et al., TMLR 2024): classes that are common count less.
+"""Class-level focal loss of PriMaPs-EM (Hahn et al., TMLR 2024): frequent classes count less.
 
 Shape legend
     b      images
@@ -41,7 +41,7 @@ def class_focal_loss(logits: Tensor, labels: Tensor, gamma: float = 2.0) -> Tens
         gamma: see :func:`class_weights`.
 
     Returns:
-        Scalar. Pixels without a class are 0 and are counted, so an image with few labels has a small loss.
+        Scalar. Pixels without a class add 0 to the mean, so an image with few labels has a small loss.
 
     >>> class_focal_loss(torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 255]]]), gamma=1.0)  # ln 2 / 2 (weight) / 2 pixels
     tensor(0.1733)

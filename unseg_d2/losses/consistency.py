@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def subresolution_loss(coarse: Tensor, fine: Tensor) -> Tensor:
-    """Return the mean squared difference of the coarse mask and the fine one, scaled down (Two Tricks, equation 6).
+    """Return the mean squared difference of the coarse mask and the downscaled fine one (Two Tricks, equation 6).
 
     Args:
         coarse: ``(B, 1, h, w)``.
@@ -24,7 +24,7 @@ def subresolution_loss(coarse: Tensor, fine: Tensor) -> Tensor:
 
 
 def multi_scale_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the mean squared difference of a mask's crop, enlarged, and the mask of the enlarged crop (section 4).
+    """Return the mean squared difference of a mask's enlarged crop and the mask of the enlarged crop (section 4).
 
     Args:
         student: ``(B, 1, H, W)``, the crop of the mask; the gradient flows into it alone.
@@ -41,7 +41,7 @@ def dice_loss(mask: Tensor, target: Tensor) -> Tensor:
         target: the same.
 
     Returns:
-        Scalar in [0, 1]; the 1 that is added to both parts of the fraction makes it 0 for two empty masks.
+        Scalar in [0, 1]; 1 is added to numerator and denominator, so that it is 0 for two empty masks.
     """
     mask, target = mask.flatten(1).float(), target.flatten(1).float()
     return (1 - (2 * (mask * target).sum(1) + 1) / (mask.sum(1) + target.sum(1) + 1)).mean()

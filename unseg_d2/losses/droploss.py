@@ -17,7 +17,7 @@ PUBLISHED_UNIQUE_ROWS = 100  # the released code looks for distinct boxes among 
 
 
 def droploss_weights(pred_boxes: Tensor, reference_boxes: Tensor, iou_threshold: float) -> Tensor:
-    """Return weight 1 for RoIs whose predicted box touches a pseudo ground-truth box, 0 for the others.
+    """Return weight 1 for RoIs whose predicted box overlaps a pseudo ground-truth box, 0 for the others.
 
     An image without references keeps nothing: all its weights are 0, because none of its regions is known to be
     background.
@@ -37,7 +37,7 @@ def droploss_weights(pred_boxes: Tensor, reference_boxes: Tensor, iou_threshold:
     pred_boxes, reference_boxes = pred_boxes.detach().float(), reference_boxes.float()
     if len(pred_boxes) == 0 or len(reference_boxes) == 0:
         return pred_boxes.new_zeros(len(pred_boxes))
-    # Two boxes without area give 0 / 0; NaN is not above the threshold, so such an RoI counts as far.
+    # Two boxes without area give 0 / 0; NaN is not above the threshold, so such an RoI is dropped.
     iou = box_iou(reference_boxes, pred_boxes).nan_to_num_()
     return (iou.amax(dim=0) > iou_threshold).float()
 
@@ -45,8 +45,8 @@ def droploss_weights(pred_boxes: Tensor, reference_boxes: Tensor, iou_threshold:
 def published_references(matched_boxes: Tensor) -> Tensor:
     """Return the reference boxes that CutLER's released code compares with.
 
-    It counts the distinct boxes among the first hundred matched ones and takes *that many rows from the start*, so a
-    box is usually drawn twice and another one is missing.
+    It counts the distinct boxes among the first hundred matched ones and takes *that many rows from the start*, so
+    one box usually occurs twice and another is missing.
 
     Args:
         matched_boxes: ``(R, 4)`` ground-truth box matched to each RoI, in sampling order.

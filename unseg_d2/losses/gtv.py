@@ -15,17 +15,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHANNELS_AT_A_TIME = 32
-"""Of the features, when neighbours are compared: a copy of them all would be most of what the loss takes."""
+"""Feature channels that are compared at a time: a copy of all of them would take most of the memory of the loss."""
 
 
 @torch.no_grad()
 def feature_weights(tokens: Tensor, tau: float, eps: float) -> Tensor:
-    """Return how alike each patch and its eight neighbours are: 1 where their cosine is above tau, eps elsewhere.
+    """Return the similarity of each patch to its eight neighbours: 1 where the cosine is above tau, eps elsewhere.
 
     Args:
         tokens: ``(B, C, H, W)``, at least 2 by 2.
-        tau: threshold on the cosine.
-        eps: weight of neighbours that are not alike.
+        tau: cosine above which two neighbours are similar.
+        eps: weight of neighbours that are not similar.
 
     Returns:
         ``(B, 8, H, W)`` float32; beyond the border the grid is reflected.
@@ -45,10 +45,10 @@ def feature_weights(tokens: Tensor, tau: float, eps: float) -> Tensor:
 
 @torch.no_grad()
 def image_weights(image: Tensor, sigma: float = 1.0) -> Tensor:
-    """Return how alike each pixel and its eight neighbours are: ``exp(-||I_i - I_j||^2 / sigma)``.
+    """Return the similarity of each pixel to its eight neighbours: ``exp(-||I_i - I_j||^2 / sigma)``.
 
     Args:
-        image: ``(B, 3, H, W)`` with ImageNet's mean and deviation taken out, at least 2 by 2.
+        image: ``(B, 3, H, W)`` normalised by ImageNet's mean and standard deviation, at least 2 by 2.
         sigma: squared difference at which the weight has dropped to 1 / e.
 
     Returns:

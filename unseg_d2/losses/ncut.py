@@ -16,7 +16,7 @@ MIN_SOFT = 1e-6
 """Masks are kept this far from 0 and 1."""
 
 MIN_VOLUME = 1e-6
-"""The affinity of a side to all patches, by which the cut is divided, counts as at least this."""
+"""Lower bound of the volume of a side, its affinity to all patches, by which the cut is divided."""
 
 
 @torch.no_grad()
@@ -31,7 +31,7 @@ def binary_graph(tokens: Tensor, tau: float, eps: float) -> Tensor:
     Returns:
         ``(B, N, N)`` float32, symmetric.
     """
-    with torch.autocast(tokens.device.type, enabled=False):  # half precision would decide otherwise near tau
+    with torch.autocast(tokens.device.type, enabled=False):  # half precision would change edges near tau
         unit = F.normalize(tokens.flatten(2).float(), dim=1)
         return torch.where(unit.transpose(1, 2) @ unit > tau, 1.0, eps)
 
@@ -44,7 +44,7 @@ def ncut_loss(mask: Tensor, affinity: Tensor) -> Tensor:
         affinity: ``(B, N, N)`` from :func:`binary_graph`, W.
 
     Returns:
-        Scalar in [0, 2]: 0 for a cut that meets no edge, 1 for a mask that is one half everywhere.
+        Scalar in [0, 2]: 0 for a cut that crosses no edge, 1 for a mask that is one half everywhere.
 
     Raises:
         ValueError: the mask is not on the grid of the graph.

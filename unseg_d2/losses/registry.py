@@ -21,10 +21,10 @@ from unseg_d2.settings import Settings, section, setting
 
 
 class ClassificationLoss(Protocol):
-    """Classifies the RoIs of one stage.
+    """Loss of the class logits of one stage of the box heads.
 
     A loss that cannot use scores says so by an attribute ``takes_scores = False``, one that cannot use weights by
-    ``takes_weights = False``: a recipe that would hand them in is refused, so that they are never ignored.
+    ``takes_weights = False``: a recipe that would pass them is refused, so that they are never ignored.
     """
 
     def __call__(self, logits: Tensor, labels: Tensor, scores: Tensor | None, weights: Tensor | None, /) -> Tensor:
@@ -45,9 +45,9 @@ class ClassificationLoss(Protocol):
 
 
 class MaskLoss(Protocol):
-    """Compares the predicted masks of foreground RoIs with the pseudo-masks.
+    """Loss of the predicted masks of the foreground RoIs.
 
-    A loss that cannot use weights says so by an attribute ``takes_weights = False``: a recipe that would hand them in
+    A loss that cannot use weights says so by an attribute ``takes_weights = False``: a recipe that would pass them
     is refused, so that they are never ignored.
     """
 
@@ -68,7 +68,7 @@ class MaskLoss(Protocol):
 
 
 CLASSIFICATION_LOSSES: Registry[ClassificationLoss] = Registry("LOSSES.CLASSIFICATION", "LOSSES")
-"""Classes, or functions that return a loss, which are called with their settings."""
+"""Classes of losses, or functions that return one; they are called with their settings."""
 
 MASK_LOSSES: Registry[MaskLoss] = Registry("LOSSES.MASK", "LOSSES")
 """The same for masks. The settings of both kinds are sections of ``LOSSES``, where each name has one owner."""
@@ -79,59 +79,61 @@ MASK_LOSSES: Registry[MaskLoss] = Registry("LOSSES.MASK", "LOSSES")
 class LossSettings(Settings):
     """Which losses the detector is trained with."""
 
-    classification: str = setting("cross_entropy", "loss of the classes; soft targets and DropLoss are put into it")
-    mask: str = setting("cross_entropy", "loss of the masks; spatial confidence and soft targets are put into it")
-    soft_targets: bool = setting(False, "hand over scores", key="MODEL.ROI_HEADS.USE_SOFT_TARGETS")
-    droploss: bool = setting(False, "hand over weights of RoIs", key="MODEL.ROI_HEADS.USE_DROPLOSS")
-    confidence: str = setting("none", "hand over weights of cells", key="MODEL.ROI_MASK_HEAD.CONFIDENCE")
+    classification: str = setting(
+        "cross_entropy", "loss of the class logits; takes the scores of soft targets and the weights of DropLoss"
+    )
+    mask: str = setting("cross_entropy", "loss of the masks; takes the weights of spatial confidence and soft targets")
+    soft_targets: bool = setting(False, "whether scores are passed", key="MODEL.ROI_HEADS.USE_SOFT_TARGETS")
+    droploss: bool = setting(False, "whether weights of RoIs are passed", key="MODEL.ROI_HEADS.USE_DROPLOSS")
+    confidence: str = setting("none", "which weights of cells are passed", key="MODEL.ROI_MASK_HEAD.CONFIDENCE")
 
     def check(self) -> None:
-        """Raise UnsegError where a name is not registered, or a loss would be handed what it cannot use."""
+        """Raise UnsegError where a name is not registered, or a loss cannot use what is passed to it."""
         classification, mask = CLASSIFICATION_LOSSES.entry(self.classification), MASK_LOSSES.entry(self.mask)
         check_classification_loss(classification.make, soft_targets=self.soft_targets, droploss=self.droploss)
         check_mask_loss(mask.make, soft_targets=self.soft_targets, confidence=self.confidence)
 
 
 def check_classification_loss(loss: object, *, soft_targets: bool, droploss: bool) -> None:
-    """See that a loss can use what it will be handed.
+    """Refuse a loss that cannot use the scores or weights that are passed to it.
 
     Args:
-        loss: a :class:`ClassificationLoss`, or what makes it.
-        soft_targets: whether it is handed scores.
-        droploss: whether it is handed weights.
+        loss: a :class:`ClassificationLoss`, or the class or function that makes it.
+        soft_targets: whether scores are passed to it.
+        droploss: whether weights are passed to it.
 
     Raises:
         UnsegError: it cannot.
     """
     if soft_targets:
-        _check(loss, "LOSSES.CLASSIFICATION", "scores", "MODEL.ROI_HEADS.USE_SOFT_TARGETS")
+        _check(loss, "LOSSES.CLASSIFICATION", "scores", "MODEL.ROI_HEADS.USE_SOFT_TARGETS", "False")
     if droploss:
-        _check(loss, "LOSSES.CLASSIFICATION", "weights", "MODEL.ROI_HEADS.USE_DROPLOSS")
+        _check(loss, "LOSSES.CLASSIFICATION", "weights", "MODEL.ROI_HEADS.USE_DROPLOSS", "False")
 
 
 def check_mask_loss(loss: object, *, soft_targets: bool, confidence: str) -> None:
-    """See that a loss can use what it will be handed.
+    """Refuse a loss that cannot use the scores or weights that are passed to it.
 
     Args:
-        loss: a :class:`MaskLoss`, or what makes it.
-        soft_targets: whether the scores of instances are among its weights.
-        confidence: kind of the confidence among its weights; ``none`` is none.
+        loss: a :class:`MaskLoss`, or the class or function that makes it.
+        soft_targets: whether its weights contain the scores of instances.
+        confidence: kind of spatial confidence that its weights contain, or ``none``.
 
     Raises:
         UnsegError: it cannot.
     """
     if soft_targets:
-        _check(loss, "LOSSES.MASK", "weights", "MODEL.ROI_HEADS.USE_SOFT_TARGETS")
+        _check(loss, "LOSSES.MASK", "weights", "MODEL.ROI_HEADS.USE_SOFT_TARGETS", "False")
     if confidence != "none":
-        _check(loss, "LOSSES.MASK", "weights", "MODEL.ROI_MASK_HEAD.CONFIDENCE")
+        _check(loss, "LOSSES.MASK", "weights", "MODEL.ROI_MASK_HEAD.CONFIDENCE", "none")
 
 
-def _check(loss: object, key: str, what: str, cause: str) -> None:
+def _check(loss: object, key: str, what: str, source: str, off: str) -> None:
     if not getattr(loss, f"takes_{what}", True):
         name = getattr(loss, "__name__", type(loss).__name__)
         raise UnsegError(
-            f"The loss {name} of {key} cannot use {what}, which {cause} hands to it; switch {cause} off or choose "
-            "another loss."
+            f"The loss {name} of {key} cannot use the {what} that {source} passes to it; set {source} to {off} or "
+            "choose another loss."
         )
 
 

@@ -1,4 +1,4 @@
-"""Soft targets: an instance counts as much as its score (Arica et al., CuVLER, CVPR 2024, section 3.3).
+"""Soft targets: an instance is weighted by its score (Arica et al., CuVLER, CVPR 2024, section 3.3).
 
 Shape legend
     R   regions of interest (RoIs) over all images of the batch

@@ -1,4 +1,4 @@
-"""Spatial confidence loss: a cell of a mask counts as much as 3D cuts agree on it (Sick et al., CutS3D, equation 6).
+"""Spatial confidence loss: cells of a mask are weighted by the agreement of 3D cuts (Sick et al., CutS3D, equation 6).
 
 Shape legend
     G      instances of one image
@@ -23,7 +23,7 @@ ConfidenceKind = Literal["spatial", "scalar"]
 def mask_cell_weights(
     confidence: Tensor | None, masks: Tensor, boxes: Tensor, instances: Tensor, size: int, kind: ConfidenceKind
 ) -> Tensor:
-    """Return what each cell of the mask targets counts in the loss of the foreground RoIs of one image.
+    """Return the weight of each cell of the mask targets of the foreground RoIs of one image.
 
     Args:
         confidence: ``(G, H, W)`` as in :func:`confidence_weights`; ``None`` where there is none, which counts as 1.
@@ -47,7 +47,7 @@ def confidence_weights(confidence: Tensor, masks: Tensor, boxes: Tensor, instanc
     """Crop the weight of the mask loss to RoIs, as mask targets are cropped, but without a threshold.
 
     Args:
-        confidence: ``(G, H, W)`` uint8, 255 meaning 1, or float in [0, 1]; looked at within the masks only.
+        confidence: ``(G, H, W)`` uint8, 255 meaning 1, or float in [0, 1]; read within the masks only.
         masks: ``(G, H, W)`` bool.
         boxes: ``(F, 4)`` RoIs; xyxy in pixels.
         instances: ``(F,)`` int64, the instance that each RoI is matched to.
@@ -56,10 +56,10 @@ def confidence_weights(confidence: Tensor, masks: Tensor, boxes: Tensor, instanc
     Returns:
         ``(F, M, M)`` float32: the confidence within the mask and 1 outside, without gradient.
     """
-    one = 255 if confidence.dtype == torch.uint8 else 1
+    certain = 255 if confidence.dtype == torch.uint8 else 1
 
     def write_weights(part: slice, maps: Tensor) -> None:
-        maps.copy_(confidence[part]).div_(one).masked_fill_(~masks[part], 1.0)
+        maps.copy_(confidence[part]).div_(certain).masked_fill_(~masks[part], 1.0)
 
     return crop_to_rois(write_weights, masks.shape, boxes, instances, size)
 
@@ -75,12 +75,12 @@ def mean_confidence(confidence: Tensor, masks: Tensor) -> Tensor:
     Returns:
         ``(G,)`` float32 in [0, 1]; 1 for an empty mask.
     """
-    one = 255 if confidence.dtype == torch.uint8 else 1
+    certain = 255 if confidence.dtype == torch.uint8 else 1
     means = torch.ones(len(masks), device=masks.device)
-    buffer = torch.empty(masks.shape[1:], device=masks.device)  # sums of uint8 and bool would make copies of their own
+    buffer = torch.empty(masks.shape[1:], device=masks.device)  # summing uint8 and bool would copy them
     for number, (values, inside) in enumerate(zip(confidence, masks)):
         area = buffer.copy_(inside).sum()
-        total = buffer.copy_(values).masked_fill_(~inside, 0.0).sum() / one
+        total = buffer.copy_(values).masked_fill_(~inside, 0.0).sum() / certain
         means[number] = torch.where(area > 0, total / area.clamp(min=1), 1.0)
     return means
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 pytest.importorskip("detectron2._C", reason="Detectron2 is not installed", exc_type=ImportError)
-from detectron2.config import LazyConfig, instantiate
+from detectron2.config import LazyCall, LazyConfig, instantiate
 from detectron2.engine import SimpleTrainer
 from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
@@ -69,6 +69,31 @@ def test_the_losses_are_those_of_the_recipe(lazy: Any) -> None:
     assert losses[0].keys() == losses[1].keys() and len(losses[0]) == 9
     for name, value in losses[0].items():
         torch.testing.assert_close(value, losses[1][name], msg=name)
+
+
+class Nearest:
+    """Squared distance of the masks, weighted; the classes count nothing."""
+
+    def __call__(self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+        distances = (logits.sigmoid() - targets.float()).square()
+        return (distances if weights is None else distances * weights).mean()
+
+
+def no_classes(logits: torch.Tensor, labels: torch.Tensor, scores: object, weights: object) -> torch.Tensor:
+    return logits.sum() * 0.0
+
+
+def test_losses_are_arguments(lazy: Any) -> None:
+    heads = lazy.model.roi_heads
+    heads.mask_head.update(confidence="none", mask_loss=LazyCall(Nearest)())
+    for predictor in heads.box_predictors:
+        predictor.update(classification_loss=no_classes)
+    model = instantiate(lazy.model).train()
+    batch = next(iter(instantiate(lazy.dataloader.train)))
+    with EventStorage():
+        losses = model(batch)
+    assert all(losses[f"loss_cls_stage{stage}"] == 0 for stage in range(3))
+    assert losses["loss_mask"].item() == pytest.approx(0.25, abs=0.02)  # undecided: (1 / 2)^2
 
 
 def test_optimiser_and_schedule_are_those_of_the_recipe(lazy: Any) -> None:

@@ -78,7 +78,7 @@ class RoIHeads(nn.Module):
         score_thresh, nms_thresh, topk: see :func:`~unseg_d2.detectors.builtin.box_head.select_detections`.
 
     Raises:
-        UnsegError: a loss cannot use the scores or weights that it would be handed.
+        UnsegError: a loss cannot use the scores or weights that are passed to it.
     """
 
     def __init__(

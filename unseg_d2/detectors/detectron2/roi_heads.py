@@ -44,7 +44,7 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
 
     Raises:
         ValueError: an unknown reference, or Detectron2's sigmoid cross entropy is on.
-        UnsegError: the loss cannot use the scores or weights that it would be handed.
+        UnsegError: the loss cannot use the scores or weights that are passed to it.
     """
 
     @configurable

@@ -97,7 +97,7 @@ class ConfidenceMaskHead(MaskRCNNConvUpsampleHead):
 
     Raises:
         ValueError: an unknown kind of confidence.
-        UnsegError: the loss cannot use the weights that it would be handed.
+        UnsegError: the loss cannot use the weights that are passed to it.
     """
 
     @configurable
@@ -115,7 +115,7 @@ class ConfidenceMaskHead(MaskRCNNConvUpsampleHead):
             raise ValueError(f"MODEL.ROI_MASK_HEAD.CONFIDENCE is none, spatial or scalar, not {confidence!r}")
         check_mask_loss(mask_loss, soft_targets=soft_targets, confidence=confidence)
         self.confidence, self.soft_targets = confidence, soft_targets
-        # No submodule, if it is one: the layers of the head are its submodules.
+        # Not registered as a submodule where it is a Module: the submodules of the head are its layers.
         object.__setattr__(self, "mask_loss", mask_loss)
 
     @classmethod
