@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ def complete(parser: argparse.ArgumentParser) -> None:
     import argcomplete
 
     argcomplete.autocomplete(parser)
+
+
+def completed_by(action: argparse.Action, completer: Callable[..., list[str]]) -> None:
+    """Let a function, called with the ``prefix`` typed so far, complete the values of an argument."""
+    action.completer = completer  # type: ignore[attr-defined]  # argcomplete's own attribute
 
 
 def words_before_cursor() -> list[str]:

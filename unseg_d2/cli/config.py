@@ -17,14 +17,14 @@ def _arguments(parser: CommandParser) -> None:
     names = parser.add_argument(
         "names", nargs="*", metavar="SECTION|KEY", help="what to explain: MASKS.MASKCUT, SOLVER.MAX_ITER (default: all)"
     )
-    names.completer = completion.keys  # type: ignore[attr-defined]
+    completion.completed_by(names, completion.keys)
     group = parser.add_argument_group("recipe")
     diff = group.add_argument(
         "--diff",
         metavar="RECIPE",
         help="show what this recipe changes, and on which line (default: explain the settings)",
     )
-    diff.completer = completion.recipes  # type: ignore[attr-defined]
+    completion.completed_by(diff, completion.recipes)
     add_plugins(group)
     parser.add_argument("--markdown", action="store_true", help="write all of it as the page docs/config.md")
 

@@ -41,12 +41,12 @@ def _arguments(task: str, parser: CommandParser) -> None:
     generator = methods.add_argument(
         "--generator", nargs="+", default=[], metavar="NAME", help="mask generators on FEATURES"
     )
-    generator.completer = completion.generators  # type: ignore[attr-defined]
+    completion.completed_by(generator, completion.generators)
     scoring = parser.add_argument_group("scoring")
     refine = scoring.add_argument(
         "--refine", nargs="+", default=["none"], metavar="NAME", help=f"any of {', '.join(REFINEMENTS)}"
     )
-    refine.completer = lambda **_: list(REFINEMENTS)  # type: ignore[attr-defined]
+    completion.completed_by(refine, lambda **_: list(REFINEMENTS))
     if task == "saliency":
         scoring.add_argument(
             "--crop", type=int, default=320, metavar="PX", help="side of the crop that is scored; 0: whole images"

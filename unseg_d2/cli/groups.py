@@ -26,7 +26,7 @@ def add_recipe(parser: CommandParser, *, file: bool = True, settings: bool = Tru
         recipe = group.add_argument(
             "--config-file", metavar="FILE", help="recipe (YAML), or the name of a shipped one (default: all defaults)"
         )
-        recipe.completer = completion.recipes  # type: ignore[attr-defined]
+        completion.completed_by(recipe, completion.recipes)
         parser.renamed["--config"] = "--config-file"
     if not settings:
         return
@@ -38,7 +38,7 @@ def add_recipe(parser: CommandParser, *, file: bool = True, settings: bool = Tru
         metavar="KEY VALUE",
         help="settings that differ from the recipe, anywhere in the command: SEED 1 or SEED=1",
     )
-    pairs.completer = completion.keys  # type: ignore[attr-defined]
+    completion.completed_by(pairs, completion.keys)
     parser.takes_settings = True
 
 

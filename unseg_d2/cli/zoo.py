@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from unseg_d2.cli import completion
 from unseg_d2.cli.parser import Command, CommandParser, add_commands
 from unseg_d2.errors import UnsegError
 from unseg_d2.zoo.registry import entries, find
@@ -42,7 +43,7 @@ def _verify_arguments(parser: CommandParser) -> None:
 
 
 def _complete(action: argparse.Action) -> None:
-    action.completer = lambda prefix, **_: [name for name in entries() if name.startswith(prefix)]  # type: ignore
+    completion.completed_by(action, lambda prefix, **_: [name for name in entries() if name.startswith(prefix)])
 
 
 def _list(args: argparse.Namespace) -> None:
