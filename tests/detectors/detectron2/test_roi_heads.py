@@ -106,6 +106,7 @@ def test_images_without_objects(reference: str, counts: tuple[int, int], tiny_cf
 
 def predictor(**options: object) -> PseudoLabelOutputLayers:
     """A predictor whose deltas are zero: predicted boxes are the proposals."""
+    options = {"droploss_iou_thresh": 0.01, **options}
     layers = PseudoLabelOutputLayers(
         ShapeSpec(channels=4), box2box_transform=Box2BoxTransform((10, 10, 5, 5)), num_classes=1, **options
     )

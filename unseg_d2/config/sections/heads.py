@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from unseg_d2.settings import Settings, section, setting
+
+DropLossReference = Literal["all", "published"]
+MaskConfidence = Literal["none", "spatial", "scalar"]
 
 
 @section("MODEL.ROI_HEADS")
@@ -42,10 +46,10 @@ class RoIHeadsSettings(Settings):
     droploss_iou_thresh: float = setting(
         0.0, "IoU with a pseudo-mask's box above which DropLoss keeps a RoI", symbol="tau^IoU", low=-1, high=1
     )
-    droploss_reference: str = setting(
+    droploss_reference: DropLossReference = setting(
         "all",
         "boxes DropLoss compares with: all of the image | published (those that CutLER's code takes)",
-        choices=("all", "published"),
+        choices=get_args(DropLossReference),
     )
 
 
@@ -99,10 +103,10 @@ class MaskHeadSettings(Settings):
         "MaskRCNNConvUpsampleHead",
         "class of the mask head; CustomMaskRCNNConvUpsampleHead is CuVLER's name for the default",
     )
-    confidence: str = setting(
+    confidence: MaskConfidence = setting(
         "none",
         "weights of the mask loss: none | spatial (confidence per cell; CutS3D, equation 6) | scalar (its mean)",
-        choices=("none", "spatial", "scalar"),
+        choices=get_args(MaskConfidence),
     )
     pooler_resolution: int = setting(14, "cells per side of a pooled RoI; the mask has twice as many", low=1)
     pooler_sampling_ratio: int = setting(0, "samples per side of a cell; 0 depends on the size of the RoI", low=0)

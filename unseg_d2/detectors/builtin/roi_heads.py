@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unseg_d2.config.sections.heads import DropLossReference, MaskConfidence
 from unseg_d2.detectors.builtin.batch import Targets
 from unseg_d2.detectors.builtin.box_coder import clip_boxes, is_nonempty
 from unseg_d2.detectors.builtin.box_head import BoxHead, BoxPredictor, box_regression_loss, select_detections
@@ -96,10 +97,10 @@ class RoIHeads(nn.Module):
         append_ground_truth: bool,
         smooth_l1_beta: float,
         box_loss_weight: float,
-        droploss_iou_threshold: float | None = None,
-        droploss_reference: str = "all",
-        soft_targets: bool = False,
-        mask_confidence: str = "none",
+        droploss_iou_threshold: float | None,
+        droploss_reference: DropLossReference,
+        soft_targets: bool,
+        mask_confidence: MaskConfidence,
         classification_loss: ClassificationLoss,
         mask_loss: MaskLoss,
         score_thresh: float,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -21,6 +21,7 @@ from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNOutputLayers,
 from detectron2.structures import BitMasks, Instances
 from torch import Tensor, nn
 
+from unseg_d2.config.sections.heads import DropLossReference, RoIHeadsSettings
 from unseg_d2.detectors.detectron2.lazy_masks import LazyMasks
 from unseg_d2.detectors.detectron2.uncertain import region_scores
 from unseg_d2.losses.cross_entropy import cross_entropy
@@ -52,14 +53,14 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
         self,
         input_shape: ShapeSpec,
         *,
-        droploss_iou_thresh: float | None = 0.01,
-        droploss_reference: str = "all",
-        soft_targets: bool = False,
+        droploss_iou_thresh: float | None,
+        droploss_reference: DropLossReference = RoIHeadsSettings.droploss_reference,
+        soft_targets: bool = RoIHeadsSettings.use_soft_targets,
         classification_loss: ClassificationLoss = cross_entropy,
         **kwargs: Any,
     ) -> None:
         super().__init__(input_shape, **kwargs)
-        if droploss_reference not in ("all", "published"):
+        if droploss_reference not in get_args(DropLossReference):
             raise ValueError(f"DROPLOSS_REFERENCE is 'all' or 'published', not {droploss_reference!r}")
         if self.use_sigmoid_ce:
             raise ValueError("DropLoss, soft targets and LOSSES.CLASSIFICATION exclude USE_SIGMOID_CE; switch it off")

@@ -8,7 +8,7 @@ Shapes: G instances of the image, R regions of interest, (H, W) image size, M si
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -17,6 +17,7 @@ from detectron2.modeling.roi_heads import ROI_MASK_HEAD_REGISTRY, MaskRCNNConvUp
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
+from unseg_d2.config.sections.heads import MaskConfidence, MaskHeadSettings, RoIHeadsSettings
 from unseg_d2.losses.cross_entropy import mask_cross_entropy
 from unseg_d2.losses.registry import MASK_LOSSES, MaskLoss, check_mask_loss
 from unseg_d2.losses.spatial_confidence import mask_cell_weights
@@ -105,13 +106,13 @@ class ConfidenceMaskHead(MaskRCNNConvUpsampleHead):
         self,
         input_shape: ShapeSpec,
         *,
-        confidence: str = "none",
-        soft_targets: bool = False,
+        confidence: MaskConfidence = MaskHeadSettings.confidence,
+        soft_targets: bool = RoIHeadsSettings.use_soft_targets,
         mask_loss: MaskLoss = mask_cross_entropy,
         **kwargs: Any,
     ) -> None:
         super().__init__(input_shape, **kwargs)
-        if confidence not in ("none", "spatial", "scalar"):
+        if confidence not in get_args(MaskConfidence):
             raise ValueError(f"MODEL.ROI_MASK_HEAD.CONFIDENCE is none, spatial or scalar, not {confidence!r}")
         check_mask_loss(mask_loss, soft_targets=soft_targets, confidence=confidence)
         self.confidence, self.soft_targets = confidence, soft_targets
