@@ -22,7 +22,7 @@ RECIPE = str(Path(__file__).resolve().parents[2] / "configs" / "cutler" / "mask_
         (["MODEL.DEVICE", "cpu"], "imagenet_train_fixsize480_tau0.15_N3.json, which is not there; unseg-d2 generate-m"),
         (["--num-gpus", "3"], "cannot be divided among 3"),
         (["MODEL.ROI_HEADS.NUM_CLASSES", "80"], "NUM_CLASSES is 80, but all annotations count as one class"),
-        (["--num-machines", "2"], "2 machines meet at --dist-url"),
+        (["--num-machines", "2"], "2 machines need --dist-url"),
         (["--eval-only"], "add --weights"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Small networks, samples and a data set on disk with which both engines are tried."""
+"""Small networks, samples and a data set on disk for tests of both engines."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def make_sample() -> Callable[..., Sample]:
 
 
 UNSAMPLED = {
-    # Every anchor and proposal counts, and every image has as many: the mean over processes is that over images.
+    # Every anchor and proposal counts, and every image has equally many: the mean over processes is that over images.
     "MODEL__MASK_ON": False,
     "MODEL__RESNETS__NORM": "FrozenBN",
     "MODEL__FPN__NORM": "''",

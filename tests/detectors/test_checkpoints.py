@@ -1,4 +1,4 @@
-"""Checkpoints: complete, safe, and in Detectron2's names."""
+"""Checkpoints: complete, safe, and with Detectron2's names."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ def test_names_equal_detectron2s(heads: str, depth: int, norm: str, tiny_cfg: Ca
 
 def test_nothing_matches(model: nn.Module, tmp_path: Path) -> None:
     torch.save({"model": {"encoder.weight": torch.zeros(3)}}, tmp_path / "other.pth")
-    with pytest.raises(UnsegError, match=r"0 are in the file; \d+ missing .*1 left over \(encoder.weight\)"):
+    with pytest.raises(
+        UnsegError, match=r"the file holds 0 of its \d+ tensors; \d+ missing .*1 left over \(encoder.weight\)"
+    ):
         load_weights(model, tmp_path / "other.pth")
 
 
@@ -140,7 +142,7 @@ def test_torchvision_backbone(prefix: str, model: nn.Module, tmp_path: Path, cap
     assert torch.equal(model.backbone.bottom_up.stem.norm.running_var, resnet["bn1.running_var"])
     assert torch.equal(model.backbone.bottom_up.res4[0].downsample[1].bias, resnet["layer3.0.downsample.1.bias"])
     assert torch.equal(model.roi_heads.box_predictor[0].cls_score.weight, head)
-    assert "pyramid and heads stay freshly initialised" in caplog.text
+    assert "pyramid and heads keep their initial values" in caplog.text
     with pytest.raises(UnsegError, match="missing in the file"):
         load_weights(model, tmp_path / "resnet.pth")
 

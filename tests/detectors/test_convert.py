@@ -1,4 +1,4 @@
-"""Checkpoints of exactly the published layouts: written out by hand, converted, and loaded."""
+"""Checkpoints of exactly the published layouts: written by hand, converted, and loaded."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ def detector(kind: str) -> Shapes:
 
 
 def tensors(shapes: Shapes) -> dict[str, Tensor]:
-    """A different constant per tensor, which takes no room on disk."""
+    """A different constant per tensor, which takes no space on disk."""
     return {name: torch.tensor(float(i % 97)).expand(shape) for i, (name, shape) in enumerate(shapes.items())}
 
 
 @pytest.fixture(params=["cascade", "mask_rcnn"])
 def published(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
-    """A file as `DetectionCheckpointer` left it at the end of a training."""
+    """A file as `DetectionCheckpointer` writes it at the end of a training."""
     content = {"model": tensors(detector(request.param)), "iteration": 159999}
     torch.save(content | {"optimizer": {"state": {}, "param_groups": []}, "scheduler": {}}, tmp_path / "model.pth")
     return request.param, tmp_path / "model.pth"

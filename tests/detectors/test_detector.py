@@ -1,4 +1,4 @@
-"""The detector of Python code: the same as the engines on files, whatever it is given, and clear about the rest."""
+"""The detector from Python: the same results as the engines on files for every kind of image, and clear errors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def cfg(tiny_cfg) -> CfgNode:
 
 @pytest.fixture
 def weights(cfg: CfgNode, tmp_path: Path) -> Path:
-    """A checkpoint of it, with its recipe beside it, as training leaves them."""
+    """A checkpoint of it, with its recipe beside it, as training writes them."""
     save_checkpoint(tmp_path / "run" / "model_final.pth", build_model(cfg))
     (tmp_path / "run" / "config.yaml").write_text(cfg.dump())
     return tmp_path / "run" / "model_final.pth"
@@ -125,7 +125,7 @@ def test_the_recipe_beside_the_checkpoint(cfg: CfgNode, weights: Path, caplog: p
         found, origin = detector_recipe(weights)
     assert found == load_cfg(weights.parent / "config.yaml") and origin in caplog.text
     assert found.MODEL.FPN.OUT_CHANNELS == cfg.MODEL.FPN.OUT_CHANNELS == 32
-    assert origin == f"{weights.parent / 'config.yaml'}, which lies beside the checkpoint"
+    assert origin == f"{weights.parent / 'config.yaml'}, found beside the checkpoint"
 
 
 def test_a_recipe_that_is_named_goes_first(weights: Path) -> None:
@@ -138,13 +138,13 @@ def test_the_recipe_of_the_zoo(weights: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("unseg_d2.detectors.detector.resolve", lambda name: str(weights))
     found, origin = detector_recipe("zoo:cutler_cascade_final", None, "MODEL.DEVICE", "cpu")
     assert found == load_cfg(f"configs/{entries()['cutler_cascade_final'].recipe}", ["MODEL.DEVICE", "cpu"])
-    assert origin.endswith("the recipe of the zoo's entry")
+    assert origin.endswith("the recipe of the zoo entry")
 
 
 def test_without_any_recipe_it_is_the_base(weights: Path) -> None:
     (weights.parent / "config.yaml").unlink()
     found, origin = detector_recipe(weights)
-    assert found == load_cfg("configs/base_cascade_mask_rcnn_R_50_FPN.yaml") and "since none was named" in origin
+    assert found == load_cfg("configs/base_cascade_mask_rcnn_R_50_FPN.yaml") and "because none was named" in origin
 
 
 def test_a_checkpoint_that_does_not_fit_names_the_recipe(weights: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_checkpoint_that_does_not_fit_names_the_recipe(weights: Path) -> None:
 )
 def test_a_checkpoint_of_another_task(about: dict, command: str, weights: Path) -> None:
     torch.save({"model": {"head.weight": torch.zeros(1)}, "recipe": "SEED: 1", **about}, weights)
-    with pytest.raises(UnsegError, match=f"model_final.pth is a checkpoint of the command {command}, not of a det"):
+    with pytest.raises(UnsegError, match=f"model_final.pth is a checkpoint written by {command}, not one of a det"):
         Detector.load(weights, "ENGINE", "builtin")
 
 
@@ -177,7 +177,7 @@ def test_no_checkpoint(name: str, sentence: str) -> None:
         Detector.load(name)
 
 
-def test_a_recipe_beside_it_that_is_none_of_ours(weights: Path) -> None:
+def test_a_recipe_beside_it_of_another_project(weights: Path) -> None:
     (weights.parent / "config.yaml").write_text("VIS_PERIOD: 0\nNO_SUCH_KEY: 1\n")
     with pytest.raises(UnsegError, match=r"Unknown key .* Recipe used: .*config.yaml.*; name another one"):
         Detector.load(weights)

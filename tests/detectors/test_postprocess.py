@@ -17,7 +17,7 @@ def paste(masks: torch.Tensor, boxes: torch.Tensor, height: int, width: int) -> 
 
 
 def random_detections(count: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Masks, and boxes of which many are cut off by an edge of the image."""
+    """Masks, and boxes many of which are cut off by the edge of the image."""
     size = torch.tensor([width, height])
     centre, half = torch.rand(count, 2) * size, 1 + torch.rand(count, 2) * size / 2
     boxes = torch.cat([(centre - half).clamp(min=0), torch.minimum(centre + half, size)], dim=1)
@@ -56,7 +56,7 @@ def test_many_at_once_as_on_an_accelerator() -> None:
     assert found == paste_and_encode(masks, boxes, 40, 50)
 
 
-def test_boxes_return_to_the_original_size_and_empty_ones_go() -> None:
+def test_boxes_return_to_the_original_size_and_empty_ones_are_dropped() -> None:
     boxes = torch.tensor([[10.0, 10.0, 60.0, 50.0], [99.0, 0.0, 99.0, 10.0]])
     found = Detections(boxes, torch.tensor([0.9, 0.8]), torch.zeros(2, dtype=torch.int64), torch.ones(2, 28, 28))
     rescaled = rescale_detections(found, (50, 100), (100, 110))

@@ -1,4 +1,4 @@
-"""A prediction in the forms that others take, against masks drawn by hand."""
+"""A prediction in the formats of other libraries, against masks drawn by hand."""
 
 from __future__ import annotations
 
@@ -97,6 +97,6 @@ def test_draw_boxes() -> None:
     assert (drawn != 200).any() and (drawn[4:6, 11] == 200).all()  # an outline alone
 
 
-def test_draw_wants_the_image_of_the_prediction() -> None:
+def test_draw_needs_the_image_of_the_prediction() -> None:
     with pytest.raises(UnsegError, match=r"30x20 pixels .* one of 20x30"):
         prediction().draw(np.zeros((30, 20, 3), np.uint8))

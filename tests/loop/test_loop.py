@@ -1,4 +1,4 @@
-"""A run that is killed and resumed ends in the same bytes as one that is not."""
+"""A run that is killed and resumed ends in the same bytes as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEPS = 7
 
 
 class Averaged(nn.Module):
-    """A network with everything a state can consist of: weights, running statistics, an average and dropout."""
+    """A network with every kind of state: weights, running statistics, an average, and dropout."""
 
     def __init__(self, width: int = 4) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Averaged(nn.Module):
 
 
 def run(folder, *, resume=False, stop=None, workers=0, network=None, scale=1.0, steps=STEPS, about=None):
-    """Train; killed right after step ``stop``, of which no checkpoint is written then."""
+    """Train; if ``stop`` is given, be killed right after that step, before its checkpoint is written."""
     network = network or Averaged()
     optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-2)
 
@@ -80,7 +80,7 @@ def test_resumed_run_ends_in_the_same_state(tmp_path, stop, workers):
     assert whole["iteration"] == STEPS - 1 and whole["width"] == 4
 
 
-def test_files_are_named_as_those_of_a_detector(tmp_path):
+def test_files_have_the_same_names_as_those_of_a_detector(tmp_path):
     final = run(tmp_path)
     assert final == tmp_path / "model_final.pth"
     names = {path.name for path in tmp_path.glob("*.pth")}
@@ -92,7 +92,7 @@ def test_files_are_named_as_those_of_a_detector(tmp_path):
     assert list(tmp_path.glob("events.out.tfevents.*"))
 
 
-def test_a_finished_run_is_left_alone_and_a_longer_one_goes_on(tmp_path):
+def test_a_finished_run_is_left_alone_and_a_longer_one_resumes(tmp_path):
     final = run(tmp_path)
     written = final.stat().st_mtime_ns
     assert run(tmp_path, resume=True).stat().st_mtime_ns == written
@@ -113,7 +113,7 @@ def test_another_recipe_is_not_resumed(tmp_path):
     run(tmp_path, resume=True, steps=STEPS + 2, about=recipe("SOLVER.BASE_LR", "0.5", *unimportant))
 
 
-def test_a_checkpoint_that_knows_no_recipe_is_not_resumed(tmp_path):
+def test_a_checkpoint_without_a_recipe_is_not_resumed(tmp_path):
     run(tmp_path)
     with pytest.raises(UnsegError, match="does not know its recipe"):
         run(tmp_path, resume=True, about=recipe())

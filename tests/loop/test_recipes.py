@@ -1,4 +1,4 @@
-"""Settings that a resumed training may have otherwise."""
+"""Settings that may differ when a training is resumed."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One detector, two engines: Detectron2 where it is installed, torchvision parts where it is not."""
+"""One detector, two engines: Detectron2 if it is installed, torchvision otherwise."""

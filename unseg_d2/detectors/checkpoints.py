@@ -1,8 +1,8 @@
-"""The key map between the engines: names in the built-in network and names in Detectron2.
+"""The names of weights in both engines, and checkpoints that both can read.
 
-On disk a checkpoint of either engine has Detectron2's format, ``{"model": {name: tensor}, "iteration": ..., ...}``,
-which is also the format of the published CutLER, CuVLER and CutS3D checkpoints. In memory the built-in network has its
-own names; :func:`detectron2_names` translates them.
+On disk the checkpoints of both engines have Detectron2's format, ``{"model": {name: tensor}, "iteration": ..., ...}``,
+like the published checkpoints of CutLER, CuVLER and CutS3D. In memory the built-in network has names of its own, which
+:func:`detectron2_names` translates.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.checkpoint import check_match, load_checkpoint, write_checkpoint
 
-# Name in the built-in network -> name in Detectron2; all rules are applied, in this order.
+# Name in the built-in network -> name in Detectron2; all rules apply, in this order.
 KEY_RULES = (
     (r"^backbone\.bottom_up\.stem\.norm\.", r"backbone.bottom_up.stem.conv1.norm."),
     (r"^(backbone\.bottom_up\.res\d\.\d+)\.bn(\d)\.", r"\1.conv\2.norm."),
@@ -43,7 +43,7 @@ BACKBONE = "backbone.bottom_up."
 OPTIONAL = re.compile(r"^pixel_(mean|std)$|cell_anchors|\.num_batches_tracked$|(^|\.)(fc|head|linear)\.(weight|bias)$")
 
 TASKS = {"feature_channels": "train-saliency", "semantic": "train-semantic"}
-"""What only checkpoints of other tasks hold -> the command that trains them."""
+"""Key that only the checkpoints of another task hold -> the command that trains them."""
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def detectron2_names(names: Iterable[str]) -> dict[str, str]:
     """Return the Detectron2 name of each parameter and buffer of a built-in network.
 
     Args:
-        names: all keys of the network's ``state_dict``; a single stage is named otherwise than a cascade.
+        names: all keys of the network's ``state_dict``; they tell a cascade, whose names differ, from a single stage.
 
     >>> detectron2_names(["backbone.bottom_up.res2.0.bn1.weight"])
     {'backbone.bottom_up.res2.0.bn1.weight': 'backbone.bottom_up.res2.0.conv1.norm.weight'}
@@ -66,25 +66,24 @@ def detectron2_names(names: Iterable[str]) -> dict[str, str]:
 def load_weights(
     model: nn.Module, path: str | Path, *, trust: bool = False, allow_backbone: bool = False
 ) -> dict[str, Any]:
-    """Load a checkpoint into a built-in network, completely.
+    """Load a checkpoint into a network, completely.
 
     Args:
-        model: the network.
+        model: network of either engine.
         path: see `loop.checkpoint.load_checkpoint`; Detectron2's names, or a ResNet in torchvision's names.
         trust: see `loop.checkpoint.load_checkpoint`.
-        allow_backbone: accept a file that holds all of the ResNet and nothing else; the rest stays as initialised.
+        allow_backbone: accept a file that holds the whole ResNet and nothing else; the rest keeps its initial values.
 
     Returns:
-        The checkpoint, for what else is in it.
+        The checkpoint, which may hold more than weights.
 
     Raises:
-        UnsegError: some of the network is missing in the file or has another shape, or the reverse, or it is a
-            checkpoint of another task.
+        UnsegError: names or shapes in the file differ from those of the network, or the checkpoint is of another task.
     """
     checkpoint = load_checkpoint(path, trust=trust)
     for key, command in TASKS.items():
         if key in checkpoint and "recipe" in checkpoint:
-            raise UnsegError(f"{path} is a checkpoint of the command {command}, not of a detector.")
+            raise UnsegError(f"{path} is a checkpoint written by {command}, not one of a detector.")
     given, source = in_detectron2_names(checkpoint["model"])
     state = model.state_dict()
     own = {foreign: name for name, foreign in detectron2_names(state).items()}
@@ -92,18 +91,43 @@ def load_weights(
     wanted = {foreign for foreign in own if not only_backbone or foreign.startswith(BACKBONE)}
     check_match(path, source, given, {foreign: state[own[foreign]] for foreign in wanted}, OPTIONAL)
     model.load_state_dict({own[foreign]: given[foreign] for foreign in wanted & set(given)}, strict=False)
-    part = "backbone; pyramid and heads stay freshly initialised" if only_backbone else "whole network"
+    part = "the backbone; pyramid and heads keep their initial values" if only_backbone else "the whole network"
     logger.info("Loaded %d tensors from %s (%s): %s.", len(wanted), path, source, part)
     return checkpoint
 
 
+def check_resumable(checkpoint: Mapping[str, Any], path: str | Path, engine: str, parts: Iterable[str]) -> None:
+    """Raise unless a training of this engine can be resumed from a checkpoint.
+
+    Args:
+        checkpoint: as :func:`load_weights` returns it.
+        path: of the file, for the message.
+        engine: the value of ``ENGINE`` that resumes.
+        parts: what the checkpoint must hold besides the weights ("optimizer", ...).
+
+    Raises:
+        UnsegError: another engine wrote it, or a part is missing.
+    """
+    missing = [part for part in parts if part not in checkpoint]
+    if checkpoint.get("engine") != engine:
+        reason = "it was written by another engine"
+    elif missing:
+        reason = f"it holds no {', '.join(missing)}, because it was trained with other settings"
+    else:
+        return
+    raise UnsegError(
+        f"ENGINE {engine} cannot resume a training from {path}: {reason}. Start a new training instead: set "
+        "MODEL.WEIGHTS to this file and choose another OUTPUT_DIR."
+    )
+
+
 def save_checkpoint(path: str | Path, model: nn.Module, **more: Any) -> None:
-    """Write a built-in network in Detectron2's format and point ``last_checkpoint`` to it, each completely or not.
+    """Write a network in Detectron2's format, then point ``last_checkpoint`` to it; each completely or not at all.
 
     Args:
         path: the ``.pth`` file.
-        model: the network, not wrapped.
-        **more: what else goes into the file ("optimizer", "iteration", ...); tensors and plain Python values only.
+        model: network of either engine, not wrapped.
+        **more: further content ("optimizer", "iteration", ...); tensors and plain Python values only.
 
     Raises:
         UnsegError: the disk is full or the folder cannot be written to.
@@ -114,7 +138,7 @@ def save_checkpoint(path: str | Path, model: nn.Module, **more: Any) -> None:
 
 
 def in_detectron2_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """Return the weights under Detectron2's names, and whose names they had; heads of self-supervision are left out."""
+    """Return the weights under Detectron2's names without heads of self-supervision, and whose names they had."""
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     source = "Detectron2's names"
     if any(name.startswith(("stem.conv1.", "res2.")) for name in state):

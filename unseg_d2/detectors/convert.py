@@ -1,7 +1,8 @@
-"""Bring the weights of a checkpoint of any known layout into Detectron2's names, which both engines read.
+"""Rename the weights of a checkpoint of any known layout to Detectron2's names, which both engines read.
 
-Known are: detectors in Detectron2's names (this project's, CutLER's, CuVLER's), ResNets in Detectron2's names (its
-model zoo, CutLER's DINO ResNet-50), ResNets in torchvision's names (DINO's, bare or in a training checkpoint).
+The known layouts are detectors in Detectron2's names (this project's, CutLER's, CuVLER's), ResNets in Detectron2's
+names (its model zoo, CutLER's DINO ResNet-50) and ResNets in torchvision's names (DINO's, bare or in a training
+checkpoint).
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ _CLASSIFIER = re.compile(r"(^|\.)(fc|head|linear)\.(weight|bias)$")
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a checkpoint held and what became of it.
+    """The renamed weights of a checkpoint, and what else it held.
 
     Attributes:
         state: weights under Detectron2's names.
         source: whose names they had.
         part: ``detector`` or ``backbone``.
-        heads: number of box heads: 0 of a backbone, 1 of a Mask R-CNN, 3 of a cascade.
-        left_out: what else the file held (optimiser, classifier, ...).
-        engine: that wrote the file, where it says so; only that one can go on with its training.
+        heads: number of box heads: 0 for a backbone, 1 for a Mask R-CNN, 3 for a cascade.
+        left_out: content of the file that was not kept (optimiser, classifier, ...).
+        engine: that wrote the file, if the file says so; no other one can resume its training.
     """
 
     state: dict[str, Tensor]
@@ -55,7 +56,7 @@ def convert(path: str | Path, *, trust: bool = False, backbone_only: bool = Fals
         backbone_only: take the backbone of a detector and leave the rest out.
 
     Raises:
-        UnsegError: it cannot be read, or its layout is none of the known ones.
+        UnsegError: it cannot be read, or its layout is unknown.
     """
     checkpoint: dict[str, Any] = load_checkpoint(path, trust=trust)
     given = checkpoint["model"]
@@ -80,12 +81,12 @@ def convert(path: str | Path, *, trust: bool = False, backbone_only: bool = Fals
 
 
 def check_fit(conversion: Conversion, cfg: CfgNode, name: str | Path) -> None:
-    """Compare names and shapes with the network of a recipe, without making it.
+    """Compare names and shapes with those of the network of a recipe, without allocating it.
 
     Args:
-        conversion: weights.
+        conversion: the weights.
         cfg: recipe.
-        name: of the file, for messages.
+        name: of the file, for the message.
 
     Raises:
         UnsegError: they differ.
@@ -102,11 +103,11 @@ def write(conversion: Conversion, path: str | Path) -> None:
     """Write the weights, completely or not at all.
 
     Args:
-        conversion: weights.
-        path: ``.pth`` (a dictionary with ``model``, as Detectron2's checkpoints) or ``.safetensors``.
+        conversion: the weights.
+        path: ``.pth`` (a dictionary with ``model``, like Detectron2's checkpoints) or ``.safetensors``.
 
     Raises:
-        UnsegError: another ending, or the file cannot be written.
+        UnsegError: the file has another ending or cannot be written.
     """
     path = Path(path)
     state = {name: tensor.detach().clone().contiguous() for name, tensor in conversion.state.items()}

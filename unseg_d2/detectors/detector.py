@@ -30,8 +30,8 @@ class Detector:
     """A trained detector, on its device.
 
     Attributes:
-        weights: the checkpoint, as it was named.
-        predictor: the network and how images are shown to it.
+        weights: the checkpoint, as the caller named it.
+        predictor: the network and how images are prepared for it.
     """
 
     def __init__(self, weights: str, predictor: Predictor) -> None:
@@ -49,15 +49,15 @@ class Detector:
 
         Args:
             weights: checkpoint of a whole detector, of either engine or in CutLER's published layout, or ``zoo:NAME``.
-            *overrides: what differs from the recipe: keys and values in turn, ``"MODEL.DEVICE", "cpu"``, or a mapping.
-            recipe: of the network: a YAML file, the name of a shipped recipe, or a configuration. Without it, the one
-                of the zoo's entry, else ``config.yaml`` beside the checkpoint (training writes it), else Cascade Mask
-                R-CNN R50-FPN; the log says which was taken.
+            *overrides: changes to the recipe: alternating keys and values, ``"MODEL.DEVICE", "cpu"``, or one mapping.
+            recipe: of the network: a YAML file, the name of a shipped recipe, or a configuration. By default that of
+                the zoo entry, else ``config.yaml`` beside the checkpoint (training writes it), else Cascade Mask R-CNN
+                R50-FPN; the log says which one is used.
             trust_checkpoint: allow pickled objects in the checkpoint, which can run arbitrary code.
 
         Raises:
-            UnsegError: there is no such checkpoint, recipe or engine, the checkpoint is one of another task, or it does
-                not fit the recipe.
+            UnsegError: there is no such checkpoint, recipe or engine, or the checkpoint is of another task or does not
+                fit the recipe.
         """
         cfg, origin = detector_recipe(weights, recipe, *overrides)
         if trust_checkpoint:
@@ -74,12 +74,12 @@ class Detector:
         return self.predictor.cfg
 
     def __call__(self, images: ImageLike | Iterable[ImageLike], *, score_threshold: float = 0.0) -> list[Prediction]:
-        """Find the objects of images; neighbours of one size go through the network together.
+        """Detect the objects in images; consecutive images of one size form a batch.
 
         Args:
-            images: paths, Pillow images or ``(H, W, 3)`` uint8 arrays in RGB, or a single one. ``TEST.IMS_PER_BATCH``
-                of the recipe is the most that go together.
-            score_threshold: lowest score in [0, 1]; ``MODEL.ROI_HEADS.SCORE_THRESH_TEST`` of the recipe holds besides.
+            images: paths, Pillow images or ``(H, W, 3)`` uint8 arrays in RGB, or a single one of these.
+                ``TEST.IMS_PER_BATCH`` of the recipe is the largest size of a batch.
+            score_threshold: lowest score in [0, 1]; ``MODEL.ROI_HEADS.SCORE_THRESH_TEST`` of the recipe applies too.
 
         Returns:
             One :class:`Prediction` per image, in their order; ``image_id`` counts from 0.
@@ -90,7 +90,7 @@ class Detector:
         return list(self.stream(images, score_threshold=score_threshold))
 
     def stream(self, images: ImageLike | Iterable[ImageLike], *, score_threshold: float = 0.0) -> Iterator[Prediction]:
-        """Yield what a call returns, one by one; of any number of images only a batch is held in memory.
+        """Yield what a call returns, one by one; only one batch of images is held in memory.
 
         Args:
             images: see :meth:`__call__`.
@@ -108,19 +108,19 @@ class Detector:
 def detector_recipe(
     weights: str | os.PathLike[str], recipe: Recipe | None = None, *overrides: Any
 ) -> tuple[CfgNode, str]:
-    """Return the recipe of a checkpoint, and in words which it is.
+    """Return the recipe of a checkpoint, and a phrase that says which one it is.
 
     Args:
         weights: checkpoint of a whole detector, or ``zoo:NAME``.
-        recipe: the recipe where it is known; without it see :meth:`Detector.load`.
-        *overrides: keys and values in turn, or one mapping.
+        recipe: see :meth:`Detector.load`.
+        *overrides: see :meth:`Detector.load`.
 
     Raises:
-        UnsegError: there is no such checkpoint, it is no detector's, or its recipe cannot be read.
+        UnsegError: there is no such checkpoint, it is not one of a detector, or its recipe cannot be read.
     """
     name = os.fspath(weights)
     if name.startswith("zoo:"):
-        shipped = find(name).recipe_file()  # says so where it is no detector
+        shipped = find(name).recipe_file()  # raises if it is not a detector
     path = Path(resolve(name))
     if not path.is_file():
         raise UnsegError(f"There is no checkpoint {name}.")
@@ -129,13 +129,13 @@ def detector_recipe(
         cfg = load_recipe(recipe, *overrides)
         return cfg, "the given configuration" if isinstance(recipe, CfgNode) else os.fspath(recipe)
     if name.startswith("zoo:"):
-        recipe, origin = shipped, f"{shipped.relative_to(RECIPES)}, the recipe of the zoo's entry"
+        recipe, origin = shipped, f"{shipped.relative_to(RECIPES)}, the recipe of the zoo entry"
     elif beside.is_file():
-        recipe, origin = beside, f"{beside}, which lies beside the checkpoint"
+        recipe, origin = beside, f"{beside}, found beside the checkpoint"
     else:
         recipe, origin = (
             RECIPES / BASE_RECIPE,
-            f"{BASE_RECIPE}, since none was named and none lies beside the checkpoint",
+            f"{BASE_RECIPE}, because none was named and there is none beside the checkpoint",
         )
     logger.info("Recipe of %s: %s", name, origin)
     try:

@@ -1,4 +1,4 @@
-"""From detections on the network's input to boxes and masks on the original image.
+"""Bring detections from the network's input to the original image.
 
 Shape legend
     n      detections of one image
@@ -29,13 +29,13 @@ CHUNK_PIXELS = 64 * 1024**2  # pixels pasted at once on an accelerator
 
 @dataclass(frozen=True)
 class Detections:
-    """What is found in one image, best first, in pixels of the network's input.
+    """The detections of one image, best first, in pixels of the network's input.
 
     Attributes:
         boxes: ``(n, 4)`` float32 xyxy.
         scores: ``(n,)`` float32 in [0, 1].
         classes: ``(n,)`` int64.
-        masks: ``(n, M, M)`` float32 probabilities on the box, or ``None`` without a mask branch.
+        masks: ``(n, M, M)`` float32 probabilities within the box, or ``None`` without a mask branch.
     """
 
     boxes: Tensor
@@ -53,7 +53,8 @@ def to_prediction(record: dict[str, Any], sample: Sample, detections: Detections
         detections: in pixels of the network's input.
     """
     size = (sample.height, sample.width)
-    detections = rescale_detections(detections, tuple(sample.image.shape[-2:]), size)
+    input_size = (sample.image.shape[-2], sample.image.shape[-1])
+    detections = rescale_detections(detections, input_size, size)
     rles = []
     if detections.masks is not None:
         rles = paste_and_encode(detections.masks, detections.boxes, *size)
@@ -61,7 +62,7 @@ def to_prediction(record: dict[str, Any], sample: Sample, detections: Detections
 
 
 def rescale_detections(detections: Detections, input_size: tuple[int, int], output_size: tuple[int, int]) -> Detections:
-    """Scale boxes from the network's input to the original image, and drop those without area there.
+    """Scale boxes from the network's input to the original image and drop those that have no area there.
 
     Args:
         detections: in pixels of the network's input.
@@ -81,24 +82,21 @@ def paste_and_encode(
 ) -> list[dict[str, Any]]:
     """Sample each mask at the pixel centres of the image, without rounding its box, and encode it.
 
-    Masks of image size are never made on a CPU: what lies outside a box is known to be empty.
+    On a CPU only the pixels around the box are sampled, because the rest of the image is empty.
 
     Args:
-        masks: ``(n, M, M)`` probabilities on the box.
+        masks: ``(n, M, M)`` probabilities within the box.
         boxes: ``(n, 4)`` xyxy in pixels of the image.
         height, width: size of the image.
-        threshold: probability from which a pixel belongs to the object.
+        threshold: lowest probability of a pixel that belongs to the object.
 
     Returns:
         n compressed run-length encodings, with ``counts`` as text.
     """
-    if masks.device.type == "cpu":
-        windows = torch.cat([(boxes[:, :2] - 1).floor(), (boxes[:, 2:] + 1).ceil()], dim=1)
-        windows = clip_boxes_to_image(windows, (height, width)).int().tolist()
-        chunk = 1
-    else:  # one by one would leave the device waiting for the loop
-        windows = [[0, 0, width, height]] * len(masks)
-        chunk = max(1, CHUNK_PIXELS // (height * width))
+    windows, chunk = [[0, 0, width, height]] * len(masks), max(1, CHUNK_PIXELS // (height * width))
+    if masks.device.type == "cpu":  # an accelerator would have to wait for a loop over single masks
+        around = torch.cat([(boxes[:, :2] - 1).floor(), (boxes[:, 2:] + 1).ceil()], dim=1)
+        windows, chunk = clip_boxes_to_image(around, (height, width)).int().tolist(), 1
     rles = []
     for start in range(0, len(masks), chunk):
         part = slice(start, start + chunk)
@@ -108,7 +106,7 @@ def paste_and_encode(
 
 
 def _boundaries(masks: Tensor, window: Sequence[int], height: int) -> list[np.ndarray]:
-    """Where runs of masks ``(n, y1 - y0, x1 - x0)`` begin and end in an image that is read column by column."""
+    """Return where the runs of masks ``(n, y1 - y0, x1 - x0)`` begin and end in an image read column by column."""
     columns = F.pad(masks.transpose(1, 2), (1, 1))
     changes = (columns[..., 1:] != columns[..., :-1]).flatten().nonzero()[:, 0].cpu().numpy()
     column, row = np.divmod(changes, columns.shape[2] - 1)
@@ -118,7 +116,7 @@ def _boundaries(masks: Tensor, window: Sequence[int], height: int) -> list[np.nd
 
 
 def _sample(masks: Tensor, boxes: Tensor, window: Sequence[int]) -> Tensor:
-    """Bilinear samples ``(n, y1 - y0, x1 - x0)`` of the masks at the pixel centres of a window."""
+    """Return bilinear samples ``(n, y1 - y0, x1 - x0)`` of the masks at the pixel centres of a window."""
     x0, y0, x1, y1 = window
     x = torch.arange(x0, x1, device=boxes.device, dtype=torch.float32) + 0.5
     y = torch.arange(y0, y1, device=boxes.device, dtype=torch.float32) + 0.5

@@ -1,4 +1,4 @@
-"""What a detector finds in one image, and the forms that others take it in.
+"""The detections of one image, and their conversion to the formats of other libraries.
 
 Shape legend
     n      detections
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a detector finds in one image, best first.
+    """The detections of one image, best first.
 
     Attributes:
-        record: the data set's record of the image: ``image_id``, and ``file_name`` where it came from a file.
+        record: the data set's record of the image: ``image_id``, and ``file_name`` if it came from a file.
         size: ``(H, W)`` of the original image in pixels.
         boxes: ``(n, 4)`` float32 xyxy in pixels of the original image.
         scores: ``(n,)`` float32 in [0, 1].
@@ -45,7 +45,7 @@ class Prediction:
 
     @cached_property
     def masks(self) -> np.ndarray:
-        """``(n, H, W)`` bool, decoded on first use; ``(0, H, W)`` where the network has no mask branch."""
+        """``(n, H, W)`` bool, decoded on first use; ``(0, H, W)`` if the network has no mask branch."""
         masks = np.zeros((len(self.rles), *self.size), bool)
         for mask, rle in zip(masks, self.rles):
             mask[:] = decode_mask(rle, *self.size)
@@ -78,7 +78,7 @@ class Prediction:
         return results
 
     def to_supervision(self) -> supervision.Detections:
-        """Return ``supervision.Detections``: boxes, masks, scores as its confidence, and 0 as the class of all.
+        """Return ``supervision.Detections`` with boxes, masks, scores as confidence, and class 0 for all.
 
         Raises:
             UnsegError: supervision is not installed; the message names the command that installs it.
@@ -95,10 +95,10 @@ class Prediction:
         )
 
     def draw(self, image: ImageLike) -> np.ndarray:
-        """Draw the detections with their scores: their masks, or their boxes where there are no masks.
+        """Draw the detections with their scores: masks, or boxes if there are no masks.
 
         Args:
-            image: the image that this is the prediction of: a path, a Pillow image or an ``(H, W, 3)`` uint8 array.
+            image: that this prediction is of: a path, a Pillow image or an ``(H, W, 3)`` uint8 array.
 
         Returns:
             ``(H, W, 3)`` uint8 RGB.

@@ -1,4 +1,4 @@
-"""From images to predictions, through a network that has been built: the one path of both engines."""
+"""Run a network on images: the same path for both engines."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from unseg_d2.detectors.postprocess import Detections, to_prediction
 from unseg_d2.detectors.prediction import Prediction
 
 Network: TypeAlias = Callable[[Sequence[Sample]], Sequence[Detections]]
-"""A network for inference: what it finds in each image of a batch of one size, in pixels of its input."""
+"""A network for inference: a batch of images of one size -> the detections of each, in pixels of its input."""
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network and how images are shown to it.
+    """A network and how images are prepared for it.
 
     Attributes:
         network: built, loaded, and on its device.
-        cfg: recipe; ``INPUT`` says how images are resized, ``TEST.IMS_PER_BATCH`` how many of one size go together.
+        cfg: recipe; ``INPUT`` says how images are resized, ``TEST.IMS_PER_BATCH`` how many of one size form a batch.
     """
 
     network: Network
     cfg: CfgNode
 
     def on_records(self, records: Sequence[dict[str, Any]]) -> Iterator[Prediction]:
-        """Yield the predictions of a data set, whose images are read in loader processes, in its order.
+        """Yield the predictions of a data set in its order; loader processes read the images.
 
         Args:
             records: Detectron2's standard dataset dicts; annotations in them are not read.
@@ -44,7 +44,7 @@ class Predictor:
         yield from self._predict(build_test_loader(records, self.cfg), iter(records))
 
     def on_images(self, images: Iterable[ImageLike]) -> Iterator[Prediction]:
-        """Yield the predictions of images, which are read as they are needed, in their order.
+        """Yield the predictions of images in their order; each is read when it is needed.
 
         Args:
             images: paths, Pillow images or ``(H, W, 3)`` uint8 arrays; numbered from 0 in ``image_id``.
@@ -52,7 +52,7 @@ class Predictor:
         Raises:
             UnsegError: an image cannot be used.
         """
-        records: deque[dict[str, Any]] = deque()  # of images that the network has yet to see
+        records: deque[dict[str, Any]] = deque()  # of the images that the network has not processed yet
 
         def samples() -> Iterator[Sample]:
             sizes = {"min_size": self.cfg.INPUT.MIN_SIZE_TEST, "max_size": self.cfg.INPUT.MAX_SIZE_TEST}

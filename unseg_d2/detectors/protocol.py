@@ -1,4 +1,4 @@
-"""What an engine offers, and the choice between the two."""
+"""The interface of an engine, and the choice between the two."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
-    """Trains a detector and runs it.
+    """Trains and runs a detector.
 
     Attributes:
         name: the value of ``ENGINE`` that selects it.
@@ -38,22 +38,22 @@ class Engine(Protocol):
     def launch(
         self, main: Callable[..., None], num_processes: int, args: Sequence[Any], machines: Machines = ONE_MACHINE
     ) -> None:
-        """Call ``main(*args)`` in each of ``num_processes`` connected processes, or here when there is one.
+        """Call ``main(*args)`` in each of ``num_processes`` connected processes; a single one is this process.
 
-        Under ``torchrun`` the process joins the group that it was started in, whatever the other arguments say.
-        Several ``machines`` call this with the same arguments, each with its own rank.
+        Under ``torchrun`` this process joins the group that it was started in, and the other arguments have no effect.
+        Each of several ``machines`` makes this call with the same arguments but its own rank.
         """
 
     def train(self, cfg: CfgNode, *, resume: bool) -> Path:
-        """Train what ``cfg`` describes and return ``OUTPUT_DIR/model_final.pth``.
+        """Train the detector of a recipe and return ``OUTPUT_DIR/model_final.pth``.
 
         Args:
             cfg: frozen recipe.
-            resume: go on from the last checkpoint in ``OUTPUT_DIR`` where there is one.
+            resume: start from the last checkpoint in ``OUTPUT_DIR`` if there is one.
         """
 
     def build_predictor(self, cfg: CfgNode, *, weights: str) -> Predictor:
-        """Build the network of a recipe and load a checkpoint into it, once for any number of images.
+        """Build the network of a recipe and load a checkpoint into it.
 
         Args:
             cfg: recipe of the network.
@@ -74,13 +74,13 @@ class Engine(Protocol):
 
 
 def select_engine(name: str) -> Engine:
-    """Return the engine of that name and log which it is and why.
+    """Return the engine of a name; the log says which one it is and why.
 
     Args:
-        name: ``ENGINE`` of the configuration: "auto" takes Detectron2 where it can be used, else the built-in one.
+        name: ``ENGINE`` of the configuration: "auto" is Detectron2 if it can be used, else the built-in engine.
 
     Raises:
-        UnsegError: the name is unknown, or Detectron2 is asked for and cannot be used (the message says why).
+        UnsegError: the name is unknown, or Detectron2 is named but cannot be used (the message says why).
     """
     if name not in ("auto", *ENGINES):
         raise UnsegError(f"Unknown ENGINE '{name}': choose auto, detectron2 or builtin.{nearest(name, ENGINES)}")
@@ -94,14 +94,16 @@ def select_engine(name: str) -> Engine:
             raise UnsegError(f"ENGINE detectron2 cannot be used: {reason}")
         _log_once(f"Engine: {name} ({reason})")
     else:
-        _log_once(f"Engine: {name} (asked for)")
+        _log_once(f"Engine: {name} (ENGINE of the recipe)")
     module, attribute = ENGINES[name]
-    return getattr(importlib.import_module(module), attribute)()
+    engine: Engine = getattr(importlib.import_module(module), attribute)()
+    return engine
 
 
 def detectron2_availability() -> tuple[bool, str]:
-    """Return whether Detectron2 can be used, and one sentence why (not)."""
-    return importlib.import_module("unseg_d2.detectors.detectron2.availability").availability()
+    """Return whether Detectron2 can be used, and a sentence that says why or why not."""
+    answer: tuple[bool, str] = importlib.import_module("unseg_d2.detectors.detectron2.availability").availability()
+    return answer
 
 
 @functools.cache

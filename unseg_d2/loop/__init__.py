@@ -1,1 +1,1 @@
-"""What every training stands on: the loop of the small networks, checkpoints, processes and the log."""
+"""What all trainings share: the loop of the small networks, checkpoints, processes and the log."""

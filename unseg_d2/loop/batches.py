@@ -15,20 +15,20 @@ Batch = TypeVar("Batch")
 
 
 def batch_stream(make_batch: Callable[[int], Batch], start: int, stop: int, num_workers: int = 0) -> Iterator[Batch]:
-    """Yield the batches of steps ``start`` to ``stop - 1`` in order, made in other processes where some are given."""
+    """Yield the batches of steps ``start`` to ``stop - 1`` in order, made in ``num_workers`` other processes if any."""
     if start >= stop:
         return iter(())
-    persistent = {"persistent_workers": True, "multiprocessing_context": "fork"} if num_workers else {}
+    persistent: dict[str, Any] = {"persistent_workers": True, "multiprocessing_context": "fork"} if num_workers else {}
     return iter(batch_loader(_Steps(make_batch, stop), range(start, stop), num_workers, **persistent))
 
 
 def batch_rng(seed: int, t: int) -> np.random.Generator:
-    """Return the generator that everything random in batch ``t`` is drawn from."""
+    """Return the random generator of batch ``t``."""
     return np.random.default_rng([seed, t])
 
 
 def step_indices(count: int, batch_size: int, seed: int, t: int) -> list[int]:
-    """Return which of ``count`` items are batch ``t``: a fresh permutation per epoch, and batches run on across epochs.
+    """Return which of ``count`` items make up batch ``t``: a new permutation per epoch; a batch may span two epochs.
 
     >>> sorted(step_indices(4, 2, 0, 0) + step_indices(4, 2, 0, 1))
     [0, 1, 2, 3]
@@ -43,7 +43,7 @@ def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 class _Steps(Dataset):
-    """The batches of all steps as a map-style data set, one item a batch."""
+    """The batches of all steps as a map-style data set; each item is a batch."""
 
     def __init__(self, make_batch: Callable[[int], Any], length: int) -> None:
         self.make_batch = make_batch

@@ -1,4 +1,4 @@
-"""Checkpoints: read safely, written completely or not at all, loaded completely or not at all.
+"""Checkpoints: read safely; written, and loaded, completely or not at all.
 
 On disk a checkpoint has Detectron2's format, ``{"model": {name: tensor}, "iteration": ..., ...}``, and a file
 ``last_checkpoint`` beside it names the newest.
@@ -26,11 +26,11 @@ FINAL = "model_final.pth"
 
 
 class CheckpointMismatch(UnsegError):
-    """The weights in a file are not those of the network."""
+    """The weights in a file do not fit the network."""
 
 
 def load_checkpoint(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
-    """Read a checkpoint file without running code that may be hidden in it.
+    """Read a checkpoint file without running any code that may be hidden in it.
 
     Args:
         path: ``.pth`` (torch), ``.safetensors``, ``.pkl`` (Detectron2's model zoo; needs ``trust``), or ``zoo:NAME``.
@@ -46,13 +46,13 @@ def load_checkpoint(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
     content = read_stored(path, trust=trust)
     model = _find_model(content)
     if not model:
-        raise UnsegError(f"{path} holds no weights: no dictionary of names and tensors is in it.")
+        raise UnsegError(f"{path} holds no weights: it has no dictionary that maps names to tensors.")
     rest = {key: value for key, value in content.items() if isinstance(key, str) and key not in model}
     return {**rest, "model": model}
 
 
 def read_stored(path: Path, *, trust: bool = False) -> Any:
-    """Return whatever a checkpoint file holds, its tensors on the CPU.
+    """Return everything that a checkpoint file holds, with its tensors on the CPU.
 
     Args:
         path: ``.pth`` (torch), ``.safetensors`` or ``.pkl``.
@@ -72,7 +72,7 @@ def read_stored(path: Path, *, trust: bool = False) -> Any:
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, ImportError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnsegError(
-            f"The checkpoint {path} cannot be read; it is damaged or of another format: {reason}"
+            f"The checkpoint {path} cannot be read; it is damaged or in another format: {reason}"
         ) from None
 
 
@@ -80,11 +80,11 @@ def load_network(network: nn.Module, path: str | Path) -> dict[str, Any]:
     """Load a checkpoint into a network, completely.
 
     Args:
-        network: of the same shape as the one that was saved.
+        network: of the same architecture as the one that was saved.
         path: the ``.pth`` file.
 
     Returns:
-        The checkpoint, for what else is in it.
+        The checkpoint, which may hold more than weights.
 
     Raises:
         UnsegError: there is no such file, or it does not fit the network.
@@ -96,12 +96,12 @@ def load_network(network: nn.Module, path: str | Path) -> dict[str, Any]:
 
 def restore_network(network: nn.Module, checkpoint: Mapping[str, Any], path: str | Path) -> None:
     """Load what :func:`load_checkpoint` returned into a network, completely; see :func:`load_network`."""
-    check_match(path, "of this package", checkpoint["model"], network.state_dict())
+    check_match(path, "of this project", checkpoint["model"], network.state_dict())
     network.load_state_dict(checkpoint["model"])
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint and point ``last_checkpoint`` beside it to it, each completely or not.
+    """Write a checkpoint, then point ``last_checkpoint`` beside it to it; each completely or not at all.
 
     Args:
         path: the ``.pth`` file.
@@ -120,7 +120,7 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 
 def last_checkpoint(folder: str | Path) -> Path | None:
-    """Return the checkpoint that ``last_checkpoint`` in a folder points to, ``None`` where there is none."""
+    """Return the checkpoint that ``last_checkpoint`` in a folder points to, or ``None`` if there is none."""
     pointer = Path(folder) / "last_checkpoint"
     return Path(folder) / pointer.read_text().strip() if pointer.is_file() else None
 
@@ -132,14 +132,14 @@ def check_match(
     wanted: Mapping[str, Tensor],
     optional: re.Pattern[str] | None = None,
 ) -> None:
-    """Raise :class:`CheckpointMismatch` where weights are not those of a network, by name and shape.
+    """Raise :class:`CheckpointMismatch` unless weights have the names and shapes of those of a network.
 
     Args:
-        path: of the file, and ``source``, whose names it has: for the message.
-        source: see ``path``.
+        path: of the file, for the message.
+        source: whose names the weights have, for the message.
         given: the weights.
         wanted: tensors of the network under the same names.
-        optional: names that may be missing or left over; none by default.
+        optional: names that may be missing or left over; by default there are none.
     """
     if optional is not None:
         given = {name: tensor for name, tensor in given.items() if not optional.search(name)}
@@ -158,8 +158,8 @@ def check_match(
     ]
     if problems:
         raise CheckpointMismatch(
-            f"{path} ({source}) does not fit the network: of {len(wanted)} tensors {len(set(wanted) & set(given))} are "
-            f"in the file; {'; '.join(problems)}. Use the configuration that it was trained with."
+            f"{path} ({source}) does not fit the network: the file holds {len(set(wanted) & set(given))} of its "
+            f"{len(wanted)} tensors; {'; '.join(problems)}. Use the configuration that it was trained with."
         )
 
 
@@ -178,7 +178,7 @@ def _read(path: Path, trust: bool) -> Any:
 
 
 def _find_model(content: Any) -> dict[str, Tensor]:
-    """Return the weights in what a file holds, wherever they usually are."""
+    """Return the weights in the content of a file, from any of the usual places."""
     if not isinstance(content, Mapping):
         return {}
     for key in ("model", "state_dict", "teacher"):

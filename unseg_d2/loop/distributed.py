@@ -1,4 +1,4 @@
-"""Processes: start them, or join those that torchrun started, and let them agree."""
+"""Start connected processes or join those that torchrun started, and exchange values between them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from unseg_d2.loop.machines import ONE_MACHINE, Machines, under_torchrun
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """Return this process's number and how many there are; ``(0, 1)`` outside a group."""
+    """Return the rank of this process and the number of processes; ``(0, 1)`` outside a group."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
@@ -40,13 +40,14 @@ def launch(
 
     Args:
         main: importable function.
-        num_processes: processes to start on this machine; under torchrun the group that exists is joined instead.
+        num_processes: processes to start on this machine; under torchrun the existing group is joined instead.
         args: its arguments; they must be picklable when processes are started.
-        device: "cuda" connects them by NCCL and gives each its GPU, "cpu" by Gloo, "auto" looks.
-        machines: which ones take part; each of them calls this.
+        device: "cuda" connects them by NCCL and gives each its own GPU, "cpu" by Gloo; "auto" is "cuda" if torch sees a
+            GPU, else "cpu".
+        machines: those that take part; each of them makes this call.
 
     Raises:
-        UnsegError: there are fewer GPUs than processes, the other machines cannot be reached, or a process raised it.
+        UnsegError: there are fewer GPUs than processes, the other machines cannot be reached, or a process raised one.
     """
     use_cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     if under_torchrun():
@@ -60,7 +61,7 @@ def launch(
 
 
 def all_reduce_sum(values: Tensor) -> Tensor:
-    """Return the sum of a tensor over all processes; the tensor itself when there is one."""
+    """Return the sum of a tensor over all processes; the tensor itself if there is only one process."""
     if rank_and_world_size()[1] > 1:
         values = values.clone()
         dist.all_reduce(values)
@@ -68,7 +69,7 @@ def all_reduce_sum(values: Tensor) -> Tensor:
 
 
 def gather(items: list[Any]) -> list[Any]:
-    """Return the items of all processes, one process after the other, in the main process; nothing elsewhere."""
+    """Return the items of all processes in the order of their ranks; an empty list outside the main process."""
     rank, world_size = rank_and_world_size()
     if world_size == 1:
         return items
@@ -78,7 +79,7 @@ def gather(items: list[Any]) -> list[Any]:
 
 
 def resolve_seed(seed: int) -> int:
-    """Return ``SEED``; a negative one is drawn, the same in all processes."""
+    """Return ``SEED``; if it is negative, a random one that is the same in all processes."""
     if seed >= 0:
         return seed
     drawn = [int.from_bytes(os.urandom(4), "little")]
@@ -88,7 +89,7 @@ def resolve_seed(seed: int) -> int:
 
 
 def seed_iteration(seed: int, iteration: int, rank: int) -> None:
-    """Seed torch for one training step, so that a step does not depend on those before it."""
+    """Seed torch for one training step, so that its random numbers do not depend on earlier steps."""
     torch.manual_seed(int(np.random.SeedSequence([seed, iteration, rank]).generate_state(1, np.uint64)[0] >> 1))
 
 
@@ -108,7 +109,7 @@ def _join_torchrun(main: Callable[..., None], args: Sequence[Any], use_cuda: boo
             _check_gpus(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         dist.init_process_group("nccl" if use_cuda else "gloo")
-    dist.barrier()  # what a process finds on disk before this, none has changed
+    dist.barrier()  # no process changes files until all of them have read what is there
     main(*args)
     dist.barrier()
 
@@ -132,7 +133,7 @@ def _spawn(
 
 @dataclass(frozen=True)
 class _Group:
-    """Where processes meet, the number of the first one here, how many there are here, and in all."""
+    """Where processes meet, the rank of the first one on this machine, how many run here, and how many in all."""
 
     address: str
     first: int
@@ -162,23 +163,23 @@ def _worker(
         dist.barrier()
     except UnsegError as error:
         messages.put(str(error))
-        os._exit(2)  # the others wait for this process in a collective call; the parent ends them
+        os._exit(2)  # the others wait for this process in a collective call; their parent ends them
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
 
 
 def _ignore_deprecation() -> None:
-    """DistributedDataParallel's broadcast_buffers has a successor that torch 2.4 does not know."""
+    """DistributedDataParallel's broadcast_buffers has a successor, but torch 2.4 does not have it yet."""
     warnings.filterwarnings("ignore", message=".*broadcast_buffers.* is deprecated", category=FutureWarning)
 
 
 def _connect(group: _Group, rank: int, use_cuda: bool) -> None:
-    options = {"init_method": group.address, "rank": rank, "world_size": group.size}
+    backend = "nccl" if use_cuda else "gloo"
     try:
-        dist.init_process_group("nccl" if use_cuda else "gloo", **options)
+        dist.init_process_group(backend, init_method=group.address, rank=rank, world_size=group.size)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UnsegError(
-            f"Process {rank} of {group.size} cannot meet the others at {group.address}: {reason}"
+            f"Process {rank} of {group.size} cannot reach the others at {group.address}: {reason}"
         ) from None

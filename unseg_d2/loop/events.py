@@ -19,17 +19,19 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
-PERIOD = 20  # iterations between reports
+PERIOD = 20
+"""Iterations between reports."""
+
 MEGABYTE = 1024**2
 
 logger = logging.getLogger(__name__)
 
 
 class TrainingLog:
-    """Collects the numbers of each iteration and reports their medians every twenty iterations.
+    """Collect the measurements of each iteration and report their medians every :data:`PERIOD` iterations.
 
     Args:
-        folder: where ``metrics.json`` and the TensorBoard file go.
+        folder: of ``metrics.json`` and the TensorBoard file.
         start_iter: first iteration of this process.
         max_iter: iterations in all.
         batch_size: images per iteration, for the images per second; 0 leaves them out.
@@ -45,11 +47,11 @@ class TrainingLog:
         self.last = time.perf_counter()
 
     def step(self, iteration: int, losses: Mapping[str, float], lr: float, data_time: float) -> None:
-        """Record an iteration, and report when it is time.
+        """Record an iteration, and report if one is due.
 
         Args:
             iteration: from 0.
-            losses: each loss.
+            losses: by name.
             lr: learning rate.
             data_time: seconds spent waiting for the batch.
         """
@@ -63,20 +65,20 @@ class TrainingLog:
             self._report(iteration, {**medians, "lr": lr})
 
     def scalars(self, iteration: int, values: Mapping[str, float]) -> None:
-        """Write numbers that are not measured at every iteration."""
+        """Write values to ``metrics.json`` and TensorBoard."""
         with open(self.metrics_file, "a") as file:
             file.write(json.dumps({"iteration": iteration, **values}, sort_keys=True) + "\n")
         for name, value in values.items():
             self.writer.add_scalar(name, value, iteration)
 
-    def figures(self, iteration: int, values: Mapping[str, float]) -> None:
-        """Report an evaluation; the time that it took does not count as that of an iteration."""
+    def metrics(self, iteration: int, values: Mapping[str, float]) -> None:
+        """Report the metrics of an evaluation; its time does not count towards an iteration."""
         self.scalars(iteration, values)
         logger.info(f"iter: {iteration}/{self.max_iter}  " + "  ".join(f"{k}: {v:.2f}" for k, v in values.items()))
         self.last = time.perf_counter()
 
     def sample(self, iteration: int, image: Tensor, boxes: Tensor, masks: Tensor) -> None:
-        """Draw a training sample into TensorBoard.
+        """Show a training sample in TensorBoard.
 
         Args:
             iteration: from 0.
@@ -91,7 +93,7 @@ class TrainingLog:
         self.writer.add_image("training sample", picture, iteration)
 
     def close(self) -> None:
-        """Finish writing."""
+        """Write what is left and close the files."""
         self.writer.close()
 
     def _report(self, iteration: int, values: dict[str, Any]) -> None:
@@ -107,7 +109,7 @@ class TrainingLog:
 
 
 def memory_megabytes() -> float:
-    """Return the most memory used so far: of the GPU where there is one in use, else of this process."""
+    """Return the peak memory so far, in MB: of the GPU if one is in use, else of this process."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated() / MEGABYTE
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

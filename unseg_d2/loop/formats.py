@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 FORMATS = (".pth", ".safetensors")
-"""Endings: a dictionary with ``model`` as Detectron2's checkpoints, or tensors alone."""
+"""File endings: a dictionary with ``model``, like Detectron2's checkpoints, or tensors alone."""

@@ -1,27 +1,28 @@
 """One training loop for small networks on frozen features: saliency and semantic segmentation.
 
-A task hands over four things:
+A task provides four things:
 
-- a network, whose ``state_dict`` holds everything that training changes besides the optimiser: an average of its
-  weights is a module within it, a counter a buffer;
+- a network, whose ``state_dict`` holds everything that training changes apart from the optimiser: an average of its
+  weights is a submodule, a counter is a buffer;
 - an optimiser of its parameters;
-- ``make_batch(t)``, the batch of step ``t``, a function of ``t`` alone; whatever it draws at random comes from a
-  generator that it seeds with (SEED, t) itself, see `batches.batch_rng`, so that loader processes make no difference;
+- ``make_batch(t)``, the batch of step ``t``, a function of ``t`` alone; its random numbers come from a generator that
+  it seeds with (SEED, t) itself, see `batches.batch_rng`, so that the number of loader processes makes no difference;
 - ``losses(batch, t)``, the weighted losses by name, whose sum is minimised. Torch has been seeded with (SEED, t).
 
-So step ``t`` depends on ``t`` and the state before it only, and a killed and resumed run ends in the same state as an
-uninterrupted one.
+So step ``t`` depends only on ``t`` and the state before it, and a run that is killed and resumed ends in the same state
+as an uninterrupted one.
 
     settings = StepSettings.from_config(cfg)
     final = train_steps(network.to(settings.device), optimizer, make_batch, losses, settings, resume=True)
 
-In ``OUTPUT_DIR`` lie the files that the detectors' training writes too: ``model_0000079.pth``, ``model_final.pth``,
-``last_checkpoint``, ``metrics.json`` (a JSON object per line), a TensorBoard file and, where the recipe is known,
+``OUTPUT_DIR`` receives the same files as the training of a detector: ``model_0000079.pth``, ``model_final.pth``,
+``last_checkpoint``, ``metrics.json`` (one JSON object per line), a TensorBoard file and, if the recipe is known,
 ``config.yaml``.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import time
@@ -35,12 +36,13 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
 from unseg_d2.devices import resolve_device
-from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.loop.batches import batch_stream
 from unseg_d2.loop.checkpoint import FINAL, last_checkpoint, load_checkpoint, restore_network, write_checkpoint
 from unseg_d2.loop.distributed import resolve_seed, seed_iteration
 from unseg_d2.loop.events import TrainingLog
+from unseg_d2.loop.losses import diverged, total_loss
+from unseg_d2.loop.precision import mixed_precision
 from unseg_d2.loop.recipes import check_recipe
 from unseg_d2.loop.schedule import is_due
 
@@ -51,19 +53,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StepSettings:
-    """What a training loop has to know besides its task.
+    """Settings of the training loop, the same for every task.
 
     Attributes:
         output: folder of checkpoints and logs.
-        max_iter: steps in all.
-        batch_size: images per step, for the images per second.
-        device: where the network is.
+        max_iter: number of steps.
+        batch_size: images per step, for the images per second in the log.
+        device: of the network.
         seed: not negative.
         checkpoint_period: steps between checkpoints; 0 writes the final one only.
-        eval_period: steps between evaluations; 0 is never.
-        amp: mixed precision; CUDA only.
+        eval_period: steps between evaluations; 0 means never.
+        amp: use mixed precision; CUDA only.
         num_workers: processes that make batches; 0 makes them in this one.
-        may_change: beginnings of the task's keys that a resumed training may have otherwise, such as ``MYTASK.TEST.``.
+        may_change: prefixes of the task's keys that may differ when a training is resumed, such as ``MYTASK.TEST.``.
     """
 
     output: Path
@@ -79,10 +81,8 @@ class StepSettings:
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> StepSettings:
-        """Return the settings of a recipe; ``SEED`` is drawn where it is negative."""
+        """Return the settings of a recipe; a negative ``SEED`` is replaced by a random one."""
         device = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")
-        if cfg.SOLVER.AMP.ENABLED and device.type != "cuda":
-            logger.info("Mixed precision needs CUDA; training in float32.")
         return cls(
             output=Path(cfg.OUTPUT_DIR),
             max_iter=cfg.SOLVER.MAX_ITER,
@@ -91,7 +91,7 @@ class StepSettings:
             device=device,
             checkpoint_period=cfg.SOLVER.CHECKPOINT_PERIOD,
             eval_period=cfg.TEST.EVAL_PERIOD,
-            amp=cfg.SOLVER.AMP.ENABLED and device.type == "cuda",
+            amp=mixed_precision(cfg, device),
             num_workers=cfg.DATALOADER.NUM_WORKERS,
         )
 
@@ -108,20 +108,20 @@ def train_steps(
     evaluate: Callable[[int], dict[str, float]] | None = None,
     about: dict[str, Any] | None = None,
 ) -> Path:
-    """Train a network, or go on from the last checkpoint.
+    """Train a network, or resume its training from the last checkpoint.
 
     Args:
         network: on ``settings.device``.
         optimizer: of its parameters.
-        make_batch: batch of a step.
-        losses: weighted losses of a batch, under autocast where ``settings.amp`` asks for it.
+        make_batch: returns the batch of a step.
+        losses: returns the weighted losses of a batch; called under autocast if ``settings.amp`` is set.
         settings: see :class:`StepSettings`.
-        resume: go on from the last checkpoint in ``settings.output`` where there is one.
-        after_step: called with ``t`` after the optimiser's step, for averages of weights.
-        evaluate: figures to log every ``settings.eval_period`` steps; it may switch the network to evaluation.
-        about: plain values that go into every checkpoint, such as what is needed to build the network again; with a
-            ``recipe`` (YAML) among them, which is also written to ``config.yaml``, a training is resumed only with the
-            recipe that it began with.
+        resume: start from the last checkpoint in ``settings.output`` if there is one.
+        after_step: called with ``t`` after the optimiser's step, for example to average weights.
+        evaluate: returns metrics to log, every ``settings.eval_period`` steps; may put the network in evaluation mode.
+        about: plain values that go into every checkpoint, such as those needed to rebuild the network. If there is a
+            ``recipe`` (YAML) among them, it is also written to ``config.yaml``, and a training can be resumed only with
+            the recipe that it was started with.
 
     Returns:
         ``settings.output/model_final.pth``.
@@ -145,14 +145,14 @@ def train_steps(
         waiting = time.perf_counter()
         batch = next(batches)
         waited = time.perf_counter() - waiting
-        values = train_step(network, optimizer, scaler, lambda batch=batch, t=t: losses(batch, t), settings, t)
+        values = train_step(network, optimizer, scaler, functools.partial(losses, batch, t), settings, t)
         if after_step is not None:
             after_step(t)
         log.step(t, values, optimizer.param_groups[0]["lr"], waited)
         if is_due(t, settings.checkpoint_period):
             _save(f"model_{t:07d}.pth", network, optimizer, scaler, settings, t, about)
         if evaluate is not None and is_due(t, settings.eval_period):
-            log.figures(t, evaluate(t))
+            log.metrics(t, evaluate(t))
             network.train()
     _save(FINAL, network, optimizer, scaler, settings, settings.max_iter - 1, about)
     log.close()
@@ -167,7 +167,7 @@ def train_step(
     settings: StepSettings,
     t: int,
 ) -> dict[str, float]:
-    """Seed, forward, backward and update; return each loss.
+    """Seed torch, run forward and backward passes and update the weights; return the value of each loss.
 
     Raises:
         UnsegError: a loss is not finite; nothing has been updated.
@@ -178,9 +178,9 @@ def train_step(
     values = dict(zip(parts, torch.stack([part.detach().float() for part in parts.values()]).tolist()))
     broken = [name for name, value in values.items() if not math.isfinite(value)]
     if broken:
-        raise UnsegError(f"Stopped at step {t}: {', '.join(broken)} is not finite. Lower SOLVER.BASE_LR.")
+        raise diverged(f"step {t}", broken)
     optimizer.zero_grad(set_to_none=True)
-    scaler.scale(sum(parts.values())).backward()
+    scaler.scale(total_loss(parts)).backward()
     scaler.step(optimizer)
     scaler.update()
     return values
@@ -193,7 +193,7 @@ def _restore(
     settings: StepSettings,
     about: dict[str, Any],
 ) -> int:
-    """Load the last checkpoint where there is one, and return the step that comes next."""
+    """Load the last checkpoint if there is one, and return the next step."""
     path = last_checkpoint(settings.output)
     if path is None:
         return 0
@@ -204,7 +204,7 @@ def _restore(
     optimizer.load_state_dict(checkpoint["optimizer"])
     scaler.load_state_dict(checkpoint["grad_scaler"])
     start = checkpoint["iteration"] + 1
-    logger.info("Going on from %s at step %d.", path, start)
+    logger.info("Resuming from %s at step %d.", path, start)
     return start
 
 

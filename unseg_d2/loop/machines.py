@@ -15,10 +15,10 @@ class Machines:
     Attributes:
         number: how many.
         rank: which one this is, in [0, number).
-        address: ``tcp://HOST:PORT``, a free port of machine 0 that all of them reach; needed from two machines on.
+        address: ``tcp://HOST:PORT``, a free port of machine 0 that all machines can reach; required for two or more.
 
     Raises:
-        UnsegError: these do not fit together.
+        UnsegError: the values contradict each other.
     """
 
     number: int = 1
@@ -27,14 +27,14 @@ class Machines:
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.number:
-            raise UnsegError(f"--machine-rank is {self.rank}, but must be from 0 to {self.number - 1}.")
+            raise UnsegError(f"--machine-rank is {self.rank}, but must be between 0 and {self.number - 1}.")
         if self.number > 1 and not self.address.startswith("tcp://"):
-            raise UnsegError(f"{self.number} machines meet at --dist-url tcp://HOST:PORT, HOST being machine 0.")
+            raise UnsegError(f"{self.number} machines need --dist-url tcp://HOST:PORT, where HOST is machine 0.")
 
 
 ONE_MACHINE = Machines()
 
 
 def under_torchrun() -> bool:
-    """Whether torchrun started this process, as one of a group."""
+    """Return whether torchrun started this process as one of a group."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ

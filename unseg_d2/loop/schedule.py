@@ -1,10 +1,10 @@
-"""When something is due during a training."""
+"""When a periodic action of a training is due."""
 
 from __future__ import annotations
 
 
 def is_due(step: int, period: int) -> bool:
-    """Whether something that happens every ``period`` steps happens after this one; never with a period of 0.
+    """Return whether an action that is taken every ``period`` steps is due after this one; never if ``period`` is 0.
 
     Args:
         step: from 0.

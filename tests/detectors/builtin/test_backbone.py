@@ -62,6 +62,6 @@ def test_synchronised_norm_falls_back_on_a_cpu(tiny_cfg: Callable) -> None:
         ({"MODEL__RESNETS__DEPTH": 20}, "DEPTH in .* is 20, but must be one of 18, 34, 50"),
     ],
 )
-def test_what_does_not_exist_is_said(override: dict, message: str, tiny_cfg: Callable) -> None:
+def test_what_does_not_exist_is_reported(override: dict, message: str, tiny_cfg: Callable) -> None:
     with pytest.raises(UnsegError, match=message):
         build_backbone(tiny_cfg(**override))

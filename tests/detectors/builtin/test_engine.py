@@ -30,7 +30,7 @@ BuiltinEngine().train(load_cfg(sys.argv[1]), resume=True)
 
 @pytest.fixture
 def labels(tmp_path: Path, make_sample: Callable) -> Path:
-    """A COCO json with the images next to it."""
+    """A COCO file with the images next to it."""
     images, annotations = [], []
     for number in range(1, 5):
         sample = make_sample(64, 96, instances=2, seed=number)
@@ -106,7 +106,7 @@ def test_train_and_predict(labels: Path, tiny_cfg: Callable) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_network(labels: Path, tiny_cfg: Callable) -> None:
+def test_a_killed_run_resumes_to_the_same_network(labels: Path, tiny_cfg: Callable) -> None:
     more = {"SOLVER__MAX_ITER": 40, "SOLVER__CHECKPOINT_PERIOD": 1}
     folders = [labels.parent / name for name in ("whole", "killed")]
     for folder in folders:

@@ -1,4 +1,4 @@
-"""What the built-in engine does not have is refused, not ignored; how it was trained is no matter to prediction."""
+"""What the built-in engine does not support is refused, not ignored; settings of training do not affect prediction."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def test_every_limit_is_tried():
 
 @pytest.mark.parametrize("key", sorted(OTHERS.keys() - TRAINING))
 def test_parts_of_the_network(key, tiny_cfg):
-    with pytest.raises(UnsegError, match=f"^{key} is .* is possible with the built-in engine; ENGINE detectron2"):
+    with pytest.raises(UnsegError, match=f"^{key} is .* the built-in engine supports only .*; use ENGINE detectron2"):
         build_model(tiny_cfg(**{key.replace(".", "__"): OTHERS[key]}))
 
 
 @pytest.mark.parametrize("key", sorted(TRAINING))
 def test_ways_of_training(key, tiny_cfg, tmp_path):
     cfg = tiny_cfg(OUTPUT_DIR=tmp_path, **{key.replace(".", "__"): OTHERS[key]})
-    with pytest.raises(UnsegError, match=f"^{key} is .* is possible with the built-in engine; ENGINE detectron2"):
+    with pytest.raises(UnsegError, match=f"^{key} is .* the built-in engine supports only .*; use ENGINE detectron2"):
         Trainer(cfg, resume=False)
     build_model(cfg)

@@ -102,7 +102,7 @@ def both(cfg: CfgNode, folder: Path) -> tuple[Any, GeneralizedRCNN]:
 
 
 def as_input(sample: Sample, cfg: CfgNode) -> dict[str, Any]:
-    """A sample as Detectron2's mapper would hand it over."""
+    """A sample as Detectron2's mapper would return it."""
     from detectron2.structures import BitMasks, Boxes, Instances
 
     instances = Instances(tuple(sample.image.shape[-2:]))
@@ -114,7 +114,7 @@ def as_input(sample: Sample, cfg: CfgNode) -> dict[str, Any]:
 
 
 def uncertain_input(sample: Sample, cfg: CfgNode) -> dict[str, Any]:
-    """The sample with scores and spatial confidence drawn for it, as this project's mapper hands it over."""
+    """The sample with random scores and spatial confidence, as this project's loader returns it."""
     from unseg_d2.detectors.detectron2.inputs import to_input
 
     sample.scores = torch.rand(len(sample))

@@ -1,4 +1,4 @@
-"""The training loop on batches made here: it learns, resumes bit for bit, and stops at losses that are not finite."""
+"""The training loop on batches made here: it learns, resumes bit for bit, and stops if a loss is not finite."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from unseg_d2.loop.checkpoint import last_checkpoint, load_checkpoint
 
 @pytest.fixture
 def make_loader(make_sample: Callable) -> LoaderFactory:
-    """Batch ``t`` depends on ``t`` only, as that of the real loader."""
+    """Batch ``t`` depends only on ``t``, as with the real loader."""
 
     def loader(cfg: CfgNode, start_iter: int) -> Iterable[list[Sample]]:
         for iteration in itertools.count(start_iter):

@@ -1,4 +1,4 @@
-"""What is said about each kind of broken installation; they are imitated in one fresh process."""
+"""The reason given for each kind of broken installation; all are imitated in one new process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import importlib, json, sys
 answers = {}
 here = sys.path[:]
 for case in sys.argv[1:]:
-    # Only the imitation is on the path besides what was loaded before.
+    # Besides what was loaded before, only the imitation is on the path.
     sys.path[:] = [case] if case.endswith("name") else [case, *here]
     sys.path_importer_cache.clear()
     for name in [name for name in sys.modules if name.startswith(("detectron2", "unseg_d2.detectors"))]:
@@ -79,7 +79,7 @@ def test_compiled_for_another_torch(answers: dict) -> None:
 def test_incompatible_version_says_what_failed(answers: dict) -> None:
     usable, reason, _ = answers["too old"]
     assert not usable
-    assert "does not import (ModuleNotFoundError: No module named 'pkg_resource')" in reason
+    assert "cannot be imported (ModuleNotFoundError: No module named 'pkg_resource')" in reason
     assert "02b5c4e2" in reason
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints that are complete, or not there, and never run code."""
+"""Checkpoints that are complete or absent, and never run code."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_an_interrupted_write_leaves_the_checkpoint_before(tmp_path: Path, monke
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(content: object, file: object) -> None:
         raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")
 
@@ -96,9 +96,9 @@ def test_a_backbone_starts_a_training_but_does_not_resume_one(tmp_path: Path) ->
         checkpointer.resume_or_load("", resume=True)
 
 
-def test_going_on_needs_all_parts_of_this_engine(tmp_path: Path) -> None:
+def test_resuming_needs_all_parts_of_this_engine(tmp_path: Path) -> None:
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     SafeCheckpointer(model, str(tmp_path)).save("without_optimizer")
-    with pytest.raises(UnsegError, match="no checkpoint that this training can go on from"):
+    with pytest.raises(UnsegError, match="ENGINE detectron2 cannot resume a training from"):
         SafeCheckpointer(model, str(tmp_path), optimizer=optimizer).resume_or_load("", resume=True)

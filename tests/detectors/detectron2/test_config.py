@@ -1,4 +1,4 @@
-"""The configuration in Detectron2's terms."""
+"""Translation of the configuration to Detectron2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Built-in data sets through Detectron2's own catalogs and mapper."""
+"""Built-in data sets through Detectron2's own catalogues and mapper."""
 
 from __future__ import annotations
 

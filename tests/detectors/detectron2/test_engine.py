@@ -1,4 +1,4 @@
-"""The Detectron2 engine for real: tiny networks are trained, evaluated, killed, resumed and run."""
+"""The Detectron2 engine end to end: tiny networks are trained, evaluated, killed, resumed and run."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def make_cfg(tiny_cfg: Callable[..., CfgNode], labels: Path, tmp_path: Path) -> 
 
 @pytest.fixture
 def trained(make_cfg: Callable[..., CfgNode], labels: Path) -> CfgNode:
-    """The recipe of a finished run of four iterations, which is made once."""
+    """The recipe of a finished run of four iterations, trained once."""
     cfg = make_cfg(str(labels.parent / "trained"), 4, **TRAINED)
     if not (Path(cfg.OUTPUT_DIR) / "model_final.pth").is_file():
         train(cfg)
@@ -104,7 +104,7 @@ def assert_same_state(first: Any, second: Any) -> None:
 def test_learns_and_evaluates_on_the_way(
     make_cfg: Callable[..., CfgNode], labels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unseg_d2.detectors.detectron2.trainer.PRINT_PERIOD", 5)
+    monkeypatch.setattr("unseg_d2.detectors.detectron2.trainer.PERIOD", 5)
     cfg = make_cfg("run", 15, DATASETS__TEST=(str(labels),), TEST__EVAL_PERIOD=10)
     final = Detectron2Engine().train(cfg, resume=False)
     assert final == Path(cfg.OUTPUT_DIR) / "model_final.pth"
@@ -283,7 +283,7 @@ def test_optimizer_has_the_recipe_s_groups(tiny_cfg: Callable[..., CfgNode]) -> 
     assert named["roi_heads.box_predictor.1.cls_score.bias"] == (0.04, 1e-4)
     assert named["roi_heads.box_predictor.0.cls_score.bias"] == (0.01, 1e-4)
     assert named["backbone.bottom_up.stem.conv1.norm.weight"] == (0.01, 0.0)
-    # CLIP_TYPE norm: each tensor by itself.
+    # CLIP_TYPE norm: each tensor separately.
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)

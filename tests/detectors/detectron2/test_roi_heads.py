@@ -26,7 +26,7 @@ NEAR, FAR, OTHER = [10.0, 10.0, 30.0, 30.0], [70.0, 70.0, 90.0, 90.0], [40.0, 10
 
 
 def batch(*counts: int) -> list[dict]:
-    """Images of 64 x 96 pixels with so many objects each."""
+    """Images of 64 x 96 pixels with the given numbers of objects."""
     samples = []
     for count in counts:
         corners = torch.rand(count, 2) * torch.tensor([60.0, 30.0])
@@ -99,7 +99,7 @@ def test_images_without_objects(reference: str, counts: tuple[int, int], tiny_cf
     )
     result, _ = losses(to_detectron2(recipe), batch(*counts))
     assert all(torch.isfinite(value) for value in result.values())
-    # Published: an empty image switches DropLoss off at the first stage, and drops everything of it at the others.
+    # Published: an empty image switches DropLoss off at the first stage, and drops all its regions at the others.
     assert (result["loss_cls_stage0"] > 0) == (reference == "published" or sum(counts) > 0)
     assert (result["loss_cls_stage2"] > 0) == (sum(counts) > 0)
 

@@ -1,4 +1,4 @@
-"""Scores that ride on boxes, confidence that is indexed and not copied."""
+"""Scores attached to boxes, and confidence that is indexed without being copied."""
 
 from __future__ import annotations
 

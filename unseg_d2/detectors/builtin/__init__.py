@@ -1,1 +1,1 @@
-"""The detector in torchvision parts, for where Detectron2 is not installed."""
+"""The detector built from torchvision, for use without Detectron2."""

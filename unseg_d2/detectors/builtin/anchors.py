@@ -17,13 +17,13 @@ class AnchorGenerator(nn.Module):
     """Place the same anchors at every position of each pyramid level (Faster R-CNN, section 3.1.1).
 
     Args:
-        sizes: per level, the square roots of the anchor areas in pixels; one list serves all levels.
-        aspect_ratios: per level, height / width; one list serves all levels.
+        sizes: per level, the square roots of the anchor areas in pixels; a single list applies to all levels.
+        aspect_ratios: per level, height / width; a single list applies to all levels.
         strides: pixels between neighbouring positions, per level.
-        offset: position of the first anchor in strides.
+        offset: position of the first anchor, in units of the stride.
 
     Raises:
-        ValueError: when the numbers of levels differ.
+        ValueError: the numbers of levels differ.
     """
 
     def __init__(
@@ -43,15 +43,15 @@ class AnchorGenerator(nn.Module):
     @property
     def num_anchors(self) -> int:
         """Anchors per position."""
-        return len(self.cell0)
+        return len(self.get_buffer("cell0"))
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return per level the anchors ``(h * w * A, 4)``, xyxy in pixels, for feature maps ``(N, C, h, w)``."""
-        return [self._level(level, feature.shape[-2:]) for level, feature in enumerate(features)]
+        return [self._level(level, feature.shape[-2], feature.shape[-1]) for level, feature in enumerate(features)]
 
-    def _level(self, level: int, grid: tuple[int, int]) -> Tensor:
-        cell, stride = getattr(self, f"cell{level}"), self.strides[level]
-        y, x = (torch.arange(n, dtype=torch.float32, device=cell.device) for n in grid)
+    def _level(self, level: int, rows: int, columns: int) -> Tensor:
+        cell, stride = self.get_buffer(f"cell{level}"), self.strides[level]
+        y, x = (torch.arange(count, dtype=torch.float32, device=cell.device) for count in (rows, columns))
         y, x = torch.meshgrid((y + self.offset) * stride, (x + self.offset) * stride, indexing="ij")
         shifts = torch.stack([x, y, x, y], dim=-1)
         return (shifts[:, :, None] + cell).reshape(-1, 4)
@@ -74,5 +74,5 @@ def _per_level(values: Sequence[Sequence[float]], levels: int) -> list[Sequence[
     if len(values) == 1:
         return list(values) * levels
     if len(values) != levels:
-        raise ValueError(f"{len(values)} lists of anchor sizes or ratios for {levels} pyramid levels")
+        raise ValueError(f"{len(values)} lists of anchor sizes or ratios were given for {levels} pyramid levels")
     return list(values)

@@ -1,6 +1,6 @@
-"""torchvision's ResNet and feature pyramid, arranged as Detectron2 arranges them.
+"""torchvision's ResNet and feature pyramid, arranged as in Detectron2.
 
-Levels: res2 ... res5 have strides 4 ... 32; p2 ... p5 likewise and p6 = every second position of p5.
+Levels: res2 ... res5 and p2 ... p5 have strides 4 ... 32; p6 is every second position of p5.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from unseg_d2.detectors.norms import available_norms
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 
@@ -23,7 +24,7 @@ STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32, "p2": 4, "p3": 8, "p4":
 
 
 class FrozenBatchNorm(FrozenBatchNorm2d):
-    """torchvision's frozen batch norm, in one fused operation where no gradient is wanted."""
+    """torchvision's frozen batch norm, as one fused operation if no gradient is needed."""
 
     def __init__(self, num_features: int, eps: float = 1e-5) -> None:
         super().__init__(num_features, eps)
@@ -37,13 +38,13 @@ class FrozenBatchNorm(FrozenBatchNorm2d):
 
 
 def get_norm(name: str) -> Callable[[int], nn.Module] | None:
-    """Return the normalisation layer of that name, ``None`` for the empty name.
+    """Return the normalisation layer of a name, or ``None`` for the empty name.
 
     Args:
         name: "" | FrozenBN | BN | SyncBN | GN.
 
     Raises:
-        UnsegError: for an unknown name.
+        UnsegError: the name is unknown.
     """
     layers: dict[str, Callable[[int], nn.Module] | None] = {
         "": None,
@@ -64,7 +65,7 @@ class ResNet(nn.Module):
         depth: 18, 34, 50, 101 or 152.
         norm: see :func:`get_norm`.
         stride_in_1x1: put the stride of a bottleneck in its first convolution instead of the 3x3 one.
-        freeze_at: 0 trains all, 1 freezes the stem, 2 also res2, and so on.
+        freeze_at: 0 freezes nothing, 1 the stem, 2 also res2, and so on.
         groups: groups of the 3x3 convolutions.
         width_per_group: width of the bottlenecks of res2, per group.
     """
@@ -109,7 +110,7 @@ class ResNetFPN(nn.Module):
     Args:
         bottom_up: the ResNet.
         out_channels: channels of every level.
-        norm: normalisation after each convolution of the pyramid, "" for none (and biases instead).
+        norm: normalisation after each convolution of the pyramid; "" for none, with biases instead.
     """
 
     def __init__(self, bottom_up: ResNet, out_channels: int, norm: str) -> None:
@@ -129,11 +130,8 @@ class ResNetFPN(nn.Module):
 def build_backbone(cfg: CfgNode) -> ResNetFPN:
     """Build the backbone that ``MODEL.BACKBONE``, ``MODEL.RESNETS`` and ``MODEL.FPN`` describe."""
     resnets = cfg.MODEL.RESNETS
-    on_cpu = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE").type == "cpu"
-    bottom_up_norm, fpn_norm = (
-        "BN" if on_cpu and norm == "SyncBN" else norm  # synchronised statistics exist on CUDA only
-        for norm in (resnets.NORM, cfg.MODEL.FPN.NORM)
-    )
+    device = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")
+    bottom_up_norm, fpn_norm = available_norms(device, resnets.NORM, cfg.MODEL.FPN.NORM)
     bottom_up = ResNet(
         resnets.DEPTH,
         bottom_up_norm,
@@ -146,7 +144,7 @@ def build_backbone(cfg: CfgNode) -> ResNetFPN:
 
 
 def freeze(module: nn.Module) -> nn.Module:
-    """Stop a module from learning: no gradients, and batch norms keep their statistics."""
+    """Freeze a module: its parameters get no gradients, and its batch norms keep their statistics."""
     for parameter in module.parameters():
         parameter.requires_grad = False
     return _freeze_batch_norm(module)

@@ -2,7 +2,7 @@
 
 Shape legend
     N      images of the batch
-    H, W   height and width, padded to multiples of 32; per image before padding where a single one is meant
+    H, W   height and width, padded to multiples of 32; before padding if of a single image
     G      ground-truth instances of one image
 """
 
@@ -29,8 +29,8 @@ class Targets:
         boxes: ``(G, 4)`` float32 xyxy in pixels of the network's input.
         classes: ``(G,)`` int64 in [0, K).
         masks: ``(G, H, W)`` bool, not padded.
-        scores: ``(G,)`` float32 in [0, 1], or ``None`` where all are 1.
-        confidence: ``(G, H, W)`` uint8 spatial confidence, 255 meaning 1, or ``None`` where it is 1 everywhere.
+        scores: ``(G,)`` float32 in [0, 1], or ``None`` if all are 1.
+        confidence: ``(G, H, W)`` uint8 spatial confidence, 255 meaning 1, or ``None`` if it is 1 everywhere.
     """
 
     boxes: Tensor
@@ -47,7 +47,7 @@ class Batch:
     Attributes:
         images: ``(N, 3, H, W)`` float32, normalised; padding is 0.
         sizes: height and width of each image before padding.
-        targets: one per image, or ``None`` at test time.
+        targets: one per image, or ``None`` in evaluation mode.
     """
 
     images: Tensor
@@ -61,10 +61,10 @@ def make_batch(samples: Sequence[Sample], mean: Tensor, std: Tensor, *, flip_cha
     Args:
         samples: RGB uint8 images ``(3, H, W)`` with their instances.
         mean, std: ``(3, 1, 1)`` in the network's channel order.
-        flip_channels: the network wants BGR.
-        training: also move the targets.
+        flip_channels: the network takes BGR.
+        training: also return the targets.
     """
-    sizes = [tuple(sample.image.shape[-2:]) for sample in samples]
+    sizes = [(sample.image.shape[-2], sample.image.shape[-1]) for sample in samples]
     height, width = (_round_up(max(size[side] for size in sizes)) for side in (0, 1))
     images = mean.new_zeros(len(samples), 3, height, width)
     for canvas, sample in zip(images, samples):

@@ -1,4 +1,4 @@
-"""The box parametrisation of R-CNN: a box as (dx, dy, dw, dh) relative to another one.
+"""The box parametrisation of R-CNN: a box as (dx, dy, dw, dh) relative to a reference box.
 
 Shape legend
     R   boxes
@@ -13,14 +13,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-SCALE_CLAMP = math.log(1000.0 / 16)  # largest dw, dh: a 16 px box may not grow beyond 1000 px
+SCALE_CLAMP = math.log(1000.0 / 16)  # largest dw and dh: a box of 16 px may grow to 1000 px
 
 
 class BoxCoder:
     """Encode and decode boxes (Girshick et al., R-CNN, appendix C).
 
     Args:
-        weights: factors on (dx, dy, dw, dh); larger ones make the same offset a larger target.
+        weights: factors on (dx, dy, dw, dh); the larger they are, the more an offset counts in the loss.
     """
 
     def __init__(self, weights: Sequence[float]) -> None:
@@ -52,12 +52,12 @@ class BoxCoder:
 
 
 def clip_boxes(boxes: Tensor, limits: Tensor) -> Tensor:
-    """Return boxes ``(..., 4)`` clipped to their images; ``limits`` is ``(4,)`` or per box: width, height, twice."""
+    """Return boxes ``(..., 4)`` clipped to ``limits``: width, height, width, height, ``(4,)`` or per box."""
     return torch.minimum(boxes.clamp(min=0), limits)
 
 
 def is_nonempty(boxes: Tensor, min_size: float = 0.0) -> Tensor:
-    """Return ``(R,)`` bool: both sides longer than ``min_size`` pixels."""
+    """Return ``(R,)`` bool: whether both sides are longer than ``min_size`` pixels."""
     return (boxes[:, 2:] - boxes[:, :2] > min_size).all(dim=1)
 
 

@@ -1,9 +1,9 @@
-"""The engine for machines without Detectron2."""
+"""The built-in engine, which needs no Detectron2."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import torch
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.catalog import load_dataset
-from unseg_d2.data.loader import build_train_loader
 from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.train import train
@@ -19,8 +18,8 @@ from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.postprocess import Detections
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.detectors.predictor import Predictor
+from unseg_d2.detectors.training_data import train_loaders
 from unseg_d2.devices import resolve_device
-from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.records import ground_truth
 from unseg_d2.evaluation.scores import score
 from unseg_d2.loop.distributed import gather, launch, rank_and_world_size
@@ -28,7 +27,7 @@ from unseg_d2.loop.machines import ONE_MACHINE, Machines
 
 
 class BuiltinEngine:
-    """Trains and runs the detector in torchvision parts; see :class:`~unseg_d2.detectors.protocol.Engine`."""
+    """Trains and runs the detector built from torchvision; see :class:`~unseg_d2.detectors.protocol.Engine`."""
 
     name = "builtin"
 
@@ -41,16 +40,8 @@ class BuiltinEngine:
         launch(main, num_processes, args, device=device, machines=machines)
 
     def train(self, cfg: CfgNode, *, resume: bool) -> Path:
-        """Train what ``cfg`` describes and return ``OUTPUT_DIR/model_final.pth``."""
-        if not cfg.DATASETS.TRAIN:
-            raise UnsegError("DATASETS.TRAIN is empty: name the data set to train on.")
-        records = [record for spec in cfg.DATASETS.TRAIN for record in load_dataset(spec, cfg)]
-
-        def make_loader(recipe: CfgNode, start_iter: int) -> Iterable[list[Sample]]:
-            rank, world_size = rank_and_world_size()
-            return build_train_loader(records, recipe, start_iter=start_iter, rank=rank, world_size=world_size)
-
-        return train(cfg, make_loader, resume=resume, evaluate=lambda model: evaluate_datasets(cfg, model))
+        """Train the detector of a recipe and return ``OUTPUT_DIR/model_final.pth``; see `Engine.train`."""
+        return train(cfg, train_loaders(cfg), resume=resume, evaluate=lambda model: evaluate_datasets(cfg, model))
 
     def build_predictor(self, cfg: CfgNode, *, weights: str) -> Predictor:
         """Build the network and load a checkpoint into it; see `Engine.build_predictor`."""
@@ -64,13 +55,13 @@ class BuiltinEngine:
 
 
 def detect(model: GeneralizedRCNN, samples: Sequence[Sample]) -> list[Detections]:
-    """Return what a network in evaluation mode finds in a batch of images of one size."""
+    """Return what a network in evaluation mode detects in a batch of images of one size."""
     with torch.inference_mode():
         return model(samples)
 
 
 def predict(model: GeneralizedRCNN, cfg: CfgNode, records: Sequence[dict[str, Any]]) -> Iterator[Prediction]:
-    """Yield the predictions of a network that is already on its device; its mode is restored at the end."""
+    """Yield the predictions of a network that is on its device already; its mode is restored at the end."""
     was_training = model.training
     model.eval()
     try:
@@ -80,18 +71,18 @@ def predict(model: GeneralizedRCNN, cfg: CfgNode, records: Sequence[dict[str, An
 
 
 def evaluate_datasets(cfg: CfgNode, model: GeneralizedRCNN) -> dict[str, float]:
-    """Evaluate a network on ``DATASETS.TEST``; every process takes its share of the images.
+    """Evaluate a network on ``DATASETS.TEST``; every process handles a share of the images.
 
     Args:
         cfg: recipe.
         model: the network on its device.
 
     Returns:
-        ``{"bbox/AP": percent, ...}`` in the main process, with the data set's name in front where there are several;
-        nothing elsewhere.
+        In the main process ``{"bbox/AP": percent, ...}``, prefixed with the name of the data set if there are several;
+        in the others an empty dictionary.
     """
     rank, world_size = rank_and_world_size()
-    figures = {}
+    metrics: dict[str, float] = {}
     for name in cfg.DATASETS.TEST:
         records = load_dataset(name, cfg)
         share = predict(model, cfg, records[rank::world_size])
@@ -101,7 +92,7 @@ def evaluate_datasets(cfg: CfgNode, model: GeneralizedRCNN) -> dict[str, float]:
         with_masks = cfg.MODEL.MASK_ON and not cfg.TEST.NO_SEGM
         found = score(ground_truth(records), results, with_masks=with_masks).metrics
         prefix = f"{Path(name).stem}/" if len(cfg.DATASETS.TEST) > 1 else ""
-        figures.update(
+        metrics.update(
             {f"{prefix}{kind}/{metric}": value for kind, values in found.items() for metric, value in values.items()}
         )
-    return figures
+    return metrics

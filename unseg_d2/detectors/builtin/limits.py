@@ -1,4 +1,4 @@
-"""What Detectron2's configuration can ask for and this engine does not have: ``builtin`` of a setting."""
+"""Settings of Detectron2 that this engine supports only in part: ``builtin`` of a setting lists the values."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ TRAINING = {
     "SOLVER.LR_SCHEDULER_NAME",
     "SOLVER.WARMUP_METHOD",
 }
-"""Keys that a network which only predicts does not read."""
+"""Keys that matter in training only."""
 
 
 def network_limits() -> set[str]:
-    """Return the keys of which this engine builds only some values."""
+    """Return the keys of the network for which this engine supports only some values."""
     return {key for key, known in all_settings() if known.builtin} - TRAINING
 
 
 def check_network(cfg: CfgNode) -> None:
-    """Raise `UnsegError` if ``MODEL`` asks for a part that this engine does not have."""
+    """Raise `UnsegError` if ``MODEL`` asks for something that this engine does not support."""
     _check(cfg, network_limits())
 
 
 def check_training(cfg: CfgNode) -> None:
-    """Raise `UnsegError` if a recipe asks for a way of training that this engine does not have."""
+    """Raise `UnsegError` if a recipe asks for a way of training that this engine does not support."""
     _check(cfg, TRAINING)
 
 
@@ -42,6 +42,5 @@ def _check(cfg: CfgNode, keys: Collection[str]) -> None:
         if key in keys and value not in known.builtin:
             possible = " or ".join(repr(choice) for choice in known.builtin)
             raise UnsegError(
-                f"{key} is {value!r}, but only {possible} is possible with the built-in engine; ENGINE detectron2 "
-                "leaves it to Detectron2."
+                f"{key} is {value!r}, but the built-in engine supports only {possible}; use ENGINE detectron2 for it."
             )

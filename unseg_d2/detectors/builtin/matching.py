@@ -1,4 +1,4 @@
-"""Which ground truth an anchor or a proposal belongs to, and which of them enter the loss.
+"""Match anchors or proposals with the ground truth, and sample those that enter the loss.
 
 Shape legend
     G   ground-truth boxes of one image
@@ -24,17 +24,17 @@ def match_boxes(
     *,
     keep_best: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Match each box with the ground-truth box of largest IoU.
+    """Match each box with the ground-truth box that it overlaps most.
 
     Args:
         gt_boxes: ``(G, 4)`` xyxy.
         boxes: ``(R, 4)`` xyxy.
-        thresholds: ascending IoUs that separate the intervals.
-        labels: label of each interval, one more than thresholds: 1 foreground, 0 background, -1 ignored.
-        keep_best: make the boxes closest to each ground truth foreground whatever their IoU (RPN).
+        thresholds: ascending IoUs that bound the intervals.
+        labels: of each interval, one more than there are thresholds: 1 foreground, 0 background, -1 ignored.
+        keep_best: label the boxes that overlap a ground-truth box most as foreground, whatever their IoU (RPN).
 
     Returns:
-        ``(R,)`` index of the matched ground truth (0 where there is none) and ``(R,)`` int64 label.
+        ``(R,)`` int64 index of the matched ground-truth box (0 if there is none) and ``(R,)`` int64 label.
     """
     if len(gt_boxes) == 0 or len(boxes) == 0:
         index = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
@@ -50,12 +50,12 @@ def match_boxes(
 
 
 def sample_labels(is_foreground: Tensor, is_background: Tensor, number: int, positive_fraction: float) -> Tensor:
-    """Draw a random subset, as many foreground boxes as allowed, the rest background.
+    """Draw a random subset: as many foreground boxes as allowed, the rest background.
 
     Args:
         is_foreground: ``(R,)`` bool.
         is_background: ``(R,)`` bool.
-        number: size of the subset; fewer when there are not enough candidates.
+        number: size of the subset; it is smaller if there are too few candidates.
         positive_fraction: largest share of foreground.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The detector: backbone, region proposals, RoI heads. The builder reads as the tree of the network."""
+"""The detector: backbone, region proposal network and RoI heads, built from a recipe."""
 
 from __future__ import annotations
 
@@ -37,10 +37,13 @@ class GeneralizedRCNN(nn.Module):
         backbone: images to pyramid levels.
         rpn: levels to proposals.
         roi_heads: proposals to detections.
-        rpn_levels, roi_levels: names of the levels that each of them sees.
-        pixel_mean, pixel_std: of each channel, in the network's channel order.
+        rpn_levels, roi_levels: names of the levels that each of the two takes.
+        pixel_mean, pixel_std: per channel, in the network's channel order.
         input_format: channel order "RGB" or "BGR".
     """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     def __init__(
         self,
@@ -62,10 +65,10 @@ class GeneralizedRCNN(nn.Module):
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(3, 1, 1), persistent=False)
 
     def forward(self, samples: Sequence[Sample]) -> dict[str, Tensor] | list[Detections]:
-        """Return the losses of a batch in training, else the detections of each image.
+        """Return the losses of a batch in training mode, else the detections of each image.
 
         Args:
-            samples: RGB uint8 images with, in training, boxes and masks; any sizes.
+            samples: RGB uint8 images of any sizes; in training mode with boxes and masks.
         """
         batch = make_batch(
             samples, self.pixel_mean, self.pixel_std, flip_channels=self.flip_channels, training=self.training
@@ -82,7 +85,7 @@ def build_model(cfg: CfgNode) -> GeneralizedRCNN:
     """Build the network that ``MODEL`` describes, with Detectron2's initialisation.
 
     Raises:
-        UnsegError: for a part that the built-in engine does not have.
+        UnsegError: the recipe asks for a part that the built-in engine does not have.
     """
     check_network(cfg)
     if cfg.INPUT.FORMAT not in ("RGB", "BGR"):
@@ -101,7 +104,7 @@ def build_model(cfg: CfgNode) -> GeneralizedRCNN:
 
 
 def build_roi_heads(cfg: CfgNode, channels: int) -> RoIHeads:
-    """Build the cascade or the single-stage heads that ``MODEL.ROI_HEADS.NAME`` asks for."""
+    """Build the cascade or the single-stage heads that ``MODEL.ROI_HEADS.NAME`` names."""
     heads, box, mask = cfg.MODEL.ROI_HEADS, cfg.MODEL.ROI_BOX_HEAD, cfg.MODEL.ROI_MASK_HEAD
     iou_thresholds, regression_weights = _stages(cfg)
     if mask.NAME not in MASK_HEADS:
@@ -139,7 +142,7 @@ def build_roi_heads(cfg: CfgNode, channels: int) -> RoIHeads:
 
 
 def _stages(cfg: CfgNode) -> tuple[Sequence[float], Sequence[Sequence[float]]]:
-    """Foreground IoU and box weights of each stage."""
+    """Return the foreground IoU and the regression weights of each stage."""
     name = cfg.MODEL.ROI_HEADS.NAME
     if name in STANDARD_HEADS:
         return cfg.MODEL.ROI_HEADS.IOU_THRESHOLDS, [cfg.MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS]

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-CANONICAL_SIZE = 224  # a box of this size is pooled from ...
-CANONICAL_LEVEL = 4  # ... the level with stride 2**4
+CANONICAL_SIZE = 224  # a box of this size in pixels is pooled ...
+CANONICAL_LEVEL = 4  # ... from the level with stride 2**4
 
 
 class PyramidRoIAlign(nn.Module):
@@ -25,7 +25,7 @@ class PyramidRoIAlign(nn.Module):
     Args:
         output_size: S.
         strides: stride of each level, consecutive powers of two.
-        sampling_ratio: samples per cell and direction, 0 = as many as pixels.
+        sampling_ratio: samples per cell and direction; 0 takes one per pixel.
     """
 
     def __init__(self, output_size: int, strides: Sequence[int], sampling_ratio: int = 0) -> None:
@@ -40,7 +40,7 @@ class PyramidRoIAlign(nn.Module):
         Args:
             features: one ``(N, C, h, w)`` map per level.
             boxes: ``(R, 4)`` xyxy in pixels of the network's input.
-            image_index: ``(R,)`` which of the N images each RoI belongs to.
+            image_index: ``(R,)`` int64, the image of each RoI.
 
         Returns:
             ``(R, C, S, S)``.
@@ -62,7 +62,7 @@ class PyramidRoIAlign(nn.Module):
 
 
 def assign_levels(boxes: Tensor, strides: Sequence[int]) -> Tensor:
-    """Return ``(R,)`` int64 position in ``strides`` of the level each of the boxes ``(R, 4)`` is pooled from.
+    """Return ``(R,)`` int64, the position in ``strides`` of the level that each of the boxes ``(R, 4)`` is pooled from.
 
     >>> assign_levels(torch.tensor([[0.0, 0.0, 224.0, 224.0], [0.0, 0.0, 10.0, 10.0]]), [4, 8, 16, 32]).tolist()
     [2, 0]

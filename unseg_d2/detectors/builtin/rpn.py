@@ -2,7 +2,8 @@
 
 Shape legend
     N      images
-    A      anchors of one image over all levels; a, anchors per position
+    A      anchors of one image on all levels; a, anchors per position
+    M      anchors of one image that are decoded
     R      proposals of one image
 """
 
@@ -27,13 +28,13 @@ from unseg_d2.detectors.builtin.matching import match_boxes, sample_labels
 
 @dataclass(frozen=True)
 class ProposalSelection:
-    """How many proposals survive, in one of training and test.
+    """How many proposals are kept, in training or in evaluation mode.
 
     Attributes:
-        pre_nms_topk: best anchors per level that are decoded.
+        pre_nms_topk: anchors per level that are decoded, those with the highest scores.
         post_nms_topk: proposals per image.
-        nms_thresh: IoU above which the lower scored of two proposals of a level goes.
-        min_size: shortest side in pixels, exclusive.
+        nms_thresh: IoU above which the lower-scoring of two proposals of a level is dropped.
+        min_size: both sides must be longer than this, in pixels.
     """
 
     pre_nms_topk: int
@@ -43,7 +44,7 @@ class ProposalSelection:
 
 
 class RegionProposalNetwork(nn.Module):
-    """Propose boxes, and learn to.
+    """Propose boxes and, in training, compute the losses.
 
     Args:
         head: maps pyramid levels to objectness logits ``(N, a, h, w)`` and deltas ``(N, 4a, h, w)``.
@@ -91,11 +92,14 @@ class RegionProposalNetwork(nn.Module):
         Args:
             features: one ``(N, C, h, w)`` map per level.
             sizes: height and width of each image before padding.
-            targets: ground truth; required in training.
+            targets: ground truth; required in training mode.
 
         Returns:
-            Per image the proposals ``(R, 4)`` xyxy, best first, without gradient; and in training the losses
+            Per image the proposals ``(R, 4)`` xyxy, best first, without gradient; and in training mode the losses
             ``loss_rpn_cls`` and ``loss_rpn_loc``.
+
+        Raises:
+            ValueError: there are no targets in training mode.
         """
         anchors = self.anchors(features)
         logits, deltas = self.head(list(features))
@@ -103,16 +107,21 @@ class RegionProposalNetwork(nn.Module):
         deltas = [level.unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3) for level in deltas]
         losses = {}
         if self.training:
+            if targets is None:
+                raise ValueError("the region proposal network needs targets in training mode")
             losses = self._losses(torch.cat(anchors), torch.cat(logits, dim=1), torch.cat(deltas, dim=1), targets)
         selection = self.train_selection if self.training else self.test_selection
         with torch.no_grad():
-            candidates = self._candidates(anchors, logits, deltas, selection)
-            return [select_proposals(*image, size, selection) for *image, size in zip(*candidates, sizes)], losses
+            per_image = zip(*self._candidates(anchors, logits, deltas, selection), sizes)
+            proposals = [
+                select_proposals(boxes, scores, levels, size, selection) for boxes, scores, levels, size in per_image
+            ]
+        return proposals, losses
 
     def _candidates(
         self, anchors: list[Tensor], logits: list[Tensor], deltas: list[Tensor], selection: ProposalSelection
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Decode the best anchors of each level: boxes ``(N, M, 4)``, scores ``(N, M)``, level of each ``(N, M)``."""
+        """Decode the best anchors of each level: boxes ``(N, M, 4)``, scores and levels ``(N, M)``."""
         boxes, scores, levels = [], [], []
         for level, (level_anchors, level_logits, level_deltas) in enumerate(zip(anchors, logits, deltas)):
             topk = min(level_logits.shape[1], selection.pre_nms_topk)
@@ -125,7 +134,7 @@ class RegionProposalNetwork(nn.Module):
         return torch.cat(boxes, dim=1), torch.cat(scores, dim=1), torch.cat(levels, dim=1)
 
     def _losses(self, anchors: Tensor, logits: Tensor, deltas: Tensor, targets: Sequence[Targets]) -> dict[str, Tensor]:
-        """Objectness over the sampled anchors and L1 over the foreground ones, both per sampled anchor."""
+        """Return objectness loss of the sampled anchors and L1 loss of the foreground ones, both per sampled anchor."""
         objectness, wanted, sampled_logits, sampled_deltas = [], [], [], []
         for image, target in enumerate(targets):
             index, label = match_boxes(target.boxes, anchors, self.iou_thresholds, self.iou_labels, keep_best=True)
@@ -151,14 +160,14 @@ class RegionProposalNetwork(nn.Module):
 def select_proposals(
     boxes: Tensor, scores: Tensor, levels: Tensor, size: tuple[int, int], selection: ProposalSelection
 ) -> Tensor:
-    """Clip, drop small and non-finite boxes, apply NMS within each level and keep the best of one image.
+    """Clip the boxes of one image, drop small and non-finite ones, apply NMS within each level and keep the best.
 
     Args:
         boxes: ``(M, 4)`` xyxy.
         scores: ``(M,)`` objectness logits.
         levels: ``(M,)`` int64 pyramid level of each box.
         size: height and width of the image before padding.
-        selection: the limits.
+        selection: see :class:`ProposalSelection`.
 
     Returns:
         ``(R, 4)`` boxes, best first.

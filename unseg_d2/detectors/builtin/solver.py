@@ -1,4 +1,4 @@
-"""Optimiser, learning rate schedule and gradient clipping, as Detectron2 defines them."""
+"""Optimiser, learning-rate schedule and gradient clipping, as in Detectron2."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ NORM_LAYERS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.SGD:
-    """Return SGD with the learning rates and weight decays that ``SOLVER`` gives to norms, biases and the rest.
+    """Return SGD with the learning rates and weight decays that ``SOLVER`` sets for norms, biases and the rest.
 
-    The parameters are grouped by them; the ``initial_lr`` of a group is its learning rate after the warm-up.
+    Parameters with the same two values form a group; ``initial_lr`` is its learning rate after the warm-up.
     """
     solver = cfg.SOLVER
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
@@ -57,16 +57,16 @@ def lr_factor(
     warmup_factor: float,
     warmup_method: str,
 ) -> float:
-    """Return what the learning rate is multiplied by: warm-up, then a drop at each step.
+    """Return the factor on the learning rate: a warm-up, then a drop at each step.
 
     Args:
         iteration: from 0.
-        steps: iterations from which one more ``gamma`` applies; those after ``max_iter`` are ignored.
+        steps: iterations from which the factor is multiplied by ``gamma`` again; those after ``max_iter`` are ignored.
         gamma: factor per step.
         max_iter: length of the training; a longer warm-up is shortened to it.
         warmup_iters: length of the warm-up.
         warmup_factor: value at iteration 0.
-        warmup_method: "linear" reaches 1 at the end of the warm-up, "constant" stays.
+        warmup_method: "linear" rises to 1 at the end of the warm-up, "constant" keeps ``warmup_factor`` until then.
 
     >>> kwargs = dict(steps=[8], gamma=0.1, max_iter=10, warmup_iters=4, warmup_factor=0.0, warmup_method="linear")
     >>> [lr_factor(t, **kwargs) for t in (0, 2, 4, 7, 8)]
@@ -83,7 +83,7 @@ def lr_factor(
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, cfg: CfgNode, iteration: int) -> float:
-    """Set the learning rate of every group for an iteration and return that of ``BASE_LR``."""
+    """Set the learning rate of every group for an iteration and return that of a group with ``BASE_LR``."""
     solver = cfg.SOLVER
     factor = lr_factor(
         iteration,
@@ -100,15 +100,15 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, cfg: CfgNode, iteration:
 
 
 def clip_gradients(parameters: Sequence[nn.Parameter], clip: CfgNode) -> None:
-    """Clip the gradients in place, as ``SOLVER.CLIP_GRADIENTS`` says.
+    """Clip the gradients in place, as ``SOLVER.CLIP_GRADIENTS`` asks.
 
     Args:
-        parameters: those of the optimiser; without a gradient they are skipped.
-        clip: ``CLIP_TYPE`` is "value" (each element), "norm" (each parameter tensor by itself) or "full_model" (all
-            of them together).
+        parameters: those of the optimiser; any without a gradient are skipped.
+        clip: ``CLIP_TYPE`` is "value" (each element), "norm" (each parameter tensor separately) or "full_model"
+            (all of them together).
 
     Raises:
-        UnsegError: unknown ``CLIP_TYPE``.
+        UnsegError: ``CLIP_TYPE`` is unknown.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if clip.CLIP_TYPE == "value":

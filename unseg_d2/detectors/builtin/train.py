@@ -1,13 +1,13 @@
-"""The training loop. Step ``t`` depends on the recipe, ``t`` and the state before it only, so it can be resumed."""
+"""The training loop. Step ``t`` depends only on the recipe, ``t`` and the state before it, so it can be resumed."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from fvcore.common.config import CfgNode
@@ -19,33 +19,36 @@ from unseg_d2.config import edited
 from unseg_d2.detectors.builtin.limits import check_training
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.solver import build_optimizer, clip_gradients, set_learning_rate
-from unseg_d2.detectors.checkpoints import load_weights, save_checkpoint
+from unseg_d2.detectors.checkpoints import check_resumable, load_weights, save_checkpoint
+from unseg_d2.detectors.training_data import LoaderFactory
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.checkpoint import FINAL, last_checkpoint
 from unseg_d2.loop.distributed import all_reduce_sum, rank_and_world_size, resolve_seed, seed_iteration
 from unseg_d2.loop.events import TrainingLog
+from unseg_d2.loop.losses import diverged, total_loss
+from unseg_d2.loop.precision import mixed_precision, set_up_torch
 from unseg_d2.loop.schedule import is_due
 
 if TYPE_CHECKING:
     from unseg_d2.data.sample import Sample
 
-# (recipe, first iteration) -> endless batches of this process
-LoaderFactory = Callable[[CfgNode, int], Iterable[list["Sample"]]]
-# network in training mode -> figures by name
-Evaluation = Callable[[GeneralizedRCNN], dict[str, float]]
+Evaluation: TypeAlias = Callable[[GeneralizedRCNN], dict[str, float]]
+"""Network in training mode -> metrics by name."""
+
+ENGINE = "builtin"  # recorded in checkpoints, because the state of an optimiser fits one engine only
 
 logger = logging.getLogger(__name__)
 
 
 def train(cfg: CfgNode, make_loader: LoaderFactory, *, resume: bool, evaluate: Evaluation | None = None) -> Path:
-    """Train from ``MODEL.WEIGHTS``, or go on from the last checkpoint.
+    """Train from ``MODEL.WEIGHTS``, or resume from the last checkpoint.
 
     Args:
         cfg: frozen recipe.
-        make_loader: gives the batches of this process from an iteration on.
-        resume: go on from the last checkpoint in ``OUTPUT_DIR`` where there is one.
-        evaluate: called every ``TEST.EVAL_PERIOD`` iterations in all processes; the main one returns figures.
+        make_loader: returns the batches of this process from an iteration on.
+        resume: start from the last checkpoint in ``OUTPUT_DIR`` if there is one.
+        evaluate: called every ``TEST.EVAL_PERIOD`` iterations in all processes; in the main one it returns metrics.
 
     Returns:
         ``OUTPUT_DIR/model_final.pth``.
@@ -63,11 +66,11 @@ def train(cfg: CfgNode, make_loader: LoaderFactory, *, resume: bool, evaluate: E
 
 
 class Trainer:
-    """Network, optimiser and where they stand.
+    """Network, optimiser and the iteration that they have reached.
 
     Args:
         cfg: frozen recipe; its ``SEED`` is not negative.
-        resume: restore the last checkpoint in ``OUTPUT_DIR`` where there is one.
+        resume: restore the last checkpoint in ``OUTPUT_DIR`` if there is one.
     """
 
     def __init__(self, cfg: CfgNode, *, resume: bool) -> None:
@@ -76,13 +79,8 @@ class Trainer:
         self.output = Path(cfg.OUTPUT_DIR)
         self.rank, self.world_size = rank_and_world_size()
         self.device = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")
-        self.amp = cfg.SOLVER.AMP.ENABLED and self.device.type == "cuda"
-        if cfg.SOLVER.AMP.ENABLED and not self.amp:
-            logger.info("Mixed precision needs CUDA; training in float32.")
-        if cfg.FLOAT32_PRECISION:
-            torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
-        torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
-        torch.manual_seed(cfg.SEED)
+        self.amp = mixed_precision(cfg, self.device)
+        set_up_torch(cfg)
         self.model: GeneralizedRCNN = build_model(cfg).to(self.device)
         self.optimizer = build_optimizer(cfg, self.model)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp)
@@ -95,7 +93,7 @@ class Trainer:
         cfg, max_iter = self.cfg, self.cfg.SOLVER.MAX_ITER
         model = self._distribute().train()
         log = TrainingLog(self.output, self.start_iter, max_iter) if self.rank == 0 else None
-        batches = iter(make_loader(cfg, self.start_iter)) if self.start_iter < max_iter else None
+        batches = iter(make_loader(cfg, self.start_iter) if self.start_iter < max_iter else ())
         for iteration in range(self.start_iter, max_iter):
             started = time.perf_counter()
             samples = next(batches)
@@ -109,25 +107,25 @@ class Trainer:
             if is_due(iteration, cfg.SOLVER.CHECKPOINT_PERIOD):
                 self._save(f"model_{iteration:07d}.pth", iteration)
             if evaluate is not None and is_due(iteration, cfg.TEST.EVAL_PERIOD):
-                figures = evaluate(self.model)
+                metrics = evaluate(self.model)
                 if log is not None:
-                    log.figures(iteration, figures)
+                    log.metrics(iteration, metrics)
         self._precise_bn(make_loader)
         self._save(FINAL, max_iter - 1)
         if log is not None:
             log.close()
 
     def _step(self, model: nn.Module, samples: Sequence[Sample], iteration: int) -> dict[str, float]:
-        """Forward, backward and update; returns each loss, averaged over the processes."""
+        """Run forward and backward passes and update the weights; return each loss, averaged over the processes."""
         seed_iteration(self.cfg.SEED, iteration, self.rank)
         with torch.autocast(self.device.type, enabled=self.amp, dtype=torch.float16):
             losses: dict[str, Tensor] = model(samples)
         values = torch.stack([loss.detach().float() for loss in losses.values()])
         mean = (all_reduce_sum(values) / self.world_size).tolist()
-        if not all(math.isfinite(value) for value in mean):  # the same on every process, so all of them stop
+        if not all(math.isfinite(value) for value in mean):  # the same in every process, so all of them stop
             raise _diverged(dict(zip(losses, values.tolist())), samples, iteration)
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(sum(losses.values())).backward()
+        self.scaler.scale(total_loss(losses)).backward()
         if self.cfg.SOLVER.CLIP_GRADIENTS.ENABLED:
             self.scaler.unscale_(self.optimizer)
             parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
@@ -151,16 +149,12 @@ class Trainer:
                 load_weights(self.model, self.cfg.MODEL.WEIGHTS, trust=trust, allow_backbone=True)
             return
         checkpoint = load_weights(self.model, path)
-        if checkpoint.get("engine") != "builtin":
-            raise UnsegError(
-                f"{path} was written by another engine and cannot be resumed by the built-in one; "
-                "use ENGINE detectron2, or start anew with MODEL.WEIGHTS and another OUTPUT_DIR."
-            )
+        check_resumable(checkpoint, path, ENGINE, ("optimizer", "grad_scaler", "iteration"))
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.scaler.load_state_dict(checkpoint["grad_scaler"])
         self.start_iter = checkpoint["iteration"] + 1
         self.finished = path.name == FINAL and self.start_iter >= self.cfg.SOLVER.MAX_ITER
-        logger.info("Going on from %s at iteration %d.", path, self.start_iter)
+        logger.info("Resuming from %s at iteration %d.", path, self.start_iter)
 
     def _save(self, name: str, iteration: int) -> None:
         if self.rank != 0:
@@ -171,13 +165,13 @@ class Trainer:
             "scheduler": {"base_lrs": base_lrs, "last_epoch": iteration + 1},
             "grad_scaler": self.scaler.state_dict(),
             "iteration": iteration,
-            "engine": "builtin",
+            "engine": ENGINE,
         }
         save_checkpoint(self.output / name, self.model, **more)
         logger.info("Saved %s.", self.output / name)
 
     def _precise_bn(self, make_loader: LoaderFactory) -> None:
-        """Replace the running averages of BatchNorm by averages with the final weights (``TEST.PRECISE_BN``)."""
+        """Recompute the running averages of BatchNorm with the final weights (``TEST.PRECISE_BN``)."""
         precise = self.cfg.TEST.PRECISE_BN
         if not precise.ENABLED or not get_bn_modules(self.model):
             return
@@ -190,9 +184,5 @@ class Trainer:
 def _diverged(losses: dict[str, float], samples: Sequence[Sample], iteration: int) -> UnsegError:
     broken = [name for name, value in losses.items() if not math.isfinite(value)]
     if not broken:
-        return UnsegError(f"Stopped at iteration {iteration}: another process has a loss that is not finite.")
-    files = ", ".join(str(sample.file_name) for sample in samples)
-    return UnsegError(
-        f"Stopped at iteration {iteration}: {', '.join(broken)} is not finite for the images {files}. "
-        "Lower SOLVER.BASE_LR, switch on SOLVER.CLIP_GRADIENTS or look at these images."
-    )
+        return UnsegError(f"Stopped at iteration {iteration}: a loss of another process is not finite.")
+    return diverged(f"iteration {iteration}", broken, [str(sample.file_name) for sample in samples])

@@ -1,7 +1,7 @@
 """The Detectron2 extension: importing it registers the RoI heads and the built-in data sets.
 
-Where Detectron2 cannot be used the import succeeds all the same: :func:`availability` says why, and every other name
-of the package raises that reason when it is asked for.
+If Detectron2 cannot be used, the import still succeeds: :func:`availability` says why, and using any other name of the
+package raises an error with that reason.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if availability()[0]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use, or explain why it cannot be had."""
+    """Import a public name on first use, or explain why it is not available."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     usable, reason = availability()

@@ -1,4 +1,4 @@
-"""Say whether Detectron2 can be used here and, where not, exactly what is missing and how to put it right."""
+"""Find out whether Detectron2 can be used here and, if not, what is missing and how to fix it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def availability() -> tuple[bool, str]:
 
     Returns:
         ``(usable, reason)``. The reason is one sentence: which Detectron2 is used, or what is missing or does not
-        match and how to mend it. A failed import leaves nothing of Detectron2 behind in this process.
+        match and how to fix it.
     """
-    # A folder that merely is called "detectron2" on the path makes a namespace package, which has no origin.
+    # A mere folder "detectron2" on the path is found as a namespace package, which has no origin.
     spec = importlib.util.find_spec("detectron2")
     if spec is None or spec.origin is None:
         return False, f"Detectron2 is not installed (tested: commit {TESTED_COMMIT}); see {INSTALLATION_GUIDE}"
@@ -35,16 +35,16 @@ def availability() -> tuple[bool, str]:
         version = importlib.import_module("detectron2").__version__
         for module in ("detectron2.engine", "detectron2.modeling", "detectron2.checkpoint"):
             importlib.import_module(module)
-    except Exception as error:  # whatever an unknown version of a dependency may raise
+    except Exception as error:  # an unknown version of a dependency may raise anything
         return False, (
-            f"Detectron2 in {folder} does not import ({type(error).__name__}: {error}); "
-            f"this project is tested with its commit {TESTED_COMMIT}, see {INSTALLATION_GUIDE}"
+            f"Detectron2 in {folder} cannot be imported ({type(error).__name__}: {error}); "
+            f"this project is tested with commit {TESTED_COMMIT}, see {INSTALLATION_GUIDE}"
         )
     return True, f"Detectron2 {version} in {folder} with torch {torch.__version__}"
 
 
 def _broken_extension(folder: Path, error: ImportError) -> str:
-    """Explain why ``detectron2._C`` does not import: never compiled, or for another torch or Python."""
+    """Explain why ``detectron2._C`` cannot be imported: never compiled, or compiled for another torch or Python."""
     rebuild = (
         f"rebuild it against the installed torch with 'pip install --no-build-isolation --force-reinstall --no-deps "
         f"git+https://github.com/facebookresearch/detectron2@{TESTED_COMMIT}', see {INSTALLATION_GUIDE}"
@@ -52,8 +52,8 @@ def _broken_extension(folder: Path, error: ImportError) -> str:
     compiled = sorted(folder.glob("_C*.so")) + sorted(folder.glob("_C*.pyd"))
     if not compiled:
         return (
-            f"Detectron2 in {folder} has no compiled part (detectron2._C): it is a bare source folder, "
-            f"perhaps the current directory; run from elsewhere or {rebuild}"
+            f"Detectron2 in {folder} has no compiled part (detectron2._C): it is only a source folder, "
+            f"perhaps the current directory; run from another directory or {rebuild}"
         )
     return (
         f"Detectron2 {_installed_version()} in {folder} was compiled for another torch or Python than the installed "
@@ -62,7 +62,7 @@ def _broken_extension(folder: Path, error: ImportError) -> str:
 
 
 def _installed_version() -> str:
-    """Return the version of the installed Detectron2, as pip knows it."""
+    """Return the version of the installed Detectron2 according to its package metadata."""
     try:
         return importlib.metadata.version("detectron2")
     except importlib.metadata.PackageNotFoundError:

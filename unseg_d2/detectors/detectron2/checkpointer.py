@@ -1,4 +1,4 @@
-"""Detectron2's checkpointer, made safe: complete files only, no pickled code, no silent partial load."""
+"""Detectron2's checkpointer, made safe: files are written and loaded completely, and run no pickled code."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
 
-from unseg_d2.detectors.checkpoints import load_weights, save_checkpoint
-from unseg_d2.errors import UnsegError
+from unseg_d2.detectors.checkpoints import check_resumable, load_weights, save_checkpoint
 from unseg_d2.zoo.store import resolve
 
-ENGINE = "detectron2"  # recorded in the file, because an optimiser's state fits one engine only
+ENGINE = "detectron2"  # recorded in checkpoints, because the state of an optimiser fits one engine only
 
 
 class SafeCheckpointer(DetectionCheckpointer):
     """Write and read checkpoints in Detectron2's format.
 
     Args:
-        model: network, wrapped for distributed training or not.
+        model: network, which may be wrapped for distributed training.
         save_dir: folder of the checkpoints.
-        trust: allow files that unpickle arbitrary objects.
-        **parts: optimiser, schedule and whatever else has a ``state_dict``.
+        trust: allow files with pickled objects, which can run arbitrary code.
+        **parts: optimiser, schedule and anything else with a ``state_dict``.
     """
 
     def __init__(self, model: nn.Module, save_dir: str = "", *, trust: bool = False, **parts: Any) -> None:
@@ -30,11 +29,11 @@ class SafeCheckpointer(DetectionCheckpointer):
         self.trust = trust
 
     def save(self, name: str, **extra: Any) -> None:
-        """Write ``<save_dir>/<name>.pth`` and point ``last_checkpoint`` to it, each completely or not at all.
+        """Write ``<save_dir>/<name>.pth``, then point ``last_checkpoint`` to it; each completely or not at all.
 
         Args:
             name: of the file, without suffix.
-            **extra: what else goes into it, such as ``iteration``.
+            **extra: further content, such as ``iteration``.
 
         Raises:
             UnsegError: the disk is full or the folder cannot be written to.
@@ -44,29 +43,26 @@ class SafeCheckpointer(DetectionCheckpointer):
             save_checkpoint(Path(self.save_dir) / f"{name}.pth", self.model, engine=ENGINE, **states, **extra)
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
-        """Read weights and, to go on with a training, the other parts.
+        """Read weights and, to resume a training, the other parts.
 
         Args:
             path: file, URL or ``zoo:NAME``; empty loads nothing.
-            checkpointables: names of the parts to load, ``None`` for all of them. Where none is wanted the file may
-                hold the backbone alone.
+            checkpointables: names of the parts to load, ``None`` for all of them. If no part is to be loaded, the file
+                may hold the backbone alone.
 
         Returns:
-            What else is in the file.
+            The remaining content of the file.
 
         Raises:
-            UnsegError: the file does not fit the network, needs trust, or has no parts of this engine.
+            UnsegError: the file does not fit the network, needs ``trust``, or holds no parts of this engine.
         """
         if not path:
             return {}
         wanted = list(self.checkpointables) if checkpointables is None else checkpointables
         file = self.path_manager.get_local_path(resolve(path))
         checkpoint = load_weights(self.model, file, trust=self.trust, allow_backbone=not wanted)
-        if wanted and (checkpoint.get("engine") != ENGINE or not set(wanted) <= set(checkpoint)):
-            raise UnsegError(
-                f"{path} is no checkpoint that this training can go on from, it was written by another engine or with "
-                "other settings; train in a new OUTPUT_DIR with MODEL.WEIGHTS set to it."
-            )
+        if wanted:
+            check_resumable(checkpoint, path, ENGINE, wanted)
         for key in wanted:
             self.checkpointables[key].load_state_dict(checkpoint.pop(key))
         return checkpoint

@@ -1,8 +1,6 @@
-"""Translate this project's configuration to Detectron2's, and add its keys to a Detectron2 configuration."""
+"""Translate a configuration of this project to Detectron2, and add its keys to a Detectron2 configuration."""
 
 from __future__ import annotations
-
-import logging
 
 import torch
 from detectron2.config import CfgNode as Detectron2CfgNode
@@ -10,7 +8,9 @@ from detectron2.config import get_cfg as detectron2_defaults
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config import get_cfg
+from unseg_d2.detectors.norms import available_norms
 from unseg_d2.errors import UnsegError
+from unseg_d2.loop.precision import mixed_precision
 from unseg_d2.plugins import load_plugins
 
 ROI_HEADS = {
@@ -24,30 +24,28 @@ MASK_HEADS = {
     "CustomMaskRCNNConvUpsampleHead": "ConfidenceMaskHead",  # CuVLER's name
 }
 
-logger = logging.getLogger(__name__)
-
 
 def add_unseg_config(cfg: CfgNode) -> None:
     """Add the keys of this project, and those that CutLER added, to a Detectron2 configuration, in place.
 
-    A user of Detectron2 calls this before ``merge_from_file`` in their own ``train_net.py``. Keys that exist already
-    keep their values.
+    Users of Detectron2 call this before ``merge_from_file`` in their own ``train_net.py``. Existing keys keep their
+    values.
 
     Args:
-        cfg: what ``detectron2.config.get_cfg()`` returns, perhaps extended by other projects.
+        cfg: what ``detectron2.config.get_cfg()`` returns, which other projects may have extended.
     """
     _add_missing(cfg, get_cfg())
 
 
 def to_detectron2(cfg: CfgNode) -> Detectron2CfgNode:
-    """Return the Detectron2 configuration that trains and runs a recipe of ours.
+    """Return the Detectron2 configuration of a recipe of this project.
 
-    Besides copying every value: ``MODEL.DEVICE: auto`` is resolved, RoI heads become those of this package, mixed
-    precision and synchronised BatchNorm, which need CUDA, are replaced on a CPU, and Detectron2's own rescaling
-    (``SOLVER.REFERENCE_WORLD_SIZE``) is off because the recipe has been rescaled before.
+    All values are copied, except that ``MODEL.DEVICE: auto`` is resolved, RoI heads become those of this package, and
+    mixed precision and synchronised BatchNorm, which need CUDA, are replaced on other devices. Detectron2's own
+    rescaling (``SOLVER.REFERENCE_WORLD_SIZE``) is off because the recipe has been rescaled already.
 
     Args:
-        cfg: recipe; it is not changed.
+        cfg: recipe, which is not changed.
 
     Raises:
         UnsegError: a plug-in cannot be imported, or heads of another project would ignore a loss.
@@ -62,8 +60,7 @@ def to_detectron2(cfg: CfgNode) -> Detectron2CfgNode:
     _check_losses(translated)
     if cfg.MODEL.DEVICE == "auto":
         translated.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-    if not translated.MODEL.DEVICE.startswith("cuda"):
-        _without_cuda(translated)
+    _replace_unavailable(translated, torch.device(translated.MODEL.DEVICE))
     translated.freeze()
     return translated
 
@@ -87,14 +84,9 @@ def _check_losses(cfg: Detectron2CfgNode) -> None:
             )
 
 
-def _without_cuda(cfg: Detectron2CfgNode) -> None:
-    """Replace what Detectron2 can do on a GPU only, in place, and say so."""
-    if cfg.SOLVER.AMP.ENABLED:
-        logger.info("Mixed precision needs CUDA: SOLVER.AMP.ENABLED is switched off on this device.")
-        cfg.SOLVER.AMP.ENABLED = False
+def _replace_unavailable(cfg: Detectron2CfgNode, device: torch.device) -> None:
+    """Replace, in place, settings that need CUDA if the device is another one; the log says so."""
+    cfg.SOLVER.AMP.ENABLED = mixed_precision(cfg, device)
     nodes = (cfg.MODEL.RESNETS, cfg.MODEL.FPN, cfg.MODEL.ROI_MASK_HEAD, cfg.MODEL.ROI_BOX_HEAD)
-    synchronised = [node for node in nodes if node.NORM == "SyncBN"]
-    if synchronised:
-        logger.info("Synchronised BatchNorm needs CUDA: BN takes its place on this device.")
-    for node in synchronised:
-        node.NORM = "BN"
+    for node, norm in zip(nodes, available_norms(device, *(node.NORM for node in nodes))):
+        node.NORM = norm

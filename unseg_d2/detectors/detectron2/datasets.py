@@ -1,4 +1,4 @@
-"""The built-in data sets in Detectron2's catalogs."""
+"""Add the built-in data sets to Detectron2's catalogues."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from unseg_d2.data.catalog import SYNTHETIC, load_dataset
 
 
 def register_datasets(cfg: CfgNode | None = None) -> list[str]:
-    """Register the built-in data sets; nothing is read before a set is asked for.
+    """Register the built-in data sets; a data set is read when it is first used.
 
-    Names that are registered already (Detectron2's own ``coco_2017_*``, or a user's) stay as they are.
+    Names that are already registered (Detectron2's own ``coco_2017_*``, or a user's) stay as they are.
 
     Args:
-        cfg: its ``SYNTHETIC`` block describes the synthetic sets; the defaults if ``None``.
+        cfg: its ``SYNTHETIC`` block describes the synthetic sets; ``None`` means the defaults.
 
     Returns:
         The names that were added.

@@ -1,9 +1,9 @@
-"""The Detectron2 engine: launch, train and predict as the commands of this project ask for."""
+"""The Detectron2 engine: launch, train and predict with Detectron2."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from fvcore.common.config import CfgNode
 from torch import nn
 
 from unseg_d2.data.catalog import load_dataset
-from unseg_d2.data.loader import build_train_loader
 from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.detectron2.config import to_detectron2
@@ -26,8 +25,8 @@ from unseg_d2.detectors.detectron2.trainer import train
 from unseg_d2.detectors.postprocess import Detections
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.detectors.predictor import Predictor
+from unseg_d2.detectors.training_data import train_loaders
 from unseg_d2.devices import resolve_device
-from unseg_d2.errors import UnsegError
 from unseg_d2.loop.distributed import launch
 from unseg_d2.loop.machines import ONE_MACHINE, Machines
 
@@ -40,26 +39,18 @@ class Detectron2Engine:
     def launch(
         self, main: Callable[..., None], num_processes: int, args: Sequence[Any], machines: Machines = ONE_MACHINE
     ) -> None:
-        """Call ``main(*args)`` in connected processes that Detectron2 knows of; see `Engine.launch`."""
+        """Call ``main(*args)`` in connected processes, and tell Detectron2 about them; see `Engine.launch`."""
         configurations = [argument for argument in args if isinstance(argument, CfgNode)]
         device = configurations[0].MODEL.DEVICE if configurations else "auto"
         launch(_in_local_group, num_processes, (main, num_processes, args), device=device, machines=machines)
 
     def train(self, cfg: CfgNode, *, resume: bool) -> Path:
-        """Train what ``cfg`` describes and return ``OUTPUT_DIR/model_final.pth``; see `Engine.train`."""
-        if not cfg.DATASETS.TRAIN:
-            raise UnsegError("DATASETS.TRAIN is empty: name the data set to train on.")
-        records = [record for spec in cfg.DATASETS.TRAIN for record in load_dataset(spec, cfg)]
-
-        def make_loader(recipe: CfgNode, start_iter: int) -> Iterable[list[Sample]]:
-            rank, world_size = comm.get_rank(), comm.get_world_size()
-            return build_train_loader(records, recipe, start_iter=start_iter, rank=rank, world_size=world_size)
-
-        return train(cfg, make_loader, resume=resume, evaluate=lambda model: evaluate_datasets(cfg, model))
+        """Train the detector of a recipe and return ``OUTPUT_DIR/model_final.pth``; see `Engine.train`."""
+        return train(cfg, train_loaders(cfg), resume=resume, evaluate=lambda model: evaluate_datasets(cfg, model))
 
     def build_predictor(self, cfg: CfgNode, *, weights: str) -> Predictor:
         """Build the network and load a checkpoint into it; see `Engine.build_predictor`."""
-        resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")  # says so where there is no such device
+        resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")  # raises if there is no such device
         model = build_model(to_detectron2(cfg))
         load_weights(model, weights, trust=cfg.MODEL.TRUST_CHECKPOINT)
         model.eval()
@@ -78,34 +69,35 @@ class Detectron2Engine:
 
 
 def to_detections(instances: Instances) -> Detections:
-    """Return what Detectron2's heads found, before it is brought to the size of the image file."""
+    """Return the detections of Detectron2's heads, still in pixels of the network's input."""
     masks = instances.pred_masks[:, 0] if instances.has("pred_masks") else None
     return Detections(instances.pred_boxes.tensor, instances.scores, instances.pred_classes, masks)
 
 
 def evaluate_datasets(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
-    """Evaluate a network on ``DATASETS.TEST``; every process takes its share of the images.
+    """Evaluate a network on ``DATASETS.TEST``; every process handles a share of the images.
 
     Args:
         cfg: recipe.
         model: the network on its device; its mode is restored.
 
     Returns:
-        In the main process what the evaluator found, per data set where there are several; elsewhere nothing.
+        In the main process the metrics of the evaluator, per data set if there are several; in the others an empty
+        dictionary.
     """
-    figures = {}
+    metrics: dict[str, Any] = {}
     for index, name in enumerate(cfg.DATASETS.TEST):
         records = load_dataset(name, cfg)
         share = TestInputs(records[comm.get_rank() :: comm.get_world_size()], cfg)
         evaluator = ClassAgnosticEvaluator(records, with_masks=cfg.MODEL.MASK_ON and not cfg.TEST.NO_SEGM)
-        figures[f"test{index}"] = inference_on_dataset(model, share, evaluator)
+        metrics[f"test{index}"] = inference_on_dataset(model, share, evaluator)
     if not comm.is_main_process():
         return {}
-    return figures["test0"] if len(figures) == 1 else figures
+    return metrics["test0"] if len(metrics) == 1 else metrics
 
 
 def _in_local_group(main: Callable[..., None], num_processes: int, args: Sequence[Any]) -> None:
-    """Tell Detectron2 which processes run on this machine, and go on."""
+    """Tell Detectron2 which processes run on this machine, then call ``main``."""
     if comm.get_world_size() > 1 and comm._LOCAL_PROCESS_GROUP is None:
         comm.create_local_process_group(int(os.environ.get("LOCAL_WORLD_SIZE", num_processes)))
     main(*args)

@@ -1,4 +1,4 @@
-"""Class-agnostic evaluation during a Detectron2 training, on this project's or on a user's own data loader."""
+"""Class-agnostic evaluation during a training with Detectron2, with the loader of this project or of a user."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from unseg_d2.rle import encode_mask
 
 
 def to_prediction(record: dict[str, Any], instances: Instances) -> Prediction:
-    """Return detections in the form that both engines share.
+    """Return detections in the form that both engines share, without rescaling them.
 
     Args:
         record: the image, as Detectron2's standard dataset dict.
-        instances: what ``GeneralizedRCNN`` returns for it, at the size of the image file.
+        instances: the output of ``GeneralizedRCNN`` for it, at the size of the image file.
     """
     instances = instances.to("cpu")
     rles = [encode_mask(mask) for mask in instances.pred_masks.numpy()] if instances.has("pred_masks") else []
@@ -29,13 +29,13 @@ def to_prediction(record: dict[str, Any], instances: Instances) -> Prediction:
 
 
 class ClassAgnosticEvaluator(DatasetEvaluator):
-    """AP and AR with all classes taken as one, as `unseg_d2.evaluation.class_agnostic.evaluate` computes them.
+    """AP and AR with all classes merged into one; see `unseg_d2.evaluation.class_agnostic.evaluate`.
 
-    Detectron2's ``COCOEvaluator`` compares classes; for a detector without labels it needs a rewritten ground truth.
+    Detectron2's ``COCOEvaluator`` compares classes, so that a class-agnostic detector needs a rewritten ground truth.
 
     Args:
         records: the data set, as Detectron2's standard dataset dicts with annotations in XYWH boxes.
-        with_masks: evaluate masks as well as boxes, where all annotations have one.
+        with_masks: evaluate masks as well as boxes, if all annotations have masks.
     """
 
     def __init__(self, records: Sequence[dict[str, Any]], *, with_masks: bool = True) -> None:
@@ -44,17 +44,17 @@ class ClassAgnosticEvaluator(DatasetEvaluator):
         self.results: list[dict[str, Any]] = []
 
     def reset(self) -> None:
-        """Forget what has been processed."""
+        """Discard the results so far."""
         self.results = []
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
-        """Take in the detections of a batch."""
+        """Add the detections of a batch."""
         for data, output in zip(inputs, outputs):
             prediction = to_prediction(self.records[data["image_id"]], output["instances"])
             self.results.extend(prediction.to_coco())
 
     def evaluate(self) -> dict[str, dict[str, float]] | None:
-        """Return the figures in percent, in the main process only."""
+        """Return the metrics in percent in the main process, ``None`` in the others."""
         results = [result for share in comm.gather(self.results) for result in share]
         if not comm.is_main_process():
             return None

@@ -1,4 +1,4 @@
-"""Samples of the shared loader in the form that Detectron2's networks take."""
+"""Convert samples of the shared loader to the input of Detectron2's networks."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def to_input(
 
     Args:
         sample: RGB image and its instances.
-        channel_order: ``RGB`` or ``BGR``, order of the network's input.
-        with_instances: add the ground truth, as one class.
-        with_masks: the ground truth has masks.
+        channel_order: of the network's input, ``RGB`` or ``BGR``.
+        with_instances: include the ground truth, as one class.
+        with_masks: include its masks.
 
     Returns:
         ``{image uint8 (3, H, W), height, width, file_name, image_id}`` and ``instances``; height and width are those
-        of the image file, which detections are scaled back to.
+        of the image file, to which detections are scaled.
     """
     image = sample.image if channel_order == "RGB" else sample.image.flip(0)
     data = {"image": image, "height": sample.height, "width": sample.width}
@@ -45,11 +45,11 @@ def to_input(
 
 
 class TrainingInputs:
-    """Batches of the shared loader, translated one by one as they are asked for.
+    """Batches of the shared loader, each converted when it is needed.
 
     Args:
-        batches: what ``build_train_loader`` returns.
-        cfg: recipe; its ``INPUT.FORMAT`` is the channel order, ``MODEL.MASK_ON`` asks for masks.
+        batches: of ``build_train_loader``.
+        cfg: recipe; ``INPUT.FORMAT`` is the channel order, ``MODEL.MASK_ON`` includes masks.
     """
 
     def __init__(self, batches: Iterable[Sequence[Sample]], cfg: CfgNode) -> None:
@@ -62,11 +62,11 @@ class TrainingInputs:
 
 
 class TestInputs:
-    """Images of a data set in batches of one, as ``inference_on_dataset`` wants them.
+    """Images of a data set in batches of one, as ``inference_on_dataset`` expects them.
 
     Args:
         records: Detectron2's standard dataset dicts.
-        cfg: recipe; ``INPUT`` says how images are resized and in which order their channels are.
+        cfg: recipe; ``INPUT`` says how images are resized and in which order their channels come.
     """
 
     def __init__(self, records: Sequence[dict[str, Any]], cfg: CfgNode) -> None:

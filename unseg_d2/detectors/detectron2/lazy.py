@@ -1,7 +1,7 @@
-"""What a LazyConfig names besides the heads: this project's data, evaluation and clipped optimiser.
+"""Parts that a LazyConfig can name besides the heads: data, evaluation and an optimiser with gradient clipping.
 
 A LazyConfig describes network, optimiser and schedule in Python; how images are read, resized and pasted stays in a
-recipe (YAML), so that it is written down once.
+recipe (YAML), so that it is specified in one place.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from unseg_d2.detectors.detectron2.inputs import TestInputs, TrainingInputs
 def common_config(name: str) -> Any:
     """Return a LazyConfig that Detectron2 ships, such as ``common/train.py``.
 
-    Its own ``model_zoo.get_config`` needs ``pkg_resources``, which setuptools no longer has.
+    Its own ``model_zoo.get_config`` needs ``pkg_resources``, which recent versions of setuptools lack.
     """
     return LazyConfig.load(str(Path(detectron2.__file__).parent / "model_zoo" / "configs" / name))
 
@@ -37,9 +37,9 @@ def train_inputs(recipe: str, datasets: Sequence[str], batch_size: int, opts: Se
 
     Args:
         recipe: YAML file; its ``INPUT`` and ``DATALOADER`` blocks say what happens to an image.
-        datasets: built-in names, COCO jsons or folders, see `load_dataset`.
+        datasets: built-in names, COCO JSON files or folders, see `load_dataset`.
         batch_size: images per batch over all processes.
-        opts: ``KEY, VALUE, ...`` that differ from the recipe.
+        opts: changes to the recipe, ``KEY, VALUE, ...``.
     """
     cfg = load_cfg(recipe, [*opts, "SOLVER.IMS_PER_BATCH", str(batch_size)])
     records = [record for name in datasets for record in load_dataset(name, cfg)]
@@ -48,18 +48,18 @@ def train_inputs(recipe: str, datasets: Sequence[str], batch_size: int, opts: Se
 
 
 def test_inputs(recipe: str, dataset: str, opts: Sequence[str] = ()) -> TestInputs:
-    """Return this process's share of the images of a data set; arguments are those of `train_inputs`."""
+    """Return this process's share of the images of a data set; for the arguments see `train_inputs`."""
     cfg = load_cfg(recipe, list(opts))
     return TestInputs(load_dataset(dataset, cfg)[comm.get_rank() :: comm.get_world_size()], cfg)
 
 
 def evaluator(recipe: str, dataset: str, opts: Sequence[str] = ()) -> ClassAgnosticEvaluator:
-    """Return the class-agnostic evaluator of a data set; arguments are those of `train_inputs`."""
+    """Return the class-agnostic evaluator of a data set; for the arguments see `train_inputs`."""
     return ClassAgnosticEvaluator(load_dataset(dataset, load_cfg(recipe, list(opts))))
 
 
 def clipped_sgd(params: Iterable[Any], clip_norm: float, **options: Any) -> torch.optim.Optimizer:
-    """Return SGD whose gradients are clipped per parameter, which Detectron2 offers to YAML recipes only.
+    """Return SGD with gradients clipped per parameter, which Detectron2 offers for YAML configurations only.
 
     Args:
         params: parameters or groups of them.

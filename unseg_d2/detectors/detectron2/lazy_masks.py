@@ -19,11 +19,11 @@ from unseg_d2.losses.roi_crop import mask_targets
 
 
 class LazyMasks:
-    """A field of Detectron2's ``Instances`` that behaves as ``BitMasks`` and copies no mask when indexed.
+    """A field of Detectron2's ``Instances`` that behaves like ``BitMasks`` but copies no mask when indexed.
 
     Args:
-        masks: bool (G, H, W), shared by all containers that are made from this one by indexing.
-        index: int64 (R,), which mask each of the R elements is; all G in order by default.
+        masks: bool (G, H, W), shared with all containers that are made from this one by indexing.
+        index: int64 (R,), the mask of each of the R elements; by default all G in order.
     """
 
     def __init__(self, masks: Tensor, index: Tensor | None = None) -> None:
@@ -41,13 +41,13 @@ class LazyMasks:
         return LazyMasks(self.masks, index.reshape(1) if index.dim() == 0 else index)
 
     def to(self, *args: Any, **kwargs: Any) -> LazyMasks:
-        """Move to a device; takes the arguments of ``Tensor.to``."""
+        """Move to a device, with the arguments of ``Tensor.to``."""
         masks = self.masks.to(*args, **kwargs)
         return LazyMasks(masks, self.index.to(masks.device))
 
     @property
     def device(self) -> torch.device:
-        """Where the masks are."""
+        """Device of the masks."""
         return self.masks.device
 
     @property
@@ -57,7 +57,7 @@ class LazyMasks:
 
     @staticmethod
     def cat(containers: Sequence[LazyMasks]) -> LazyMasks:
-        """Concatenate containers of one image; masks that they share are stored once."""
+        """Concatenate containers of one image; shared masks are stored once."""
         first = containers[0]
         if all(other.masks is first.masks for other in containers):
             return LazyMasks(first.masks, torch.cat([c.index for c in containers]))
@@ -66,7 +66,7 @@ class LazyMasks:
         return LazyMasks(torch.cat([c.masks for c in containers]), index)
 
     def crop_and_resize(self, boxes: Tensor, mask_size: int) -> Tensor:
-        """Crop each element by its box and resize it, exactly as ``BitMasks.crop_and_resize``.
+        """Crop each element to its box and resize it, exactly like ``BitMasks.crop_and_resize``.
 
         Args:
             boxes: float (R, 4), xyxy in pixels.

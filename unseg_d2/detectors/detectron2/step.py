@@ -1,4 +1,4 @@
-"""What a training step of Detectron2 lacks: a seed of its own, and a clear stop when the loss is not finite."""
+"""What a training step of Detectron2 lacks: a seed of its own, and a clear error if a loss is not finite."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.distributed import seed_iteration
+from unseg_d2.loop.losses import diverged
 
 
 class TrainingStep(nn.Module):
-    """Wrap a network for training: step ``t`` draws the same whether or not the run was interrupted before it.
+    """Wrap a network for training: the random numbers of step ``t`` do not depend on whether the run was interrupted.
 
-    When a loss is not finite in one process, all of them stop and the images are named. Detectron2 by itself raises in
-    one process, which leaves the others waiting, and does not say on what.
+    If a loss is not finite in one process, all of them stop and the images are named. Detectron2 by itself raises in
+    that process only, which leaves the others waiting, and does not name the images.
 
     Args:
         model: takes a list of dicts with ``file_name``, and returns a dict of losses.
@@ -37,8 +38,9 @@ class TrainingStep(nn.Module):
         Raises:
             UnsegError: a loss is not finite here or in another process.
         """
-        # Seeded here and not in a hook before the step: the first batch of a loader draws from torch, too.
-        seed_iteration(self.seed, get_event_storage().iter, comm.get_rank())
+        # Seeded here and not in a hook before the step, because the first batch of a loader draws from torch too.
+        iteration = get_event_storage().iter
+        seed_iteration(self.seed, iteration, comm.get_rank())
         try:
             losses = self.model(batch)
             finite = torch.stack([loss.detach().float() for loss in losses.values()]).isfinite().tolist()
@@ -48,15 +50,15 @@ class TrainingStep(nn.Module):
                 raise
             losses, broken = {}, ["a predicted box"]
         if _in_any_process(bool(broken)):
-            raise _diverged(broken, [str(data["file_name"]) for data in batch])
+            raise _diverged(iteration, broken, [str(data["file_name"]) for data in batch])
         return losses
 
 
 class NoTracebackOfUserErrors(logging.Filter):
-    """Keeps Detectron2's loop from printing a traceback of an error that is told in one line."""
+    """Keep Detectron2's loop from printing the traceback of an error that is reported in one line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the record is to be printed."""
+        """Return whether to print the record."""
         return not (record.exc_info and isinstance(record.exc_info[1], UnsegError))
 
 
@@ -69,11 +71,7 @@ def _in_any_process(flag: bool) -> bool:
     return bool(flags)
 
 
-def _diverged(broken: list[str], files: list[str]) -> UnsegError:
+def _diverged(iteration: int, broken: list[str], files: list[str]) -> UnsegError:
     reports = comm.all_gather((broken, files if broken else []))
     names = sorted({name for names, _ in reports for name in names})
-    images = ", ".join(file for _, files in reports for file in files)
-    return UnsegError(
-        f"Stopped: {', '.join(names)} is not finite for the images {images}. "
-        "Lower SOLVER.BASE_LR, switch on SOLVER.CLIP_GRADIENTS or look at these images."
-    )
+    return diverged(f"iteration {iteration}", names, [file for _, files in reports for file in files])

@@ -1,14 +1,13 @@
-"""Train with the parts of Detectron2's engine: its optimiser, schedule, hooks and loop, our loader and checkpoints.
+"""Train with Detectron2's optimiser, schedule, hooks and loop, and with the loader and checkpoints of this project.
 
 ``DefaultTrainer`` builds its loader before it knows where a run resumes, and its distributed model on a GPU only, so
-the parts are put together here, as Detectron2's own tools for LazyConfig do.
+the parts are assembled here, as in Detectron2's own tools for LazyConfig.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,33 +22,35 @@ from fvcore.common.config import CfgNode
 from torch import nn
 
 from unseg_d2.config import edited
-from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.detectron2.checkpointer import SafeCheckpointer
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.inputs import TrainingInputs
 from unseg_d2.detectors.detectron2.step import NoTracebackOfUserErrors, TrainingStep
+from unseg_d2.detectors.training_data import LoaderFactory
 from unseg_d2.devices import resolve_device
 from unseg_d2.loop.checkpoint import FINAL
-
-# (recipe, first iteration) -> endless batches of this process
-LoaderFactory = Callable[[CfgNode, int], Iterable[Sequence[Sample]]]
-Figures = dict[str, Any]
-PRINT_PERIOD = 20  # iterations between lines on the console and points in TensorBoard
+from unseg_d2.loop.distributed import resolve_seed
+from unseg_d2.loop.events import PERIOD
+from unseg_d2.loop.precision import set_up_torch
 
 logger = logging.getLogger(__name__)
 _NO_TRACEBACK = NoTracebackOfUserErrors()
 
 
 def train(
-    cfg: CfgNode, make_loader: LoaderFactory, *, resume: bool, evaluate: Callable[[nn.Module], Figures] | None = None
+    cfg: CfgNode,
+    make_loader: LoaderFactory,
+    *,
+    resume: bool,
+    evaluate: Callable[[nn.Module], dict[str, Any]] | None = None,
 ) -> Path:
-    """Train from ``MODEL.WEIGHTS``, or go on from the last checkpoint, in this process of perhaps several.
+    """Train from ``MODEL.WEIGHTS``, or resume from the last checkpoint; every process calls this.
 
     Args:
         cfg: frozen recipe, already rescaled to the number of processes.
-        make_loader: gives the batches of this process from an iteration on.
-        resume: go on from the last checkpoint in ``OUTPUT_DIR``, if there is one.
-        evaluate: called every ``TEST.EVAL_PERIOD`` iterations in all processes; the main one returns figures.
+        make_loader: returns the batches of this process from an iteration on.
+        resume: start from the last checkpoint in ``OUTPUT_DIR`` if there is one.
+        evaluate: called every ``TEST.EVAL_PERIOD`` iterations in all processes; in the main one it returns metrics.
 
     Returns:
         ``OUTPUT_DIR/model_final.pth``.
@@ -58,9 +59,9 @@ def train(
         UnsegError: a loss is not finite, a checkpoint does not fit, or the disk is full.
     """
     device = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")
-    cfg = _with_seed(cfg)
+    cfg = edited(cfg, SEED=resolve_seed(cfg.SEED))
     translated = to_detectron2(cfg)
-    _set_up_torch(cfg)
+    set_up_torch(cfg)
     _set_up_logging()
     model = build_model(translated)
     optimizer = build_optimizer(translated, model)
@@ -82,7 +83,7 @@ def train(
 
 
 def build_optimizer(cfg: Detectron2CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-    """Return Detectron2's SGD with gradient clipping and CutLER's learning-rate factor.
+    """Return Detectron2's SGD with gradient clipping and CutLER's factor on the learning rate.
 
     Args:
         cfg: Detectron2 configuration with the keys of this project.
@@ -119,13 +120,13 @@ def build_hooks(
     make_loader: LoaderFactory,
     checkpointer: SafeCheckpointer,
     scheduler: Any,
-    evaluate: Callable[[nn.Module], Figures] | None = None,
+    evaluate: Callable[[nn.Module], dict[str, Any]] | None = None,
 ) -> list[HookBase]:
-    """Return the hooks of a training, in the order in which Detectron2's ``DefaultTrainer`` runs them."""
+    """Return the hooks of a training, in the order of Detectron2's ``DefaultTrainer``."""
     result: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler(scheduler=scheduler)]
     if cfg.TEST.PRECISE_BN.ENABLED:
         plain = edited(cfg, {"DATALOADER.COPY_PASTE": False, "DATALOADER.NUM_WORKERS": 0})
-        # At the end only: statistics that depend on when the training was interrupted could not be resumed.
+        # At the end only: statistics that depend on when the training was interrupted would not be reproducible.
         inputs = TrainingInputs(make_loader(plain, 0), plain)
         result.append(hooks.PreciseBN(0, model, inputs, cfg.TEST.PRECISE_BN.NUM_ITER))
     if comm.is_main_process():
@@ -134,26 +135,12 @@ def build_hooks(
         result.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, lambda: evaluate(model), eval_after_train=False))
     if comm.is_main_process():
         writers = default_writers(cfg.OUTPUT_DIR, cfg.SOLVER.MAX_ITER)
-        result.append(hooks.PeriodicWriter(writers, period=PRINT_PERIOD))
+        result.append(hooks.PeriodicWriter(writers, period=PERIOD))
     return result
 
 
-def _with_seed(cfg: CfgNode) -> CfgNode:
-    """Draw a seed, the same in all processes, where the recipe leaves it open."""
-    if cfg.SEED >= 0:
-        return cfg
-    return edited(cfg, SEED=comm.all_gather(int.from_bytes(os.urandom(4), "little"))[0])
-
-
-def _set_up_torch(cfg: CfgNode) -> None:
-    torch.manual_seed(cfg.SEED)
-    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
-    if cfg.FLOAT32_PRECISION:
-        torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
-
-
 def _set_up_logging() -> None:
-    """Print Detectron2's progress where this project's messages go, unless the caller has decided otherwise."""
+    """Send Detectron2's progress to the handlers of this project, unless the caller has set up others."""
     logging.getLogger("detectron2.engine.train_loop").addFilter(_NO_TRACEBACK)
     ours, theirs = logging.getLogger("unseg_d2"), logging.getLogger("detectron2")
     if ours.handlers and not theirs.handlers:
@@ -163,7 +150,7 @@ def _set_up_logging() -> None:
 
 
 def _finish(cfg: CfgNode, checkpointer: SafeCheckpointer, start: int) -> Path:
-    """Return the final checkpoint of a training that has run; write it if the process was killed just before."""
+    """Return the final checkpoint of a finished training; write it if the process was killed just before that."""
     logger.info("The training in %s is finished; nothing to do.", cfg.OUTPUT_DIR)
     final = Path(cfg.OUTPUT_DIR) / FINAL
     if not final.is_file():
