@@ -1,12 +1,12 @@
-"""What spatial confidence and DropLoss do in training, on masks whose errors are known: ``docs/ablation.md``.
+"""The effect of spatial confidence and DropLoss in training, on masks with known errors: ``docs/ablation.md``.
 
     python benchmarks/ablation.py [--seeds 3] [--output output/ablation] [KEY VALUE ...]
 
-Pseudo-masks are the true masks of synthetic scenes made worse: some are missing, the others are dilated, eroded or
-shifted. Their spatial confidence is what a perfect estimator would say: 1 where the mask is right, .5 where it is not
-(the lowest value that CutS3D gives). Each variant trains the quickstart's small network from random weights with the
-same seeds, which decide noise, order and initialisation, and is evaluated on true masks of other scenes. Finished runs
-are kept in --output: killed, the same command goes on.
+Pseudo-masks are corrupted true masks of synthetic scenes: some are missing, others are dilated, eroded or shifted.
+Their spatial confidence is that of a perfect estimator: 1 where the mask is right, .5 where it is wrong (the lowest
+value that CutS3D gives). Each variant trains the quickstart's small network from random weights with the same seeds,
+which determine noise, order and initialisation, and is evaluated on true masks of other scenes. Finished runs are kept
+in --output, so that the same command resumes after an interruption.
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ VARIANTS = {
     "confidence loss alone": LOSS,
 }
 METRICS = ["AP", "AP50", "AP75", "AR100"]
-MISSING, WRONG, REACH = 0.3, 0.7, 6  # share of masks left out; share made worse; by up to this many pixels
+MISSING, WRONG, REACH = (
+    0.3,
+    0.7,
+    6,
+)  # share of masks left out; share of the others that are corrupted; by up to this many pixels
 LEAST = 0.5  # confidence where a mask is wrong
 
 
@@ -60,8 +64,8 @@ def main() -> None:
     for droploss in args.droploss:
         for name in args.variants:
             runs = [run(name, droploss, seed, args) for seed in range(args.seeds)]
-            columns = [[figures["segm"][metric] for figures in runs] for metric in METRICS]
-            columns.append([figures["bbox"]["AP50"] for figures in runs])
+            columns = [[metrics["segm"][metric] for metrics in runs] for metric in METRICS]
+            columns.append([metrics["bbox"]["AP50"] for metrics in runs])
             print(f"| {droploss} | {name} | " + " | ".join(map(spread, columns)) + " |", flush=True)
 
 
@@ -72,7 +76,7 @@ def spread(values: list[float]) -> str:
 
 
 def run(name: str, droploss: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Return the figures of one training: those kept from an earlier run, or of one done now."""
+    """Return the metrics of one training; a finished run is read from disk."""
     folder = args.output / f"{name.replace(' ', '_')}-droploss_{droploss}-{seed}"
     if (folder / "figures.json").is_file():
         return json.loads((folder / "figures.json").read_text())
@@ -91,7 +95,7 @@ def run(name: str, droploss: str, seed: int, args: argparse.Namespace) -> dict[s
 
 
 def noisy(truth: Any, rng: np.random.Generator) -> dict[str, Any]:
-    """Return ground truth as pseudo-masks would have it, with the confidence of an oracle."""
+    """Return the ground truth with the errors of pseudo-masks, and the confidence of an oracle."""
     sizes = {image["id"]: (image["height"], image["width"]) for image in truth.images}
     kept = []
     for annotation in truth.annotations:

@@ -1,4 +1,4 @@
-"""What the benchmarks of the prompting generators share: features to run on, threads, and how to compare masks."""
+"""Shared by the benchmarks of ProMerge and PriMaPs: features, threads and the comparison of masks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def parse_args(description: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--images", type=int, default=4, help="images to average over")
     parser.add_argument("--channels", type=int, nargs="*", default=[384, 768], help="widths of synthetic features")
-    parser.add_argument("--threads", type=int, default=1, help="threads of both sides; 0 is the libraries' choice")
+    parser.add_argument("--threads", type=int, default=1, help="threads of both sides; 0 lets the libraries choose")
     parser.add_argument("--features", help="npz with 'features' (n, C, h, w) to use instead of synthetic ones")
     parser.add_argument("--crf", action="store_true", help="refine the masks too (needs the extra 'crf')")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda to print the time of a batch there")
@@ -29,7 +29,7 @@ def parse_args(description: str) -> argparse.Namespace:
 
 
 def feature_sets(args: argparse.Namespace) -> dict[str, list]:
-    """Name to ``(C, h, w)`` float32 features of each image."""
+    """Return name -> ``(C, h, w)`` float32 features of each image."""
     import numpy as np
 
     if args.features:
@@ -42,14 +42,14 @@ def feature_sets(args: argparse.Namespace) -> dict[str, list]:
 
 
 def synthetic_tokens(seed: int, channels: int):
-    """Tokens ``(C, h, w)`` of the image that ``crf.generated`` makes of a seed: a direction per object, and noise."""
+    """Return tokens ``(C, h, w)`` of the image of ``crf.generated(seed)``: a direction per object, and noise."""
     import cv2
     import numpy as np
     from crf import regions
 
     rng = np.random.default_rng(seed)
     prototypes = rng.standard_normal((9, channels)).astype(np.float32)
-    objects = regions(seed)[1][:, ::8, ::8]  # of 8 px patches
+    objects = regions(seed)[1][:, ::8, ::8]  # on patches of 8 px
 
     def smooth(count: int, cells: int) -> np.ndarray:
         coarse = rng.standard_normal((count, cells, cells)).astype(np.float32)
@@ -61,7 +61,7 @@ def synthetic_tokens(seed: int, channels: int):
 
 
 def equal_sets(ours, theirs) -> bool:
-    """Whether two lists of ``(h, w)`` bool masks hold the same masks, in whatever order."""
+    """Return whether two lists of ``(h, w)`` bool masks hold the same masks in any order."""
     import numpy as np
 
     first, second = (sorted(np.packbits(np.asarray(mask)).tobytes() for mask in masks) for masks in (ours, theirs))
@@ -69,6 +69,6 @@ def equal_sets(ours, theirs) -> bool:
 
 
 def iou(first, second) -> float:
-    """IoU of two bool masks; 1 of two empty ones."""
+    """Return the IoU of two bool masks; 1 if both are empty."""
     union = (first | second).sum()
     return float((first & second).sum() / union) if union else 1.0

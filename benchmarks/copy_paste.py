@@ -1,11 +1,11 @@
-"""What copy-paste costs: time per training iteration with it against without, at equal loader workers, in one run.
+"""The cost of copy-paste: time per training iteration with and without it, with equally many loader workers.
 
     python benchmarks/copy_paste.py [--rounds 4] [--iterations 8] [--config-file F] [KEY VALUE ...]
 
 The built-in engine trains the recipe (by default Cascade Mask R-CNN R50-FPN on two synthetic scenes of 240 x 320 px per
-iteration) from the real loader, in turns with and without copy-paste (rate 1, the surest objects, alpha-blended). The
-first iterations of every turn, in which loaders start, are not counted. A step with copy-paste also trains on more
-instances; what loading alone costs is printed beside it. Exits with status 1 if the bar is missed.
+iteration) with the real loader, alternately with and without copy-paste (rate 1, the most confident objects,
+alpha-blended). The first iterations of every turn, while loaders start, are not counted. A step with copy-paste also
+trains on more instances, so the cost of loading alone is printed too. Exits with status 1 if the bar is missed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class EnoughError(BaseException):
 
 
 class Stopwatch:
-    """Passes batches on; the time from one being asked for to the next is that of an iteration, loading included."""
+    """Passes batches on and measures the time between requests: an iteration, loading included."""
 
     def __init__(self, batches: Iterable[Any], iterations: int) -> None:
         self.batches, self.iterations = batches, iterations
@@ -73,7 +73,7 @@ def turn(cfg: CfgNode, records: list[dict[str, Any]], iterations: int) -> list[f
         train(cfg, lambda recipe, start_iter: stopwatch, resume=False)
     except EnoughError:
         return stopwatch.times
-    raise RuntimeError("the training ended before its time; SOLVER.MAX_ITER is too small")
+    raise RuntimeError("the training ended too early; SOLVER.MAX_ITER is too small")
 
 
 def loading_seconds(cfg: CfgNode, records: list[dict[str, Any]], batches: int = 40) -> float:

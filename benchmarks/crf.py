@@ -2,8 +2,8 @@
 
     python benchmarks/crf.py [--images 3] [--threads 2] [--image photo.jpg] [--device cuda] [--no-numba]
 
-An image's masks go at once on our side, one after the other on pydensecrf's; both build their lattices. Exits with
-status 1 if a bar is missed. On another device than the CPU, pydensecrf stays on the CPU and all images are one batch.
+This package refines all masks of an image at once, pydensecrf one by one; both build their lattices. Exits with status
+1 if a bar is missed. On another device than the CPU, pydensecrf stays on the CPU and all images form one batch.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=3, help="generated images to average over")
     parser.add_argument("--image", nargs="*", default=[], help="photos to use instead")
     parser.add_argument("--threads", type=int, default=2, help="threads of both sides (pydensecrf uses one)")
-    parser.add_argument("--repeats", type=int, default=3, help="the fastest of so many runs counts, on both sides")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each side, of which the fastest counts")
     parser.add_argument("--device", default="cpu", help="device of our side")
     parser.add_argument("--no-numba", action="store_true", help="our side without compiled loops")
     return parser.parse_args()
@@ -104,7 +104,7 @@ def report(args: argparse.Namespace, rows: list[tuple], worst: float, agreement:
 
 
 def batched(args: argparse.Namespace, scenes: list[tuple]) -> float:
-    """Seconds per image of the masks of all images in one call."""
+    """Return the seconds per image if the masks of all images are refined in one call."""
     import numpy as np
     import torch
 
@@ -151,7 +151,7 @@ def generated(seed: int):
         coarse = rng.standard_normal((cells, cells, 3)).astype(np.float32)
         image = image + amplitude * cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     image = cv2.GaussianBlur(image, (0, 0), 1.0) + rng.normal(0, 2, image.shape)
-    # The objects seen lie a few pixels beside the masks, which are made of 8 px patches.
+    # The visible objects are offset by a few pixels from the masks, which consist of patches of 8 px.
     return np.roll(image, (3, -3), (0, 1)).clip(0, 255).astype(np.uint8)
 
 

@@ -1,13 +1,13 @@
-"""What depth adds to MaskCut, step by step, on scenes where colour does not tell objects apart.
+"""What depth adds to MaskCut, step by step, on scenes whose objects cannot be told apart by colour.
 
     python benchmarks/cuts3d.py [--data folder] [--limit 24] [--num-masks 7] [--try MASKS.CUTS3D.PAIRING=product ...]
 
-Every row gets the same features, the same number of normalised cuts and the same refiner. Without --data, the
-project's own synthetic scenes, whose depth is exact, all of one colour each. --data is a folder with ``images/``,
-``depth/NAME.png`` (16 bit, mm, 0 = nothing near) and ``instances.json``; of its images those with ``one_colour`` are
-taken, if any has it. Figures are class-agnostic, on masks, in percent; brackets are 95 % intervals of the difference
-to the first row, by a paired bootstrap over images. Exits with status 1 if CutS3D is not above MaskCut in both AR100
-and AP50, the whole intervals included.
+Every row uses the same features, the same number of normalised cuts and the same refiner. --data is a folder with
+``images/``, ``depth/NAME.png`` (16 bit, mm, 0 = nothing near) and ``instances.json``; if any of its images have
+``one_colour``, only those are used. Without --data, the images are the project's own synthetic scenes, each of a single
+colour, with exact depth. Metrics are class-agnostic, on masks, in percent; brackets are 95 % intervals of the
+difference from the first row, by a paired bootstrap over images. Exits with status 1 unless CutS3D is above MaskCut in
+both AR100 and AP50 over the whole intervals.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Truth = dict[str, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class ImageMatches:
-    """How the masks of one image fit its objects.
+    """How well the masks of one image match its objects.
 
     Attributes:
         scores: ``(n,)`` of the masks, descending.
@@ -88,7 +88,7 @@ def main() -> int:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with images, depth and instances.json")
-    parser.add_argument("--limit", type=int, default=24, help="images to take at most")
+    parser.add_argument("--limit", type=int, default=24, help="largest number of images")
     parser.add_argument(
         "--num-masks", type=int, default=7, help="normalised cuts per image, of every row; a scene has up to 7 objects"
     )
@@ -100,7 +100,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def load(args: argparse.Namespace) -> tuple[Path, Truth]:
-    """Folder of the images, and ground truth of those that are taken."""
+    """Return the folder of the images, and the ground truth of those that are used."""
     if args.data:
         folder, path = args.data / "images", args.data / "instances.json"
     else:
@@ -114,7 +114,7 @@ def load(args: argparse.Namespace) -> tuple[Path, Truth]:
 
 
 def find_masks(folder: Path, truth: Truth, options: list[str]) -> list[dict[str, Any]]:
-    """COCO results of a configuration."""
+    """Return the COCO results of a configuration."""
     pipeline = build_pipeline(load_cfg(None, options))
     results = []
     for image in truth["images"]:
@@ -126,7 +126,7 @@ def find_masks(folder: Path, truth: Truth, options: list[str]) -> list[dict[str,
 
 
 def match(image_id: int, truth: Truth, results: list[dict[str, Any]]) -> ImageMatches:
-    """Give each mask, best first, the object that fits it best and is still free, as COCO does."""
+    """Match each mask, best first, with the unmatched object of highest IoU, as COCO does."""
     objects = [a["segmentation"] for a in truth["annotations"] if a["image_id"] == image_id]
     found = sorted((r for r in results if r["image_id"] == image_id), key=lambda r: -r["score"])
     hits = np.zeros((len(THRESHOLDS), len(found)), bool)
@@ -142,7 +142,7 @@ def match(image_id: int, truth: Truth, results: list[dict[str, Any]]) -> ImageMa
 
 
 def ap50_and_ar100(images: list[ImageMatches]) -> np.ndarray:
-    """Mask AP50 and AR100 of some images, in percent; an image may occur more than once."""
+    """Return mask AP50 and AR100 of some images, in percent; an image may occur more than once."""
     objects = sum(image.objects for image in images)
     hits = np.concatenate([image.hits for image in images], axis=1)
     order = np.argsort(-np.concatenate([image.scores for image in images]), kind="stable")
@@ -154,7 +154,7 @@ def ap50_and_ar100(images: list[ImageMatches]) -> np.ndarray:
 
 
 def bootstrap(baseline: list[ImageMatches], other: list[ImageMatches], resamples: int) -> np.ndarray:
-    """95 % intervals of how much AP50 and AR100 rise, ``(2, 2)``, from samples of the same images on both sides."""
+    """Return 95 % intervals of the gain in AP50 and AR100, ``(2, 2)``, resampling the same images on both sides."""
     rng = np.random.default_rng(0)
     rises = []
     for _ in range(resamples):

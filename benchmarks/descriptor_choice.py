@@ -1,7 +1,7 @@
 """Quality of MaskCut's masks for variants of the weight-free descriptors: the table of ``docs/descriptors.md``.
 
 Run with ``python benchmarks/descriptor_choice.py --data ../shared/data``. Every variant goes through the default
-pipeline (480 px, patch 8, MaskCut with three masks, guided filter); only the descriptor differs. Figures are
+pipeline (480 px, patch 8, MaskCut with three masks, guided filter); only the descriptor differs. Metrics are
 class-agnostic, on masks, in percent: mean best IoU of a ground-truth object, recall at IoU .5, and AP50.
 """
 
@@ -62,13 +62,13 @@ def main() -> None:
 
 
 def parse(text: str) -> dict[str, float | str]:
-    """``"bandwidth=2,palette=32"`` as keyword arguments of the settings' own types."""
+    """Return ``"bandwidth=2,palette=32"`` as keyword arguments of the right types."""
     pairs = [part.split("=") for part in text.split(",")]
     return {key: type(getattr(DescriptorSettings(), key))(value) for key, value in pairs}
 
 
 def measure(name: str, settings: DescriptorSettings, folder: Path, every: int) -> None:
-    """Print the rows of one variant on one set: all images and, where marked, those of one colour and the others."""
+    """Print the rows of one variant on one set: all images and, if marked, those of one colour and the others."""
     truth = read_coco(folder / "instances.json")
     images = sorted(truth.images, key=lambda image: image["file_name"])[::every]
     features = Descriptors(8, settings)
@@ -92,13 +92,13 @@ def measure(name: str, settings: DescriptorSettings, folder: Path, every: int) -
         part = [image for image in images if belongs(image)]
         if not part:
             continue
-        best, recall, ap50, count = figures(part, truth.annotations, results)
+        best, recall, ap50, count = metrics(part, truth.annotations, results)
         cost = f"{1000 * seconds / len(images):.0f}"
         print(f"| {name} | {group} | {best:.1f} | {recall:.1f} | {ap50:.1f} | {count:.1f} | {cost} |", flush=True)
 
 
-def figures(images: list[dict], annotations: list[dict], results: list[dict]) -> tuple[float, float, float, float]:
-    """Mean best IoU, recall at .5 and AP50 in percent, and masks per image, of some of the images."""
+def metrics(images: list[dict], annotations: list[dict], results: list[dict]) -> tuple[float, float, float, float]:
+    """Return mean best IoU, recall at .5 and AP50 in percent, and masks per image, of some of the images."""
     ids = {image["id"] for image in images}
     annotations = [annotation for annotation in annotations if annotation["image_id"] in ids]
     results = [result for result in results if result["image_id"] in ids]

@@ -1,4 +1,4 @@
-"""The built-in engine against Detectron2's at equal settings: losses, time per iteration and memory, in one run.
+"""The built-in engine against Detectron2 with equal settings: losses, time per iteration and memory.
 
     python benchmarks/engines.py [--rounds 5] [--iterations 6] [--device auto] [KEY VALUE ...]
 
@@ -6,9 +6,9 @@ Both engines train the same recipe (Cascade Mask R-CNN R50-FPN with DropLoss, sp
 images of 160 x 213 px, 64 RoIs of 1000 proposals each) on the same samples in memory. Three things are compared:
 
 - the loss terms of one batch, with the same weights and the same seed;
-- the time per iteration: they take turns, so that whatever else the machine does slows both down, and the first
-  iteration of every turn is not counted; the median of each and their ratio are printed;
-- the peak memory of a short training in a process of its own, over what it holds after its imports.
+- the time per iteration: they alternate, so that other load on the machine affects both, and the first iteration of
+  every turn is not counted; the median of each and their ratio are printed;
+- the peak memory of a short training in a process of its own, beyond what it uses after its imports.
 
 Exits with status 1 if a bar is missed.
 """
@@ -57,7 +57,7 @@ class EnoughError(BaseException):
 
 
 class Stopwatch:
-    """Batches in memory; the time from one being asked for to the next is that of an iteration."""
+    """Yields batches from memory and measures the time between requests: an iteration."""
 
     def __init__(self, iterations: int, batch_size: int) -> None:
         self.iterations = iterations
@@ -75,7 +75,7 @@ class Stopwatch:
 
 
 def make_sample(seed: int) -> Sample:
-    """An image of noise with rectangles, of different scores and surer in the middle than at the edge."""
+    """Return an image of noise with rectangles of different scores, more confident in the middle than at the edge."""
     generator = torch.Generator().manual_seed(seed)
     image = torch.randint(256, (3, HEIGHT, WIDTH), generator=generator, dtype=torch.uint8)
     corners = torch.rand(INSTANCES, 2, generator=generator) * torch.tensor([WIDTH / 2, HEIGHT / 2])
@@ -105,7 +105,7 @@ def loss_terms(cfg: CfgNode) -> dict[str, tuple[float, float]]:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if any(part in name for part in ("cls_score.weight", "cls_logits.weight", "bbox_pred.weight")):
-                parameter *= 20  # as they are initialised, all regions look alike
+                parameter *= 20  # with the initial weights all regions would look alike
     with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(Path(folder) / "same.pth", model)
         reference = build_detectron2(to_detectron2(cfg))
@@ -120,7 +120,7 @@ def loss_terms(cfg: CfgNode) -> dict[str, tuple[float, float]]:
 
 
 def peak_megabytes(engine: str, opts: list[str], iterations: int) -> float:
-    """Train a little and return how far the peak memory of this process grows."""
+    """Train for some iterations and return the growth of the peak memory of this process."""
     train = trainers()[engine]
     with tempfile.TemporaryDirectory() as folder:
         cfg = recipe(folder, opts)
@@ -142,13 +142,13 @@ def recipe(folder: str, opts: list[str]) -> CfgNode:
 
 
 def turn(train: Callable[..., object], cfg: CfgNode, iterations: int) -> list[float]:
-    """Train for some iterations and return the seconds that each but the first took."""
+    """Train for some iterations and return the seconds of each but the first."""
     stopwatch = Stopwatch(iterations, cfg.SOLVER.IMS_PER_BATCH)
     try:
         train(cfg, lambda recipe, start_iter: stopwatch, resume=False)
     except EnoughError:
         return stopwatch.times
-    raise RuntimeError("the training ended before its time; SOLVER.MAX_ITER is too small")
+    raise RuntimeError("the training ended too early; SOLVER.MAX_ITER is too small")
 
 
 def measure(rounds: int, iterations: int, opts: list[str]) -> dict[str, float]:
@@ -165,7 +165,7 @@ def measure(rounds: int, iterations: int, opts: list[str]) -> dict[str, float]:
 
 
 def show_losses(cfg: CfgNode) -> bool:
-    """Print the loss terms of both engines and whether they are the same."""
+    """Print the loss terms of both engines and return whether they agree."""
     largest = 0.0
     print(f"{'loss term':22}{'built-in':>12}{'Detectron2':>12}{'relative difference':>22}")
     for name, (ours, theirs) in loss_terms(cfg).items():
@@ -176,7 +176,7 @@ def show_losses(cfg: CfgNode) -> bool:
 
 
 def verdict(what: str, value: float, bar: float, form: str) -> bool:
-    """Print a figure beside its bar and return whether it is met."""
+    """Print a value beside its bar and return whether the bar is met."""
     print(f"{what} = {value:{form}} (at most {bar:g}): {'passed' if value <= bar else 'FAILED'}", flush=True)
     return value <= bar
 

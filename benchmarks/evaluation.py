@@ -1,10 +1,10 @@
-"""Time of the libraries that match predictions with ground truth, and that their figures agree to six digits.
+"""Time of the libraries that match predictions with ground truth, and whether their metrics agree to six digits.
 
     python benchmarks/evaluation.py [--images 2000] [--repeats 3]
 
-All get the same synthetic ground truth (6.5 objects per image, 2 % crowd regions) and 20 results per image, as ellipses
-on 480x640 pixels, and run through `unseg_d2.evaluation.class_agnostic.evaluate`, conversions included. Exits with
-status 1 if figures differ or a bar is missed.
+All get the same synthetic ground truth (6.5 objects per image, 2 % crowd regions) and 20 results per image, ellipses in
+images of 480x640 pixels, and run through `unseg_d2.evaluation.class_agnostic.evaluate`, including conversions. Exits
+with status 1 if metrics differ or a bar is missed.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def main() -> int:
     for kind in ("bbox", "segm"):
         expected = None
         for name in installed:
-            seconds, figures = timed(truth, results, kind, name, args.repeats)
-            expected = expected or figures
+            seconds, metrics = timed(truth, results, kind, name, args.repeats)
+            expected = expected or metrics
             slowest.setdefault(kind, seconds)
             ratio, bar = slowest[kind] / seconds, MIN_SPEEDUP.get(name, 1.0) if kind == "segm" else None
-            apart = difference(figures, expected)
+            apart = difference(metrics, expected)
             passed &= apart <= TOLERANCE and (bar is None or ratio >= bar)
             print(f"{name:18}{kind:>6}{seconds:9.2f}{ratio:6.1f}x{f'{bar:.1f}x' if bar else '-':>6}   {apart:.1e}")
     print("PASSED" if passed else "FAILED")
@@ -57,27 +57,27 @@ def main() -> int:
 
 
 def timed(truth: dict, results: list[dict], kind: str, backend: str, repeats: int) -> tuple[float, dict[str, float]]:
-    """Seconds of the fastest run, and the figures."""
+    """Return the seconds of the fastest run, and the metrics."""
     seconds = math.inf
     for _ in range(repeats):
         start = time.perf_counter()
-        figures = evaluate(truth, results, (kind,), backend)[kind]
+        metrics = evaluate(truth, results, (kind,), backend)[kind]
         seconds = min(seconds, time.perf_counter() - start)
-    return seconds, figures
+    return seconds, metrics
 
 
-def difference(figures: dict[str, float], expected: dict[str, float]) -> float:
-    """Largest difference; infinite where only one of the two has a figure."""
+def difference(metrics: dict[str, float], expected: dict[str, float]) -> float:
+    """Return the largest difference; infinite if only one side has a metric."""
     apart = 0.0
     for name, value in expected.items():
-        if math.isnan(value) != math.isnan(figures[name]):
+        if math.isnan(value) != math.isnan(metrics[name]):
             return math.inf
-        apart = max(apart, 0.0 if math.isnan(value) else abs(value - figures[name]))
+        apart = max(apart, 0.0 if math.isnan(value) else abs(value - metrics[name]))
     return apart
 
 
 def synthetic(images: int) -> tuple[dict, list[dict]]:
-    """Ellipses as ground truth; shifted copies of them and others as results."""
+    """Return ellipses as ground truth, and shifted copies of them and others as results."""
     rng = np.random.default_rng(0)
     truth, results = {"images": [], "annotations": []}, []
     for image in range(1, images + 1):
@@ -94,13 +94,13 @@ def synthetic(images: int) -> tuple[dict, list[dict]]:
 
 
 def random_ellipse(rng: np.random.Generator) -> tuple[float, ...]:
-    """Centre and half axes, in pixels."""
+    """Return centre and semi-axes, in pixels."""
     size = float(np.exp(rng.uniform(np.log(8), np.log(160))))
     return rng.uniform(0, HEIGHT), rng.uniform(0, WIDTH), size, size * rng.uniform(0.5, 2)
 
 
 def ellipse(y: float, x: float, height: float, width: float) -> dict:
-    """Run lengths of an ellipse, at least one pixel of it in the image."""
+    """Return the run lengths of an ellipse with at least one pixel in the image."""
     y, x = min(y, HEIGHT - 1), min(x, WIDTH - 1)
     rows, columns = np.ogrid[:HEIGHT, :WIDTH]
     mask = ((rows - y) / height) ** 2 + ((columns - x) / width) ** 2 <= 1

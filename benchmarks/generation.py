@@ -1,8 +1,7 @@
-"""Images per second of making a label set with two worker processes, compared with one (one thread each).
+"""Images per second when making a label set with two worker processes, compared with one (one thread each).
 
-Run with ``python benchmarks/generation.py``; exits with 1 when two workers are less than 1.7 times as fast as one.
-Starting processes and loading libraries is not counted: it takes the same seconds for a hundred images and for a
-million.
+Run with ``python benchmarks/generation.py``; exits with 1 if two workers are less than 1.7 times as fast as one.
+The time to start processes and load libraries is not counted, because it does not grow with the number of images.
 """
 
 from __future__ import annotations
@@ -52,13 +51,13 @@ def main() -> None:
 
 
 def settings(folder: Path, images: int) -> CfgNode:
-    """MaskCut on descriptors at the paper's resolution, on synthetic scenes."""
+    """Return the recipe: MaskCut on descriptors at the paper's resolution, on synthetic scenes."""
     opts = ["FEATURES.NAME", "descriptors", "FEATURES.DEVICE", "cpu", "SYNTHETIC.ROOT", str(folder)]
     return load_cfg(None, [*opts, "SYNTHETIC.NUM_VAL", str(images)])
 
 
 def throughput(cfg: CfgNode, inputs: Inputs, workers: int, folder: Path) -> float:
-    """Return the images per second from the moment at which all workers are ready."""
+    """Return the images per second, counted from when all workers are ready."""
     shards = ShardFolder(folder / "labels")
     shards.open({"num_images": len(inputs), "shard_size": 1})
     jobs = [ShardJob(index, [pair]) for index, pair in enumerate(zip(inputs.ids, inputs.file_names))]

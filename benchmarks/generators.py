@@ -1,12 +1,12 @@
-"""Every mask generator on sets of images: how many masks, how good, how long. The table of ``docs/generators.md``.
+"""Every mask generator on sets of images: number and quality of masks, and time. Prints ``docs/generators.md``'s table.
 
     python benchmarks/generators.py --data ../shared/data [--sets coco_dev ...] [--generators maskcut ...] [--every 4]
 
-A set is a folder with ``images/``, and with ``instances.json`` or ``masks/NAME.png`` (one object each) where there is
-ground truth, and ``depth/NAME.png`` (16 bit, mm) where there is depth; without --data, the project's own synthetic
-scenes. All masks go through the same pipeline as ``tools/generate_masks.py``: the same features, the same refiner.
-Finished cells are kept in --output: killed, the same command goes on. Everything runs with one thread; seconds are
-processor time per image. Figures are class-agnostic, on masks, in percent.
+A set is a folder with ``images/``, with ``instances.json`` or ``masks/NAME.png`` (one object each) if there is ground
+truth, and with ``depth/NAME.png`` (16 bit, mm) if there is depth; without --data, the project's own synthetic scenes
+are used. All masks go through the pipeline of ``tools/generate_masks.py`` with the same features and refiner. Finished
+rows are kept in --output, so that the same command resumes after an interruption. Everything runs with one thread;
+seconds are processor time per image. Metrics are class-agnostic, on masks, in percent.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ ENSEMBLE = [{"DESCRIPTORS": {"PATCH_SIZE": size}} for size in (8, 12, 16)]
 OPTIONS = {
     "votecut": ["FEATURES.MEMBERS", repr(ENSEMBLE)],
     "primaps": ["REFINE.NAME", "crf_labels", "REFINE.UPSAMPLE", "bilinear", "REFINE.MIN_IOU", "0.0"],
-    "lost": ["MASKS.LOST.CENTER", "True"],  # descriptors are nowhere unlike each other enough to be negative
+    "lost": ["MASKS.LOST.CENTER", "True"],  # the similarity of descriptors is hardly ever negative
 }
 """What a generator needs besides its name."""
 
@@ -77,7 +77,7 @@ def default_sets(data: Path | None) -> list[str]:
 
 
 def measure(generator: str, name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Return the figures of a generator on a set: those kept from an earlier run, or measured now."""
+    """Return the row of a generator on a set; a finished one is read from disk."""
     folder = args.output / f"{name}-{generator}"
     if (folder / "row.json").is_file():
         return json.loads((folder / "row.json").read_text())
@@ -92,7 +92,7 @@ def measure(generator: str, name: str, args: argparse.Namespace) -> dict[str, An
         depth_options = ["SOURCE", "files", "KIND", "metric", "FILES.SCALE", "0.001", "FILES.ZERO", zero]
         pairs = zip(depth_options[::2], depth_options[1::2])
         cfg = load_cfg(None, options + [text for key, value in pairs for text in (f"DEPTH.{key}", value)])
-    shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left has no complete timings
+    shutil.rmtree(folder, ignore_errors=True)  # the timings of an interrupted run are incomplete
     write_json(folder / "inputs.json", truth | {"annotations": []})
     timers: dict[str, Timed] = {}
     source = f"{folder / 'inputs.json'}::{images}"
@@ -106,7 +106,7 @@ def measure(generator: str, name: str, args: argparse.Namespace) -> dict[str, An
 
 
 def load(name: str, data: Path | None, cfg: CfgNode) -> tuple[Path, Path, Truth, bool]:
-    """Return the folders of images and of depth, the ground truth, and whether there is any."""
+    """Return the folders of images and of depth, the ground truth, and whether there are masks in it."""
     if name in SYNTHETIC:
         images, annotations = ensure_synthetic(cfg, SYNTHETIC[name])
         folder = images.parent
@@ -138,7 +138,7 @@ class Timed:
         self.seconds = 0.0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Do what the part does."""
+        """Call the part."""
         started = time.process_time()
         try:
             return self._part(*args, **kwargs)
@@ -146,20 +146,20 @@ class Timed:
             self.seconds += time.process_time() - started
 
     def __getattr__(self, name: str) -> Any:
-        if name == "members":  # of an ensemble: the time of all counts here
+        if name == "members":  # an ensemble: the time of all members counts here
             return [(_Shared(self, backend), size) for backend, size in self._part.members]
         return getattr(self._part, name)
 
 
 class _Shared(Timed):
-    """A member of an ensemble, whose time counts as the ensemble's."""
+    """A member of an ensemble, whose time counts towards the ensemble."""
 
     def __init__(self, whole: Timed, part: Callable[..., Any]) -> None:
         super().__init__(part)
         self._whole = whole
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Do what the member does."""
+        """Call the member."""
         before = self.seconds
         result = super().__call__(*args, **kwargs)
         self._whole.seconds += self.seconds - before
@@ -167,7 +167,7 @@ class _Shared(Timed):
 
 
 def timed_pipeline(cfg: CfgNode, timers: dict[str, Timed]) -> MaskPipeline:
-    """Build the pipeline and put a stopwatch on its parts."""
+    """Build the pipeline and time its parts."""
     pipeline = build_pipeline(cfg)
     refiner = Timed(pipeline.finish.refiner)
     timers |= {"features": Timed(pipeline.features), "generator": Timed(pipeline.generator), "refiner": refiner}

@@ -2,8 +2,8 @@
 
     python benchmarks/localcut.py [--masks 6]
 
-Both get the same masks, on a 60x60 grid, and the same point clouds; times are processor time of one thread. Exits with
-status 1 if LocalCut takes longer than its bar or the masks differ. It runs on the CPU, wherever the features are.
+Both get the same masks on a 60x60 grid and the same point clouds; times are processor time of one thread. Exits with
+status 1 if LocalCut is slower than its bar or the masks differ. It runs on the CPU, wherever the features are.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from unseg_d2.masks.cuts3d.spatial_confidence import threshold_range  # noqa: E4
 
 GRID = 60
 MOST_MILLISECONDS, MIN_IOU = 60.0, 0.99
-# Few edges are ties here: points are jittered, so that both sides choose the same 10 nearest ones.
+# Points are jittered to avoid ties, so that both sides choose the same 10 nearest neighbours.
 JITTER = 1e-4
 
 
@@ -44,7 +44,7 @@ def main() -> int:
         mask, points, vector = scene(share)
         source = np.unravel_index(np.where(mask, vector, -np.inf).argmax(), mask.shape)
         ours, (cut, confidence) = timed(lambda m=mask, p=points, v=vector: cut_mask(m, p, v, settings))
-        smooth = points * [1, 1, 0]  # one plane: the sink hangs together with the source at every threshold
+        smooth = points * [1, 1, 0]  # one plane: sink and source are connected at every threshold
         flow, _ = timed(lambda m=mask, p=smooth, v=vector: cut_mask(m, p, v, replace(settings, point_set="v1")))
         theirs, (expected, sure) = timed(
             lambda m=mask, p=points, s=source: localcut_loops(m, p, s, thresholds, settings.k), repeats=1
@@ -58,14 +58,14 @@ def main() -> int:
         print(f"| {patches} | {theirs:.0f} | {ours:.1f} | {theirs / ours:.0f} x | {flow:.1f} |")
     slowest = max(ours for _, _, ours, _ in rows)
     print(f"slowest mask {slowest:.1f} ms (at most {MOST_MILLISECONDS:.0f});")
-    print(f"least agreement of masks and confidence with the loops {worst:.4f} (at least {MIN_IOU})")
+    print(f"lowest agreement of masks and confidence with the loops {worst:.4f} (at least {MIN_IOU})")
     passed = slowest <= MOST_MILLISECONDS and worst >= MIN_IOU
     print("PASSED" if passed else "FAILED")
     return 0 if passed else 1
 
 
 def scene(share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A mask over a share of the grid, points of wavy surfaces with steps between them, and an eigenvector."""
+    """Return a mask over a share of the grid, points of wavy surfaces with steps between them, and an eigenvector."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:GRID, :GRID] / GRID
     height = max(1, round(share * GRID))
@@ -77,7 +77,7 @@ def scene(share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def timed(function: Callable[[], Any], repeats: int = 3) -> tuple[float, Any]:
-    """Least processor time of a call, and its result."""
+    """Return the least processor time of a call, and its result."""
     seconds = []
     for _ in range(repeats):
         started = time.process_time()

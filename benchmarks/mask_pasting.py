@@ -1,12 +1,12 @@
-"""From mask logits on boxes to run lengths at image size: ours against the libraries', in one run.
+"""Convert mask logits on boxes to run lengths at image size: this package against other libraries.
 
     python benchmarks/mask_pasting.py [--instances 100 300] [--repeats 5] [--device cpu]
 
-Masks of 28 x 28 logits on random boxes of an image of 800 x 1216 px. Both engines use `paste_and_encode`; beside it
-stand Detectron2's paste_masks_in_image and torchvision's function of that name, each followed by pycocotools' encode as
-Detectron2's evaluator calls it. All take turns. Peak memory is that of a process of its own. Exits with status 1 if the
-run lengths are not Detectron2's, or a bar is missed. Torchvision rounds boxes, so its masks are others; the mean IoU of
-both tells how far.
+Masks of 28 x 28 logits are pasted into random boxes of an image of 800 x 1216 px. Both engines use `paste_and_encode`;
+it is compared with Detectron2's paste_masks_in_image and torchvision's function of that name, each followed by
+pycocotools' encode, which Detectron2's evaluator calls. All alternate. Peak memory is measured in a process of its own.
+Exits with status 1 if the run lengths differ from Detectron2's or a bar is missed. Torchvision rounds boxes, so its
+masks differ; the mean IoU shows by how much.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ def main() -> int:
 
 
 def timed(ways: list[str], count: int, repeats: int, device: str) -> tuple[dict[str, float], dict[str, Masks]]:
-    """Return the median seconds of each way, and its masks."""
+    """Return the median seconds of each implementation, and its masks."""
     logits, boxes = detections(count, device)
     seconds: dict[str, list[float]] = {way: [] for way in ways}
-    masks = {way: encode(way, logits[:2], boxes[:2]) for way in ways}  # loads what is loaded once
+    masks = {way: encode(way, logits[:2], boxes[:2]) for way in ways}  # warm-up: loads libraries
     for _ in range(repeats):
         for way in ways:
             synchronise(device)
@@ -79,7 +79,7 @@ def timed(ways: list[str], count: int, repeats: int, device: str) -> tuple[dict[
 
 
 def peak_megabytes(way: str, count: int, device: str) -> float:
-    """Return how far the peak memory of this process grows."""
+    """Return the growth of the peak memory of this process."""
     torch.set_num_threads(1)
     logits, boxes = detections(count, device)
     encode(way, logits[:2], boxes[:2])
@@ -104,7 +104,7 @@ def encode(way: str, logits: Tensor, boxes: Tensor) -> Masks:
 
 
 def detections(count: int, device: str) -> tuple[Tensor, Tensor]:
-    """Smooth random logits ``(n, 28, 28)``, and boxes ``(n, 4)`` from 24 to 400 px within the image."""
+    """Return smooth random logits ``(n, 28, 28)``, and boxes ``(n, 4)`` with sides of 24 to 400 px within the image."""
     generator = torch.Generator().manual_seed(count)
     coarse = torch.randn(count, 1, 7, 7, generator=generator)
     logits = 4 * F.interpolate(coarse, (SIZE, SIZE), mode="bicubic", align_corners=False)[:, 0]
@@ -114,7 +114,7 @@ def detections(count: int, device: str) -> tuple[Tensor, Tensor]:
 
 
 def mean_iou(first: Masks, second: Masks) -> float:
-    """Return the mean IoU of masks at equal places of two lists; 1 of two empty ones."""
+    """Return the mean IoU of the masks of two lists, paired in order; two empty masks have IoU 1."""
     intersections = [mask_utils.area(mask_utils.merge(list(pair), intersect=True)) for pair in zip(first, second)]
     unions = [mask_utils.area(mask_utils.merge(list(pair))) for pair in zip(first, second)]
     return float(np.mean([inner / outer if outer else 1.0 for inner, outer in zip(intersections, unions)]))

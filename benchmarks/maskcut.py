@@ -2,7 +2,7 @@
 
     python benchmarks/maskcut.py [--images 4] [--threads 1] [--features features.npz] [--crf]
 
-Both get the same patch features; computing features is not part of it. Exits with status 1 if a bar is missed.
+Both get the same patch features; the time to compute features is not included. Exits with status 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def compare(args: argparse.Namespace) -> int:
     print(f"  this package, parity   {parity:8.3f}   {dense / parity:6.1f} x faster (at least {MIN_SPEEDUP:.0f})")
     print(f"  this package, default  {default:8.3f}   {dense / default:6.1f} x faster")
     print(f"lowest IoU of a mask with the reference's: {worst:.4f} (at least {MIN_IOU}); on {sign_matters} images the")
-    print("  result depends on the sign of an eigenvector: both sides take the one that makes its peak positive")
+    print("  result depends on the sign of an eigenvector: both sides choose the sign that makes its peak positive")
     print(f"peak memory of a process that only runs MaskCut: {peak:.0f} MiB (at most {MAX_PEAK_MIB:.0f})")
     passed = not args.crf or with_crf(dense, parity, crf_rows)
     passed &= dense / parity >= MIN_SPEEDUP and peak <= MAX_PEAK_MIB and worst >= MIN_IOU
@@ -88,7 +88,7 @@ def compare(args: argparse.Namespace) -> int:
 
 
 def refined(seed: int, masks):
-    """Seconds of the CRF on masks, mask by mask with pydensecrf and all at once with ours, and the lowest IoU."""
+    """Return seconds of the CRF with pydensecrf (mask by mask) and this package (all at once), and the lowest IoU."""
     from crf import generated
     from promerge import refine, refine_loops
 
@@ -103,7 +103,7 @@ def with_crf(dense: float, parity: float, rows: list[tuple[float, float, float]]
     """Print the times with the CRF, and return whether its bars are met."""
     reference, ours, _ = (statistics.mean(column) for column in zip(*rows))
     ratio, worst = (dense + reference) / (parity + ours), min(row[2] for row in rows)
-    print("with a dense CRF on each mask (of it the CRF):")
+    print("with a dense CRF on each mask (CRF alone):")
     print(f"  dense reference, pydensecrf {dense + reference:8.3f} ({reference:.3f})")
     print(f"  this package, parity        {parity + ours:8.3f} ({ours:.3f})", end="")
     print(f"   {ratio:6.1f} x faster (at least {MIN_SPEEDUP_CRF:.0f})")
@@ -112,7 +112,7 @@ def with_crf(dense: float, parity: float, rows: list[tuple[float, float, float]]
 
 
 def load(args: argparse.Namespace):
-    """``(n, C, h, w)`` float32 features: those of a file, or smooth random objects on a smooth random background."""
+    """Return ``(n, C, h, w)`` float32 features: from a file, or smooth random objects on a smooth background."""
     import numpy as np
 
     if args.features:
@@ -121,7 +121,7 @@ def load(args: argparse.Namespace):
 
 
 def synthetic(seed: int):
-    """Tokens ``(C, h, w)``: blobs, each with a prototype feature, over a background of several smooth regions."""
+    """Return tokens ``(C, h, w)``: blobs, each with a prototype feature, on a background of several smooth regions."""
     import cv2
     import numpy as np
     from scipy.special import expit
@@ -153,14 +153,14 @@ def timed(function):
 
 
 def lowest_iou(ours, theirs) -> float:
-    """Lowest IoU of masks paired in order; 0 if their numbers differ."""
+    """Return the lowest IoU of masks paired in order; 0 if their numbers differ."""
     if len(ours) != len(theirs):
         return 0.0
     return min(((a & b).sum() / (a | b).sum() for a, b in zip(ours, theirs)), default=1.0)
 
 
 def peak_in_new_process(images) -> float:
-    """Peak resident memory, MiB, of a process that only loads features and runs MaskCut on them in both modes."""
+    """Return the peak resident memory, MiB, of a process that only runs MaskCut in both modes on stored features."""
     import numpy as np
 
     with tempfile.TemporaryDirectory() as folder:

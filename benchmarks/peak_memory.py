@@ -1,4 +1,4 @@
-"""What the benchmarks of memory share: a fresh process per measurement, and how much its peak grows."""
+"""Measure memory: a new process for each measurement, and the growth of its peak."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import torch
 
 
 class PeakMemory:
-    """Context manager; afterwards ``megabytes`` is how far the peak rose above what was in use at its start.
+    """Context manager; afterwards ``megabytes`` is the peak memory beyond what was in use at the start.
 
     On a CPU that is the resident memory of the process; on CUDA what PyTorch has allocated.
 
     Args:
-        device: where the memory is.
+        device: whose memory to measure.
     """
 
     def __init__(self, device: str = "cpu") -> None:
@@ -39,15 +39,15 @@ class PeakMemory:
 
 
 def resident(field: str = "VmRSS") -> int:
-    """Return the resident memory of this process in bytes: now, or with ``VmHWM`` the most it has had."""
+    """Return the resident memory of this process in bytes: the current, or with ``VmHWM`` the peak."""
     status = Path("/proc/self/status")
     if status.is_file():
         return 1024 * next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(field))
-    # Not on Linux, where this also counts what the parent had before the process was started.
+    # Other systems than Linux; on Linux this would include the peak of the parent before the fork.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def in_own_process(function: Callable[..., Any], *args: Any) -> Any:
-    """Return what a function of a module returns in a process that has done nothing else."""
+    """Call an importable function in a new process and return its result."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *args).result()

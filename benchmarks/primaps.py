@@ -1,9 +1,9 @@
-"""Time and masks of PriMaPs proposals against the same steps written proposal by proposal.
+"""Time and masks of PriMaPs against a reference that computes one proposal after the other.
 
     python benchmarks/primaps.py [--images 4] [--channels 384 768] [--features features.npz] [--crf] [--device cuda]
 
-With --crf the label maps are refined too, by pydensecrf on the side of the reference. On another device than the CPU
-only the package is timed, on a batch. Exits with status 1 if a bar is missed.
+With --crf the label maps are refined too, in the reference by pydensecrf. On other devices than the CPU only this
+package is timed, on a batch. Exits with status 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def report(args: argparse.Namespace, name: str, rows: list[tuple], agreement: fl
     passed = agreement >= MIN_EQUAL and loops / parity >= MIN_SPEEDUP
     if args.crf:
         theirs, ours = loops + crf_loops, parity + crf_ours
-        print("with a dense CRF of all labels (of it the CRF):")
+        print("with a dense CRF of all labels (CRF alone):")
         print(f"  reference, pydensecrf     {theirs:8.4f} ({crf_loops:.4f})")
         print(f"  this package              {ours:8.4f} ({crf_ours:.4f})   {theirs / ours:6.1f} x faster", end="")
         print(f" (at least {MIN_SPEEDUP_CRF:.0f})")
@@ -74,7 +74,7 @@ def report(args: argparse.Namespace, name: str, rows: list[tuple], agreement: fl
 
 
 def enlarge(channels):
-    """Channels ``(1, K + 1, H, W)`` at the size of the image, as published."""
+    """Return channels ``(1, K + 1, H, W)`` at the size of the image, as published."""
     import torch
 
     pixels = torch.from_numpy(channels)[None]
@@ -82,7 +82,7 @@ def enlarge(channels):
 
 
 def refine(photo, channels):
-    """Our side: label map ``(H, W)``."""
+    """Return the label map ``(H, W)`` of this package."""
     import numpy as np
     import torch
 
@@ -93,14 +93,14 @@ def refine(photo, channels):
 
 
 def refine_loops(photo, channels):
-    """The published steps: enlarge, CRF, label map ``(H, W)``."""
+    """Return the label map ``(H, W)`` of the published steps: enlarge, then CRF."""
     from crf import LABEL_CONSTANTS, reference
 
     return reference(photo, enlarge(channels)[0].numpy(), LABEL_CONSTANTS)
 
 
 def batched(args: argparse.Namespace, name: str, images: list) -> bool:
-    """Time a batch on another device, with its features there; there is no bar."""
+    """Time a batch whose features are on another device; there is no bar."""
     import torch
     from crf import fastest
 

@@ -1,9 +1,9 @@
-"""Time and masks of ProMerge against the same steps written prompt by prompt and mask by mask.
+"""Time and masks of ProMerge against a reference that handles one prompt and one mask after the other.
 
     python benchmarks/promerge.py [--images 4] [--channels 384 768] [--features features.npz] [--crf] [--device cuda]
 
-With --crf the masks are refined too, by pydensecrf on the side of the reference. On another device than the CPU only
-the package is timed, on a batch. Exits with status 1 if a bar is missed.
+With --crf the masks are refined too, in the reference by pydensecrf. On other devices than the CPU only this package
+is timed, on a batch. Exits with status 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def report(args: argparse.Namespace, name: str, rows: list[tuple], equal: bool, 
     passed = equal and loops / parity >= MIN_SPEEDUP
     if args.crf:
         theirs, ours = loops + crf_loops, parity + crf_ours
-        print("with a dense CRF on each mask (of it the CRF):")
+        print("with a dense CRF on each mask (CRF alone):")
         print(f"  reference, pydensecrf     {theirs:8.4f} ({crf_loops:.4f})")
         print(f"  this package              {ours:8.4f} ({crf_ours:.4f})   {theirs / ours:6.1f} x faster", end="")
         print(f" (at least {MIN_SPEEDUP_CRF:.0f})")
@@ -76,7 +76,7 @@ def report(args: argparse.Namespace, name: str, rows: list[tuple], equal: bool, 
 
 
 def refine(photo, masks):
-    """Our side: all masks in one call."""
+    """Return the masks of this package, all refined in one call."""
     from unseg_d2.refine import build_refiner
 
     if not len(masks):
@@ -85,7 +85,7 @@ def refine(photo, masks):
 
 
 def refine_loops(photo, masks) -> list:
-    """The published steps, mask by mask: enlarge, CRF, fill holes."""
+    """Return the masks of the published steps, mask by mask: enlarge, CRF, fill holes."""
     import numpy as np
     from crf import MASK_CONSTANTS, reference
     from scipy.ndimage import binary_fill_holes
@@ -98,7 +98,7 @@ def refine_loops(photo, masks) -> list:
 
 
 def batched(args: argparse.Namespace, name: str, images: list) -> bool:
-    """Time a batch on another device, with its features there."""
+    """Time a batch whose features are on another device."""
     import torch
     from crf import fastest
 

@@ -1,11 +1,11 @@
-"""Memory that mask targets and spatial confidence of 512 RoIs take, over the masks and confidence themselves.
+"""Memory for mask targets and spatial confidence of 512 RoIs, beyond that of the masks and confidence themselves.
 
     python benchmarks/roi_memory.py [--engines builtin detectron2] [--instances 10 100] [--device cpu]
 
-An image of 800 x 1216 px has its masks (bool) and confidence maps (uint8) in memory; then 512 RoIs are matched to them,
-and mask targets and weights of the mask loss (28 x 28) are made. Each measurement runs in a process of its own. Beside
-them, for comparison only, what Detectron2's own BitMasks need for the targets alone. Exits with status 1 if an engine
-needs more than the bar.
+The masks (bool) and confidence maps (uint8) of an image of 800 x 1216 px are in memory; then 512 RoIs are matched to
+them, and mask targets and weights of the mask loss (28 x 28) are computed. Each measurement runs in a process of its
+own. For comparison, the memory of Detectron2's own BitMasks for the targets alone is printed too. Exits with status 1
+if an engine needs more than the bar.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def main() -> int:
 
 
 def measure(way: str, confidence: str, instances: int, device: str) -> float:
-    """Return the MB that the peak grows by."""
+    """Return the growth of the peak in MB."""
     torch.set_num_threads(1)
-    supervise(way, confidence, make_sample(2, 64, 96, device), 8)  # loads what is loaded once
+    supervise(way, confidence, make_sample(2, 64, 96, device), 8)  # warm-up: loads libraries
     sample = make_sample(instances, HEIGHT, WIDTH, device)
     with PeakMemory(device) as memory:
         supervise(way, confidence, sample, REGIONS)
@@ -58,7 +58,7 @@ def measure(way: str, confidence: str, instances: int, device: str) -> float:
 
 
 def supervise(way: str, confidence: str, sample: Sample, regions: int) -> tuple[Tensor, Tensor | None]:
-    """Match regions with instances, near the box of each, and return targets and weights of the mask loss."""
+    """Match regions with nearby instances and return targets and weights of the mask loss."""
     generator = torch.Generator().manual_seed(0)
     index = torch.randint(len(sample), (regions,), generator=generator).to(sample.boxes.device)
     shift = 8 * torch.randn(regions, 2, generator=generator).to(sample.boxes.device)
@@ -84,7 +84,7 @@ def supervise(way: str, confidence: str, sample: Sample, regions: int) -> tuple[
 
 
 def make_sample(instances: int, height: int, width: int, device: str) -> Sample:
-    """Rectangles on a black image, half as sure on the left as on the right."""
+    """Return rectangles on a black image, half as confident on the left as on the right."""
     generator = torch.Generator().manual_seed(instances)
     corners = torch.rand(instances, 2, generator=generator) * torch.tensor([width / 2, height / 2])
     sides = torch.tensor([width / 4, height / 4]) * (0.2 + torch.rand(instances, 2, generator=generator))

@@ -40,9 +40,9 @@ def main() -> int:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=1, help="threads; 0 is the libraries' choice")
-    parser.add_argument("--device", default="cpu", help="of the training step: cpu or cuda")
-    parser.add_argument("--steps", type=int, default=2, help="training steps to time, after one that is not")
+    parser.add_argument("--threads", type=int, default=1, help="threads; 0 lets the libraries choose")
+    parser.add_argument("--device", default="cpu", help="device of the training step: cpu or cuda")
+    parser.add_argument("--steps", type=int, default=2, help="training steps to time, after a warm-up step")
     parser.add_argument("--peak-of", choices=("ours", "convolution", "nothing"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -62,16 +62,16 @@ def guided_filter_time() -> bool:
     best = 1000 * min(timed(lambda: guided_filter(guide, mask, **settings)) for _ in range(50))
     exact = guided_filter(guide.astype(np.float64), mask.astype(np.float64), **settings)
     error = float(np.abs(found - exact).max())
-    print("guided filter of a 480 x 480 mask, gray guide, radius 9:")
-    print(f"  {best:6.2f} ms (at most {MAX_FILTER_MS:.0f}); off float64 by {error:.1e} (at most {TOLERANCE})")
+    print("guided filter of a 480 x 480 mask, grey guide, radius 9:")
+    print(f"  {best:6.2f} ms (at most {MAX_FILTER_MS:.0f}); differs from float64 by {error:.1e} (at most {TOLERANCE})")
     return best <= MAX_FILTER_MS and error <= TOLERANCE
 
 
 def graph_memory() -> bool:
-    """Compare what both ways of comparing neighbours add to the peak memory of a process of their own."""
+    """Compare how much two ways of comparing neighbours add to the peak memory of a new process."""
     nothing, ours, convolution = (peak_in_new_process(name) for name in ("nothing", "ours", "convolution"))
     ratio = (convolution - nothing) / max(ours - nothing, 0.1)
-    print(f"likeness of neighbouring patches, {BATCH} x {CHANNELS} x {SIDE // PATCH} x {SIDE // PATCH}:")
+    print(f"similarity of neighbouring patches, {BATCH} x {CHANNELS} x {SIDE // PATCH} x {SIDE // PATCH}:")
     print(f"  convolution to 8 C channels {convolution - nothing:8.1f} MiB")
     print(f"  shifted dot products        {ours - nothing:8.1f} MiB", end="")
     print(f"   {ratio:6.1f} x less (at least {MIN_MEMORY_RATIO:.0f})")
@@ -79,7 +79,7 @@ def graph_memory() -> bool:
 
 
 def same_weights() -> bool:
-    """Whether both ways agree, on all but the pairs whose cosine is the threshold up to rounding."""
+    """Return whether both ways agree on all pairs except those whose cosine equals the threshold up to rounding."""
     import torch
     from reference.gtv_convolution import feature_weights_by_convolution
 
@@ -92,7 +92,7 @@ def same_weights() -> bool:
 
 
 def training_step(device: str, steps: int) -> None:
-    """Time steps of Sempart and with the crop of trick 2; features are given, as they are frozen."""
+    """Time training steps of Sempart, also with the crop of trick 2; the features are frozen, so they are given."""
     import numpy as np
     import torch
 
@@ -129,7 +129,7 @@ def training_step(device: str, steps: int) -> None:
 
 
 def peak_in_new_process(which: str) -> float:
-    """Peak resident memory, MiB, of a process that does one of the two, or neither."""
+    """Return the peak resident memory, MiB, of a process that does one of the two, or neither."""
     command = [sys.executable, *sys.argv, "--peak-of", which]
     return float(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 

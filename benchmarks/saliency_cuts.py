@@ -1,8 +1,8 @@
-"""Normalised cut and size of the truth, of TokenCut's masks and of a trained head's, on the graph that both cut.
+"""Normalised cut and size of the true masks, TokenCut's and those of a trained head, on the graph that both cut.
 
     python benchmarks/saliency_cuts.py --weights output/saliency/descriptors/model_final.pth --data ecssd_dev
 
-Says whether a head that scores low has not reached what it minimises, or has reached it and that is not the object.
+Shows whether a head that scores low fails to minimise its loss, or whether the minimum is not the object.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
 
 @torch.no_grad()
 def measured(args: argparse.Namespace) -> Iterator[tuple[str, float, float, float]]:
-    """Name, normalised cut, share of the patches and IoU with the truth, of each mask of each image."""
+    """Return name, normalised cut, share of the patches and IoU with the true mask, of each mask of each image."""
     model, cfg = load_saliency_model(args.weights)
     node = cfg.SALIENCY
     for image in load_saliency(args.data)[:: args.every]:
@@ -67,7 +67,7 @@ def measured(args: argparse.Namespace) -> Iterator[tuple[str, float, float, floa
 
 
 def only_mask(proposals: list[Proposals], like: torch.Tensor) -> torch.Tensor:
-    """The only mask of the only image; an empty one where there is none."""
+    """Return the only mask of the only image, or an empty one if there is none."""
     (found,) = proposals
     return found.masks[0] if len(found) else torch.zeros_like(like)
 

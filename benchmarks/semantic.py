@@ -2,9 +2,9 @@
 
     python benchmarks/semantic.py --seeds 20 21 22 --output output/semantic_seeds SEMANTIC.TEST.CRF True
 
-Each seed has scenes of its own, to train and to test on, and an order of its own; gains are paired by seed. Goes on
-where it stopped. Scores are on the test scenes, with as many clusters as classes, matched once over the whole set; no
-label is used before that.
+Each seed has its own training and test scenes and its own order of batches; gains are paired by seed. The same command
+resumes where it stopped. Scores are on the test scenes, with as many clusters as classes, matched once over the whole
+set; labels are used for nothing else.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ START = "k-means, where EM starts"
 BASELINE = "k-means"
 METHOD = "PriMaPs-EM"
 
-Figures = dict[str, dict[str, np.ndarray]]
+Metrics = dict[str, dict[str, np.ndarray]]
 """By row: ``miou`` and ``accuracy`` per seed ``(n,)``, ``iou`` per seed and class ``(n, K)``."""
 
 
@@ -49,13 +49,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     rows = [one_seed(args.recipe, seed, args.output / str(seed), args.opts) for seed in args.seeds]
-    figures = {
+    metrics = {
         name: {key: np.array([getattr(row[name], key) for row in rows]) for key in ("miou", "accuracy", "iou")}
         for name in rows[0]
     }
-    stored = {name: {key: found.tolist() for key, found in values.items()} for name, values in figures.items()}
+    stored = {name: {key: found.tolist() for key, found in values.items()} for name, values in metrics.items()}
     write_json(args.output / "figures.json", {"seeds": args.seeds, "figures": stored}, indent=1)
-    print(lay_out([("", table(figures)), ("", gains(figures)), ("", by_class(figures))], markdown=True))
+    print(lay_out([("", table(metrics)), ("", gains(metrics)), ("", by_class(metrics))], markdown=True))
 
 
 def one_seed(recipe: str, seed: int, output: Path, opts: list[str]) -> dict[str, SemanticScores]:
@@ -71,38 +71,38 @@ def one_seed(recipe: str, seed: int, output: Path, opts: list[str]) -> dict[str,
     return scores
 
 
-def table(figures: Figures) -> list[list[str]]:
-    """Mean and standard deviation over seeds."""
+def table(metrics: Metrics) -> list[list[str]]:
+    """Return mean and standard deviation over seeds."""
     rows = [["prototypes", "mIoU", "Acc", "mIoU per seed"]]
-    for name, found in figures.items():
+    for name, found in metrics.items():
         each = ", ".join(f"{value:.1f}" for value in found["miou"])
         rows.append([name, _spread(found["miou"]), _spread(found["accuracy"]), each])
     return rows
 
 
-def gains(figures: Figures) -> list[list[str]]:
-    """What PriMaPs-EM gains on k-means seed by seed, with a CRF after both where there is one."""
+def gains(metrics: Metrics) -> list[list[str]]:
+    """Return the gain of PriMaPs-EM over k-means per seed, with a CRF after both if there is one."""
     rows = [["PriMaPs-EM against", "", "gain", "95 % interval of the mean", "seeds with a gain", "per seed"]]
-    for name in (name for name in figures if name.startswith((START, BASELINE))):
-        method = figures[METHOD + name.removeprefix(START).removeprefix(BASELINE)]
-        for key, figure in (("miou", "mIoU"), ("accuracy", "Acc")):
-            gain = method[key] - figures[name][key]
+    for name in (name for name in metrics if name.startswith((START, BASELINE))):
+        method = metrics[METHOD + name.removeprefix(START).removeprefix(BASELINE)]
+        for key, metric in (("miou", "mIoU"), ("accuracy", "Acc")):
+            gain = method[key] - metrics[name][key]
             low, high = interval(gain)
             each = ", ".join(f"{value:+.1f}" for value in gain)
             rise = f"{(gain > 0).sum()} of {len(gain)}"
-            rows.append([name, figure, _spread(gain, "+"), f"{low:+.1f} to {high:+.1f}", rise, each])
+            rows.append([name, metric, _spread(gain, "+"), f"{low:+.1f} to {high:+.1f}", rise, each])
     return rows
 
 
-def by_class(figures: Figures) -> list[list[str]]:
-    """Mean and standard deviation of the IoU of each class."""
+def by_class(metrics: Metrics) -> list[list[str]]:
+    """Return mean and standard deviation of the IoU of each class."""
     rows = [["IoU", *CLASSES]]
-    rows += [[name, *(_spread(values) for values in found["iou"].T)] for name, found in figures.items()]
+    rows += [[name, *(_spread(values) for values in found["iou"].T)] for name, found in metrics.items()]
     return rows
 
 
 def interval(gain: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean of paired differences, by Student's t; the mean alone for a single seed."""
+    """Return the 95 % interval of the mean of paired differences (Student's t); the mean twice for a single seed."""
     mean = float(gain.mean())
     if len(gain) < 2:
         return mean, mean

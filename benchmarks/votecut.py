@@ -1,10 +1,10 @@
-"""Time and masks of VoteCut's stage B, from eigenvectors on, against the same steps written loop by loop.
+"""Time and masks of VoteCut's stage B, which starts from eigenvectors, against a reference of plain loops.
 
     python benchmarks/votecut.py [--images 4] [--threads 1] [--crf] [--device cuda]
 
-Six members on grids of the paper's sizes, with synthetic features. With --crf each mask is also refined on a crop of
-its image, by pydensecrf on the side of the reference. On another device than the CPU only the package is timed, whole
-images from features on. Exits with status 1 if a bar is missed.
+There are six members on grids of the paper's sizes, with synthetic features. With --crf each mask is also refined on a
+crop of its image, in the reference by pydensecrf. On other devices than the CPU only this package is timed, on whole
+images and starting from features. Exits with status 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def compare(args: argparse.Namespace) -> int:
         for mode in ("default", "parity"):
             votecut(vectors, VoteCutSettings(mode=mode))  # load libraries, start threads
         default, _ = best_of(3, votecut, vectors)
-        parity, ours = best_of(3, partial(votecut, mode="parity"), vectors)
+        parity, ours = best_of(3, partial(votecut, settings=VoteCutSettings(mode="parity")), vectors)
         loops, (theirs, votes) = best_of(3, votecut_loops, vectors)
         ours_masks = ours.masks.numpy()
         worst = min(worst, lowest_iou(ours_masks, theirs))
@@ -74,7 +74,7 @@ def compare(args: argparse.Namespace) -> int:
 
 
 def report(args: argparse.Namespace, rows: list[tuple], worst: float, worst_crf: float) -> int:
-    """Print the table; 0 if all bars are met, else 1."""
+    """Print the table and return 0 if all bars are met, else 1."""
     loops, parity, default, crf_loops, crf_ours, masks, votes = (statistics.mean(column) for column in zip(*rows))
     print(f"VoteCut stage B, {args.images} images, {len(GRIDS)} members on grids of {GRIDS} patches,")
     print(f"{masks:.1f} masks of {votes:.1f} votes per image; mean seconds per image:")
@@ -85,7 +85,7 @@ def report(args: argparse.Namespace, rows: list[tuple], worst: float, worst_crf:
     passed = loops / parity >= MIN_SPEEDUP and worst >= MIN_IOU
     if args.crf:
         theirs, ours = loops + crf_loops, parity + crf_ours
-        print("with a dense CRF on the crop of each mask (of it the CRF):")
+        print("with a dense CRF on the crop of each mask (CRF alone):")
         print(f"  reference, pydensecrf     {theirs:8.4f} ({crf_loops:.4f})")
         print(f"  this package              {ours:8.4f} ({crf_ours:.4f})   {theirs / ours:6.1f} x faster", end="")
         print(f" (at least {MIN_SPEEDUP_CRF:.0f})")
@@ -96,7 +96,7 @@ def report(args: argparse.Namespace, rows: list[tuple], worst: float, worst_crf:
 
 
 def whole_images(args: argparse.Namespace) -> int:
-    """Print the time per image, from features on, of a batch on another device."""
+    """Print the time per image of a batch on another device, starting from features."""
     import torch
 
     from unseg_d2.masks import VoteCut
@@ -115,7 +115,7 @@ def whole_images(args: argparse.Namespace) -> int:
 
 
 def synthetic(seed: int):
-    """An image ``(480, 480, 3)`` of smooth objects, and tokens ``(C, h, w)`` of it as each member sees them."""
+    """Return an image ``(480, 480, 3)`` of smooth objects, and its tokens ``(C, h, w)`` for each member."""
     import cv2
     import numpy as np
     from scipy.special import expit
@@ -147,7 +147,7 @@ def synthetic(seed: int):
 
 
 def best_of(repeats: int, function, *arguments):
-    """Least time of a few calls, and the last result."""
+    """Return the least time of some calls, and the last result."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -157,7 +157,7 @@ def best_of(repeats: int, function, *arguments):
 
 
 def lowest_iou(ours, theirs) -> float:
-    """Lowest IoU of masks paired in order; 0 if their numbers differ."""
+    """Return the lowest IoU of masks paired in order; 0 if their numbers differ."""
     if len(ours) != len(theirs):
         return 0.0
     return min(((a & b).sum() / (a | b).sum() for a, b in zip(ours, theirs)), default=1.0)

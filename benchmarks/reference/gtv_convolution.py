@@ -1,4 +1,4 @@
-"""Likeness of neighbouring patches by one convolution that shifts all channels eight ways at once.
+"""Similarity of neighbouring patches by one convolution that shifts all channels eight ways at once.
 
 Written from the description of the published loss: a kernel per channel and neighbour takes the difference to the
 neighbour, so that C channels become 8 C; the squared differences are summed per neighbour, and cos = 1 - d^2 / 2.

@@ -1,6 +1,6 @@
 """LocalCut at T thresholds written straight from its description: plain loops, a new graph for every threshold.
 
-It shares no code with the package: it is what the package's results and times are compared with.
+It shares no code with the package, whose results and times are compared with it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def localcut_loops(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut one mask at every threshold, with the points outside it in the far background.
 
-    A sink in the background is out of reach, so that the minimum cut keeps what the source is connected to.
+    A sink in the background cannot be reached, so that the minimum cut keeps everything connected to the source.
 
     Args:
         mask: ``(h, w)`` bool.

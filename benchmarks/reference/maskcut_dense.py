@@ -1,6 +1,6 @@
 """MaskCut written straight from its description, on dense matrices and SciPy's generalised eigensolver.
 
-It shares no code with the package: it is what the package's results and times are compared with.
+It shares no code with the package, whose results and times are compared with it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def maskcut_dense(
         num_masks: iterations; all of them are run.
 
     Returns:
-        Masks ``(h, w)`` bool, some of them perhaps empty. Eigenvectors get the sign that makes their peak positive,
-        one of the two that the published code, which takes LAPACK's, may give.
+        Masks ``(h, w)`` bool, some of which may be empty. Eigenvectors get the sign that makes their peak positive;
+        the published code takes that of LAPACK, which may be either.
     """
     channels, height, width = tokens.shape
     features = tokens.reshape(channels, -1)

@@ -1,6 +1,6 @@
 """The mask proposals of PriMaPs written straight from their description, one proposal after the other.
 
-It shares no code with the package: it is what the package's results and times are compared with.
+It shares no code with the package, whose results and times are compared with it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """ProMerge written straight from its description, one prompt, mask and cluster after the other.
 
-It shares no code with the package: it is what the package's results and times are compared with.
+It shares no code with the package, whose results and times are compared with it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def promerge_loops(tokens: Tensor, stride: int = 4, tau: float = 0.2) -> list[Tensor]:
-    """Return the clusters ``(h, w)`` bool of ``(C, h, w)`` tokens; empty where there is no or too little background."""
+    """Return the clusters ``(h, w)`` bool of ``(C, h, w)`` tokens; none if there is too little background."""
     proposals, votes = propose(tokens, stride, tau)
     if not proposals or not votes:
         return []
@@ -41,7 +41,7 @@ def propose(tokens: Tensor, stride: int, tau: float) -> tuple[list[Tensor], list
                 continue
             labels, count = ndimage.label(mask.numpy())
             sizes = dict(enumerate(np.bincount(labels.ravel(), minlength=count + 1)))
-            del sizes[0]  # what the mask does not cover
+            del sizes[0]  # the complement of the mask
             own = sizes.get(int(labels[row, column]), np.inf)
             for label in sorted(sizes, key=lambda label: -sizes[label]):
                 if sizes[label] < 0.5 * own:
@@ -55,7 +55,7 @@ def mean_feature(unit: Tensor, mask: Tensor) -> Tensor:
 
 
 def cascade_filter(unit: Tensor, proposals: list[Tensor], background: Tensor) -> list[Tensor]:
-    """Return the proposals that show foreground, smallest first."""
+    """Return the proposals of the foreground, smallest first."""
     behind = mean_feature(unit, background)
     covered = torch.zeros_like(background)
     accepted = []

@@ -1,6 +1,6 @@
 """Stage B of VoteCut written straight from its description, loop by loop.
 
-It shares no code with the package: it is what the package's results and times are compared with.
+It shares no code with the package, whose results and times are compared with it.
 """
 
 from __future__ import annotations
