@@ -100,7 +100,7 @@ def test_examples_of_the_help_parse(name: str, capsys: pytest.CaptureFixture[str
 
 
 def test_help_comes_without_the_heavy_libraries() -> None:
-    """The parser of every command in a process of its own; `torch` alone takes seconds."""
+    """Make the parser of every command in a new process; importing `torch` alone takes seconds."""
     code = (
         "import sys\nfrom unseg_d2.cli import main\n"
         "for name in main.COMMANDS: main.command(name).parser().format_help()\n"
@@ -111,7 +111,7 @@ def test_help_comes_without_the_heavy_libraries() -> None:
 
 
 def test_help_of_each_command_alone_does_not_import_torch() -> None:
-    """As a user asks for it: the names of all commands, but the module of one."""
+    """As a user asks for it: all command names are listed, but only one module is imported."""
     code = (
         "import sys\nfrom unseg_d2.cli import main\n"
         "sys.argv = ['unseg-d2', 'train-net', '--help']\n"
@@ -156,7 +156,7 @@ def test_a_mistake_is_one_line_that_names_it(line: str, message: str, capsys: py
         ("evaluate --task=semantic --weights a --results b", "evaluate semantic --weights a --output b"),
     ],
 )
-def test_former_spellings_are_understood_and_said(
+def test_former_spellings_are_understood_and_reported(
     former: str, present: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("unseg_d2"), "propagate", True)
@@ -177,7 +177,7 @@ def written_down() -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("file", "line"), written_down())
-def test_commands_in_documents_parse_in_present_spelling(
+def test_commands_in_documents_parse_in_current_spelling(
     file: str, line: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("unseg_d2"), "propagate", True)

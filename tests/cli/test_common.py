@@ -89,7 +89,7 @@ def test_only_an_option_that_was_not_given_changes_nothing() -> None:
 
 @pytest.fixture
 def level() -> Iterator[logging.Logger]:
-    """The package's logger, which gets its level back."""
+    """The logger of the package; its level is restored afterwards."""
     logger = logging.getLogger("unseg_d2")
     before = logger.level
     yield logger

@@ -1,4 +1,4 @@
-"""What a shell is offered, asked as a shell asks."""
+"""Completions, requested the way a shell does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def offered(line: str, folder: Path) -> list[str]:
-    """What argcomplete offers at the end of a line."""
+    """Return the completions of argcomplete at the end of a line."""
     pytest.importorskip("argcomplete")
     answer = folder / "answer"
     environment = {

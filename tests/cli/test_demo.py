@@ -1,4 +1,4 @@
-"""The demo from end to end, with a tiny detector of random weights that lies on disk."""
+"""The demo from end to end, with a tiny detector of random weights on disk."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DATALOADER: {{NUM_WORKERS: 0}}
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> list[str]:
-    """Arguments that name a tiny detector, which finds something everywhere."""
+    """Arguments for a tiny detector that finds something in every image."""
     (tmp_path / "tiny.yaml").write_text(TINY)
     model = build_model(load_cfg(tmp_path / "tiny.yaml"))
     save_checkpoint(tmp_path / "run" / "model_final.pth", model)
@@ -81,7 +81,7 @@ def test_every_format(tiny, photos, tmp_path, capsys):
 
 
 def test_threshold_and_later_commands(tiny, photos, tmp_path, capsys):
-    """A high threshold leaves nothing; the label set is one for the other commands."""
+    """A high threshold leaves nothing; other commands can read the label set."""
     from unseg_d2.cli.visualize import main as visualize
 
     arguments = ["--input", str(photos / "1.png"), "--format", "coco", *tiny]

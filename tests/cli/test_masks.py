@@ -19,7 +19,7 @@ SETTINGS = ["FEATURES.NAME", "descriptors", "FEATURES.IMAGE_SIZE", "96", "FEATUR
 
 @pytest.fixture()
 def images(tmp_path: Path) -> Path:
-    """Three pictures of a bright disc on a textured ground, and a file that is no picture."""
+    """Three pictures of a bright disc on a textured background, and a file that is not a picture."""
     folder = tmp_path / "images"
     folder.mkdir()
     rows, columns = np.mgrid[:60, :80]
@@ -40,7 +40,7 @@ def label_set(images: Path, tmp_path: Path) -> Path:
 
 
 def ground_truth(images: Path) -> Path:
-    """The discs, under ids of their own."""
+    """The discs, with different ids."""
     rows, columns = np.mgrid[:60, :80]
     listed, annotations = [], []
     for index in range(3):

@@ -32,7 +32,7 @@ def test_coco20k_needs_its_list(tmp_path: Path) -> None:
 
 
 def test_script(shared_data: Path, tmp_path: Path) -> None:
-    """As a new user types it, below $DETECTRON2_DATASETS; then the one line of a mistake."""
+    """As a new user types it, below $DETECTRON2_DATASETS; then the one-line error of a mistake."""
     for name, folder in (("label_2", "label_2"), ("images", "image_2")):
         shutil.copytree(shared_data / "kitti_sample" / name, tmp_path / "kitti/training" / folder)
     command = [sys.executable, str(REPOSITORY / "datasets/prepare_kitti.py")]

@@ -19,12 +19,12 @@ VIT = "FEATURES.NAME vit FEATURES.WEIGHTS {weights} FEATURES.DEVICE cpu"
 
 
 class Payload:
-    """An object that weights alone do not need."""
+    """An object that plain weights do not contain."""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An image, a label set of it, and weights of nothing in particular together with an object."""
+    """An image, a label set of it, and arbitrary weights together with an object."""
     (tmp_path / "images").mkdir()
     Image.fromarray(np.full((64, 64, 3), 99, np.uint8)).save(tmp_path / "images" / "a.png")
     square = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [8, 8, 20, 20], "area": 400, "iscrowd": 0}

@@ -47,7 +47,7 @@ def test_mistakes_are_named_and_leave_nothing_behind(label_sets, monkeypatch, ar
     assert sorted(os.listdir(label_sets)) == before
 
 
-def test_images_that_are_not_near_have_to_be_named(label_sets):
+def test_images_elsewhere_have_to_be_named(label_sets):
     (label_sets / "images").rename(label_sets / "photos")
     with pytest.raises(UnsegError, match=r"name their folder \(--images\)"):
         main(["--labels", str(label_sets / "labels.json"), "--output", str(label_sets / "page.html")])

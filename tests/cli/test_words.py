@@ -1,4 +1,4 @@
-"""What becomes of the words of a command line, each case written down by hand."""
+"""How the words of a command line are parsed; every case is written by hand."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_command_without_settings_says_so() -> None:
         sort_words(["SEED", "1"], Grammar({}))
 
 
-def test_former_spellings_get_their_present_names() -> None:
+def test_former_spellings_get_their_current_names() -> None:
     found = sort_words(["--results=x", "--results", "y"], GRAMMAR)
     assert found.words == ["--output=x", "--output", "y"]
     assert found.former == [("--results", "--output")] * 2

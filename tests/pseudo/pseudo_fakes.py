@@ -1,4 +1,4 @@
-"""A feature backend, a generator and a refiner of a few lines, which worker processes can import."""
+"""A minimal feature backend, generator and refiner that worker processes can import."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class BrightRed:
 
 
 def keep(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Refine nothing."""
+    """Return the masks unchanged."""
     return masks
 
 
@@ -69,7 +69,7 @@ def fake_pipeline(cfg) -> MaskPipeline:
 
 
 def slow(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Refine nothing, slowly."""
+    """Return the masks unchanged, slowly."""
     time.sleep(0.05)
     return masks
 
@@ -79,12 +79,12 @@ def slow_pipeline(cfg) -> MaskPipeline:
 
 
 def killed_pipeline(cfg) -> MaskPipeline:
-    """The process that uses it is killed at its first image, as by lack of memory."""
+    """The process that uses it is killed at its first image, as if out of memory."""
     return pipeline_of(MeanColour(), BrightRed(), lambda *_: os.kill(os.getpid(), 9), cfg.FEATURES.IMAGE_SIZE)
 
 
 def picture(seed: int, height: int = 40, width: int = 60) -> Image.Image:
-    """A red rectangle on a dark ground."""
+    """A red rectangle on a dark background."""
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 60, (height, width, 3), np.uint8)
     top, left = rng.integers(0, height // 2), rng.integers(0, width // 2)

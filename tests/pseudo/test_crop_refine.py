@@ -124,7 +124,7 @@ def test_iou_of_boxes():
 
 @pytest.mark.parametrize("index", range(8))
 def test_published_masks_of_votecut(index, shared_data: Path):
-    """From the published masks on the grid to the published masks of the image, by the published CRF."""
+    """The published CRF turns the published masks on the grid into the published masks of the image."""
     pytest.importorskip("pydensecrf")
     folder = shared_data / "golden"
     if not (folder / "votecut.npz").is_file():

@@ -36,7 +36,7 @@ def bar() -> np.ndarray:
 
 def test_pixels_follow_the_nearest_cell() -> None:
     small = np.zeros((HEIGHT, WIDTH), bool)
-    small[3, 100:140:2] = True  # covers half of no cell
+    small[3, 100:140:2] = True  # covers less than half of every cell
     masks = np.stack([bar(), small])
     cut, confidence = cut_pixels(masks, DepthMap(torch.from_numpy(steps(60, 60)).float(), "metric"), LocalCutSettings())
     assert np.array_equal(cut[0], bar() & (np.arange(WIDTH) < 120))
@@ -47,7 +47,7 @@ def test_pixels_follow_the_nearest_cell() -> None:
 
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
-    """A label set of somebody else: a COCO file, images and depth; the second image has no depth."""
+    """A label set from elsewhere: a COCO file, images and depth; the second image has no depth."""
     for name in ("images", "depth"):
         (tmp_path / name).mkdir()
     content = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "fg"}]}

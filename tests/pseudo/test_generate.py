@@ -135,7 +135,7 @@ def test_killed_and_repeated_gives_the_same_bytes(images: Path, tmp_path: Path) 
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (output / "labels.json").exists()
-    generate(images, output)  # its orphaned workers notice that it is gone and let go of their shards
+    generate(images, output)  # its orphaned workers notice that it is gone and release their shards
     assert content(output) == content(tmp_path / "whole")
 
 

@@ -101,7 +101,7 @@ def vit() -> ViT:
 
 
 class TestBackends:
-    """Backends take images that are not square, and padded ones."""
+    """Backends accept images that are not square, and padded ones."""
 
     @pytest.mark.parametrize("resize", ["nearest_multiple", "pad"])
     def test_grids_that_are_not_square(self, resize, vit):

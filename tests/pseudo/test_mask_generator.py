@@ -1,4 +1,4 @@
-"""The generator of Python code gives what a label set holds."""
+"""The generator from Python returns what a label set holds."""
 
 from __future__ import annotations
 

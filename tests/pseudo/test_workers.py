@@ -51,7 +51,7 @@ def test_failures_reach_the_parent(job: str, error: type[Exception], message: st
         list(run_jobs(fail, [job], 1))
 
 
-def test_workers_end_when_nobody_wants_their_reports() -> None:
+def test_workers_end_when_nobody_reads_their_reports() -> None:
     reports = run_jobs(endless, [0], 1)
     pid = next(reports)
     assert is_running(pid)

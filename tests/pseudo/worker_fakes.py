@@ -21,7 +21,7 @@ def echo(worker: int) -> Callable[[int], Iterator[Any]]:
 
 
 def fail(worker: int) -> Callable[[str], Iterator[Any]]:
-    """Fail in the way that the job names."""
+    """Fail in the way that the job specifies."""
 
     def do(job: str) -> Iterator[Any]:
         yield "started"
@@ -35,7 +35,7 @@ def fail(worker: int) -> Callable[[str], Iterator[Any]]:
 
 
 def endless(worker: int) -> Callable[[int], Iterator[int]]:
-    """Report the process, again and again."""
+    """Report the process repeatedly."""
 
     def do(job: int) -> Iterator[int]:
         while True:

@@ -1,4 +1,4 @@
-"""An engine without a network: it finds in every image what the images' ground truth says."""
+"""An engine without a network, whose detections are the ground truth of every image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unseg_d2.detectors.prediction import Prediction
 
 
 class FakeEngine:
-    """Records its calls; fails, like a killed process, when the countdown of images reaches zero."""
+    """Records its calls; fails like a killed process when the countdown of images reaches zero."""
 
     name = "fake"
 

@@ -180,7 +180,7 @@ def test_perfect_predictions_on_real_layouts(shared_data: Path, tmp_path: Path, 
 
 @pytest.mark.slow
 def test_a_detector_on_real_layouts(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tiny random network on all samples; what is predicted is not predicted again."""
+    """A tiny random network on all samples; finished predictions are not repeated."""
     cfg = load_cfg(RECIPE, TINY)
     save_checkpoint(tmp_path / "random.pth", build_model(cfg))
     datasets = [f"{shared_data / name / 'instances.json'}::{shared_data / name / 'images'}" for name in SAMPLES]

@@ -1,4 +1,4 @@
-"""Records to ground truth and figures to verdicts."""
+"""Records become ground truth, and metrics become verdicts."""
 
 from __future__ import annotations
 

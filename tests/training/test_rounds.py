@@ -1,4 +1,4 @@
-"""The state machine of self-training, with an engine that needs no time."""
+"""The state machine of self-training, with an engine that takes no time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def from_images(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 @pytest.fixture(scope="module")
 def rows(from_images: Plan) -> list[tuple[str, dict]]:
-    """The figures of a whole run, made once."""
+    """The metrics of a whole run, computed once."""
     with pytest.MonkeyPatch.context() as patch:
         use(FakeEngine(), patch)
         return self_train(from_images).rows
@@ -40,13 +40,13 @@ def rows(from_images: Plan) -> list[tuple[str, dict]]:
 
 @pytest.fixture
 def plan(from_images: Plan, rows: object, tmp_path: Path) -> Plan:
-    """The same run from its label set, in a fresh folder: nothing has to be cut."""
+    """The same run from its label set, in a new folder: no masks have to be made."""
     labels = str(from_images.output / "round0" / "masks" / "labels.json")
     return replace(from_images, output=tmp_path / "run", images="", labels=labels)
 
 
 def use(engine: FakeEngine, patch: pytest.MonkeyPatch) -> FakeEngine:
-    """Let the rounds run on this engine."""
+    """Run the rounds with this engine."""
     patch.setattr(rounds, "select_engine", lambda _: engine)
     return engine
 
@@ -73,7 +73,7 @@ def test_the_merged_set_holds_the_detections(from_images: Plan, rows: object) ->
 
 
 def test_the_end_is_shown(from_images: Plan, rows: object) -> None:
-    """The page holds the picture of the one image, the plot the name of every stage."""
+    """The page shows the picture of the one image, the plot the name of every stage."""
     assert "000001.png" in (from_images.output / "gallery.html").read_text()
     assert "round 1" in (from_images.output / "figures.svg").read_text()
 

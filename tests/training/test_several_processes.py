@@ -68,7 +68,7 @@ def command(tmp_path: Path) -> Callable[..., list[str]]:
 
 
 def run(*commands: list[str]) -> list[str]:
-    """Run commands at once and return what each printed; all have to succeed."""
+    """Run commands concurrently and return the output of each; all have to succeed."""
     environment = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL, "text": True}
     options = {"env": environment, "cwd": REPOSITORY, **pipes}
