@@ -33,7 +33,7 @@ class MaskGenerator:
 
         Args:
             recipe: a YAML file, the name of a shipped recipe such as ``configs/quickstart.yaml``, or a configuration.
-            *overrides: keys and values in turn, ``"MASKS.GENERATOR", "votecut"``, or one mapping.
+            *overrides: alternating keys and values, ``"MASKS.GENERATOR", "votecut"``, or one mapping.
 
         Raises:
             UnsegError: there is no such recipe, key or generator, or a weight file or an extra is missing.
