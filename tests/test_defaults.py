@@ -19,7 +19,10 @@ CONFIGURED = {
     "solver": {"detectors", "loop", "training"},
     "run": {"loop", "pseudo", "training"},
 }
-"""Module of ``config/sections`` to the rooms that do what its settings say: they may not import it."""
+"""Module of ``config/sections`` to the rooms that do what its settings say."""
+
+PURE = {"losses": {"saliency", "semantic"}, "graph": {"masks"}}
+"""Room of pure functions to the rooms whose settings arrive there as arguments."""
 
 OTHER_MEANING = {
     ("config.load.load_cfg", "plugins"): "modules to import besides those of the recipe's PLUGINS",
@@ -58,7 +61,8 @@ class Source:
         found = []
         for other, classes in self.settings.items():
             section = other.rpartition(".")[2] if ".config.sections." in other else ""
-            if other in imported or _room(other) == _room(module) or _room(module) in CONFIGURED.get(section, ()):
+            rooms = {_room(module), *PURE.get(_room(module), ())}
+            if other in imported or _room(other) in rooms or _room(module) in CONFIGURED.get(section, ()):
                 found += classes
         return found
 

@@ -34,12 +34,14 @@ def test_binary_affinity_is_the_thresholded_cosine():
     tokens = np.random.default_rng(0).standard_normal((2, 16, 90)).astype(np.float32)
     unit = tokens.astype(np.float64) / np.linalg.norm(tokens.astype(np.float64), axis=1, keepdims=True)
     expected = np.where(np.einsum("bci,bcj->bij", unit, unit) > 0.15, 1.0, 1e-5)
-    np.testing.assert_array_equal(binary_affinity(torch.from_numpy(tokens), tau=0.15).dense().numpy(), expected)
+    np.testing.assert_array_equal(
+        binary_affinity(torch.from_numpy(tokens), tau=0.15, eps=1e-5).dense().numpy(), expected
+    )
 
 
 def test_cosines_that_float32_cannot_tell_from_tau():
     tau = float(np.nextafter(0.6, 0))  # a little less than the cosine of the two patches, and equal to it in float32
-    single, double = binary_affinity_by_precision(torch.tensor([[[1.0, 3.0], [0.0, 4.0]]]), tau)
+    single, double = binary_affinity_by_precision(torch.tensor([[[1.0, 3.0], [0.0, 4.0]]]), tau, eps=1e-5)
     assert single.dense()[0, 0, 1] == 1e-5
     assert double.dense()[0, 0, 1] == 1
 
@@ -54,8 +56,8 @@ def test_zero_features_are_connected_to_nothing():
 def test_isolate_equals_zeroing_the_features():
     tokens = torch.randn(2, 5, 50)
     painted = torch.rand(2, 50) < 0.3
-    zeroed = binary_affinity(tokens * ~painted[:, None], tau=0.1)
-    assert torch.equal(binary_affinity(tokens, tau=0.1).isolate(painted).bits, zeroed.bits)
+    zeroed = binary_affinity(tokens * ~painted[:, None], tau=0.1, eps=1e-5)
+    assert torch.equal(binary_affinity(tokens, tau=0.1, eps=1e-5).isolate(painted).bits, zeroed.bits)
 
 
 def test_pack_bits_has_the_first_flag_highest():

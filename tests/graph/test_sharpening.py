@@ -26,7 +26,7 @@ def test_thresholds_of_pairs_equal_thresholding_the_sharpened_matrix(pairing, ta
     rng = np.random.default_rng(0)
     tokens, importance = rng.standard_normal((6, 150)), rng.uniform(0.45, 0.999, 150)
     thresholds = PairThresholds(tau, torch.from_numpy(importance), pairing)
-    connected = binary_affinity(torch.from_numpy(tokens)[None], [thresholds]).dense()[0].numpy() == 1
+    connected = binary_affinity(torch.from_numpy(tokens)[None], [thresholds], eps=1e-5).dense()[0].numpy() == 1
     np.testing.assert_array_equal(connected, sharpened(tokens, importance, pairing) > tau)
     assert (connected == connected.T).all()
 
@@ -35,23 +35,27 @@ def test_thresholds_of_pairs_equal_thresholding_the_sharpened_matrix(pairing, ta
 def test_compensation_leaves_the_least_important_patches_as_they_are(pairing):
     tokens = torch.randn(1, 6, 150)
     thresholds = PairThresholds(0.15, torch.full((150,), 0.45, dtype=torch.float64), pairing)
-    assert not torch.equal(binary_affinity(tokens, [thresholds]).bits, binary_affinity(tokens, 0.15).bits)
+    assert not torch.equal(
+        binary_affinity(tokens, [thresholds], eps=1e-5).bits, binary_affinity(tokens, 0.15, eps=1e-5).bits
+    )
     thresholds = thresholds.compensated(0.45)
-    assert torch.equal(binary_affinity(tokens, [thresholds]).bits, binary_affinity(tokens, 0.15).bits)
+    assert torch.equal(
+        binary_affinity(tokens, [thresholds], eps=1e-5).bits, binary_affinity(tokens, 0.15, eps=1e-5).bits
+    )
     if pairing == "mean":
         assert thresholds.tau == pytest.approx(0.352, abs=5e-4)
 
 
 def test_every_image_has_its_own():
     tokens = torch.randn(2, 6, 90)
-    thresholds = PairThresholds(0.3, torch.rand(90, dtype=torch.float64) / 2)
-    both = binary_affinity(tokens, [0.2, thresholds])
-    assert torch.equal(both[[0]].bits, binary_affinity(tokens[:1], 0.2).bits)
-    assert torch.equal(both[[1]].bits, binary_affinity(tokens[1:], [thresholds]).bits)
+    thresholds = PairThresholds(0.3, torch.rand(90, dtype=torch.float64) / 2, "mean")
+    both = binary_affinity(tokens, [0.2, thresholds], eps=1e-5)
+    assert torch.equal(both[[0]].bits, binary_affinity(tokens[:1], 0.2, eps=1e-5).bits)
+    assert torch.equal(both[[1]].bits, binary_affinity(tokens[1:], [thresholds], eps=1e-5).bits)
 
 
 def test_a_pair_of_importance_one_needs_a_positive_cosine():
-    thresholds = PairThresholds(0.15, torch.ones(3, dtype=torch.float64))
+    thresholds = PairThresholds(0.15, torch.ones(3, dtype=torch.float64), "mean")
     tokens = torch.tensor([[[1.0, 1.0, -1.0], [0.0, 5.0, 0.0]]])
     assert (binary_affinity(tokens, [thresholds], eps=0).dense()[0, 0] == torch.tensor([1, 1, 0])).all()
 
@@ -62,8 +66,8 @@ def test_bad_input_is_named():
         PairThresholds(0.15, ones, "min")
     for value in (1.5, -0.1, float("nan")):
         with pytest.raises(ValueError, match="importance must lie"):
-            PairThresholds(0.15, value * ones)
+            PairThresholds(0.15, value * ones, "mean")
     with pytest.raises(ValueError, match="tau must lie"):
-        binary_affinity(torch.ones(1, 1, 3), [PairThresholds(1.0, ones)])
+        binary_affinity(torch.ones(1, 1, 3), [PairThresholds(1.0, ones, "mean")], eps=1e-5)
     with pytest.raises(ValueError, match=r"shorter|longer"):
-        binary_affinity(torch.ones(2, 1, 3), [0.1])
+        binary_affinity(torch.ones(2, 1, 3), [0.1], eps=1e-5)

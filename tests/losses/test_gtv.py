@@ -62,8 +62,8 @@ def test_a_constant_mask_costs_nothing_and_an_edge_costs_less_where_the_image_ha
     mask = torch.zeros(1, 1, 4, 6)
     mask[..., 3:] = 1
     flat, edge = torch.zeros(1, 3, 4, 6), 2 * mask.expand(1, 3, 4, 6)
-    assert gtv_loss(torch.full_like(mask, 0.3), image_weights(flat)).item() == 0
-    ratio = gtv_loss(mask, image_weights(edge)) / gtv_loss(mask, image_weights(flat))
+    assert gtv_loss(torch.full_like(mask, 0.3), image_weights(flat, 1.0)).item() == 0
+    ratio = gtv_loss(mask, image_weights(edge, 1.0)) / gtv_loss(mask, image_weights(flat, 1.0))
     assert ratio.item() == pytest.approx(math.exp(-12), rel=1e-4)
 
 
@@ -86,7 +86,7 @@ def test_golden_coarse(golden, tau):
 def test_golden_fine(whole_golden):
     published = np.load(whole_golden / "losses/tricks.npz")
     mask = torch.from_numpy(published["sp_fine"]).requires_grad_()
-    loss = gtv_loss(mask, image_weights(torch.from_numpy(published["sp_image"])))
+    loss = gtv_loss(mask, image_weights(torch.from_numpy(published["sp_image"]), 1.0))
     loss.backward()
     assert loss.item() == pytest.approx(float(published["loss_gtv_fine"]), rel=1e-5)
     assert mask.grad.abs().sum().item() == pytest.approx(float(published["grad_gtv_fine_sum_abs"]), rel=1e-4)

@@ -36,7 +36,7 @@ def test_no_regions_give_zero_with_a_gradient_path() -> None:
     loss = soft_classification_loss(logits, none.long(), none) + soft_mask_loss(masks, masks.detach(), none)
     loss.backward()
     assert loss.item() == 0 and logits.grad is not None and masks.grad is not None
-    assert soft_box_loss(torch.zeros(0, 4), torch.zeros(0, 4), none, 0).item() == 0
+    assert soft_box_loss(torch.zeros(0, 4), torch.zeros(0, 4), none, 0, 0.0).item() == 0
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_box_loss_equals_published(published: dict[str, Tensor]) -> None:
     targets = encode(published["proposal_boxes"], published["gt_boxes"], published["bbox_reg_weights"].float())
     picked = published["deltas"][foreground], targets[foreground]
     scores = published["gt_scores"][foreground]
-    soft, hard = (soft_box_loss(*picked, s, len(foreground)) for s in (scores, torch.ones_like(scores)))
+    soft, hard = (soft_box_loss(*picked, s, len(foreground), 0.0) for s in (scores, torch.ones_like(scores)))
     np.testing.assert_allclose(soft, published["loss_box_reg_soft"], rtol=1e-5)
     np.testing.assert_allclose(hard, published["loss_box_reg_hard"], rtol=1e-5)
 

@@ -89,14 +89,14 @@ class BinaryAffinity:
         return connected.double().masked_fill_(~connected, self.eps)
 
     @staticmethod
-    def from_connected(connected: Tensor, eps: float = 1e-5) -> BinaryAffinity:
+    def from_connected(connected: Tensor, eps: float) -> BinaryAffinity:
         """Return the affinity of ``(b, n, n)`` bool symmetric matrices that say which patches are connected."""
         if connected.dim() != 3 or connected.shape[1] != connected.shape[2] or connected.dtype != torch.bool:
             raise ValueError(f"expected (b, n, n) bool, got {tuple(connected.shape)} {connected.dtype}")
         return BinaryAffinity(pack_bits(connected).transpose(1, 2).contiguous(), _checked_eps(eps))
 
 
-def binary_affinity(tokens: Tensor, tau: float | Sequence[float | PairThresholds], eps: float = 1e-5) -> BinaryAffinity:
+def binary_affinity(tokens: Tensor, tau: float | Sequence[float | PairThresholds], eps: float) -> BinaryAffinity:
     """Connect the patches whose features have a cosine strictly above tau (TokenCut, equation 4).
 
     Cosines that are too close to tau for float32 are computed in float64, so that the graph does not depend on the
@@ -114,7 +114,7 @@ def binary_affinity(tokens: Tensor, tau: float | Sequence[float | PairThresholds
 
 
 def binary_affinity_by_precision(
-    tokens: Tensor, tau: float | Sequence[float | PairThresholds], eps: float = 1e-5
+    tokens: Tensor, tau: float | Sequence[float | PairThresholds], eps: float
 ) -> tuple[BinaryAffinity, BinaryAffinity]:
     """Return :func:`binary_affinity` of cosines in float32 throughout, and the usual one."""
     if tokens.dim() != 3:

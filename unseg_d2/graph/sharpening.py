@@ -36,7 +36,7 @@ class PairThresholds:
 
     tau: float
     importance: Tensor
-    pairing: Pairing = "mean"
+    pairing: Pairing
 
     def __post_init__(self) -> None:
         if self.pairing not in get_args(Pairing):

@@ -16,7 +16,7 @@ IGNORE = 255
 """Label of pixels without a class."""
 
 
-def class_weights(logits: Tensor, gamma: float = 2.0) -> Tensor:
+def class_weights(logits: Tensor, gamma: float) -> Tensor:
     """Return the weight (1 - p)^gamma of each class, p its mean probability over all pixels of the batch.
 
     Args:
@@ -30,7 +30,7 @@ def class_weights(logits: Tensor, gamma: float = 2.0) -> Tensor:
         return (1 - logits.softmax(1).mean((0, 2, 3))).pow(gamma)
 
 
-def class_focal_loss(logits: Tensor, labels: Tensor, gamma: float = 2.0) -> Tensor:
+def class_focal_loss(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
     """Return the cross entropy of each pixel times the weight of its class, averaged over all pixels.
 
     This is not the focal loss of Lin et al., which weighs each pixel by its own probability.

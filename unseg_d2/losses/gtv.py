@@ -44,7 +44,7 @@ def feature_weights(tokens: Tensor, tau: float, eps: float) -> Tensor:
 
 
 @torch.no_grad()
-def image_weights(image: Tensor, sigma: float = 1.0) -> Tensor:
+def image_weights(image: Tensor, sigma: float) -> Tensor:
     """Return the similarity of each pixel to its eight neighbours: ``exp(-||I_i - I_j||^2 / sigma)``.
 
     Args:

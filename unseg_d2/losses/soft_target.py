@@ -41,7 +41,7 @@ def soft_classification_loss(logits: Tensor, labels: Tensor, scores: Tensor, wei
     return (loss if weights is None else loss * weights).mean()
 
 
-def soft_box_loss(deltas: Tensor, target_deltas: Tensor, scores: Tensor, num_rois: int, beta: float = 0.0) -> Tensor:
+def soft_box_loss(deltas: Tensor, target_deltas: Tensor, scores: Tensor, num_rois: int, beta: float) -> Tensor:
     """Return the (smooth) L1 loss of the foreground RoIs, times the scores of their instances, over all RoIs.
 
     Args:
