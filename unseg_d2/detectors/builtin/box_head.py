@@ -1,4 +1,4 @@
-"""The box branch of one stage: RoI features to class logits and box deltas, its losses and its decoding.
+"""The box branch of one stage: class logits and box deltas of RoIs, the box loss and the selection of detections.
 
 Shape legend
     R   RoIs of all images of the batch
@@ -41,7 +41,7 @@ class BoxHead(nn.Sequential):
 
 
 class BoxPredictor(nn.Module):
-    """The two last linear layers of a stage.
+    """The last two linear layers of a stage.
 
     Args:
         in_features: width of the box head.
@@ -79,13 +79,13 @@ def box_regression_loss(
 
     Args:
         deltas: ``(R, 4k)`` predictions.
-        boxes: ``(R, 4)`` boxes the deltas are relative to.
+        boxes: ``(R, 4)`` boxes that the deltas are relative to.
         gt_boxes: ``(R, 4)`` matched ground truth; ignored for background.
         labels: ``(R,)`` int64 in [0, K].
         coder: parametrisation of the deltas.
         num_classes: K.
         beta: where the smooth L1 loss turns from quadratic to linear; 0 is the L1 loss.
-        scores: ``(R,)`` weight of each RoI's instance, or ``None`` where all count the same.
+        scores: ``(R,)`` weight of each RoI's instance, or ``None`` if all weigh the same.
     """
     foreground = (labels < num_classes).nonzero()[:, 0]
     deltas = deltas.unflatten(1, (-1, 4))
@@ -106,9 +106,9 @@ def select_detections(
         boxes: ``(R, 4k)`` decoded boxes.
         scores: ``(R, K + 1)`` probabilities.
         size: height and width of the image.
-        score_thresh: scores must be above it.
-        nms_thresh: IoU above which the lower scored of two boxes of a class goes.
-        topk: most detections; negative keeps all.
+        score_thresh: detections must score above this.
+        nms_thresh: IoU above which the lower-scoring of two boxes of a class is dropped.
+        topk: largest number of detections; a negative number keeps all.
 
     Returns:
         Boxes ``(n, 4)``, scores ``(n,)``, classes ``(n,)`` int64, best first.

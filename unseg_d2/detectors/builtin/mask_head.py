@@ -18,14 +18,14 @@ from unseg_d2.detectors.builtin.backbone import get_norm
 
 
 class MaskHead(nn.Sequential):
-    """3x3 convolutions, one up-sampling and one prediction per pixel.
+    """3x3 convolutions, upsampling by 2 and one logit per mask and cell.
 
     Args:
         in_channels: channels of the pooled features.
         num_masks: K.
         num_conv: number of 3x3 convolutions.
-        conv_dim: their width.
-        norm: normalisation after each of them, "" or "GN".
+        conv_dim: channels of each convolution.
+        norm: normalisation after each 3x3 convolution, "" or "GN".
     """
 
     def __init__(self, in_channels: int, num_masks: int, num_conv: int, conv_dim: int, norm: str) -> None:
@@ -37,18 +37,19 @@ class MaskHead(nn.Sequential):
             in_channels = conv_dim
         layers["deconv"] = nn.ConvTranspose2d(in_channels, conv_dim, kernel_size=2, stride=2)
         layers["deconv_relu"] = nn.ReLU(inplace=True)
-        layers["predictor"] = nn.Conv2d(conv_dim, num_masks, kernel_size=1)
+        predictor = nn.Conv2d(conv_dim, num_masks, kernel_size=1)
+        layers["predictor"] = predictor
         super().__init__(layers)
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.normal_(self.predictor.weight, std=0.001)
+        nn.init.normal_(predictor.weight, std=0.001)
 
 
 def select_masks(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return ``(R, M, M)``: of ``(R, K, M, M)`` the channel of each RoI's class, or the only one."""
+    """Return ``(R, M, M)``: from ``(R, K, M, M)``, the channel of each RoI's class, or the only channel."""
     if logits.shape[1] == 1:
         return logits[:, 0]
     return logits[torch.arange(len(logits), device=logits.device), classes]

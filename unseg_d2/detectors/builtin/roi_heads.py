@@ -1,4 +1,4 @@
-"""Box and mask branches on the proposals: Cascade R-CNN with any number of stages, DropLoss included.
+"""Box and mask branches on the proposals: Cascade R-CNN with any number of stages, and DropLoss.
 
 One stage is the ordinary Mask R-CNN head; three are the cascade (Cai and Vasconcelos, Cascade R-CNN, section 4).
 
@@ -34,26 +34,35 @@ from unseg_d2.losses.spatial_confidence import mask_cell_weights
 
 @dataclass(frozen=True)
 class RoIs:
-    """Regions of a batch and, in training, what they should become.
+    """Regions of interest of a batch.
 
     Attributes:
         boxes: ``(R, 4)`` xyxy in pixels of the network's input.
-        counts: RoIs of each image; their sum is R.
-        labels: ``(R,)`` int64 class in [0, K], K for background; training only.
-        gt_index: ``(R,)`` matched instance within its image (0 where the image has none); training only.
-        gt_boxes: ``(R, 4)`` box of that instance (zeros where the image has none); training only.
+        counts: number of RoIs of each image; their sum is R.
     """
 
     boxes: Tensor
     counts: list[int]
-    labels: Tensor | None = None
-    gt_index: Tensor | None = None
-    gt_boxes: Tensor | None = None
 
     def image_index(self) -> Tensor:
         """Return ``(R,)`` int64, the image of each RoI."""
         counts = torch.tensor(self.counts, device=self.boxes.device)
         return torch.repeat_interleave(torch.arange(len(self.counts), device=self.boxes.device), counts)
+
+
+@dataclass(frozen=True)
+class LabelledRoIs(RoIs):
+    """Regions of interest matched with the ground truth, for training.
+
+    Attributes:
+        labels: ``(R,)`` int64 class in [0, K], K for background.
+        gt_index: ``(R,)`` int64 matched instance within its image; 0 where the image has none.
+        gt_boxes: ``(R, 4)`` box of that instance; zeros where the image has none.
+    """
+
+    labels: Tensor
+    gt_index: Tensor
+    gt_boxes: Tensor
 
 
 class RoIHeads(nn.Module):
@@ -63,18 +72,19 @@ class RoIHeads(nn.Module):
         box_pool: pools the features of the box branch.
         box_head: one per stage.
         box_predictor: one per stage.
-        mask_pool, mask_head: the mask branch, ``None`` for boxes only.
-        iou_thresholds: per stage, the IoU from which an RoI is foreground.
+        mask_pool, mask_head: the mask branch; ``mask_head`` is ``None`` for boxes only.
+        iou_thresholds: per stage, the lowest IoU of a foreground RoI.
         num_classes: K.
         batch_size_per_image, positive_fraction: sampling of the proposals in training.
         append_ground_truth: add the ground-truth boxes to the proposals in training.
-        smooth_l1_beta: of the box loss; 0 is the L1 loss.
+        smooth_l1_beta: error at which the box loss turns from quadratic to linear; 0 is the L1 loss.
         box_loss_weight: factor on the box loss.
         droploss_iou_threshold: tau^IoU, or ``None`` for the plain classification loss.
-        droploss_reference: "all" compares with every box of the image, "published" as CutLER's released code does.
-        soft_targets: an instance counts as much as its score, in all losses.
-        mask_confidence: "spatial" weights cells of the mask loss, "scalar" whole masks, by spatial confidence.
-        classification_loss: loss of the logits of each stage.
+        droploss_reference: "all" compares with every box of the image, "published" with those that CutLER's released
+            code takes.
+        soft_targets: weight each instance by its score, in all losses.
+        mask_confidence: "spatial" weights each cell of the mask loss by its confidence, "scalar" each mask by its mean.
+        classification_loss: loss of the class logits of each stage.
         mask_loss: loss of the masks.
         score_thresh, nms_thresh, topk: see :func:`~unseg_d2.detectors.builtin.box_head.select_detections`.
 
@@ -114,6 +124,7 @@ class RoIHeads(nn.Module):
         self.classification_loss, self.mask_loss = classification_loss, mask_loss
         self.box_pool, self.box_head = box_pool, nn.ModuleList(box_head)
         self.box_predictor = nn.ModuleList(box_predictor)
+        self.coders = tuple(predictor.coder for predictor in box_predictor)
         self.mask_pool, self.mask_head = mask_pool, mask_head
         self.iou_thresholds = tuple(iou_thresholds)
         self.num_classes = num_classes
@@ -143,7 +154,7 @@ class RoIHeads(nn.Module):
         losses, stages = {}, len(self.box_head)
         for stage in range(stages):
             logits, deltas = self._run_stage(features, rois, stage)
-            boxes = self.box_predictor[stage].coder.decode(deltas.detach(), rois.boxes)
+            boxes = self.coders[stage].decode(deltas.detach(), rois.boxes)
             suffix = f"_stage{stage}" if stages > 1 else ""
             for name, loss in self._box_losses(logits, deltas, boxes, rois, targets, stage).items():
                 losses[name + suffix] = loss
@@ -157,13 +168,13 @@ class RoIHeads(nn.Module):
     def predict(
         self, features: Sequence[Tensor], proposals: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
     ) -> list[Detections]:
-        """Return the detections of each image: scores averaged over the stages, boxes of the last one."""
+        """Return the detections of each image: scores averaged over the stages, boxes of the last stage."""
         rois = RoIs(torch.cat(list(proposals)), [len(boxes) for boxes in proposals])
         limits = _limits(sizes, rois)
-        stages, mean_scores = len(self.box_head), 0.0
+        stages, mean_scores = len(self.box_head), torch.zeros((), device=rois.boxes.device)
         for stage in range(stages):
             logits, deltas = self._run_stage(features, rois, stage)
-            boxes = self.box_predictor[stage].coder.decode(deltas, rois.boxes)
+            boxes = self.coders[stage].decode(deltas, rois.boxes)
             mean_scores = mean_scores + logits.float().softmax(dim=1)
             if stage + 1 < stages:
                 rois = replace(rois, boxes=clip_boxes(boxes, limits))
@@ -173,8 +184,8 @@ class RoIHeads(nn.Module):
         return found if self.mask_head is None else self._with_masks(features, found)
 
     @torch.no_grad()
-    def sample(self, proposals: Sequence[Tensor], targets: Sequence[Targets]) -> RoIs:
-        """Draw the RoIs of one training step: foreground first, each part in random order."""
+    def sample(self, proposals: Sequence[Tensor], targets: Sequence[Targets]) -> LabelledRoIs:
+        """Sample the RoIs of one training step: of each image foreground first, each part in random order."""
         chosen = []
         for boxes, target in zip(proposals, targets):
             boxes = torch.cat([boxes, target.boxes]) if self.append_ground_truth else boxes
@@ -187,9 +198,9 @@ class RoIHeads(nn.Module):
             )
             chosen.append((boxes[index], rois.labels[index], rois.gt_index[index], rois.gt_boxes[index]))
         boxes, labels, gt_index, gt_boxes = (torch.cat(column) for column in zip(*chosen))
-        return RoIs(boxes, [len(image[0]) for image in chosen], labels, gt_index, gt_boxes)
+        return LabelledRoIs(boxes, [len(image[0]) for image in chosen], labels, gt_index, gt_boxes)
 
-    def _label(self, boxes: Sequence[Tensor], targets: Sequence[Targets], iou_threshold: float) -> RoIs:
+    def _label(self, boxes: Sequence[Tensor], targets: Sequence[Targets], iou_threshold: float) -> LabelledRoIs:
         """Match the boxes of each image with its ground truth."""
         columns = []
         for image_boxes, target in zip(boxes, targets):
@@ -200,12 +211,13 @@ class RoIHeads(nn.Module):
                 labels, gt_boxes = index, torch.zeros_like(image_boxes)
             columns.append((labels.masked_fill(foreground == 0, self.num_classes), index, gt_boxes))
         labels, index, gt_boxes = (torch.cat(column) for column in zip(*columns))
-        return RoIs(torch.cat(list(boxes)), [len(image_boxes) for image_boxes in boxes], labels, index, gt_boxes)
+        counts = [len(image_boxes) for image_boxes in boxes]
+        return LabelledRoIs(torch.cat(list(boxes)), counts, labels, index, gt_boxes)
 
     @torch.no_grad()
     def _next_rois(
         self, boxes: Tensor, rois: RoIs, sizes: Sequence[tuple[int, int]], targets: Sequence[Targets], stage: int
-    ) -> RoIs:
+    ) -> LabelledRoIs:
         """Turn the boxes of one stage into the labelled RoIs of the next."""
         boxes = clip_boxes(boxes, _limits(sizes, rois))
         per_image = [image_boxes[is_nonempty(image_boxes)] for image_boxes in boxes.split(rois.counts)]
@@ -219,20 +231,27 @@ class RoIHeads(nn.Module):
         return self.box_predictor[stage](self.box_head[stage](pooled))
 
     def _box_losses(
-        self, logits: Tensor, deltas: Tensor, boxes: Tensor, rois: RoIs, targets: Sequence[Targets], stage: int
+        self, logits: Tensor, deltas: Tensor, boxes: Tensor, rois: LabelledRoIs, targets: Sequence[Targets], stage: int
     ) -> dict[str, Tensor]:
         weights = self._droploss(boxes, rois, targets, stage)
         scores = gather_scores(rois, targets) if self.soft_targets else None
-        coder, beta = self.box_predictor[stage].coder, self.smooth_l1_beta
-        regression = deltas, rois.boxes, rois.gt_boxes, rois.labels, coder, self.num_classes, beta, scores
-        return {
-            "loss_cls": self.classification_loss(logits.float(), rois.labels, scores, weights),
-            "loss_box_reg": box_regression_loss(*regression) * self.box_loss_weight,
-        }
+        loss_cls = self.classification_loss(logits.float(), rois.labels, scores, weights)
+        loss_box = box_regression_loss(
+            deltas,
+            rois.boxes,
+            rois.gt_boxes,
+            rois.labels,
+            self.coders[stage],
+            num_classes=self.num_classes,
+            beta=self.smooth_l1_beta,
+            scores=scores,
+        )
+        return {"loss_cls": loss_cls, "loss_box_reg": loss_box * self.box_loss_weight}
 
-    def _droploss(self, boxes: Tensor, rois: RoIs, targets: Sequence[Targets], stage: int) -> Tensor | None:
-        """Weights ``(R,)`` of the classification loss, or ``None`` where nothing is dropped."""
-        if self.droploss_iou_threshold is None:
+    def _droploss(self, boxes: Tensor, rois: LabelledRoIs, targets: Sequence[Targets], stage: int) -> Tensor | None:
+        """Return weights ``(R,)`` of the classification loss, or ``None`` where nothing is dropped."""
+        threshold = self.droploss_iou_threshold
+        if threshold is None:
             return None
         references = [target.boxes for target in targets]
         if self.droploss_reference == "published":
@@ -241,27 +260,27 @@ class RoIHeads(nn.Module):
             references = [published_references(image) for image in rois.gt_boxes.split(rois.counts)]
         boxes = self._own_class(boxes, rois.labels)
         per_image = zip(boxes.split(rois.counts), references)
-        return torch.cat([droploss_weights(*image, self.droploss_iou_threshold) for image in per_image])
+        return torch.cat([droploss_weights(image_boxes, reference, threshold) for image_boxes, reference in per_image])
 
     def _own_class(self, boxes: Tensor, labels: Tensor) -> Tensor:
-        """Of class-specific boxes ``(R, 4K)`` the one of the RoI's class; background takes the last class's."""
+        """Return ``(R, 4)``: from ``(R, 4K)``, the box of each RoI's class, for background that of the last class."""
         boxes = boxes.unflatten(1, (-1, 4))
         chosen = labels.clamp(max=boxes.shape[1] - 1)
         return boxes[torch.arange(len(labels), device=labels.device), chosen]
 
-    def _mask_loss(self, features: Sequence[Tensor], rois: RoIs, targets: Sequence[Targets]) -> Tensor:
+    def _mask_loss(self, features: Sequence[Tensor], rois: LabelledRoIs, targets: Sequence[Targets]) -> Tensor:
         foreground = (rois.labels < self.num_classes).nonzero()[:, 0]
         image, boxes, index = rois.image_index()[foreground], rois.boxes[foreground], rois.gt_index[foreground]
-        logits = self.mask_head(self.mask_pool(features, boxes, image))
+        logits = self._mask_logits(features, boxes, image)
         size = logits.shape[-1]
         per_image = [(target, boxes[image == number], index[image == number]) for number, target in enumerate(targets)]
-        wanted = torch.cat([mask_targets(target.masks, *chosen, size) for target, *chosen in per_image])
+        wanted = torch.cat([mask_targets(target.masks, part, matched, size) for target, part, matched in per_image])
         weights = None
         if self.mask_confidence != "none":
             weights = torch.cat(
                 [
-                    mask_cell_weights(target.confidence, target.masks, *chosen, size, self.mask_confidence)
-                    for target, *chosen in per_image
+                    mask_cell_weights(target.confidence, target.masks, part, matched, size, self.mask_confidence)
+                    for target, part, matched in per_image
                 ]
             )
         if self.soft_targets:
@@ -271,22 +290,28 @@ class RoIHeads(nn.Module):
 
     def _with_masks(self, features: Sequence[Tensor], found: Sequence[Detections]) -> list[Detections]:
         rois = RoIs(torch.cat([image.boxes for image in found]), [len(image.boxes) for image in found])
-        logits = self.mask_head(self.mask_pool(features, rois.boxes, rois.image_index()))
+        logits = self._mask_logits(features, rois.boxes, rois.image_index())
         masks = select_masks(logits, torch.cat([image.classes for image in found])).float().sigmoid()
         return [replace(image, masks=part) for image, part in zip(found, masks.split(rois.counts))]
 
+    def _mask_logits(self, features: Sequence[Tensor], boxes: Tensor, image_index: Tensor) -> Tensor:
+        assert self.mask_pool is not None and self.mask_head is not None  # only called where there is a mask branch
+        return self.mask_head(self.mask_pool(features, boxes, image_index))
 
-def gather_scores(rois: RoIs, targets: Sequence[Targets]) -> Tensor:
-    """Return ``(R,)`` float32, the score of the instance that each RoI is matched to; 1 where there is none."""
+
+def gather_scores(rois: LabelledRoIs, targets: Sequence[Targets]) -> Tensor:
+    """Return ``(R,)`` float32, the score of the instance that each RoI is matched to; 1 where it has none."""
     columns = []
     for target, index in zip(targets, rois.gt_index.split(rois.counts)):
-        known = target.scores is not None and len(target.scores) > 0
-        columns.append(target.scores[index] if known else torch.ones_like(index, dtype=torch.float32))
+        if target.scores is not None and len(target.scores) > 0:
+            columns.append(target.scores[index])
+        else:
+            columns.append(torch.ones_like(index, dtype=torch.float32))
     return torch.cat(columns)
 
 
 class ScaleGradient(torch.autograd.Function):
-    """The identity, whose gradient is multiplied by a constant."""
+    """The identity, with a gradient multiplied by a constant."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:

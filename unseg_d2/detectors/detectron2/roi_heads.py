@@ -1,10 +1,10 @@
-"""Detectron2's RoI heads with DropLoss (CutLER) and soft targets (CuVLER), and with masks indexed, not copied.
+"""Detectron2's RoI heads with DropLoss (CutLER) and soft targets (CuVLER), and without a copy of the mask per region.
 
-Shapes: B images, R_b sampled regions of image b, G_b its ground truth, K classes.
+Shapes: R_b sampled regions of image b, K classes.
 
-The heads are stock Detectron2 heads; three hooks are overridden: the construction of the box predictors, the
-classification loss and the sampling of proposals. Every part takes explicit arguments, so the classes serve yacs
-configurations as well as LazyConfig.
+The heads are stock Detectron2 heads with three hooks overridden: the construction of the box predictors, their
+losses and the sampling of proposals. Every part takes explicit arguments, so the classes serve yacs configurations as
+well as LazyConfig.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec, cat
 from detectron2.modeling import ROI_HEADS_REGISTRY
-from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNOutputLayers, StandardROIHeads
+from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNOutputLayers, ROIHeads, StandardROIHeads
 from detectron2.structures import BitMasks, Instances
 from torch import Tensor, nn
 
@@ -31,20 +31,20 @@ from unseg_d2.losses.soft_target import soft_box_loss
 
 
 class PseudoLabelOutputLayers(FastRCNNOutputLayers):
-    """Box predictor whose losses know that the ground truth is uncertain.
+    """Box predictor with losses for uncertain ground truth.
 
     Args:
         input_shape: shape of the features of one region.
-        droploss_iou_thresh: tau^IoU; a region counts in the classification loss when its predicted box has more IoU
-            than this with a reference (CutLER, section 3.3). ``None`` counts all.
+        droploss_iou_thresh: tau^IoU; a region counts in the classification loss if its predicted box has a larger IoU
+            than this with a reference box (CutLER, section 3.3). ``None`` counts all.
         droploss_reference: ``all`` compares with every ground-truth box of the image, ``published`` with the partial
             set of CutLER's released code.
-        soft_targets: an instance counts as much as its score (CuVLER, section 3.3).
-        classification_loss: loss of the logits.
+        soft_targets: weight each instance by its score (CuVLER, section 3.3).
+        classification_loss: loss of the class logits.
         **kwargs: arguments of ``FastRCNNOutputLayers``.
 
     Raises:
-        ValueError: an unknown reference, or Detectron2's sigmoid cross entropy is on.
+        ValueError: an unknown reference, Detectron2's sigmoid cross entropy, or soft targets with an unknown box loss.
         UnsegError: the loss cannot use the scores or weights that are passed to it.
     """
 
@@ -61,18 +61,20 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
     ) -> None:
         super().__init__(input_shape, **kwargs)
         if droploss_reference not in get_args(DropLossReference):
-            raise ValueError(f"DROPLOSS_REFERENCE is 'all' or 'published', not {droploss_reference!r}")
+            raise ValueError(f"DROPLOSS_REFERENCE must be 'all' or 'published', not {droploss_reference!r}")
         if self.use_sigmoid_ce:
-            raise ValueError("DropLoss, soft targets and LOSSES.CLASSIFICATION exclude USE_SIGMOID_CE; switch it off")
+            raise ValueError(
+                "DropLoss, soft targets and LOSSES.CLASSIFICATION do not work with USE_SIGMOID_CE; switch it off"
+            )
         if soft_targets and self.box_reg_loss_type != "smooth_l1":
-            raise ValueError(f"soft targets know the box loss smooth_l1, not {self.box_reg_loss_type}")
+            raise ValueError(f"Soft targets work with the box loss smooth_l1 only, not {self.box_reg_loss_type}")
         dropping = droploss_iou_thresh is not None
         check_classification_loss(classification_loss, soft_targets=soft_targets, droploss=dropping)
         self.classification_loss = classification_loss
         self.droploss_iou_thresh = droploss_iou_thresh
         self.droploss_reference = droploss_reference
         self.soft_targets = soft_targets
-        self.targets: list[Instances] | None = None  # set by the heads while they compute a training step
+        self.targets: list[Instances] | None = None  # set by the heads while they run
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
@@ -86,9 +88,9 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
         return arguments
 
     def losses(self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]) -> dict[str, Tensor]:
-        """Return the box loss of Detectron2, soft with soft targets, and the classification loss of this predictor."""
+        """Return the classification loss of this predictor and Detectron2's box loss, or that of soft targets."""
         losses = super().losses(predictions, proposals)
-        weights = None if self.droploss_iou_thresh is None else self.region_weights(predictions, proposals)
+        weights = self.region_weights(predictions, proposals)
         labels = cat([p.gt_classes for p in proposals])
         scores = None
         if self.soft_targets:
@@ -111,18 +113,21 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
 
     @torch.no_grad()
     def region_weights(self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]) -> Tensor | None:
-        """Return the weight of every sampled region.
+        """Return the weight that DropLoss gives every sampled region.
 
         Args:
             predictions: logits (sum R_b, K + 1) and box deltas of the regions.
             proposals: per image, with ``proposal_boxes``, ``gt_classes`` and ``gt_boxes``.
 
         Returns:
-            float32 (sum R_b,) of 0 and 1, or ``None`` when nothing is dropped.
+            float32 (sum R_b,) of 0 and 1, or ``None`` where nothing is dropped.
 
         Raises:
-            RuntimeError: the predictor does not belong to heads of this module.
+            RuntimeError: the predictor is not part of this module's heads.
         """
+        threshold = self.droploss_iou_thresh
+        if threshold is None:
+            return None
         if self.droploss_reference == "published":
             # In the released code, an image without ground truth switches DropLoss off for the batch of stage 0.
             if not all(p.has("gt_boxes") for p in proposals):
@@ -133,12 +138,12 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
         else:
             references = [t.gt_boxes.tensor for t in self.targets]
         pred_boxes = self.predict_boxes_for_gt_classes(predictions, proposals)
-        weights = [droploss_weights(b, r, self.droploss_iou_thresh) for b, r in zip(pred_boxes, references)]
+        weights = [droploss_weights(boxes, reference, threshold) for boxes, reference in zip(pred_boxes, references)]
         return torch.cat(weights)
 
 
-class _PseudoGroundTruth:
-    """What both kinds of heads do differently from Detectron2: show all targets to DropLoss, index masks lazily."""
+class _PseudoGroundTruth(ROIHeads):
+    """What both kinds of heads add to Detectron2's: all targets for DropLoss, and lazily indexed masks."""
 
     def forward(
         self,
@@ -147,19 +152,19 @@ class _PseudoGroundTruth:
         proposals: list[Instances],
         targets: list[Instances] | None = None,
     ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """Run the heads; the box predictors see all targets for the time of the call."""
-        with _shown(self.box_predictor, targets):
+        """Run the heads; the box predictors can read all targets during the call."""
+        with _lent_to_droploss(self.box_predictor, targets):
             return super().forward(images, features, proposals, targets)
 
     @torch.no_grad()
     def label_and_sample_proposals(self, proposals: list[Instances], targets: list[Instances]) -> list[Instances]:
-        """Sample regions as Detectron2 does, without a copy of the mask per region."""
+        """Sample regions as Detectron2 does, but without a copy of the mask per region."""
         return super().label_and_sample_proposals(proposals, [_with_lazy_masks(t) for t in targets])
 
 
 @ROI_HEADS_REGISTRY.register()
 class DropLossCascadeROIHeads(_PseudoGroundTruth, CascadeROIHeads):
-    """Cascade R-CNN heads; DropLoss at every stage where ``MODEL.ROI_HEADS.USE_DROPLOSS`` is on."""
+    """Cascade R-CNN heads, with DropLoss at every stage if ``MODEL.ROI_HEADS.USE_DROPLOSS`` is on."""
 
     @classmethod
     def _init_box_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
@@ -174,7 +179,7 @@ class DropLossCascadeROIHeads(_PseudoGroundTruth, CascadeROIHeads):
 
 @ROI_HEADS_REGISTRY.register()
 class DropLossStandardROIHeads(_PseudoGroundTruth, StandardROIHeads):
-    """Mask R-CNN heads; DropLoss where ``MODEL.ROI_HEADS.USE_DROPLOSS`` is on."""
+    """Mask R-CNN heads, with DropLoss if ``MODEL.ROI_HEADS.USE_DROPLOSS`` is on."""
 
     @classmethod
     def _init_box_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
@@ -185,22 +190,22 @@ class DropLossStandardROIHeads(_PseudoGroundTruth, StandardROIHeads):
 
 
 class CustomCascadeROIHeads(DropLossCascadeROIHeads):
-    """The cascade heads under the name in CutLER's configurations."""
+    """The cascade heads under their name in CutLER's configurations."""
 
 
 class CustomStandardROIHeads(DropLossStandardROIHeads):
-    """The Mask R-CNN heads under the name in CutLER's configurations."""
+    """The Mask R-CNN heads under their name in CutLER's configurations."""
 
 
-# Other projects (CenterNet2, Detic) register heads under the first name; theirs stay.
+# Other projects (CenterNet2, Detic) register their own heads under the first name; those are kept.
 for _heads in (CustomCascadeROIHeads, CustomStandardROIHeads):
     if _heads.__name__ not in ROI_HEADS_REGISTRY:
         ROI_HEADS_REGISTRY.register(_heads)
 
 
 @contextmanager
-def _shown(box_predictor: nn.Module, targets: list[Instances] | None) -> Iterator[None]:
-    """Hand the targets to the DropLoss predictors below a module and take them away again."""
+def _lent_to_droploss(box_predictor: nn.Module, targets: list[Instances] | None) -> Iterator[None]:
+    """Give the targets to the DropLoss predictors within a module, and take them back at the end."""
     layers = [module for module in box_predictor.modules() if isinstance(module, PseudoLabelOutputLayers)]
     for layer in layers:
         layer.targets = targets
@@ -212,13 +217,13 @@ def _shown(box_predictor: nn.Module, targets: list[Instances] | None) -> Iterato
 
 
 def _is_uncertain(cfg: CfgNode) -> bool:
-    """Whether the box predictors have to be this module's."""
+    """Return whether the box predictors must be this module's."""
     heads = cfg.MODEL.ROI_HEADS
     return heads.USE_DROPLOSS or heads.USE_SOFT_TARGETS or cfg.LOSSES.CLASSIFICATION.lower() != "cross_entropy"
 
 
 def _with_lazy_masks(targets: Instances) -> Instances:
-    """Return the targets with their bit masks in a lazy container; other kinds of masks stay as they are."""
+    """Return the targets with bit masks in a lazy container; other kinds of masks stay as they are."""
     if not targets.has("gt_masks") or not isinstance(targets.gt_masks, BitMasks):
         return targets
     fields = dict(targets.get_fields())

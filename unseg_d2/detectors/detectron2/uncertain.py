@@ -1,7 +1,7 @@
-"""Scores and spatial confidence of pseudo-masks on their way through Detectron2's heads.
+"""Scores and spatial confidence of pseudo-masks in Detectron2's heads.
 
-Detectron2 hands the ground truth of sampled regions on by indexing ``gt_boxes`` and ``gt_masks``, in the stages of a
-cascade ``gt_boxes`` alone; so scores ride on the boxes, and confidence has a lazy container like that of masks.
+Detectron2 indexes ``gt_boxes`` and ``gt_masks`` with the sampled regions, between the stages of a cascade ``gt_boxes``
+alone. So scores travel with the boxes, and confidence has a lazy container like that of masks.
 
 Shapes: G instances of the image, R regions of interest, (H, W) image size, M side of a mask target.
 """
@@ -20,11 +20,11 @@ from torch import Tensor
 from unseg_d2.config.sections.heads import MaskConfidence, MaskHeadSettings, RoIHeadsSettings
 from unseg_d2.losses.cross_entropy import mask_cross_entropy
 from unseg_d2.losses.registry import MASK_LOSSES, MaskLoss, check_mask_loss
-from unseg_d2.losses.spatial_confidence import mask_cell_weights
+from unseg_d2.losses.spatial_confidence import ConfidenceKind, mask_cell_weights
 
 
 class ScoredBoxes(Boxes):
-    """Ground-truth boxes that know the score of their instance.
+    """Ground-truth boxes with the score of each instance.
 
     Args:
         tensor: (G, 4) xyxy in pixels.
@@ -36,7 +36,7 @@ class ScoredBoxes(Boxes):
         self.scores = scores
 
     def __getitem__(self, item: int | slice | Tensor) -> ScoredBoxes:
-        """Select boxes with their scores."""
+        """Select boxes and their scores."""
         boxes = super().__getitem__(item)
         return ScoredBoxes(boxes.tensor, self.scores[item].reshape(len(boxes)))
 
@@ -50,12 +50,12 @@ class ScoredBoxes(Boxes):
 
 
 class LazyConfidence:
-    """A field of ``Instances`` with the spatial confidence of masks, which copies none when indexed.
+    """The spatial confidence of masks as a field of ``Instances``; indexing it copies no map.
 
     Args:
         confidence: uint8 (G, H, W), 255 meaning 1, shared by all containers that are made from this one.
-        masks: bool (G, H, W), shared too.
-        index: int64 (R,), which instance each of the R elements is; all G in order by default.
+        masks: bool (G, H, W), shared likewise.
+        index: int64 (R,), the instance of each of the R elements; all G in order by default.
     """
 
     def __init__(self, confidence: Tensor, masks: Tensor, index: Tensor | None = None) -> None:
@@ -66,7 +66,7 @@ class LazyConfidence:
         return len(self.index)
 
     def __getitem__(self, item: int | slice | Tensor) -> LazyConfidence:
-        """Select elements; an integer gives a container of one."""
+        """Select elements; an integer selects a container of one."""
         return LazyConfidence(self.confidence, self.masks, self.index[item].reshape(-1))
 
     def to(self, *args: Any, **kwargs: Any) -> LazyConfidence:
@@ -74,7 +74,7 @@ class LazyConfidence:
         confidence, masks = self.confidence.to(*args, **kwargs), self.masks.to(*args, **kwargs)
         return LazyConfidence(confidence, masks, self.index.to(masks.device))
 
-    def weights(self, boxes: Tensor, size: int, kind: str) -> Tensor:
+    def weights(self, boxes: Tensor, size: int, kind: ConfidenceKind) -> Tensor:
         """Return the weights (R, M, M) of the mask loss.
 
         Args:
@@ -87,7 +87,7 @@ class LazyConfidence:
 
 @ROI_MASK_HEAD_REGISTRY.register()
 class ConfidenceMaskHead(MaskRCNNConvUpsampleHead):
-    """Detectron2's mask head, whose loss counts cells by spatial confidence and masks by the score of their instance.
+    """Detectron2's mask head with a loss weighted by spatial confidence and by the scores of instances.
 
     Args:
         input_shape: shape of the features of one region.
@@ -97,7 +97,7 @@ class ConfidenceMaskHead(MaskRCNNConvUpsampleHead):
         **kwargs: arguments of ``MaskRCNNConvUpsampleHead``.
 
     Raises:
-        ValueError: an unknown kind of confidence.
+        ValueError: the kind of confidence is unknown.
         UnsegError: the loss cannot use the weights that are passed to it.
     """
 
@@ -113,10 +113,12 @@ class ConfidenceMaskHead(MaskRCNNConvUpsampleHead):
     ) -> None:
         super().__init__(input_shape, **kwargs)
         if confidence not in get_args(MaskConfidence):
-            raise ValueError(f"MODEL.ROI_MASK_HEAD.CONFIDENCE is none, spatial or scalar, not {confidence!r}")
+            raise ValueError(
+                f"MODEL.ROI_MASK_HEAD.CONFIDENCE must be 'none', 'spatial' or 'scalar', not {confidence!r}"
+            )
         check_mask_loss(mask_loss, soft_targets=soft_targets, confidence=confidence)
         self.confidence, self.soft_targets = confidence, soft_targets
-        # Not registered as a submodule where it is a Module: the submodules of the head are its layers.
+        # A loss that is a Module must not become a submodule: Detectron2 applies every submodule as a layer.
         object.__setattr__(self, "mask_loss", mask_loss)
 
     @classmethod
@@ -129,7 +131,7 @@ class ConfidenceMaskHead(MaskRCNNConvUpsampleHead):
         return arguments
 
     def forward(self, x: Tensor, instances: list[Instances]) -> dict[str, Tensor] | list[Instances]:
-        """Return the loss in training, the instances with their masks otherwise."""
+        """Return the loss in training, otherwise the instances with their masks."""
         weighted = self.confidence != "none" or self.soft_targets
         if not self.training or (not weighted and self.mask_loss is mask_cross_entropy):
             return super().forward(x, instances)
@@ -156,7 +158,7 @@ class ConfidenceMaskHead(MaskRCNNConvUpsampleHead):
 
 
 def region_scores(regions: Instances) -> Tensor:
-    """Return (R,) float32, the score of the instance that each region is matched to; 1 where there is none."""
+    """Return (R,) float32, the score of the instance that each region is matched to; 1 where it has none."""
     boxes = regions.gt_boxes if regions.has("gt_boxes") else None
     if isinstance(boxes, ScoredBoxes):
         return boxes.scores
