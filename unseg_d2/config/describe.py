@@ -107,7 +107,7 @@ def _about(section: str) -> str:
 
 def _meaning(known: Setting) -> str:
     symbol = f"{known.symbol}: " if known.symbol else ""
-    unit = f" [{known.unit}]" if known.unit else ""
+    unit = f" ({known.unit})" if known.unit else ""
     return f"{symbol}{known.meaning}{unit}"
 
 
