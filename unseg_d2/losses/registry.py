@@ -17,7 +17,7 @@ from torch import Tensor
 from unseg_d2.errors import UnsegError
 from unseg_d2.losses.cross_entropy import cross_entropy, mask_cross_entropy
 from unseg_d2.registry import Registry
-from unseg_d2.settings import Settings, section, setting
+from unseg_d2.settings import Settings, known_settings, section, setting
 
 
 class ClassificationLoss(Protocol):
@@ -86,9 +86,12 @@ class LossSettings(Settings):
     soft_targets: bool = setting(False, "whether scores are passed", key="MODEL.ROI_HEADS.USE_SOFT_TARGETS")
     droploss: bool = setting(False, "whether weights of RoIs are passed", key="MODEL.ROI_HEADS.USE_DROPLOSS")
     confidence: str = setting("none", "which weights of cells are passed", key="MODEL.ROI_MASK_HEAD.CONFIDENCE")
+    mask_on: bool = setting(False, "whether masks are predicted", key="MODEL.MASK_ON")
 
     def check(self) -> None:
-        """Raise UnsegError where a name is not registered, or a loss cannot use what is passed to it."""
+        """Raise an error where a name is not registered, or a loss has no effect or cannot use what is passed to it."""
+        if not self.mask_on and self.mask != known_settings(LossSettings)["mask"].default:
+            raise ValueError(f"LOSSES.MASK {self.mask} has no effect while MODEL.MASK_ON is False; set that to True")
         classification, mask = CLASSIFICATION_LOSSES.entry(self.classification), MASK_LOSSES.entry(self.mask)
         check_classification_loss(classification.make, soft_targets=self.soft_targets, droploss=self.droploss)
         check_mask_loss(mask.make, soft_targets=self.soft_targets, confidence=self.confidence)
