@@ -108,3 +108,11 @@ def test_installed_packages_declare_entry_points(folder, monkeypatch):
         load_cfg()
     monkeypatch.undo()
     plugins._load_standard.cache_clear()
+
+
+def test_a_module_that_is_imported_already_is_not_run_again(folder):
+    cfg = load_cfg(None, plugins=["toy_plugin"])
+    module = sys.modules["toy_plugin"]
+    load_cfg(None, plugins=["toy_plugin.py"])
+    assert sys.modules["toy_plugin"] is module and settings.SECTIONS["MASKS.NOTHING"] is module.NothingSettings
+    assert "NOTHING" in cfg.MASKS

@@ -85,7 +85,9 @@ def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise UnsegError(f"There is no plug-in {path}: the file does not exist.")
     known = sys.modules.get(path.stem)
-    if known is not None and Path(str(known.__file__)).resolve() != path.resolve():
+    if known is not None:
+        if Path(str(getattr(known, "__file__", ""))).resolve() == path.resolve():
+            return known  # imported under its name before; a second run would make a second set of classes
         raise UnsegError(f"The plug-in {path} has the same name as another module, {path.stem}; rename the file.")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None, path

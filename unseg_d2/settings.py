@@ -94,7 +94,7 @@ class Setting:
 
     def _in_range(self, number: float) -> bool:
         return (
-            math.isfinite(number)
+            (math.isfinite(number) or (not self.range() and not math.isnan(number)))
             and (self.low is None or number >= self.low)
             and (self.high is None or number <= self.high)
             and (self.above is None or number > self.above)

@@ -92,3 +92,15 @@ def test_an_empty_list_is_an_empty_tuple(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("DATASETS: {PROPOSAL_FILES_TRAIN: []}\nDATALOADER: {SAMPLER_TRAIN: TrainingSampler}\n")
     assert load_cfg(recipe).DATASETS.PROPOSAL_FILES_TRAIN == ()
+
+
+def test_a_recipe_is_searched_for_lines_only_when_something_is_wrong(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "recipe.yaml").write_text("SEED: 4\n")
+    monkeypatch.setattr("unseg_d2.config.load.locate", lambda path, key: pytest.fail("searched"))
+    assert load_cfg(tmp_path / "recipe.yaml").SEED == 4
+
+
+def test_infinity_is_a_number_where_no_range_is_stated() -> None:
+    assert load_cfg(None, ["SOLVER.CLIP_GRADIENTS.NORM_TYPE", "1e999"]).SOLVER.CLIP_GRADIENTS.NORM_TYPE == float("inf")
+    with pytest.raises(UnsegError, match=r"SOLVER\.BASE_LR"):
+        load_cfg(None, ["SOLVER.BASE_LR", "1e999"])

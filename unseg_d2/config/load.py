@@ -107,16 +107,21 @@ def merge(cfg: CfgNode, values: Mapping[str, Any], where: str | Place) -> None:
     """
     known = dict(all_settings())
     for key, value in _leaves(values):
-        place = where if isinstance(where, str) else where(key)
         if key in SECTIONS and key not in known:
+            place = _place(where, key)
             raise UnsegError(f"{key} in {place} is a section and cannot be set to {value!r}; set one of its keys.")
         if key not in known:
-            raise UnsegError(f"Unknown key {key} in {place}.{nearest(key, known)}")
+            raise UnsegError(f"Unknown key {key} in {_place(where, key)}.{nearest(key, known)}")
         section, _, name = key.rpartition(".")
         try:
             look_up(cfg, section)[name] = fitted(value, known[key])
         except ValueError as error:
-            raise UnsegError(f"{key} in {place} is {error}.") from None
+            raise UnsegError(f"{key} in {_place(where, key)} is {error}.") from None
+
+
+def _place(where: str | Place, key: str) -> str:
+    """Say where a key was set; finding its line reads the recipe again, which is for errors only."""
+    return where if isinstance(where, str) else where(key)
 
 
 def as_values(cfg: CfgNode) -> dict[str, Any]:
@@ -139,8 +144,7 @@ def _listed(value: Any, where: str | Place) -> list[str]:
     if isinstance(value, str):
         return [value]
     if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
-        place = where if isinstance(where, str) else where("PLUGINS")
-        raise UnsegError(f"PLUGINS in {place} is {value!r}, but must be a list of modules.")
+        raise UnsegError(f"PLUGINS in {_place(where, 'PLUGINS')} is {value!r}, but must be a list of modules.")
     return list(value)
 
 
