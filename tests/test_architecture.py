@@ -24,6 +24,7 @@ BASE = {
     "settings",
     "plugins",
     "registry",
+    "supervision",
 }
 MAY_IMPORT = {
     "structures": set(),
@@ -35,6 +36,7 @@ MAY_IMPORT = {
     "settings": {"errors"},
     "plugins": {"errors"},
     "registry": {"errors", "plugins", "settings"},
+    "supervision": {"errors"},
     "progress": set(),
     "rle": {"errors"},
     "pixels": set(),

@@ -11,6 +11,7 @@ from typing import Any
 
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.recipes import RECIPES
+from unseg_d2.supervision import Supervision, checked
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Entry:
         file: its name on this machine.
         sha256: of the file in hexadecimal, ``None`` where the authors publish none.
         licence: ``{name, url}`` and perhaps ``note``.
-        supervision: what the weights have seen besides unlabelled images.
+        supervision: words of `unseg_d2.supervision`: what the weights have learnt from besides unlabelled images.
+        pretraining: networks that the weights descend from, and what those were trained on.
         figures: published results, ``{dataset, setting, kind, AP, AP50, AR100, source}`` with those metrics, in
             percent, that the source gives; ``setting`` is ``zero-shot`` or ``in-domain``, ``kind`` box or mask.
         note: anything else to know.
@@ -47,7 +49,8 @@ class Entry:
     file: str | None
     sha256: str | None
     licence: dict[str, Any]
-    supervision: str
+    supervision: tuple[Supervision, ...]
+    pretraining: str
     figures: tuple[dict[str, Any], ...]
     note: str = ""
     arch: str | None = None
@@ -69,10 +72,8 @@ class Entry:
 def entries() -> dict[str, Entry]:
     """Return all entries by their names, in the order of the file."""
     content = json.loads(resources.files("unseg_d2.zoo").joinpath("models.json").read_text(encoding="utf-8"))
-    found = (
-        Entry(**{**item, "engines": tuple(item["engines"]), "figures": tuple(item["figures"])})
-        for item in content["models"]
-    )
+    lists = {"engines": tuple, "figures": tuple, "supervision": checked}
+    found = (Entry(**item | {key: make(item[key]) for key, make in lists.items()}) for item in content["models"])
     return {entry.name: entry for entry in found}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from unseg_d2.supervision import legend
 from unseg_d2.zoo.registry import Entry
 
 DATASETS = {
@@ -29,11 +30,13 @@ def markdown(entries: Iterable[Entry]) -> str:
     """Return the two tables of ``model_zoo/README.md``: the weights, and their published results."""
     entries = list(entries)
     lines = [
-        "| `zoo:` name | method | what | recipe | supervision used | licence | sha256 |",
-        "|---|---|---|---|---|---|---|",
+        "| `zoo:` name | method | what | recipe | supervision | pretrained networks | licence | sha256 |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     lines += [_weights_row(entry) for entry in entries]
     notes = [f"- `{entry.name}`: {entry.note}." for entry in entries if entry.note]
+    lines += ["", "Supervision: what the weights have learnt from besides unlabelled images", ""]
+    lines += [f"- {line}" for line in legend(word for entry in entries for word in entry.supervision)]
     lines += ["", "Notes", "", *notes, "", "## Published results", ""]
     lines += ["Class-agnostic, in percent, as the source reports them; none of them was measured here.", ""]
     lines += ["| weights | data set | setting | | AP | AP50 | AR100 | source |", "|---|---|---|---|---|---|---|---|"]
@@ -69,7 +72,8 @@ def _weights_row(entry: Entry) -> str:
     licence += f" ({entry.licence['note']})" if entry.licence.get("note") else ""
     checksum = f"`{entry.sha256}`" if entry.sha256 else "not published"
     method = f"[{entry.method}]({entry.page})"
-    return f"| {name} | {method} | {entry.layout} | {recipe} | {entry.supervision} | {licence} | {checksum} |"
+    learnt = f"{', '.join(entry.supervision)} | {entry.pretraining}"
+    return f"| {name} | {method} | {entry.layout} | {recipe} | {learnt} | {licence} | {checksum} |"
 
 
 def _headline(entry: Entry) -> str:
