@@ -80,12 +80,20 @@ def test_the_line_that_counts_is_named(tmp_path: Path) -> None:
         ("INPUT.CROP.ENABLED", "True"),
         ("MODEL.KEYPOINT_ON", "True"),
         ("MODEL.LOAD_PROPOSALS", "True"),
+        ("MODEL.RESNETS.STEM_TYPE", "deeplab"),
+        ("MODEL.RESNETS.RES5_MULTI_GRID", "[1, 2, 4]"),
         ("TEST.AUG.ENABLED", "True"),
     ],
 )
 def test_values_of_detectron2_that_have_no_effect_here_are_refused(key: str, value: str) -> None:
     with pytest.raises(UnsegError, match=rf"^{key} in the overrides is .*, but must be .*\.$"):
         load_cfg(None, [key, value])
+
+
+def test_keys_of_the_deeplab_project_load_with_the_values_that_are_supported(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text('MODEL: {RESNETS: {STEM_TYPE: "basic", RES5_MULTI_GRID: [1, 1, 1]}}\n')
+    assert load_cfg(recipe).MODEL.RESNETS == load_cfg(None).MODEL.RESNETS
 
 
 def test_an_empty_list_is_an_empty_tuple(tmp_path: Path) -> None:

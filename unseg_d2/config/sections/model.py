@@ -60,6 +60,18 @@ class ResNetSettings(Settings):
     res5_dilation: int = setting(1, "dilation of the last stage", low=1, builtin=(1,))
     res2_out_channels: int = setting(256, "output channels of the first stage; 64 for depths 18 and 34", low=1)
     stem_out_channels: int = setting(64, "channels of the stem", low=1, builtin=(64,))
+    stem_type: str = setting(
+        "basic",
+        "layers before the first stage: basic is one 7x7 convolution; a key of the DeepLab project of Detectron2, "
+        "whose other stem is not supported",
+        choices=("basic",),
+    )
+    res5_multi_grid: Sequence[int] = setting(
+        [1, 1, 1],
+        "dilation of each block of the last stage, times RES5_DILATION; a key of the DeepLab project, other values are "
+        "not supported",
+        choices=([1, 1, 1],),
+    )
 
 
 @section("MODEL.FPN")
