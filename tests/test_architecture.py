@@ -57,6 +57,7 @@ MAY_IMPORT = {
     "semantic": BASE | {"loop", "data", "features", "pseudo", "losses", "refine", "evaluation", "viz"},
     "detectors": BASE | {"loop", "data", "losses", "config", "evaluation", "zoo", "viz"},
     "viz": BASE | {"data"},
+    "detectron2": {"detectors", "errors"},
     "training": BASE | {"loop", "config", "data", "zoo", "pseudo", "detectors", "evaluation", "viz"},
     "apps": BASE | {"data", "detectors", "evaluation", "masks", "pseudo", "viz"},
 }

@@ -55,7 +55,7 @@ def detectron2_losses(cfg, samples, folder: Path) -> tuple[dict[str, torch.Tenso
     from detectron2.modeling import build_model as build_detectron2
     from detectron2.utils.events import EventStorage
 
-    import unseg_d2.detectors.detectron2  # noqa: F401  registers the heads
+    import unseg_d2.detectors.detectron2.roi_heads  # noqa: F401  registers the heads
     from unseg_d2.detectors.detectron2.config import to_detectron2
     from unseg_d2.detectors.detectron2.inputs import to_input
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unseg_d2.detectors.predictor import Predictor
 
 ENGINES = {
-    "detectron2": ("unseg_d2.detectors.detectron2", "Detectron2Engine"),
+    "detectron2": ("unseg_d2.detectors.detectron2.engine", "Detectron2Engine"),
     "builtin": ("unseg_d2.detectors.builtin.engine", "BuiltinEngine"),
 }
 

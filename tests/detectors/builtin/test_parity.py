@@ -83,7 +83,7 @@ def both(cfg: CfgNode, folder: Path) -> tuple[Any, GeneralizedRCNN]:
     from detectron2.checkpoint import DetectionCheckpointer
     from detectron2.modeling import build_model as build_detectron2
 
-    import unseg_d2.detectors.detectron2  # noqa: F401  registers the heads
+    import unseg_d2.detectors.detectron2.roi_heads  # noqa: F401  registers the heads
     from unseg_d2.detectors.detectron2.config import to_detectron2
 
     reference = build_detectron2(to_detectron2(cfg))

@@ -26,12 +26,12 @@ for case in sys.argv[1:]:
     # Besides what was loaded before, only the imitation is on the path.
     sys.path[:] = [case] if case.endswith("name") else [case, *here]
     sys.path_importer_cache.clear()
-    for name in [name for name in sys.modules if name.startswith(("detectron2", "unseg_d2.detectors"))]:
+    for name in [name for name in sys.modules if name.startswith(("detectron2", "unseg_d2.detect"))]:
         del sys.modules[name]
     sys.path.append(REPOSITORY)
-    package = importlib.import_module("unseg_d2.detectors.detectron2")
+    package = importlib.import_module("unseg_d2.detectron2")
     try:
-        package.Detectron2Engine
+        package.add_unseg_config
         error = ""
     except Exception as problem:
         error = f"{type(problem).__name__}: {problem}"
@@ -91,7 +91,7 @@ def test_names_that_need_detectron2_raise_the_reason(answers: dict) -> None:
 @pytest.mark.detectron2
 def test_real_installation_is_usable() -> None:
     pytest.importorskip("detectron2._C", reason="Detectron2 is not installed", exc_type=ImportError)
-    from unseg_d2.detectors.detectron2 import availability
+    from unseg_d2.detectron2 import availability
 
     usable, reason = availability()
     assert usable

@@ -13,12 +13,17 @@ from detectron2.data import transforms as T
 
 from unseg_d2.data.builtin import BUILTIN
 from unseg_d2.data.catalog import SYNTHETIC
-from unseg_d2.detectors.detectron2 import register_datasets
+from unseg_d2.detectron2 import register_datasets
 
 pytestmark = pytest.mark.detectron2
 
 
-def test_importing_the_extension_has_registered_all_names() -> None:
+@pytest.fixture(autouse=True)
+def registered() -> None:
+    register_datasets()
+
+
+def test_all_names_are_registered_once() -> None:
     assert {*BUILTIN, *SYNTHETIC} <= set(DatasetCatalog.list())
     assert register_datasets() == []
     assert MetadataCatalog.get("imagenet_train").thing_classes == ["object"]

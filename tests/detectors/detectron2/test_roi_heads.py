@@ -11,7 +11,7 @@ from fvcore.common.config import CfgNode
 
 pytest.importorskip("detectron2._C", reason="Detectron2 is not installed", exc_type=ImportError)
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import ROI_HEADS_REGISTRY, build_model
+from detectron2.modeling import build_model
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
@@ -154,8 +154,3 @@ def test_wrong_use_is_named() -> None:
     layers = predictor()
     with pytest.raises(RuntimeError, match="DropLossCascadeROIHeads"):
         layers.region_weights(layers(torch.randn(1, 4)), [regions([NEAR], [NEAR], [0])])
-
-
-@pytest.mark.parametrize("name", ["CustomCascadeROIHeads", "CustomStandardROIHeads"])
-def test_names_of_published_configurations_are_registered(name: str) -> None:
-    assert name in ROI_HEADS_REGISTRY

@@ -8,6 +8,7 @@ from detectron2.config import get_cfg as detectron2_defaults
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config import get_cfg
+from unseg_d2.detectors.detectron2 import roi_heads, uncertain  # noqa: F401  registers our heads
 from unseg_d2.detectors.norms import available_norms
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.precision import mixed_precision

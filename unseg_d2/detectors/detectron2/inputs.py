@@ -13,9 +13,18 @@ from unseg_d2.data.loader import build_test_loader
 from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.detectron2.uncertain import LazyConfidence, ScoredBoxes
 
+MARKER = "unseg_d2"
+"""Key of a network's input that says what was done to it: ``{"copy_paste": bool}``. A network that is trained with
+``DATALOADER.COPY_PASTE`` refuses input that nothing was or could have been pasted into."""
+
 
 def to_input(
-    sample: Sample, *, channel_order: str, with_instances: bool = True, with_masks: bool = True
+    sample: Sample,
+    *,
+    channel_order: str,
+    with_instances: bool = True,
+    with_masks: bool = True,
+    copy_paste: bool = False,
 ) -> dict[str, Any]:
     """Return one element of the list that ``GeneralizedRCNN`` takes.
 
@@ -24,10 +33,11 @@ def to_input(
         channel_order: of the network's input, ``RGB`` or ``BGR``.
         with_instances: include the ground truth, as one class.
         with_masks: include its masks.
+        copy_paste: the sample went through copy-paste.
 
     Returns:
-        ``{image uint8 (3, H, W), height, width, file_name, image_id}`` and ``instances``; height and width are those
-        of the image file, to which detections are scaled.
+        ``{image uint8 (3, H, W), height, width, file_name, image_id}``, and with ground truth ``instances`` and
+        `MARKER`; height and width are those of the image file, to which detections are scaled.
     """
     image = sample.image if channel_order == "RGB" else sample.image.flip(0)
     data = {"image": image, "height": sample.height, "width": sample.width}
@@ -40,7 +50,7 @@ def to_input(
             instances.gt_masks = BitMasks(sample.masks)
             if sample.confidence is not None:
                 instances.gt_confidence = LazyConfidence(sample.confidence, sample.masks)
-        data["instances"] = instances
+        data |= {"instances": instances, MARKER: {"copy_paste": copy_paste}}
     return data
 
 
@@ -49,12 +59,14 @@ class TrainingInputs:
 
     Args:
         batches: of ``build_train_loader``.
-        cfg: recipe; ``INPUT.FORMAT`` is the channel order, ``MODEL.MASK_ON`` includes masks.
+        cfg: recipe of the loader; ``INPUT.FORMAT`` is the channel order, ``MODEL.MASK_ON`` includes masks, and
+            ``DATALOADER.COPY_PASTE`` is what the batches went through.
     """
 
     def __init__(self, batches: Iterable[Sequence[Sample]], cfg: CfgNode) -> None:
         self.batches = batches
         self.options = {"channel_order": cfg.INPUT.FORMAT, "with_masks": cfg.MODEL.MASK_ON}
+        self.options["copy_paste"] = cfg.DATALOADER.COPY_PASTE
 
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
         for batch in self.batches:

@@ -189,20 +189,6 @@ class DropLossStandardROIHeads(_PseudoGroundTruth, StandardROIHeads):
         return parts
 
 
-class CustomCascadeROIHeads(DropLossCascadeROIHeads):
-    """The cascade heads under their name in CutLER's configurations."""
-
-
-class CustomStandardROIHeads(DropLossStandardROIHeads):
-    """The Mask R-CNN heads under their name in CutLER's configurations."""
-
-
-# Other projects (CenterNet2, Detic) register their own heads under the first name; those are kept.
-for _heads in (CustomCascadeROIHeads, CustomStandardROIHeads):
-    if _heads.__name__ not in ROI_HEADS_REGISTRY:
-        ROI_HEADS_REGISTRY.register(_heads)
-
-
 @contextmanager
 def _lent_to_droploss(box_predictor: nn.Module, targets: list[Instances] | None) -> Iterator[None]:
     """Give the targets to the DropLoss predictors within a module, and take them back at the end."""
