@@ -103,7 +103,8 @@ def to_records(dataset: CocoDataset, image_root: str | Path) -> list[dict[str, A
 
     Returns:
         Per image ``{file_name (absolute), image_id, height, width, annotations}`` and per annotation ``{bbox (XYWH,
-        px), bbox_mode (1), category_id (0), iscrowd, area, score}``, ``segmentation`` and ``confidence`` where present.
+        px), bbox_mode (1), category_id (0), iscrowd, area}`` and, where present, ``score``, ``segmentation`` and
+        ``confidence``.
 
     Raises:
         UnsegError: a file name points outside ``image_root``.
@@ -295,7 +296,9 @@ def _check_polygons(polygons: Any) -> None:
 
 def _record_annotation(annotation: dict[str, Any]) -> dict[str, Any]:
     record = {key: annotation[key] for key in ("bbox", "iscrowd", "area")}
-    record |= {"bbox_mode": 1, "category_id": 0, "score": float(annotation.get("score", 1.0))}
+    record |= {"bbox_mode": 1, "category_id": 0}
+    if annotation.get("score") is not None:
+        record["score"] = float(annotation["score"])
     return record | {key: annotation[key] for key in ("segmentation", "confidence") if annotation.get(key)}
 
 

@@ -8,7 +8,6 @@ see what one would.
 
 from __future__ import annotations
 
-import logging
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,14 +21,15 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from unseg_d2.batch_loader import batch_loader
 from unseg_d2.data.batch_paste import CopyPaste, PlannedBatch
+from unseg_d2.data.paste_source import PasteSources, orientation_groups
 from unseg_d2.data.sample import Augmentation, Sample, load_sample, load_test_image
 from unseg_d2.data.schedule import batch_order
 from unseg_d2.data.settings import InputSettings
+from unseg_d2.data.training_records import usable_records
 from unseg_d2.data.transport import PackedBatch, PackedRecords, pack, unpack
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 
-logger = logging.getLogger(__name__)
 _PICTURED_BATCHES = 8  # batches of a run that VISUALIZE_COPY_PASTE draws
 _GOLDEN_ANGLE = 137.508  # degrees; hues this far apart stay apart however many there are
 
@@ -57,10 +57,8 @@ def build_train_loader(
     if batch_size < 1 or batch_size % world_size:
         raise UnsegError(f"SOLVER.IMS_PER_BATCH is {batch_size}, which {world_size} processes cannot share evenly.")
     seed = cfg.SEED if cfg.SEED >= 0 else int(np.random.SeedSequence().generate_state(1)[0])
-    records = _usable(records, cfg)
-    groups = np.array([_orientation(record) for record in records])
-    if not cfg.DATALOADER.ASPECT_RATIO_GROUPING:
-        groups[:] = 0
+    records = usable_records(records, cfg)
+    groups = orientation_groups(records, cfg)
     copy_paste = CopyPaste.from_cfg(cfg)
     augmentation = Augmentation(InputSettings.from_config(cfg))
     dataset = _TrainBatches(PackedRecords(records), groups, augmentation, copy_paste, seed)
@@ -86,56 +84,6 @@ def build_test_loader(records: Sequence[dict[str, Any]], cfg: CfgNode) -> Iterab
     """
     dataset = _TestImages(PackedRecords(records), cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
     return _Images(batch_loader(dataset, range(len(records)), min(cfg.DATALOADER.NUM_WORKERS, len(records))))
-
-
-def _usable(records: Sequence[dict[str, Any]], cfg: CfgNode) -> list[dict[str, Any]]:
-    """The records to train on."""
-    kept = [record for record in records if _instances(record)] if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS else records
-    if len(kept) < len(records):
-        logger.info("Left out %d of %d images, which have no annotations.", len(records) - len(kept), len(records))
-    if not kept:
-        reason = f"none of the {len(records)} images has an annotation" if records else "the data set holds no images"
-        raise UnsegError(f"There is nothing to train on: {reason}.")
-    if cfg.MODEL.MASK_ON:
-        for record in kept:
-            if not all(annotation.get("segmentation") for annotation in _instances(record)):
-                raise UnsegError(
-                    f"{record['file_name']} has boxes without masks; give masks or set MODEL.MASK_ON False."
-                )
-    _check_certainty(kept, cfg)
-    return list(kept)
-
-
-def _check_certainty(records: Sequence[dict[str, Any]], cfg: CfgNode) -> None:
-    """Refuse a recipe that relies on spatial confidence where no mask has it, and scores outside [0, 1]."""
-    block, confidence = cfg.DATALOADER, cfg.MODEL.ROI_MASK_HEAD.CONFIDENCE
-    keys = [("MODEL.ROI_MASK_HEAD.CONFIDENCE", confidence, "none")]
-    if block.COPY_PASTE:
-        keys.append(("DATALOADER.COPY_PASTE_SELECTION", block.COPY_PASTE_SELECTION, "random"))
-        keys.append(("DATALOADER.COPY_PASTE_BLEND", block.COPY_PASTE_BLEND, "hard"))
-    wanted = [f"{key} {value}" for key, value, without in keys if value != without]
-    if wanted and not any(a.get("confidence") for record in records for a in _instances(record)):
-        raise UnsegError(
-            f"The recipe asks for {' and '.join(wanted)}, but no mask has a spatial confidence: make the label set "
-            "with MASKS.GENERATOR cuts3d or with cut-masks, or set these keys to none, random and hard."
-        )
-    if cfg.MODEL.ROI_HEADS.USE_SOFT_TARGETS:
-        for record in records:
-            for annotation in _instances(record):
-                if not 0 <= annotation.get("score", 1.0) <= 1:
-                    raise UnsegError(
-                        f"A mask of {record['file_name']} has the score {annotation['score']:g}, but soft targets need "
-                        "scores from 0 to 1; rescale them or set MODEL.ROI_HEADS.USE_SOFT_TARGETS False."
-                    )
-
-
-def _instances(record: dict[str, Any]) -> list[dict[str, Any]]:
-    return [annotation for annotation in record.get("annotations", ()) if not annotation.get("iscrowd", 0)]
-
-
-def _orientation(record: dict[str, Any]) -> int:
-    """0 for landscape, 1 for portrait and square, and for records of plain folders, which have no size."""
-    return 0 if record.get("width", 1) > record.get("height", 1) else 1
 
 
 class _TrainSampler(Sampler):
@@ -165,35 +113,27 @@ class _TrainBatches(Dataset):
         copy_paste: CopyPaste | None,
         seed: int,
     ) -> None:
-        self.records, self.groups = records, groups
-        self.members = [np.flatnonzero(groups == group) for group in range(int(groups.max()) + 1)]
+        self.records, self.sources = records, PasteSources(records, groups)
         self.augmentation, self.copy_paste, self.seed = augmentation, copy_paste, seed
 
     def __getitem__(self, item: tuple[int, int, list[int]]) -> PackedBatch | PlannedBatch | _Failure:
         iteration, first, indices = item
         generators = [np.random.default_rng([self.seed, iteration, first + i]) for i in range(len(indices))]
         try:
-            samples = [self._load(index, rng) for index, rng in zip(indices, generators)]
+            records = [self.records[index] for index in indices]
+            samples = [self._load(record, rng) for record, rng in zip(records, generators)]
             if self.copy_paste is None:
                 return pack(samples)
             if self.copy_paste.settings.copy_paste_source == "batch":
                 sources = samples[::-1]
             else:
-                sources = [self._load(self._another(index, rng), rng) for index, rng in zip(indices, generators)]
+                sources = [self._load(self.sources.draw(record, rng), rng) for record, rng in zip(records, generators)]
             return self.copy_paste.prepare(sources, samples, generators)
         except Exception as error:
             return _Failure.of(error, [self.records[index]["file_name"] for index in indices])
 
-    def _load(self, index: int, rng: np.random.Generator) -> Sample:
-        return load_sample(self.records[index], rng=rng, augmentation=self.augmentation)
-
-    def _another(self, index: int, rng: np.random.Generator) -> int:
-        """The index of another image of the same group; of the image itself when it is alone."""
-        members = self.members[self.groups[index]]
-        while True:
-            other = int(rng.choice(members))
-            if other != index or len(members) == 1:
-                return other
+    def _load(self, record: dict[str, Any], rng: np.random.Generator) -> Sample:
+        return load_sample(record, rng=rng, augmentation=self.augmentation)
 
 
 @dataclass
