@@ -12,6 +12,7 @@ from unseg_d2.config import load_cfg
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.batches import batch_rng
 from unseg_d2.loop.checkpoint import load_network
+from unseg_d2.loop.events import TrainingLog
 from unseg_d2.loop.loop import StepSettings, train_steps
 
 STEPS = 7
@@ -136,3 +137,11 @@ def test_settings_of_a_recipe(tmp_path):
     options = ["OUTPUT_DIR", str(tmp_path), "SOLVER.MAX_ITER", "3", "SOLVER.AMP.ENABLED", "True", "MODEL.DEVICE", "cpu"]
     settings = StepSettings.from_config(load_cfg(None, options))
     assert (settings.output, settings.max_iter, settings.amp) == (tmp_path, 3, False)
+
+
+def test_an_error_closes_the_log(tmp_path, monkeypatch):
+    closed = []
+    monkeypatch.setattr(TrainingLog, "close", lambda self: closed.append(self.writer.log_dir))
+    with pytest.raises(UnsegError, match="not finite"):
+        run(tmp_path, scale=float("nan"))
+    assert closed == [str(tmp_path)]

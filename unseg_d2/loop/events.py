@@ -12,12 +12,15 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 PERIOD = 20
 """Iterations between reports."""
@@ -29,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 class TrainingLog:
     """Collect the measurements of each iteration and report their medians every :data:`PERIOD` iterations.
+
+    As a context manager it closes its files at the end, also after an error.
 
     Args:
         folder: of ``metrics.json`` and the TensorBoard file.
@@ -45,6 +50,12 @@ class TrainingLog:
         self.batch_size = batch_size
         self.windows: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=PERIOD))
         self.last = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def step(self, iteration: int, losses: Mapping[str, float], lr: float, data_time: float) -> None:
         """Record an iteration, and report if one is due.

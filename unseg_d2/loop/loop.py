@@ -138,24 +138,23 @@ def train_steps(
     if about and "recipe" in about:
         with atomic_write(settings.output / "config.yaml") as file:
             file.write(about["recipe"].encode())
-    log = TrainingLog(settings.output, start, settings.max_iter, settings.batch_size)
-    batches = batch_stream(make_batch, start, settings.max_iter, settings.num_workers)
-    network.train()
-    for t in range(start, settings.max_iter):
-        waiting = time.perf_counter()
-        batch = next(batches)
-        waited = time.perf_counter() - waiting
-        values = train_step(network, optimizer, scaler, functools.partial(losses, batch, t), settings, t)
-        if after_step is not None:
-            after_step(t)
-        log.step(t, values, optimizer.param_groups[0]["lr"], waited)
-        if is_due(t, settings.checkpoint_period):
-            _save(f"model_{t:07d}.pth", network, optimizer, scaler, settings, t, about)
-        if evaluate is not None and is_due(t, settings.eval_period):
-            log.metrics(t, evaluate(t))
-            network.train()
-    _save(FINAL, network, optimizer, scaler, settings, settings.max_iter - 1, about)
-    log.close()
+    with TrainingLog(settings.output, start, settings.max_iter, settings.batch_size) as log:
+        batches = batch_stream(make_batch, start, settings.max_iter, settings.num_workers)
+        network.train()
+        for t in range(start, settings.max_iter):
+            waiting = time.perf_counter()
+            batch = next(batches)
+            waited = time.perf_counter() - waiting
+            values = train_step(network, optimizer, scaler, functools.partial(losses, batch, t), settings, t)
+            if after_step is not None:
+                after_step(t)
+            log.step(t, values, optimizer.param_groups[0]["lr"], waited)
+            if is_due(t, settings.checkpoint_period):
+                _save(f"model_{t:07d}.pth", network, optimizer, scaler, settings, t, about)
+            if evaluate is not None and is_due(t, settings.eval_period):
+                log.metrics(t, evaluate(t))
+                network.train()
+        _save(FINAL, network, optimizer, scaler, settings, settings.max_iter - 1, about)
     return final
 
 

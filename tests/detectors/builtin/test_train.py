@@ -17,6 +17,7 @@ from unseg_d2.detectors.builtin.train import LoaderFactory, Trainer, train
 from unseg_d2.detectors.checkpoints import save_checkpoint
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.checkpoint import last_checkpoint, load_checkpoint
+from unseg_d2.loop.events import TrainingLog
 
 
 @pytest.fixture
@@ -121,3 +122,13 @@ def test_the_checkpoint_of_another_engine_is_not_resumed(tiny_cfg: Callable, tmp
     save_checkpoint(tmp_path / "model_0000001.pth", Trainer(cfg, resume=False).model, iteration=1)
     with pytest.raises(UnsegError, match="written by another engine"):
         Trainer(cfg, resume=True)
+
+
+def test_an_error_closes_the_log(
+    tiny_cfg: Callable, make_loader: LoaderFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(TrainingLog, "close", lambda self: closed.append(self.writer.log_dir))
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(tiny_cfg, tmp_path), interrupted(make_loader, after=0), resume=False)
+    assert closed == [str(tmp_path)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -90,11 +91,23 @@ class Trainer:
 
     def run(self, make_loader: LoaderFactory, evaluate: Evaluation | None = None) -> None:
         """Train to the end and write the final checkpoint; see :func:`train`."""
-        cfg, max_iter = self.cfg, self.cfg.SOLVER.MAX_ITER
-        model = self._distribute().train()
-        log = TrainingLog(self.output, self.start_iter, max_iter) if self.rank == 0 else None
-        batches = iter(make_loader(cfg, self.start_iter) if self.start_iter < max_iter else ())
-        for iteration in range(self.start_iter, max_iter):
+        max_iter, model = self.cfg.SOLVER.MAX_ITER, self._distribute().train()
+        with TrainingLog(self.output, self.start_iter, max_iter) if self.rank == 0 else nullcontext() as log:
+            if self.start_iter < max_iter:
+                self._iterate(model, iter(make_loader(self.cfg, self.start_iter)), log, evaluate)
+            self._precise_bn(make_loader)
+            self._save(FINAL, max_iter - 1)
+
+    def _iterate(
+        self,
+        model: nn.Module,
+        batches: Iterator[Sequence[Sample]],
+        log: TrainingLog | None,
+        evaluate: Evaluation | None,
+    ) -> None:
+        """Take the remaining steps, with reports, checkpoints and evaluations where they are due."""
+        cfg = self.cfg
+        for iteration in range(self.start_iter, cfg.SOLVER.MAX_ITER):
             started = time.perf_counter()
             samples = next(batches)
             data_time = time.perf_counter() - started
@@ -110,10 +123,6 @@ class Trainer:
                 metrics = evaluate(self.model)
                 if log is not None:
                     log.metrics(iteration, metrics)
-        self._precise_bn(make_loader)
-        self._save(FINAL, max_iter - 1)
-        if log is not None:
-            log.close()
 
     def _step(self, model: nn.Module, samples: Sequence[Sample], iteration: int) -> dict[str, float]:
         """Run forward and backward passes and update the weights; return each loss, averaged over the processes."""
