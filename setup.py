@@ -61,7 +61,7 @@ setup(
     package_data={
         "unseg_d2": ["py.typed"],
         "unseg_d2.configs": ["**/*.yaml", "**/*.py"],
-        "unseg_d2.evaluation": ["published.json"],
+        "unseg_d2.published": ["figures.json"],
         "unseg_d2.viz": ["templates/*"],
         "unseg_d2.zoo": ["models.json"],
     },

@@ -43,7 +43,8 @@ MAY_IMPORT = {
     "batch_loader": {"devices"},
     "config": BASE,
     "data": BASE | {"batch_loader"},
-    "zoo": BASE,
+    "published": BASE,
+    "zoo": BASE | {"published"},
     "loop": BASE | {"batch_loader", "config", "zoo"},
     "features": BASE | {"data", "zoo"},
     "depth": BASE | {"data"},
@@ -58,7 +59,7 @@ MAY_IMPORT = {
     "detectors": BASE | {"loop", "data", "losses", "config", "evaluation", "zoo", "viz"},
     "viz": BASE | {"data"},
     "detectron2": {"detectors", "errors"},
-    "training": BASE | {"loop", "config", "data", "zoo", "pseudo", "detectors", "evaluation", "viz"},
+    "training": BASE | {"loop", "config", "data", "zoo", "pseudo", "detectors", "evaluation", "published", "viz"},
     "apps": BASE | {"data", "detectors", "evaluation", "masks", "pseudo", "viz"},
 }
 EVERYTHING = {"api", "cli"}

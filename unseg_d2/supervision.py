@@ -11,12 +11,13 @@ from typing import Literal, get_args
 
 from unseg_d2.errors import UnsegError
 
-Supervision = Literal["none", "imagenet-labels", "sam-masks", "text-image", "depth"]
+Supervision = Literal["none", "imagenet-labels", "human-masks", "sam-masks", "text-image", "depth"]
 """A kind of supervision, as registries and tables write it."""
 
 MEANINGS: dict[Supervision, str] = {
     "none": "no label of any kind, in pretrained networks neither",
     "imagenet-labels": "a backbone was trained with ImageNet's class labels",
+    "human-masks": "a network was trained with masks drawn by people",
     "sam-masks": "masks of SAM, which was trained with human masks",
     "text-image": "a network was trained with pairs of image and text",
     "depth": "a monocular depth network, most of which are trained with depth labels",

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unseg_d2.data.spec import split_spec
-from unseg_d2.evaluation.published import PublishedRow, published_rows
 from unseg_d2.evaluation.table import KINDS, as_cell
+from unseg_d2.published.figures import PublishedRow, published_rows
 from unseg_d2.training.benchmarks import Benchmark
 
 COLUMNS = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "AR1": "AR1", "AR10": "AR10", "AR100": "AR100"}
 LAST = {"Recall50": "R@.5", "BestIoU": "best IoU"}
+PROTOCOLS = ("coco", "promerge")
+"""Of the published rows: those that were measured as `unseg_d2.evaluation.class_agnostic` measures."""
 
 
 def benchmark_rows(benchmarks: Sequence[Benchmark], name: str, *, published: bool = True) -> list[list[str]]:
@@ -28,7 +30,7 @@ def benchmark_rows(benchmarks: Sequence[Benchmark], name: str, *, published: boo
         for cells in item.scores.rows(columns):
             rows.append([_short(item.dataset), name, item.setting, *cells, "", "measured"])
         for row in published_rows(item.dataset) if published else ():
-            if row.kind in item.scores.metrics or not row.kind:
+            if row.protocol.key in PROTOCOLS and (row.kind in item.scores.metrics or not row.kind):
                 rows.append(_published(row, list(columns)))
     return rows
 
@@ -54,8 +56,9 @@ def _short(dataset: str) -> str:
 
 def _published(row: PublishedRow, columns: list[str]) -> list[str]:
     cells = [as_cell(row.figures.get(key)) for key in columns]
-    method = f"{row.method}, {row.detector}"
-    return [row.dataset, method, row.setting, KINDS.get(row.kind, "?"), *cells, row.supervision, row.source]
+    method, setting = f"{row.name}, {row.system.network}", row.setting or "not stated"
+    learnt = ", ".join(row.system.supervision)
+    return [row.benchmark.dataset, method, setting, KINDS.get(row.kind, "?"), *cells, learnt, row.citation]
 
 
 def _extra_recalls(benchmarks: Sequence[Benchmark]) -> list[str]:

@@ -1,0 +1,1 @@
+"""What papers report: systems, benchmarks, protocols, sources and figures, each stated once."""
