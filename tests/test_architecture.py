@@ -60,6 +60,7 @@ MAY_IMPORT = {
     "viz": BASE | {"data"},
     "detectron2": {"detectors", "errors"},
     "training": BASE | {"loop", "config", "data", "zoo", "pseudo", "detectors", "evaluation", "published", "viz"},
+    "compare": BASE | {"data", "evaluation", "published", "training"},
     "apps": BASE | {"data", "detectors", "evaluation", "masks", "pseudo", "viz"},
 }
 EVERYTHING = {"api", "cli"}

@@ -138,7 +138,7 @@ class PublishedRow:
     @property
     def name(self) -> str:
         """System and variant in one phrase."""
-        return f"{self.system.name} ({self.variant})" if self.variant else self.system.name
+        return f"{self.system.name}, {self.variant}" if self.variant else self.system.name
 
 
 @dataclass(frozen=True)
