@@ -18,8 +18,8 @@ from unseg_d2.masks import TokenCutSettings
 from unseg_d2.masks.tokencut import tokencut
 from unseg_d2.pixels import resize
 from unseg_d2.saliency.datasets import load_saliency, read_salient
-from unseg_d2.saliency.train import load_saliency_model
-from unseg_d2.saliency.views import center_view, normalised
+from unseg_d2.saliency.load import load_saliency_model
+from unseg_d2.saliency.views import centre_view, normalised
 from unseg_d2.structures import Proposals
 
 
@@ -45,10 +45,10 @@ def measured(args: argparse.Namespace) -> Iterator[tuple[str, float, float, floa
     model, cfg = load_saliency_model(args.weights)
     node = cfg.SALIENCY
     for image in load_saliency(args.data)[:: args.every]:
-        pixels, truth = (center_view(one, node.IMAGE_SIZE, node.SHORTER_SIDE) for one in read_salient(image))
-        tokens = model.features([pixels])[0].tokens[None]
+        pixels, truth = (centre_view(one, node.IMAGE_SIZE, node.SHORTER_SIDE) for one in read_salient(image))
+        tokens = model.mask.features([pixels])[0].tokens[None]
         graph = binary_graph(tokens, node.TAU, node.EPS)
-        soft = model.head(tokens, normalised(pixels[None])).coarse[0, 0]
+        soft = model.mask.head(tokens, normalised(pixels[None])).coarse[0, 0]
         soft = 1 - soft if soft.mean() > 0.5 else soft
         right = torch.from_numpy(resize(truth, tuple(soft.shape))) > 0.5
         masks = {

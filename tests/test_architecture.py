@@ -54,14 +54,15 @@ MAY_IMPORT = {
     "pseudo": BASE | {"features", "depth", "masks", "refine", "data", "config", "viz"},
     "losses": {"errors", "registry", "settings"},
     "evaluation": BASE,
-    "saliency": BASE | {"loop", "data", "features", "masks", "pseudo", "losses", "refine", "evaluation"},
+    "saliency": BASE
+    | {"loop", "config", "zoo", "data", "features", "masks", "pseudo", "losses", "refine", "evaluation"},
     "semantic": BASE | {"loop", "data", "features", "pseudo", "losses", "refine", "evaluation", "viz"},
     "detectors": BASE | {"loop", "data", "losses", "config", "evaluation", "zoo", "viz"},
     "viz": BASE | {"data"},
     "detectron2": {"detectors", "errors"},
     "training": BASE | {"loop", "config", "data", "zoo", "pseudo", "detectors", "evaluation", "published", "viz"},
     "compare": BASE | {"data", "evaluation", "published", "training"},
-    "apps": BASE | {"data", "detectors", "evaluation", "masks", "pseudo", "viz"},
+    "apps": BASE | {"data", "detectors", "evaluation", "masks", "pseudo", "saliency", "viz"},
 }
 EVERYTHING = {"api", "cli"}
 """Rooms that may import every other; nothing but ``cli`` imports ``cli``, and nothing but these two ``api``."""

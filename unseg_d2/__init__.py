@@ -15,17 +15,19 @@ if TYPE_CHECKING:
     from unseg_d2.errors import UnsegError
     from unseg_d2.pseudo.label_set import read_label_set
     from unseg_d2.pseudo.mask_generator import MaskGenerator
+    from unseg_d2.saliency.head import SaliencyHead
     from unseg_d2.structures import PseudoMask
     from unseg_d2.training.score_masks import score_masks
 
 __version__ = "0.1.0"
 __all__ = ["Detector", "MaskGenerator", "Prediction", "PseudoMask", "UnsegError", "generate_masks", "load_recipe"]
-__all__ += ["read_label_set", "score_masks", "self_train", "visualize"]
+__all__ += ["read_label_set", "SaliencyHead", "score_masks", "self_train", "visualize"]
 _HOMES = {
     "Detector": "detectors.detector",
     "MaskGenerator": "pseudo.mask_generator",
     "Prediction": "detectors.prediction",
     "PseudoMask": "structures",
+    "SaliencyHead": "saliency.head",
     "UnsegError": "errors",
     "generate_masks": "api",
     "load_recipe": "config.recipe",

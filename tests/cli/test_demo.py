@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from unseg_d2.apps.salient_objects import objects
 from unseg_d2.cli.demo import main
 from unseg_d2.config import load_cfg
 from unseg_d2.data.coco import find_image_root, read_coco
@@ -172,7 +173,7 @@ def test_video(tiny, tmp_path):
         (["--weights", "nowhere.pth"], "There is no checkpoint nowhere.pth"),
         (["--weights", "zoo:cutler"], "The model zoo has no 'cutler'"),
         (["--weights", "zoo:dino_resnet50"], "zoo:dino_resnet50 is not a detector"),
-        (["--weights", "zoo:cuts3d"], "The address of cuts3d is not known"),
+        (["--weights", "zoo:cuts3d"], "cuts3d is published without an address of the file: fetch it with a browser"),
         (["--format", "overlay"], "--format overlay is unknown.*Did you mean 'overlays'"),
         (["--score-threshold", "35"], "--score-threshold is 35"),
         (["--batch-size", "0"], "--batch-size is 0"),
@@ -182,6 +183,33 @@ def test_refusals(arguments, message, photos, tmp_path):
     with pytest.raises(UnsegError, match=message) as error:
         main(["--input", str(photos), "--output", str(tmp_path / "out"), *arguments])
     assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+
+
+def test_a_saliency_head(photos, tmp_path, monkeypatch, capsys):
+    """Objects are the parts of its mask; the head is positive where the one descriptor it looks at is."""
+    monkeypatch.setenv("UNSEG_D2_ZOO", str(tmp_path))
+    weight = torch.zeros(1, 64, 1, 1)
+    weight[0, 0] = 40.0
+    torch.save({"decoder": {"weight": weight, "bias": torch.zeros(1)}}, tmp_path / "found.pt")
+    arguments = ["--input", str(photos), "--output", str(tmp_path / "out"), "--weights", "zoo:found"]
+    arguments += ["--format", "overlays,coco", "FEATURES.NAME", "descriptors"]
+    main([*arguments, "--score-threshold", "0.6"])
+    found = read_coco(tmp_path / "out" / "predictions.json")
+    assert len(found.images) == 3 and f"{len(found.annotations)} instances in 3 images above" in capsys.readouterr().out
+    assert found.annotations and all(annotation["score"] >= 0.6 for annotation in found.annotations)
+    assert len(files(tmp_path / "out" / "overlays")) == 3
+    with pytest.raises(UnsegError, match="--batch-size has no effect on a saliency head"):
+        main([*arguments, "--batch-size", "2"])
+
+
+def test_parts_of_a_mask_by_hand():
+    mask = np.zeros((4, 6), np.float32)
+    mask[0, 0], mask[1:3, 2:5], mask[3, 5] = 0.9, 0.7, 0.2
+    mask[1, 2] = 1.0  # the mean of the six is .75
+    found = objects(mask, {"image_id": 3})
+    assert found.scores == pytest.approx([0.9, 0.75]) and found.record["image_id"] == 3
+    assert found.boxes.tolist() == [[0, 0, 1, 1], [2, 1, 5, 3]] and found.masks.sum((1, 2)).tolist() == [1, 6]
+    assert len(objects(np.zeros((4, 6), np.float32), {})) == 0
 
 
 def test_weights_of_a_backbone_are_refused(tiny, photos, tmp_path):

@@ -59,6 +59,7 @@ def test_a_recipe_explains_itself_and_states_only_what_differs(recipe: Path) -> 
         ("mask_rcnn_R_50_FPN", "spatial", "confident", "confidence"),
         ("cascade_mask_rcnn_R_50_FPN_self_train", "none", "random", "hard"),
         ("in_domain_coco", "none", "random", "hard"),
+        ("released", "none", "random", "hard"),
     ],
 )
 def test_uses_of_spatial_confidence(name: str, loss: str, selection: str, blend: str) -> None:
@@ -121,6 +122,16 @@ MODEL:
 DATALOADER: {COPY_PASTE_RANDOM_NUM: True, COPY_PASTE_MIN_RATIO: 0.3}
 DATASETS: {TRAIN: '("imagenet_train",)'}
 SOLVER: {BASE_LR: 0.01, WEIGHT_DECAY: 0.00005, STEPS: '(80000,)', MAX_ITER: 160000}
+""",
+    # Without the size of images and the number of detections, which are for videos there.
+    "cuts3d/released": """
+MODEL:
+  ROI_BOX_HEAD: {CLS_AGNOSTIC_BBOX_REG: True}
+  ROI_HEADS: {NAME: CustomCascadeROIHeads, POSITIVE_FRACTION: 0.25}
+  RPN: {POST_NMS_TOPK_TRAIN: 4000, NMS_THRESH: 0.65}
+DATALOADER: {COPY_PASTE_RANDOM_NUM: True, COPY_PASTE_MIN_RATIO: 0.3, NUM_WORKERS: 4}
+DATASETS: {TRAIN: '("imagenet_train_reproduction",)'}
+SOLVER: {BASE_LR: 0.01, WEIGHT_DECAY: 0.00005, STEPS: '(80000,)', MAX_ITER: 160000, GAMMA: 0.02, AMP: {ENABLED: True}}
 """,
     "cuvler/cascade_mask_rcnn_R_50_FPN": """
 MODEL:

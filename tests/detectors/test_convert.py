@@ -17,6 +17,8 @@ from unseg_d2.config import load_cfg
 from unseg_d2.detectors.builtin.model import build_model
 from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.convert import check_fit, convert, write
+from unseg_d2.detectors.detector import Detector
+from unseg_d2.detectors.protocol import detectron2_availability
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.checkpoint import load_checkpoint
 
@@ -24,6 +26,17 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 CASCADE = CONFIGS / "cutler" / "cascade_mask_rcnn_R_50_FPN.yaml"
 MASK_RCNN = CONFIGS / "cutler" / "mask_rcnn_R_50_FPN.yaml"
 RECIPES = {"cascade": CASCADE, "mask_rcnn": MASK_RCNN}
+
+ENGINES = [
+    "builtin",
+    pytest.param(
+        "detectron2",
+        marks=[
+            pytest.mark.detectron2,
+            pytest.mark.skipif(not detectron2_availability()[0], reason=detectron2_availability()[1]),
+        ],
+    ),
+]
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -112,6 +125,16 @@ def test_a_published_cascade_loads(tmp_path: Path) -> None:
     )
     lateral = model.backbone.fpn.inner_blocks[1]
     assert torch.equal(lateral[1].running_var, expected["backbone.fpn_lateral3.norm.running_var"])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_released_cuts3d_detector(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of the layout that its published configuration describes, put where the zoo looks for it."""
+    monkeypatch.setenv("UNSEG_D2_ZOO", str(tmp_path))
+    torch.save({"model": tensors(detector("cascade"))}, tmp_path / "cuts3d.pth")
+    found = Detector.load("zoo:cuts3d", "ENGINE", engine, "MODEL.DEVICE", "cpu")
+    assert not found.cfg.MODEL.ROI_HEADS.USE_DROPLOSS and found.cfg.MODEL.RPN.NMS_THRESH == 0.65
+    assert found.cfg.TEST.DETECTIONS_PER_IMAGE == 100
 
 
 @pytest.mark.detectron2

@@ -169,7 +169,7 @@ def test_a_checkpoint_of_another_task(about: dict, command: str, weights: Path) 
         ("nowhere.pth", "There is no checkpoint nowhere.pth"),
         ("zoo:cutler", "The model zoo has no 'cutler'"),
         ("zoo:dino_resnet50", "zoo:dino_resnet50 is not a detector"),
-        ("zoo:cuts3d", "The address of cuts3d is not known"),
+        ("zoo:cuts3d", "cuts3d is published without an address of the file: fetch it with a browser"),
     ],
 )
 def test_no_checkpoint(name: str, sentence: str) -> None:

@@ -45,6 +45,7 @@ on the way is logged to the logger `unseg_d2`: `logging.basicConfig(level=loggin
 SECTIONS = {
     "Masks without training": ("MaskGenerator", "PseudoMask", "generate_masks"),
     "Detectors": ("Detector", "Prediction", "self_train"),
+    "Saliency": ("SaliencyHead",),
     "Label sets and scores": ("read_label_set", "visualize", "score_masks"),
     "Recipes and errors": ("load_recipe", "UnsegError"),
 }

@@ -12,7 +12,7 @@ from unseg_d2.config import load_cfg
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import build_features
 from unseg_d2.refine.guided import guided_filter
-from unseg_d2.saliency import SaliencyModel, build_head, invert_background
+from unseg_d2.saliency import SaliencyModel, SempartMasks, build_head, invert_background
 from unseg_d2.saliency.settings import GuidedMaskSettings, SaliencySettings
 
 
@@ -29,7 +29,8 @@ def test_masks_that_are_mostly_foreground_are_inverted():
 def model():
     cfg = load_cfg(None, ["FEATURES.NAME", "descriptors", "SALIENCY.HEAD.CHANNELS", "[4]"])
     torch.manual_seed(0)
-    return SaliencyModel(build_features(cfg), build_head(cfg, 64, 8).eval(), SaliencySettings(), GuidedMaskSettings())
+    masks = SempartMasks(build_features(cfg), build_head(cfg, 64, 8).eval(), 0)
+    return SaliencyModel(masks, SaliencySettings(), GuidedMaskSettings())
 
 
 @pytest.mark.parametrize("size", [(50, 75), (3, 40), (64, 64)])

@@ -18,10 +18,10 @@ from unseg_d2.cli.train_saliency import main
 from unseg_d2.config import load_cfg
 from unseg_d2.errors import UnsegError
 from unseg_d2.saliency import crop_and_enlarge
+from unseg_d2.saliency.load import load_saliency_model
 from unseg_d2.saliency.train import (
     BatchMaker,
     learning_rate,
-    load_saliency_model,
     train_saliency,
     training_images,
     write_masks,

@@ -10,7 +10,7 @@ import pytest
 from unseg_d2.config import load_cfg
 from unseg_d2.errors import UnsegError
 from unseg_d2.features.weights import ARCHITECTURES
-from unseg_d2.zoo.registry import entries, find
+from unseg_d2.zoo.registry import KINDS, entries, find
 from unseg_d2.zoo.table import DATASETS, METRICS, markdown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,10 +23,10 @@ def test_the_page_is_made_from_the_registry():
 
 @pytest.mark.parametrize("entry", entries().values(), ids=lambda entry: entry.name)
 def test_entry(entry):
-    assert entry.kind in ("detector", "backbone", "vit")
-    assert entry.supervision and entry.licence["name"] and entry.page.startswith("https://")
+    assert entry.kind in KINDS and (entry.recipe is not None) == (entry.kind in ("detector", "saliency"))
+    assert entry.supervision and entry.pretraining and entry.licence["name"] and entry.page.startswith("https://")
     assert entry.address is None or entry.address.startswith("https://")
-    assert (entry.file is None) == (entry.address is None)
+    assert entry.file is not None or entry.address is None
     assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)
     assert entry.arch is None or entry.arch in ARCHITECTURES
     for figure in entry.figures:
@@ -40,7 +40,7 @@ def test_entry(entry):
 @pytest.mark.parametrize("entry", [e for e in entries().values() if e.kind == "detector"], ids=lambda e: e.name)
 def test_recipe_of_a_detector(entry):
     heads = load_cfg(entry.recipe_file()).MODEL.ROI_HEADS.NAME
-    if entry.address:
+    if entry.file:
         assert ("Cascade" in heads) == ("Cascade" in entry.layout)
 
 
@@ -50,6 +50,9 @@ def test_names_and_files_are_unique():
     assert find("zoo:dino_vits8") is find("dino_vits8") is entries()["dino_vits8"]
 
 
-def test_a_backbone_has_no_recipe():
-    with pytest.raises(UnsegError, match="zoo:dino_resnet50 is not a detector"):
-        find("dino_resnet50").recipe_file()
+@pytest.mark.parametrize("name", ["dino_resnet50", "found", "s2d_zero_shot"])
+def test_what_is_no_detector_has_no_recipe_of_one(name):
+    with pytest.raises(UnsegError, match=f"zoo:{name} is not a detector"):
+        find(name).recipe_file()
+    with pytest.raises(UnsegError, match="zoo:cuts3d is not a saliency head"):
+        find("cuts3d").recipe_file("saliency")

@@ -54,8 +54,8 @@ def test_a_published_address_stands_for_the_entry(tmp_path, monkeypatch):
 def test_unknown_and_unpublished_names():
     with pytest.raises(UnsegError, match=r"no 'cutler_cascade_finl'. Did you mean 'cutler_cascade_final'"):
         store.resolve("zoo:cutler_cascade_finl")
-    with pytest.raises(UnsegError, match=r"The address of cuts3d is not known.*https://leonsick.github.io/cuts3d"):
-        store.resolve("zoo:cuts3d")
+    with pytest.raises(UnsegError, match=r"publish no weights of promerge_plus; look at https://github.com/"):
+        store.resolve("zoo:promerge_plus")
 
 
 def test_verify(served, server, tmp_path, capsys):
@@ -79,6 +79,22 @@ def test_a_file_that_was_put_there_by_hand(served, tmp_path):
     path.write_bytes(b"weights")
     assert store.get(NAME) == path
     assert store.verify(NAME).good and store.verify(NAME).text.startswith("not verifiable (")
+
+
+def test_a_file_without_an_address_is_fetched_by_hand(served, tmp_path, capsys):
+    assert store.verify("promerge_plus").text == "not published" and store.verify("cuts3d").text == "not fetched"
+    path = tmp_path / "zoo" / "cuts3d.pth"
+    with pytest.raises(
+        UnsegError, match=r"with a browser from https://drive\.google\.com/drive/folders/\w+ and put"
+    ) as error:
+        store.resolve("zoo:cuts3d")
+    assert str(path) in str(error.value)
+    path.parent.mkdir(exist_ok=True)
+    torch.save({"model": {"weight": torch.ones(2)}}, path)
+    assert torch.equal(load_checkpoint("zoo:cuts3d")["model"]["weight"], torch.ones(2))
+    main(["list"])
+    marks = {line[1:].split()[0]: line[0] for line in capsys.readouterr().out.splitlines() if line[1:].strip()}
+    assert marks["cuts3d"] == "*" and marks["promerge_plus"] == "-" and marks["cuvler_zero_shot"] == " "
 
 
 def test_commands(served, capsys):

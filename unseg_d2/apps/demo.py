@@ -1,4 +1,4 @@
-"""Run a trained detector over images and videos, and write what it finds as pictures, label sets or tasks."""
+"""Run a detector or a saliency head over images and videos, and write what is found: pictures, label sets, tasks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 from pycocotools import mask as mask_utils
 
+from unseg_d2.apps.salient_objects import SalientObjects
 from unseg_d2.data.coco import resolve_image
 from unseg_d2.data.images import ImageProblem, read_image
 from unseg_d2.data.label_studio import LABELING_CONFIG, LOCAL_FILES, to_task
@@ -60,12 +61,13 @@ class DemoOptions:
     image_prefix: str = LOCAL_FILES
 
 
-def run_demo(detector: Detector, media: Media, *, output: Path, options: DemoOptions) -> Demo:
+def run_demo(detector: Detector | SalientObjects, media: Media, *, output: Path, options: DemoOptions) -> Demo:
     """Predict and write.
 
     Args:
-        detector: its recipe sets the lowest score that is shown (``MODEL.ROI_HEADS.SCORE_THRESH_TEST``) and the number
-            of images per batch (``TEST.IMS_PER_BATCH``).
+        detector: or a saliency head; its recipe sets the lowest score that is shown
+            (``MODEL.ROI_HEADS.SCORE_THRESH_TEST``) and, of a detector, the number of images per batch
+            (``TEST.IMS_PER_BATCH``).
         media: images and videos to process.
         output: folder for ``overlays/``, ``videos/``, ``frames/`` (of videos), ``predictions.json`` (a label set),
             ``label_studio.json`` and ``failures.jsonl``.
@@ -187,7 +189,7 @@ class _Painter:
 def _write_files(
     output: Path,
     root: Path,
-    detector: Detector,
+    detector: Detector | SalientObjects,
     images: list[dict[str, Any]],
     annotations: list[list[dict[str, Any]]],
     options: DemoOptions,

@@ -1,9 +1,9 @@
-"""Run a trained detector on images and videos."""
+"""Run a trained detector, or a saliency head, on images and videos."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unseg_d2.cli.common import recipe, settings
 from unseg_d2.cli.groups import add_output, add_recipe, add_weights
@@ -13,6 +13,7 @@ from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.viz.formats import FORMATS
 
 if TYPE_CHECKING:
+    from unseg_d2.apps.salient_objects import SalientObjects
     from unseg_d2.detectors.detector import Detector
 
 
@@ -26,7 +27,7 @@ def _arguments(parser: CommandParser) -> None:
     group.add_argument(
         "--batch-size", type=int, default=1, metavar="N", help="images of one size that are processed together"
     )
-    add_weights(parser, "checkpoint of a trained detector, or zoo:NAME (default: MODEL.WEIGHTS of the recipe)")
+    add_weights(parser, "trained detector or saliency head, or zoo:NAME (default: MODEL.WEIGHTS of the recipe)")
     add_output(parser, "folder of the results", required=True, metavar="FOLDER")
     form = parser.add_argument_group("form of the results")
     form.add_argument(
@@ -71,9 +72,10 @@ def _formats(text: str) -> tuple[str, ...]:
     return formats
 
 
-def _detector(args: argparse.Namespace) -> Detector:
-    """Build the detector that the flags describe; trained weights are required."""
+def _detector(args: argparse.Namespace) -> Detector | SalientObjects:
+    """Build the detector or the saliency head that the flags describe; trained weights are required."""
     from unseg_d2.detectors.detector import Detector
+    from unseg_d2.saliency.load import is_saliency_head
 
     weights = args.weights or recipe(args).MODEL.WEIGHTS
     if not weights:
@@ -82,7 +84,21 @@ def _detector(args: argparse.Namespace) -> Detector:
             "(`unseg-d2 zoo list` names them)."
         )
     flags = ("MODEL.ROI_HEADS.SCORE_THRESH_TEST", args.score_threshold, "TEST.IMS_PER_BATCH", args.batch_size)
+    if is_saliency_head(weights, trust=args.trust_checkpoint):
+        return _salient(args, weights, flags)
     return Detector.load(weights, *settings(args), *flags, recipe=args.config_file)
+
+
+def _salient(args: argparse.Namespace, weights: str, flags: tuple[Any, ...]) -> SalientObjects:
+    from unseg_d2.apps.salient_objects import SalientObjects
+    from unseg_d2.saliency.load import load_saliency_model
+
+    if args.batch_size > 1:
+        raise UnsegError("--batch-size has no effect on a saliency head: images go one by one. Leave it out.")
+    model, cfg = load_saliency_model(
+        weights, [*settings(args), *flags], recipe=args.config_file, trust=args.trust_checkpoint
+    )
+    return SalientObjects(weights, model, cfg, args.score_threshold)
 
 
 COMMAND = Command(
@@ -92,8 +108,10 @@ COMMAND = Command(
     examples=(
         "unseg-d2 demo --input photos/ film.mp4 --weights runs/photos/model_final.pth --output out/",
         "unseg-d2 demo --input 'photos/*.jpg' --weights zoo:cutler_cascade_final --format overlays,coco --output out/",
+        "unseg-d2 demo --input photos/ --weights zoo:found --output out/",
     ),
     notes="Without --config-file the recipe is that of the zoo's entry, else config.yaml beside the checkpoint, which "
-    "training writes, else Cascade Mask R-CNN R50-FPN.",
+    "training writes, else Cascade Mask R-CNN R50-FPN. With a saliency head, objects are the connected parts "
+    "of its mask above one half, and their score is their mean probability.",
 )
 main = COMMAND.main

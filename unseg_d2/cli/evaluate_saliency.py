@@ -33,7 +33,13 @@ def _arguments(task: str, parser: CommandParser) -> None:
         metavar="NAME",
         help=sets if task == "saliency" else "COCO file, or a name such as voc07 or coco20k",
     )
-    add_weights(parser, "heads of train-saliency", nargs="+", default=[], metavar="[NAME=]FILE")
+    add_weights(
+        parser,
+        "heads of train-saliency, FOUND's or UnionSeg's (zoo:found)",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]FILE",
+    )
     methods = parser.add_argument_group("other methods")
     methods.add_argument(
         "--labels", nargs="+", default=[], metavar="[NAME=]PATH", help="label sets or folders of masks"
@@ -124,8 +130,8 @@ def _score(
 def _methods(args: argparse.Namespace, cfg: CfgNode) -> dict[str, Method]:
     """Return what is to be scored, by name."""
     from unseg_d2.config import edited
+    from unseg_d2.saliency.load import load_saliency_model
     from unseg_d2.saliency.methods import generator_method, model_method, stored_method
-    from unseg_d2.saliency.train import load_saliency_model
 
     methods: dict[str, Method] = {}
     for generator in args.generator:
@@ -135,16 +141,18 @@ def _methods(args: argparse.Namespace, cfg: CfgNode) -> dict[str, Method]:
         methods[name] = stored_method(path)
     for spec in args.weights:
         name, path = _named(spec)
-        model, recipe = load_saliency_model(path, settings(args), trust=args.trust_checkpoint)
-        methods[f"{name} + GF" if recipe.SALIENCY.GUIDED.ENABLED else name] = model_method(model)
+        model, own = load_saliency_model(path, settings(args), recipe=args.config_file, trust=args.trust_checkpoint)
+        methods[f"{name} + GF" if own.SALIENCY.GUIDED.ENABLED else name] = model_method(model)
     if not methods:
         raise UnsegError("There is nothing to score: add --weights, --labels or --generator.")
     return methods
 
 
 def _named(spec: str) -> tuple[str, Path]:
-    """Split ``NAME=PATH``; the default name is that of the file or its folder."""
+    """Split ``NAME=PATH``; the default name is that of the zoo's entry, the file or its folder."""
     name, _, path = spec.rpartition("=")
+    if path.startswith("zoo:"):
+        return name or path.removeprefix("zoo:"), Path(path)
     return name or (Path(path).parent.name if Path(path).stem == "model_final" else Path(path).stem), Path(path)
 
 
@@ -160,6 +168,7 @@ SALIENCY = Command(
     examples=(
         "unseg-d2 evaluate saliency --datasets ecssd duts_te --weights runs/saliency/model_final.pth "
         "--refine none guided bilateral",
+        "unseg-d2 evaluate saliency --datasets ecssd --crop 0 --weights zoo:found zoo:unionseg",
         "unseg-d2 evaluate saliency --datasets ecssd --labels maskcut=masks/labels.json --generator tokencut --gain "
         "--config-file configs/saliency/descriptors.yaml",
     ),

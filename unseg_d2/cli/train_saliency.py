@@ -24,7 +24,8 @@ def _arguments(parser: CommandParser) -> None:
 def _execute(args: argparse.Namespace) -> None:
     """Train, and predict the training images if asked to."""
     cfg = recipe(args, {"OUTPUT_DIR": args.output})
-    from unseg_d2.saliency.train import load_saliency_model, train_saliency, training_images, write_masks
+    from unseg_d2.saliency.load import load_saliency_model
+    from unseg_d2.saliency.train import train_saliency, training_images, write_masks
 
     weights = train_saliency(cfg, resume=args.resume)
     print(f"weights: {weights}")

@@ -48,7 +48,7 @@ def _complete(action: argparse.Action) -> None:
 
 def _list(args: argparse.Namespace) -> None:
     """Print the table."""
-    fetched = [entry.name for entry in entries().values() if entry.address and local_path(entry).is_file()]
+    fetched = [entry.name for entry in entries().values() if entry.file and local_path(entry).is_file()]
     every = entries().values()
     print(markdown(every) if args.markdown else terminal(every, fetched), end="" if args.markdown else "\n")
 
@@ -64,7 +64,7 @@ def _verify(args: argparse.Namespace) -> None:
     """Compare checksums, and fail where one is wrong."""
     names = args.names
     chosen = [find(name) for name in names] or [
-        entry for entry in entries().values() if entry.address and local_path(entry).is_file()
+        entry for entry in entries().values() if entry.file and local_path(entry).is_file()
     ]
     if not chosen:
         print(f"Nothing was fetched into {home()} yet.")

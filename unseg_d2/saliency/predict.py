@@ -7,7 +7,7 @@ Shape legend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,18 +38,39 @@ def build_head(cfg: CfgNode, feature_channels: int, patch_size: int) -> SempartH
 
 
 @dataclass(frozen=True)
-class SaliencyModel:
-    """Features, head and what is done to its masks.
+class SempartMasks:
+    """Masks of Sempart's head.
 
     Attributes:
         features: frozen backend.
         head: in evaluation mode.
-        settings: which masks are inverted, and at what size an image is looked at.
-        guided: the filter of the masks.
+        predict_size: length of the shorter side at which an image is looked at, px; 0 keeps its size.
     """
 
     features: FeatureBackend
     head: SempartHead
+    predict_size: int
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Predict ``(H, W)`` in [0, 1] at a multiple of the patch, scaled back to the image ``(H, W, 3)`` uint8."""
+        view = resize(image, predicted_size(image.shape[:2], self.features.patch_size, self.predict_size))
+        device = next(self.head.parameters()).device
+        tokens = self.features([view])[0].tokens[None].to(device)
+        fine = self.head(tokens, normalised(view[None]).to(device)).fine[0, 0]
+        return np.clip(resize(fine.float().cpu().numpy(), image.shape[:2]), 0, 1)
+
+
+@dataclass(frozen=True)
+class SaliencyModel:
+    """A head, and what is done to its masks.
+
+    Attributes:
+        mask: an image ``(H, W, 3)`` uint8 RGB -> its mask ``(H, W)`` float32 in [0, 1].
+        settings: which masks are inverted.
+        guided: the filter of the masks.
+    """
+
+    mask: Callable[[np.ndarray], np.ndarray]
     settings: SaliencySettings
     guided: GuidedMaskSettings
 
@@ -63,18 +84,10 @@ class SaliencyModel:
         Returns:
             ``(H, W)`` float32 in [0, 1] each.
         """
-        masks = invert_background([self._predict(image) for image in images], self.settings.invert)
+        masks = invert_background([self.mask(image) for image in images], self.settings.invert)
         if self.guided.enabled:
             masks = [self._filtered(image, mask) for image, mask in zip(images, masks)]
         return masks
-
-    def _predict(self, image: np.ndarray) -> np.ndarray:
-        """Predict at a multiple of the patch and scale the mask back."""
-        view = resize(image, predicted_size(image.shape[:2], self.features.patch_size, self.settings.predict_size))
-        device = next(self.head.parameters()).device
-        tokens = self.features([view])[0].tokens[None].to(device)
-        fine = self.head(tokens, normalised(view[None]).to(device)).fine[0, 0]
-        return np.clip(resize(fine.float().cpu().numpy(), image.shape[:2]), 0, 1)
 
     def _filtered(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         guide = image.mean(2, dtype=np.float32)[None] / 255

@@ -10,6 +10,7 @@ from unseg_d2.settings import Settings, section, setting
 
 Inversion = Literal["image", "batch", "none"]
 CropPosition = Literal["uniform", "released"]
+Cut = Literal["pixels", "patches"]
 
 
 @section("SALIENCY")
@@ -79,6 +80,27 @@ class HeadSettings(Settings):
         """Raise ValueError without channels."""
         if not self.channels:
             raise ValueError("channels must have at least one entry")
+
+
+@section("SALIENCY.LINEAR")
+@dataclass(frozen=True)
+class LinearSettings(Settings):
+    """The published linear heads, FOUND and UnionSeg; the defaults are FOUND's."""
+
+    square: int = setting(
+        0,
+        "side of the square that an image is scaled to (UnionSeg: 224); 0 keeps its size and pads it",
+        low=0,
+        unit="px",
+    )
+    cut: Cut = setting(
+        "pixels",
+        "where the mask is cut at one half: pixels (after scaling: soft; FOUND) | patches (before; UnionSeg)",
+        choices=get_args(Cut),
+    )
+    bilateral: bool = setting(
+        False, "solve with REFINE.BILATERAL and keep what agrees with the mask, as FOUND's code does on request"
+    )
 
 
 @section("SALIENCY.LOSS")

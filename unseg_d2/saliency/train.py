@@ -13,19 +13,16 @@ from fvcore.common.config import CfgNode
 from PIL import Image
 from torch import Tensor
 
-from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import single_backend
 from unseg_d2.files import atomic_write
 from unseg_d2.loop.batches import batch_rng, step_indices
-from unseg_d2.loop.checkpoint import load_checkpoint, restore_network
 from unseg_d2.loop.loop import StepSettings, train_steps
-from unseg_d2.loop.recipes import recipe_of, warn_of_other_features
 from unseg_d2.saliency import Objective, SaliencyModel, build_head, crop_and_enlarge, draw_corners
 from unseg_d2.saliency.datasets import SalientImage, load_saliency, read_mask, read_salient
 from unseg_d2.saliency.objective import target_losses
 from unseg_d2.saliency.predict import stack_tokens
-from unseg_d2.saliency.settings import GuidedMaskSettings, MultiScaleSettings, SaliencySettings
+from unseg_d2.saliency.settings import MultiScaleSettings, SaliencySettings
 from unseg_d2.saliency.views import normalised, training_view
 
 logger = logging.getLogger(__name__)
@@ -157,29 +154,6 @@ def training_images(cfg: CfgNode) -> list[SalientImage]:
     if missing:
         raise UnsegError(f"{len(missing)} of {len(images)} images have no mask in {targets}, such as {missing[0]}.png.")
     return _without_empty(images)
-
-
-def load_saliency_model(
-    path: str | Path, opts: Sequence[str] = (), *, trust: bool = False
-) -> tuple[SaliencyModel, CfgNode]:
-    """Return the model of a checkpoint of :func:`train_saliency`, and its recipe.
-
-    Args:
-        path: the ``.pth`` file; it knows its recipe.
-        opts: ``KEY VALUE`` pairs that differ from it.
-        trust: unpickle arbitrary objects, which can run arbitrary code.
-
-    Raises:
-        UnsegError: the checkpoint is of another kind, or its features have another width here.
-    """
-    checkpoint = load_checkpoint(path, trust=trust)
-    cfg = recipe_of(checkpoint, path, "train-saliency", opts)
-    features, channels = single_backend(cfg)
-    head = build_head(cfg, channels, features.patch_size)
-    restore_network(head, checkpoint, path)
-    warn_of_other_features(checkpoint, features.name, path)
-    head = head.to(resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")).eval()
-    return SaliencyModel(features, head, SaliencySettings.from_config(cfg), GuidedMaskSettings.from_config(cfg)), cfg
 
 
 def write_masks(model: SaliencyModel, images: Sequence[SalientImage], folder: Path) -> None:

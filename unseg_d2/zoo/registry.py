@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -13,6 +14,15 @@ from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.recipes import RECIPES
 from unseg_d2.supervision import Supervision, checked
 
+KINDS = {
+    "detector": "a detector",
+    "saliency": "a saliency head",
+    "video": "a detector of videos",
+    "backbone": "a backbone",
+    "vit": "a vision transformer",
+}
+"""What an entry can be: a whole detector, a head on the features of a ``vit``, or what to start from."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -21,14 +31,14 @@ class Entry:
     Attributes:
         name: the NAME of ``zoo:NAME``.
         method: of the paper.
-        kind: ``detector`` (whole network), ``backbone`` (ResNet to start from) or ``vit`` (features).
+        kind: of :data:`KINDS`.
         layout: network and names of its parameters.
         engines: engines that read it.
-        recipe: file below ``configs/`` that describes the network, ``None`` where it is not a detector.
-        address: of the file, ``None`` where none is known.
+        recipe: file below ``configs/`` that describes a detector or a saliency head, ``None`` for the others.
+        address: of the file, ``None`` where none is known; with a ``file``, it is fetched by hand from ``page``.
         page: where the authors publish it.
-        file: its name on this machine.
-        sha256: of the file in hexadecimal, ``None`` where the authors publish none.
+        file: its name on this machine, ``None`` where nothing is published.
+        sha256: of the file in hexadecimal, ``None`` where it is not known.
         licence: ``{name, url}`` and perhaps ``note``.
         supervision: words of `unseg_d2.supervision`: what the weights have learnt from besides unlabelled images.
         pretraining: networks that the weights descend from, and what those were trained on.
@@ -55,16 +65,18 @@ class Entry:
     note: str = ""
     arch: str | None = None
 
-    def recipe_file(self) -> Path:
+    def recipe_file(self, kind: str = "detector") -> Path:
         """Return the recipe that describes the network.
 
+        Args:
+            kind: what the entry must be, of :data:`KINDS`.
+
         Raises:
-            UnsegError: it is not a detector.
+            UnsegError: it is something else.
         """
-        if self.recipe is None:
-            raise UnsegError(
-                f"zoo:{self.name} is not a detector ({self.layout}); `unseg-d2 zoo list` names the detectors."
-            )
+        if self.recipe is None or self.kind != kind:
+            wanted = KINDS[kind]
+            raise UnsegError(f"zoo:{self.name} is not {wanted} ({self.layout}); `unseg-d2 zoo list` names all entries.")
         return RECIPES / self.recipe
 
 
@@ -72,7 +84,7 @@ class Entry:
 def entries() -> dict[str, Entry]:
     """Return all entries by their names, in the order of the file."""
     content = json.loads(resources.files("unseg_d2.zoo").joinpath("models.json").read_text(encoding="utf-8"))
-    lists = {"engines": tuple, "figures": tuple, "supervision": checked}
+    lists: dict[str, Callable[[list[Any]], Any]] = {"engines": tuple, "figures": tuple, "supervision": checked}
     found = (Entry(**item | {key: make(item[key]) for key, make in lists.items()}) for item in content["models"])
     return {entry.name: entry for entry in found}
 

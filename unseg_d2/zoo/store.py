@@ -63,13 +63,18 @@ def get(name: str) -> Path:
     """Return the file of an entry, fetching it on first use.
 
     Raises:
-        UnsegError: the zoo has no such entry, its address is not known, or it cannot be fetched.
+        UnsegError: the zoo has no such entry, it is not published, or it cannot be fetched from here.
     """
     entry = find(name)
-    if entry.address is None:
-        raise UnsegError(f"The address of {entry.name} is not known; look at {entry.page}")
+    if entry.file is None:
+        raise UnsegError(f"The authors publish no weights of {entry.name}; look at {entry.page}")
     path = local_path(entry)
     if not path.is_file():
+        if entry.address is None:
+            raise UnsegError(
+                f"{entry.name} is published without an address of the file: fetch it with a browser from {entry.page} "
+                f"and put it there: {path} (licence: {entry.licence['name']})"
+            )
         logger.info("Fetching %s from %s; licence: %s.", entry.name, entry.address, entry.licence["name"])
         found = download(entry.address, path, sha256=entry.sha256, page=entry.page)
         with atomic_write(_record(path)) as file:
@@ -84,7 +89,7 @@ def verify(name: str) -> Verdict:
         UnsegError: the zoo has no such entry.
     """
     entry = find(name)
-    if entry.address is None:
+    if entry.file is None:
         return Verdict(False, False, "not published")
     path = local_path(entry)
     if not path.is_file():

@@ -58,15 +58,23 @@ def terminal(entries: Iterable[Entry], fetched: Iterable[str]) -> str:
     fetched = set(fetched)
     lines = []
     for entry in entries:
-        mark = "*" if entry.name in fetched else " " if entry.address else "-"
+        mark = "*" if entry.name in fetched else " " if entry.address else "!" if entry.file else "-"
         figures = _headline(entry)
         licence = entry.licence["name"].partition(" (")[0]
         lines.append(f"{mark} {entry.name:<20} {entry.method:<10} {entry.kind:<9} {licence:<25} {figures}")
-    return "\n".join([*lines, "", "* fetched   - no published address   numbers: COCO val2017 as published"])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "* fetched   ! to be fetched with a browser   - not published   numbers: COCO val2017 as published",
+        ]
+    )
 
 
 def _weights_row(entry: Entry) -> str:
-    name = f"[`{entry.name}`]({entry.address})" if entry.address else f"`{entry.name}` (no published address)"
+    name = f"[`{entry.name}`]({entry.address})" if entry.address else f"`{entry.name}`"
+    if entry.address is None:
+        name += f" (fetch it [with a browser]({entry.page}))" if entry.file else " (not published)"
     recipe = f"[`{entry.recipe}`](../configs/{entry.recipe})" if entry.recipe else "–"
     licence = f"[{entry.licence['name']}]({entry.licence['url']})" if entry.licence["url"] else entry.licence["name"]
     licence += f" ({entry.licence['note']})" if entry.licence.get("note") else ""

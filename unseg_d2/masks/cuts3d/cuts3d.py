@@ -34,7 +34,7 @@ Removal = Literal["remove", "zero"]
 
 @dataclass(frozen=True)
 class CutS3DSettings(Settings):
-    """Settings of :func:`cuts3d`. No code is published; [...] says where a default comes from.
+    """Settings of :func:`cuts3d`. The authors publish no code; [...] says where a default comes from.
 
     [paper]: stated in its text; [notes]: reported by readers of its final version; [MaskCut]: taken from the method it
     builds on; [inferred]: our choice where the paper is silent; benchmarks/cuts3d.py measures those that matter.
@@ -88,7 +88,7 @@ class CutS3DSettings(Settings):
 class CutS3D:
     """Mask generator that calls :func:`cuts3d` with fixed settings.
 
-    No code is published. ``parity`` is the paper read word by word, see `literal`.
+    The authors publish no code. ``parity`` is the paper read word by word, see `literal`.
 
     Args:
         settings: `CutS3DSettings`; ``None`` takes the defaults.
