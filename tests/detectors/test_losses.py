@@ -163,20 +163,6 @@ def test_a_loss_that_a_function_returns_is_asked_when_the_network_is_built(engin
             detectron2_losses(cfg, [], Path())
 
 
-@pytest.mark.detectron2
-@pytest.mark.parametrize(
-    ("kind", "node", "heads"),
-    [("CLASSIFICATION", "ROI_HEADS", "Res5ROIHeads"), ("MASK", "ROI_MASK_HEAD", "PointRendMaskHead")],
-)
-def test_heads_of_others_would_ignore_a_loss(kind, node, heads, my_losses, tiny_cfg):
-    needs("detectron2")
-    from unseg_d2.detectors.detectron2.config import to_detectron2
-
-    cfg = tiny_cfg(**{**OURS, f"MODEL__{node}__NAME": heads})
-    with pytest.raises(UnsegError, match=f"LOSSES.{kind} is .*, but MODEL.{node}.NAME {heads} does not know it"):
-        to_detectron2(cfg)
-
-
 def test_a_name_of_both_kinds_has_one_section(my_losses):
     assert CLASSIFICATION_LOSSES.register("dice", settings=my_losses.DiceSettings)(my_losses.Dice)  # shared
     with pytest.raises(UnsegError, match=r"wants the section LOSSES.DICE, which belongs to my_losses.DiceSettings"):

@@ -87,7 +87,9 @@ class DataLoaderSettings(Settings):
     visualize_copy_paste: bool = setting(False, "write pictures of the first pasted batches to OUTPUT_DIR/copy_paste")
 
     def check(self) -> None:
-        """Raise ValueError where the smallest scale is above the largest."""
+        """Raise ValueError where copy-paste has no effect, or the smallest scale is above the largest."""
+        if self.copy_paste and self.copy_paste_rate == 0:
+            raise ValueError("copy_paste has no effect while copy_paste_rate is 0; set that to a probability")
         low, high = self.copy_paste_min_ratio, self.copy_paste_max_ratio
         if low > high:
             raise ValueError(f"copy_paste_min_ratio is {low}, but must be at most copy_paste_max_ratio, {high}")

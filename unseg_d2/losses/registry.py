@@ -90,8 +90,13 @@ class LossSettings(Settings):
 
     def check(self) -> None:
         """Raise an error where a name is not registered, or a loss has no effect or cannot use what is passed to it."""
-        if not self.mask_on and self.mask != known_settings(LossSettings)["mask"].default:
-            raise ValueError(f"LOSSES.MASK {self.mask} has no effect while MODEL.MASK_ON is False; set that to True")
+        if not self.mask_on:
+            without = known_settings(LossSettings)
+            for name, key in (("mask", "LOSSES.MASK"), ("confidence", without["confidence"].key)):
+                if getattr(self, name) != without[name].default:
+                    raise ValueError(
+                        f"{key} {getattr(self, name)} has no effect while MODEL.MASK_ON is False; set that to True"
+                    )
         classification, mask = CLASSIFICATION_LOSSES.entry(self.classification), MASK_LOSSES.entry(self.mask)
         check_classification_loss(classification.make, soft_targets=self.soft_targets, droploss=self.droploss)
         check_mask_loss(mask.make, soft_targets=self.soft_targets, confidence=self.confidence)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+from fvcore.common.config import CfgNode
 
 pytest.importorskip("detectron2._C", reason="Detectron2 is not installed", exc_type=ImportError)
-from detectron2.structures import Boxes, Instances
+from detectron2.modeling import build_model
+from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.utils.events import EventStorage
 
-from unseg_d2.detectors.detectron2.uncertain import LazyConfidence, ScoredBoxes, region_scores
+from unseg_d2.data.sample import Sample
+from unseg_d2.detectors.detectron2.config import to_detectron2
+from unseg_d2.detectors.detectron2.inputs import to_input
+from unseg_d2.detectors.detectron2.uncertain import LazyConfidence, ScoredBoxes, check_targets, region_scores
+from unseg_d2.errors import UnsegError
 from unseg_d2.losses import confidence_weights, mean_confidence
 
 pytestmark = pytest.mark.detectron2
@@ -50,3 +60,36 @@ def test_confidence_is_shared_and_read_by_index() -> None:
     assert torch.equal(chosen.weights(boxes, 28, "spatial"), expected)
     scalar = chosen.weights(boxes, 28, "scalar")
     assert torch.equal(scalar[:, 0, 0], mean_confidence(confidence, masks)[index]) and scalar.shape == (2, 28, 28)
+
+
+def stock(sample: Sample) -> dict[str, Any]:
+    """What Detectron2's own mapper makes of a sample."""
+    instances = Instances(tuple(sample.image.shape[1:]))
+    instances.gt_boxes, instances.gt_masks = Boxes(sample.boxes), BitMasks(sample.masks)
+    instances.gt_classes = torch.zeros(len(sample), dtype=torch.int64)
+    return {"image": sample.image, "height": 96, "width": 128, "instances": instances}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "what"),
+    [
+        ("MODEL.ROI_HEADS.USE_SOFT_TARGETS", True, "scores"),
+        ("MODEL.ROI_MASK_HEAD.CONFIDENCE", "spatial", "spatial confidence"),
+    ],
+)
+def test_ground_truth_of_another_loader_is_refused(
+    key: str, value: object, what: str, make_sample: Callable[..., Sample], tiny_cfg: Callable[..., CfgNode]
+) -> None:
+    model = build_model(to_detectron2(tiny_cfg(**{key.replace(".", "__"): value})))
+    sample = make_sample()
+    with EventStorage():
+        with pytest.raises(
+            UnsegError, match=f"{key} is on, but the instances of a training batch have no {what}; load"
+        ):
+            model([stock(sample)])
+        assert model([to_input(sample, channel_order="RGB")])
+    assert model.eval()([stock(sample)])
+
+
+def test_images_without_instances_need_no_scores(make_sample: Callable[..., Sample]) -> None:
+    check_targets([stock(make_sample(instances=0))["instances"]], scores=True, confidence=True)

@@ -18,16 +18,18 @@ from unseg_d2.detectors.builtin.mask_head import MaskHead
 from unseg_d2.detectors.builtin.roi_heads import RoIHeads
 from unseg_d2.detectors.builtin.roi_pool import PyramidRoIAlign
 from unseg_d2.detectors.builtin.rpn import RegionProposalNetwork, build_rpn
+from unseg_d2.detectors.heads import MASK_HEAD, ROI_HEADS, check_heads, stock_name
 from unseg_d2.detectors.postprocess import Detections
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.losses.registry import CLASSIFICATION_LOSSES, MASK_LOSSES
+from unseg_d2.settings import look_up
 
 if TYPE_CHECKING:
     from unseg_d2.data.sample import Sample
 
-CASCADE_HEADS = ("CascadeROIHeads", "CustomCascadeROIHeads")
-STANDARD_HEADS = ("StandardROIHeads", "CustomStandardROIHeads")
-MASK_HEADS = ("MaskRCNNConvUpsampleHead", "CustomMaskRCNNConvUpsampleHead")
+CASCADE, STANDARD, MASKS = "CascadeROIHeads", "StandardROIHeads", "MaskRCNNConvUpsampleHead"
+HEADS = {ROI_HEADS: (CASCADE, STANDARD), MASK_HEAD: (MASKS,)}
+"""The heads of this engine by Detectron2's names; all of them know the keys of this package."""
 
 
 class GeneralizedRCNN(nn.Module):
@@ -103,12 +105,22 @@ def build_model(cfg: CfgNode) -> GeneralizedRCNN:
     )
 
 
+def _check_names(cfg: CfgNode) -> None:
+    """Raise `UnsegError` for heads that this engine does not have, and where a key has no effect."""
+    for part, own in HEADS.items():
+        name = look_up(cfg, part).NAME
+        if stock_name(name) not in own:
+            raise UnsegError(
+                f"{part}.NAME is {name}, but the built-in engine has only {' and '.join(own)}.{nearest(name, own)}"
+            )
+    check_heads(cfg, lambda part, name: True)
+
+
 def build_roi_heads(cfg: CfgNode, channels: int) -> RoIHeads:
     """Build the cascade or the single-stage heads that ``MODEL.ROI_HEADS.NAME`` names."""
+    _check_names(cfg)
     heads, box, mask = cfg.MODEL.ROI_HEADS, cfg.MODEL.ROI_BOX_HEAD, cfg.MODEL.ROI_MASK_HEAD
     iou_thresholds, regression_weights = _stages(cfg)
-    if mask.NAME not in MASK_HEADS:
-        raise UnsegError(f"The built-in engine has no mask head '{mask.NAME}'; it has {', '.join(MASK_HEADS)}.")
     strides = [STRIDES[name] for name in heads.IN_FEATURES]
     boxes_per_roi = 1 if box.CLS_AGNOSTIC_BBOX_REG else heads.NUM_CLASSES
     num_masks = 1 if mask.CLS_AGNOSTIC_MASK else heads.NUM_CLASSES
@@ -144,13 +156,8 @@ def build_roi_heads(cfg: CfgNode, channels: int) -> RoIHeads:
 def _stages(cfg: CfgNode) -> tuple[Sequence[float], Sequence[Sequence[float]]]:
     """Return the foreground IoU and the regression weights of each stage."""
     name = cfg.MODEL.ROI_HEADS.NAME
-    if name in STANDARD_HEADS:
+    if stock_name(name) == STANDARD:
         return cfg.MODEL.ROI_HEADS.IOU_THRESHOLDS, [cfg.MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS]
-    if name not in CASCADE_HEADS:
-        known = (*CASCADE_HEADS, *STANDARD_HEADS)
-        raise UnsegError(
-            f"The built-in engine has no RoI heads '{name}'; it has {', '.join(known)}.{nearest(name, known)}"
-        )
     cascade = cfg.MODEL.ROI_BOX_CASCADE_HEAD
     if not cfg.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG:
         raise UnsegError(f"{name} needs MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG True.")

@@ -10,6 +10,7 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
+from unseg_d2.detectors.learning_rates import faster_modules
 from unseg_d2.errors import UnsegError
 
 NORM_LAYERS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
@@ -20,7 +21,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.SGD:
 
     Parameters with the same two values form a group; ``initial_lr`` is its learning rate after the warm-up.
     """
-    solver = cfg.SOLVER
+    solver, faster = cfg.SOLVER, faster_modules(cfg, model)
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
     for module_name, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
@@ -29,7 +30,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.SGD:
             lr, weight_decay = solver.BASE_LR, solver.WEIGHT_DECAY
             if isinstance(module, NORM_LAYERS):
                 weight_decay = solver.WEIGHT_DECAY_NORM
-            if module_name in solver.BASE_LR_MULTIPLIER_NAMES:
+            if module_name in faster:
                 lr *= solver.BASE_LR_MULTIPLIER
             if name == "bias":
                 lr *= solver.BIAS_LR_FACTOR

@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from detectron2.config import CfgNode as Detectron2CfgNode
 from detectron2.config import get_cfg as detectron2_defaults
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config import get_cfg
-from unseg_d2.detectors.detectron2 import roi_heads, uncertain  # noqa: F401  registers our heads
+from unseg_d2.detectors.detectron2 import meta_architecture  # noqa: F401  registers what builds our networks
+from unseg_d2.detectors.detectron2.config_node import adopt_root
+from unseg_d2.detectors.detectron2.heads import use_our_heads
 from unseg_d2.detectors.norms import available_norms
-from unseg_d2.errors import UnsegError
 from unseg_d2.loop.precision import mixed_precision
 from unseg_d2.plugins import load_plugins
 
-ROI_HEADS = {
-    "CascadeROIHeads": "DropLossCascadeROIHeads",
-    "CustomCascadeROIHeads": "DropLossCascadeROIHeads",
-    "StandardROIHeads": "DropLossStandardROIHeads",
-    "CustomStandardROIHeads": "DropLossStandardROIHeads",
-}
-MASK_HEADS = {
-    "MaskRCNNConvUpsampleHead": "ConfidenceMaskHead",
-    "CustomMaskRCNNConvUpsampleHead": "ConfidenceMaskHead",  # CuVLER's name
-}
 
+def add_unseg_config(cfg: CfgNode, *, plugins: Sequence[str] = ()) -> None:
+    """Make a Detectron2 configuration know the keys of this package, and those that CutLER added, in place.
 
-def add_unseg_config(cfg: CfgNode) -> None:
-    """Add the keys of this project, and those that CutLER added, to a Detectron2 configuration, in place.
-
-    Users of Detectron2 call this before ``merge_from_file`` in their own ``train_net.py``. Existing keys keep their
-    values.
+    Call it before ``merge_from_file``. Afterwards Detectron2's own ``build_model(cfg)`` builds the heads that the keys
+    ask for, whatever the recipe calls them, or raises an error that names the key without effect. Networks of recipes
+    without a key of ours are Detectron2's. Values that are there stay, and it may be called again.
 
     Args:
-        cfg: what ``detectron2.config.get_cfg()`` returns, which other projects may have extended.
+        cfg: what ``detectron2.config.get_cfg()`` returns, which other projects may extend before or after.
+        plugins: modules or files with parts of your own, whose settings become keys too.
+
+    Raises:
+        UnsegError: the configuration is frozen or of another project's class, or a plug-in cannot be imported.
     """
+    load_plugins(plugins)
+    adopt_root(cfg)
     _add_missing(cfg, get_cfg())
+    cfg.PLUGINS = [*cfg.PLUGINS, *(name for name in plugins if name not in cfg.PLUGINS)]
 
 
 def to_detectron2(cfg: CfgNode) -> Detectron2CfgNode:
@@ -49,16 +49,14 @@ def to_detectron2(cfg: CfgNode) -> Detectron2CfgNode:
         cfg: recipe, which is not changed.
 
     Raises:
-        UnsegError: a plug-in cannot be imported, or heads of another project would ignore a loss.
+        UnsegError: a plug-in cannot be imported, or the named heads would ignore a key.
     """
     load_plugins(cfg.PLUGINS)  # their sections are among the defaults then; this may be a process of its own
     translated = detectron2_defaults()
     add_unseg_config(translated)
     translated.merge_from_other_cfg(cfg)
     translated.SOLVER.REFERENCE_WORLD_SIZE = 0
-    translated.MODEL.ROI_HEADS.NAME = ROI_HEADS.get(cfg.MODEL.ROI_HEADS.NAME, cfg.MODEL.ROI_HEADS.NAME)
-    translated.MODEL.ROI_MASK_HEAD.NAME = MASK_HEADS.get(cfg.MODEL.ROI_MASK_HEAD.NAME, cfg.MODEL.ROI_MASK_HEAD.NAME)
-    _check_losses(translated)
+    use_our_heads(translated)
     if cfg.MODEL.DEVICE == "auto":
         translated.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
     _replace_unavailable(translated, torch.device(translated.MODEL.DEVICE))
@@ -73,16 +71,6 @@ def _add_missing(cfg: CfgNode, defaults: CfgNode) -> None:
             cfg[key] = Detectron2CfgNode(value.clone()) if isinstance(value, CfgNode) else value
         elif isinstance(value, CfgNode):
             _add_missing(cfg[key], value)
-
-
-def _check_losses(cfg: Detectron2CfgNode) -> None:
-    """Raise `UnsegError` where a recipe names a loss and heads that are not this package's."""
-    for kind, node, known in (("CLASSIFICATION", "ROI_HEADS", ROI_HEADS), ("MASK", "ROI_MASK_HEAD", MASK_HEADS)):
-        loss, heads = cfg.LOSSES[kind], cfg.MODEL[node].NAME
-        if loss.lower() != "cross_entropy" and heads not in known.values():
-            raise UnsegError(
-                f"LOSSES.{kind} is {loss}, but MODEL.{node}.NAME {heads} does not know it; choose {', '.join(known)}."
-            )
 
 
 def _replace_unavailable(cfg: Detectron2CfgNode, device: torch.device) -> None:

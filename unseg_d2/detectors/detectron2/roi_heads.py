@@ -17,13 +17,19 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec, cat
 from detectron2.modeling import ROI_HEADS_REGISTRY
-from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNOutputLayers, ROIHeads, StandardROIHeads
+from detectron2.modeling.roi_heads import (
+    CascadeROIHeads,
+    FastRCNNOutputLayers,
+    Res5ROIHeads,
+    ROIHeads,
+    StandardROIHeads,
+)
 from detectron2.structures import BitMasks, Instances
 from torch import Tensor, nn
 
 from unseg_d2.config.sections.heads import DropLossReference, RoIHeadsSettings
 from unseg_d2.detectors.detectron2.lazy_masks import LazyMasks
-from unseg_d2.detectors.detectron2.uncertain import region_scores
+from unseg_d2.detectors.detectron2.uncertain import check_targets, region_scores
 from unseg_d2.losses.cross_entropy import cross_entropy
 from unseg_d2.losses.droploss import droploss_weights, published_references
 from unseg_d2.losses.registry import CLASSIFICATION_LOSSES, ClassificationLoss, check_classification_loss
@@ -134,7 +140,7 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
                 return None
             references = [published_references(p.gt_boxes.tensor) for p in proposals]
         elif self.targets is None:
-            raise RuntimeError("PseudoLabelOutputLayers needs DropLossCascadeROIHeads or DropLossStandardROIHeads")
+            raise RuntimeError("PseudoLabelOutputLayers needs the heads DropLossCascadeROIHeads or its siblings")
         else:
             references = [t.gt_boxes.tensor for t in self.targets]
         pred_boxes = self.predict_boxes_for_gt_classes(predictions, proposals)
@@ -142,8 +148,8 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
         return torch.cat(weights)
 
 
-class _PseudoGroundTruth(ROIHeads):
-    """What both kinds of heads add to Detectron2's: all targets for DropLoss, and lazily indexed masks."""
+class PseudoGroundTruthROIHeads(ROIHeads):
+    """What our heads add to Detectron2's: all targets for DropLoss, and lazily indexed masks."""
 
     def forward(
         self,
@@ -152,7 +158,19 @@ class _PseudoGroundTruth(ROIHeads):
         proposals: list[Instances],
         targets: list[Instances] | None = None,
     ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """Run the heads; the box predictors can read all targets during the call."""
+        """Run the heads; the box predictors can read all targets during the call.
+
+        Raises:
+            UnsegError: in training, the targets have no scores or no confidence, by which a loss is weighted.
+        """
+        if self.training and targets is not None:
+            predictors = [layer for layer in self.modules() if isinstance(layer, PseudoLabelOutputLayers)]
+            masks = getattr(self, "mask_head", None)
+            check_targets(
+                targets,
+                scores=any(getattr(part, "soft_targets", False) for part in (*predictors, masks)),
+                confidence=getattr(masks, "confidence", "none") != "none",
+            )
         with _lent_to_droploss(self.box_predictor, targets):
             return super().forward(images, features, proposals, targets)
 
@@ -163,7 +181,7 @@ class _PseudoGroundTruth(ROIHeads):
 
 
 @ROI_HEADS_REGISTRY.register()
-class DropLossCascadeROIHeads(_PseudoGroundTruth, CascadeROIHeads):
+class DropLossCascadeROIHeads(PseudoGroundTruthROIHeads, CascadeROIHeads):
     """Cascade R-CNN heads, with DropLoss at every stage if ``MODEL.ROI_HEADS.USE_DROPLOSS`` is on."""
 
     @classmethod
@@ -178,7 +196,7 @@ class DropLossCascadeROIHeads(_PseudoGroundTruth, CascadeROIHeads):
 
 
 @ROI_HEADS_REGISTRY.register()
-class DropLossStandardROIHeads(_PseudoGroundTruth, StandardROIHeads):
+class DropLossStandardROIHeads(PseudoGroundTruthROIHeads, StandardROIHeads):
     """Mask R-CNN heads, with DropLoss if ``MODEL.ROI_HEADS.USE_DROPLOSS`` is on."""
 
     @classmethod
@@ -186,6 +204,20 @@ class DropLossStandardROIHeads(_PseudoGroundTruth, StandardROIHeads):
         parts = super()._init_box_head(cfg, input_shape)
         if _is_uncertain(cfg):
             parts["box_predictor"] = PseudoLabelOutputLayers(cfg, parts["box_head"].output_shape)
+        return parts
+
+
+@ROI_HEADS_REGISTRY.register()
+class DropLossRes5ROIHeads(PseudoGroundTruthROIHeads, Res5ROIHeads):
+    """Heads on one feature map (C4 networks), with DropLoss if ``MODEL.ROI_HEADS.USE_DROPLOSS`` is on."""
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
+        """Read the arguments from ``MODEL``."""
+        parts: dict[str, Any] = super().from_config(cfg, input_shape)
+        if _is_uncertain(cfg):
+            channels = parts["box_predictor"].cls_score.in_features
+            parts["box_predictor"] = PseudoLabelOutputLayers(cfg, ShapeSpec(channels=channels, height=1, width=1))
         return parts
 
 

@@ -26,6 +26,7 @@ from unseg_d2.detectors.detectron2.checkpointer import SafeCheckpointer
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.inputs import TrainingInputs
 from unseg_d2.detectors.detectron2.step import NoTracebackOfUserErrors, TrainingStep
+from unseg_d2.detectors.learning_rates import faster_modules
 from unseg_d2.detectors.training_data import LoaderFactory
 from unseg_d2.devices import resolve_device
 from unseg_d2.loop.checkpoint import FINAL
@@ -90,7 +91,7 @@ def build_optimizer(cfg: Detectron2CfgNode, model: nn.Module) -> torch.optim.Opt
         model: network; the modules ``SOLVER.BASE_LR_MULTIPLIER_NAMES`` (``roi_heads.mask_head.predictor`` ...) learn
             ``SOLVER.BASE_LR_MULTIPLIER`` times as fast.
     """
-    names = cfg.SOLVER.BASE_LR_MULTIPLIER_NAMES
+    names = faster_modules(cfg, model)
 
     def factor(parameter: str) -> float:
         return float(cfg.SOLVER.BASE_LR_MULTIPLIER) if parameter.rpartition(".")[0] in names else 1.0

@@ -8,6 +8,7 @@ Shapes: G instances of the image, R regions of interest, (H, W) image size, M si
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import torch
@@ -18,9 +19,13 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
 from unseg_d2.config.sections.heads import MaskConfidence, MaskHeadSettings, RoIHeadsSettings
+from unseg_d2.errors import UnsegError
 from unseg_d2.losses.cross_entropy import mask_cross_entropy
 from unseg_d2.losses.registry import MASK_LOSSES, MaskLoss, check_mask_loss
 from unseg_d2.losses.spatial_confidence import ConfidenceKind, mask_cell_weights
+
+LOADERS = "UnsegDatasetMapper (unseg_d2.detectron2) or this project's own loader"
+"""Who provides what the losses need, for messages."""
 
 
 class ScoredBoxes(Boxes):
@@ -155,6 +160,34 @@ class ConfidenceMaskHead(MaskRCNNConvUpsampleHead):
         if self.confidence != "none" and image.has("gt_confidence"):
             weights = image.gt_confidence.weights(boxes, size, self.confidence)
         return weights * region_scores(image)[:, None, None] if self.soft_targets else weights
+
+
+def check_targets(targets: Sequence[Instances], *, scores: bool, confidence: bool) -> None:
+    """Refuse ground truth that lacks what the losses weight it by.
+
+    Args:
+        targets: of each image; images without instances need nothing.
+        scores: the losses weight instances by their scores.
+        confidence: the mask loss is weighted by spatial confidence. Instances with scores need none, because loaders
+            that know scores have looked for it: single masks without it are fully certain.
+
+    Raises:
+        UnsegError: it lacks them, so the losses would be those without weights.
+    """
+    for image in targets:
+        if not len(image) or isinstance(image.gt_boxes, ScoredBoxes):
+            continue
+        if scores:
+            raise _missing("MODEL.ROI_HEADS.USE_SOFT_TARGETS", "scores")
+        if confidence and not image.has("gt_confidence"):
+            raise _missing("MODEL.ROI_MASK_HEAD.CONFIDENCE", "spatial confidence")
+
+
+def _missing(key: str, what: str) -> UnsegError:
+    return UnsegError(
+        f"{key} is on, but the instances of a training batch have no {what}; load the data with {LOADERS}, or switch "
+        "the key off."
+    )
 
 
 def region_scores(regions: Instances) -> Tensor:
