@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from unseg_d2.evaluation.backends import BACKENDS  # noqa: E402
-from unseg_d2.evaluation.class_agnostic import evaluate  # noqa: E402
+from unseg_d2.evaluation.class_agnostic import ClassAgnosticSettings, evaluate  # noqa: E402
 from unseg_d2.rle import encode_mask  # noqa: E402
 
 HEIGHT, WIDTH = 480, 640
@@ -61,7 +61,7 @@ def timed(truth: dict, results: list[dict], kind: str, backend: str, repeats: in
     seconds = math.inf
     for _ in range(repeats):
         start = time.perf_counter()
-        metrics = evaluate(truth, results, (kind,), backend)[kind]
+        metrics = evaluate(truth, results, (kind,), ClassAgnosticSettings(backend=backend))[kind]
         seconds = min(seconds, time.perf_counter() - start)
     return seconds, metrics
 

@@ -1,4 +1,4 @@
-"""Plug-ins: modules that register generators, features, depth sources, refiners or losses when they are imported.
+"""Plug-ins: modules that register generators, features, depth sources, refiners, losses or evaluators when imported.
 
 The parts of this package are registered in the same way. A module from outside is imported when ``--import MODULE`` or
 ``PLUGINS`` in a recipe names it, or always, if its package declares an entry point of the group ``unseg_d2.plugins``.
@@ -30,6 +30,9 @@ BUILT_IN = (
     "unseg_d2.masks",
     "unseg_d2.refine",
     "unseg_d2.losses",
+    "unseg_d2.evaluation.class_agnostic",
+    "unseg_d2.evaluation.best_iou",
+    "unseg_d2.evaluation.corloc",
     "unseg_d2.saliency.settings",
     "unseg_d2.semantic.settings",
 )
@@ -49,6 +52,11 @@ def load_plugins(modules: Iterable[str] = ()) -> None:
     _load_standard()
     for module in modules:
         _load_named(module)
+
+
+def module_name(plugin: str) -> str:
+    """Return the name in ``sys.modules`` of a plug-in: that of the module, or of the file without ``.py``."""
+    return Path(plugin).stem if plugin.endswith(".py") else plugin
 
 
 @cache

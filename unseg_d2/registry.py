@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from unseg_d2.errors import UnsegError, nearest
-from unseg_d2.plugins import load_plugins
-from unseg_d2.settings import Settings, look_up, section
+from unseg_d2.plugins import load_plugins, module_name
+from unseg_d2.settings import Settings, look_up, own_settings, section
 
 Part = TypeVar("Part")
 Made = TypeVar("Made", bound=Callable[..., Any])
@@ -55,10 +55,11 @@ class Registry(Generic[Part]):
     Args:
         key: of the configuration that names the part: ``MASKS.GENERATOR``.
         parent: section that holds the sections of the parts: ``MASKS``.
+        by_name_only: whether a part is used only where the key names it, so that settings of another one are a mistake.
     """
 
-    def __init__(self, key: str, parent: str) -> None:
-        self.key, self.parent = key, parent
+    def __init__(self, key: str, parent: str, *, by_name_only: bool = False) -> None:
+        self.key, self.parent, self.by_name_only = key, parent, by_name_only
         self._entries: dict[str, Entry[Part]] = {}
         REGISTRIES.setdefault(key, self)
 
@@ -107,13 +108,18 @@ class Registry(Generic[Part]):
             )
         return self._entries[name.lower()]
 
+    def named(self, cfg: Mapping[str, Any]) -> list[str]:
+        """Return the names that the key has in a configuration: one, or several where it is a list."""
+        value = look_up(cfg, self.key)
+        return [value.lower()] if isinstance(value, str) else [name.lower() for name in value]
+
     def build(self, cfg: Mapping[str, Any], name: str | None = None) -> Part:
         """Return the part that a configuration names.
 
         Args:
             cfg: whole configuration; its ``PLUGINS`` are imported first, since this may be another process than the
                 one that read the recipe.
-            name: used in place of the key's value.
+            name: used in place of the key's value, and needed where that is a list.
 
         Raises:
             UnsegError: the name is not registered, a setting is out of range, or the part cannot be made.
@@ -125,6 +131,47 @@ class Registry(Generic[Part]):
             return entry.build(cfg)
         except ValueError as error:
             raise UnsegError(f"The settings in {entry.section} do not work: {error}.") from None
+
+
+def kinds_of_parts(plugin: str) -> set[str]:
+    """Return the keys that name what a plug-in registered: ``{"TEST.EVALUATORS"}`` for one with evaluators only.
+
+    Args:
+        plugin: as ``PLUGINS`` has it: a module or a file, imported already.
+    """
+    module = module_name(plugin)
+    return {
+        key
+        for key, registry in REGISTRIES.items()
+        if any(f"{entry.make.__module__}.".startswith(f"{module}.") for _, entry in registry)
+    }
+
+
+def check_unused(cfg: Mapping[str, Any]) -> None:
+    """Refuse settings of a part that no key names, where its kind is used by name only.
+
+    Args:
+        cfg: whole configuration, whose keys name registered parts.
+
+    Raises:
+        UnsegError: such a setting has another value than its default.
+    """
+    chosen: set[str] = set()
+    others: dict[str, tuple[str, str, type[Settings]]] = {}
+    for registry in REGISTRIES.values():
+        for name, entry in registry if registry.by_name_only else ():
+            if name in registry.named(cfg):
+                chosen.add(entry.section)
+            elif entry.settings is not None:
+                others[entry.section] = registry.key, name, entry.settings
+    for where, (key, name, settings) in others.items():
+        for field, known in own_settings(settings).items() if where not in chosen else ():
+            value = look_up(cfg, where)[field.upper()]
+            if value != known.default:
+                raise UnsegError(
+                    f"{where}.{field.upper()} is {value!r}, which has no effect: {key} does not name {name}. Name it "
+                    "there, or leave out its settings."
+                )
 
 
 def _origin(make: Callable[..., Any]) -> str:

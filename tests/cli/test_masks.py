@@ -130,7 +130,10 @@ def test_scoring_mistakes(label_set: Path, images: Path, tmp_path: Path) -> None
         (["--labels", str(tmp_path / "bad.json"), "--gt", str(truth)], "is not JSON"),
         (["--labels", str(tmp_path), "--gt", str(truth)], "holds no label set"),
         (["--labels", str(label_set), "--gt", str(tmp_path / "none.json")], "There is no file"),
-        (["--labels", str(label_set), "--gt", str(truth), "--backend", "coco"], "Unknown evaluation backend 'coco'"),
+        (
+            ["--labels", str(label_set), "--gt", str(truth), "--backend", "coco"],
+            r"BACKEND in the overrides is 'coco', but must be one of 'auto', 'hotcoco'",
+        ),
     ]:
         with pytest.raises(UnsegError, match=message):
             score_masks.main(arguments)

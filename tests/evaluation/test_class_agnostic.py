@@ -10,6 +10,7 @@ from pycocotools import mask as mask_utils
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.backends import BACKENDS, select_backend
 from unseg_d2.evaluation.class_agnostic import METRICS, evaluate
+from unseg_d2.evaluation.class_agnostic import ClassAgnosticSettings as Settings
 
 HEIGHT, WIDTH = 200, 240
 
@@ -59,7 +60,7 @@ def test_figures_computed_by_hand(backend: str) -> None:
         "ARl": 0.3,
         "Recall50": 1.0,
     }
-    figures = evaluate({"images": images(2), "annotations": truth}, results, backend=backend)
+    figures = evaluate({"images": images(2), "annotations": truth}, results, settings=Settings(backend=backend))
     for iou_type in ("bbox", "segm"):
         assert list(figures[iou_type]) == list(METRICS)
         assert {key: figures[iou_type][key] for key in expected} == pytest.approx(
@@ -97,7 +98,7 @@ def test_is_detectron2s_recipe_for_pycocotools() -> None:
         "categories": [{"id": 1}, {"id": 2}],
     }
     oracle.createIndex()
-    figures = evaluate(truth, results, backend="pycocotools")
+    figures = evaluate(truth, results, settings=Settings(backend="pycocotools"))
     for iou_type, left_out in (("bbox", "segmentation"), ("segm", "bbox")):
         given = [{k: v for k, v in result.items() if k != left_out} | {"category_id": 1} for result in results]
         expected = COCOeval(oracle, oracle.loadRes(given), iou_type)
@@ -112,8 +113,8 @@ def test_is_detectron2s_recipe_for_pycocotools() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_backends_agree_to_six_digits(backend: str, seed: int) -> None:
     truth, results = scenes(seed)
-    expected = evaluate(truth, results, backend="pycocotools")
-    figures = evaluate(truth, results, backend=backend)
+    expected = evaluate(truth, results, settings=Settings(backend="pycocotools"))
+    figures = evaluate(truth, results, settings=Settings(backend=backend))
     for iou_type in ("bbox", "segm"):
         assert figures[iou_type] == pytest.approx(expected[iou_type], abs=1e-6, nan_ok=True)
 
@@ -124,23 +125,23 @@ def test_more_results_per_image(backend: str, max_detections: int) -> None:
     truth = {"images": images(1), "annotations": [annotation(1, 0, 0, 20, 20), annotation(1, 50, 0, 40, 40)]}
     false = [annotation(1, 100 + index, 100, 30, 30, score=0.9) for index in range(60)] * 2
     found = [*false, annotation(1, 0, 0, 20, 20, score=0.5), annotation(1, 50, 0, 40, 40, score=0.4)]
-    usual = evaluate(truth, found, backend=backend)["segm"]
+    usual = evaluate(truth, found, settings=Settings(backend=backend))["segm"]
     assert usual["AP"] == usual["AR100"] == usual["Recall50"] == 0
-    figures = evaluate(truth, found, backend=backend, max_detections=max_detections)
-    expected = evaluate(truth, found, backend="pycocotools", max_detections=max_detections)
+    figures = evaluate(truth, found, settings=Settings(max_detections, backend))
+    expected = evaluate(truth, found, settings=Settings(max_detections, "pycocotools"))
     for iou_type in ("bbox", "segm"):
         assert figures[iou_type] == pytest.approx(expected[iou_type], abs=1e-6, nan_ok=True)
         assert figures[iou_type][f"AR{max_detections}"] == figures[iou_type]["Recall50"] == 100
         assert figures[iou_type]["AR100"] == 0
         assert figures[iou_type]["AP"] == pytest.approx(100 * 2 / 122)  # precision 1/121 rises to 2/122
-    with pytest.raises(UnsegError, match="AR100 needs at least 100"):
-        evaluate(truth, found, backend=backend, max_detections=10)
+    with pytest.raises(ValueError, match="max_detections must be a whole number of at least 100, got 10"):
+        evaluate(truth, found, settings=Settings(10, backend))
 
 
 def test_300_results_change_nothing_where_images_have_fewer(backend: str) -> None:
     truth, results = scenes(3)
-    usual = evaluate(truth, results, backend=backend)
-    more = evaluate(truth, results, backend=backend, max_detections=300)
+    usual = evaluate(truth, results, settings=Settings(backend=backend))
+    more = evaluate(truth, results, settings=Settings(300, backend))
     for iou_type in ("bbox", "segm"):
         assert more[iou_type] == pytest.approx(usual[iou_type] | {"AR300": usual[iou_type]["AR100"]}, nan_ok=True)
 
@@ -148,9 +149,9 @@ def test_300_results_change_nothing_where_images_have_fewer(backend: str) -> Non
 def test_no_results_no_objects_and_neither(backend: str) -> None:
     truth, results = scenes(0)
     nothing = {"images": truth["images"], "annotations": []}
-    assert evaluate(truth, [], backend=backend)["segm"]["AP"] == 0
+    assert evaluate(truth, [], settings=Settings(backend=backend))["segm"]["AP"] == 0
     for given in ([], results):
-        figures = evaluate(nothing, given, backend=backend)
+        figures = evaluate(nothing, given, settings=Settings(backend=backend))
         assert all(math.isnan(value) for kind in figures.values() for value in kind.values())
 
 
@@ -160,7 +161,7 @@ def test_results_on_crowds_are_not_false(backend: str) -> None:
         "annotations": [annotation(1, 0, 0, 50, 50), annotation(1, 100, 0, 90, 90, iscrowd=1)],
     }
     found = [annotation(1, 110, 10, 20, 20, score=0.9), annotation(1, 0, 0, 50, 50, score=0.5)]
-    assert evaluate(truth, found, backend=backend)["segm"]["AP"] == pytest.approx(100)
+    assert evaluate(truth, found, settings=Settings(backend=backend))["segm"]["AP"] == pytest.approx(100)
 
 
 def test_label_sets_count_as_results_without_scores_and_boxes(backend: str) -> None:
@@ -169,7 +170,7 @@ def test_label_sets_count_as_results_without_scores_and_boxes(backend: str) -> N
         "annotations": [annotation("text", 0, 0, 9, 9)],
     }
     found = [{"image_id": "text", "segmentation": rectangle(0, 0, 9, 9)}]
-    figures = evaluate(truth, found, backend=backend)
+    figures = evaluate(truth, found, settings=Settings(backend=backend))
     assert figures["bbox"]["AP"] == pytest.approx(100) and figures["segm"]["AP"] == pytest.approx(100)
 
 
@@ -178,7 +179,7 @@ def test_polygons_and_uncompressed_masks_are_ground_truth_too(backend: str) -> N
     polygon = [[100, 10, 130, 10, 130, 40, 100, 40]]
     truth = [{"image_id": 1, "segmentation": segmentation} for segmentation in (column, polygon)]
     found = [annotation(1, 0, 0, 20, HEIGHT), annotation(1, 100, 10, 30, 30)]
-    figures = evaluate({"images": images(1), "annotations": truth}, found, backend=backend)
+    figures = evaluate({"images": images(1), "annotations": truth}, found, settings=Settings(backend=backend))
     assert figures["bbox"]["AP"] == pytest.approx(100) and figures["segm"]["AP"] == pytest.approx(100)
 
 

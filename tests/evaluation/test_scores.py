@@ -8,6 +8,7 @@ import pytest
 from pycocotools import mask as mask_utils
 
 from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation.best_iou import BestIoU
 from unseg_d2.evaluation.records import ground_truth
 from unseg_d2.evaluation.scores import Scores, check_annotations, score
 
@@ -44,7 +45,8 @@ def test_counts_and_best_iou() -> None:
     records = [record(1), record(2), {**record(3), "annotations": []}]
     records[1]["annotations"].append({"bbox": [20, 20, 9, 9], "iscrowd": 1})
     results = [{"image_id": 1, "bbox": [0, 0, 10, 10], "score": 0.9}, {"image_id": 1, "bbox": [0, 0, 1, 1]}]
-    scores = score(ground_truth(records), results, best_iou=True, ignored_images=4)
+    evaluators = {"best_iou": BestIoU()}
+    scores = score(ground_truth(records), results, evaluators, ignored_images=4)
     assert scores.metrics["bbox"]["BestIoU"] == pytest.approx(25)
     assert scores.counts == {"images": 3, "images_without_objects": 1, "objects": 2, "crowds": 1} | {
         "without_mask": 3,

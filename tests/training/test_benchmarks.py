@@ -70,9 +70,8 @@ def predictions(folder: Path) -> Path:
 def test_scores_by_hand(tmp_path: Path, backend: str) -> None:
     """IoU 1 and 0.5: at 0.5 both are found before the false one, above it half of them; best IoU is 0.75."""
     pytest.importorskip(backend)
-    found = score_predictions(
-        predictions(tmp_path), str(data_set(tmp_path)), load_cfg(), setting="zero-shot", backend=backend
-    )
+    cfg = load_cfg(None, ["TEST.CLASS_AGNOSTIC.BACKEND", backend, "TEST.EVALUATORS", ("class_agnostic", "best_iou")])
+    found = score_predictions(predictions(tmp_path), str(data_set(tmp_path)), cfg, setting="zero-shot")
     assert found.scores.counts == {
         "images": 3,
         "images_without_objects": 1,

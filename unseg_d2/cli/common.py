@@ -70,6 +70,7 @@ def settings(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) -
     given = {
         "PLUGINS": tuple(args.plugins) or None,
         "MODEL.TRUST_CHECKPOINT": getattr(args, "trust_checkpoint", False),
+        "TEST.EVALUATORS": tuple(getattr(args, "evaluators", None) or ()) or None,
         **(flags or {}),
     }
     changes = {key: value for key, value in given.items() if value is not None and value is not False}

@@ -70,3 +70,14 @@ def generators(prefix: str = "", **_: Any) -> list[str]:
         )
     ]
     return sorted(name.lower() for name in found if name.lower().startswith(prefix.lower()))
+
+
+def evaluators(prefix: str = "", **_: Any) -> list[str]:
+    """Return the names of the evaluators that come with the package, without importing any."""
+    folder = Path(__file__).resolve().parents[1] / "evaluation"
+    found = [
+        name
+        for path in folder.glob("*.py")
+        for name in re.findall(r"^@EVALUATORS\.register\(\"(\w+)\"", path.read_text(), flags=re.M)
+    ]
+    return sorted(name for name in found if name.startswith(prefix.lower()))

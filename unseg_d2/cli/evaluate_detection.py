@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unseg_d2.cli.common import recipe
-from unseg_d2.cli.groups import add_output, add_processes, add_recipe, add_weights
+from unseg_d2.cli.groups import add_evaluators, add_output, add_processes, add_recipe, add_weights
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.data.builtin import ALIASES
 from unseg_d2.errors import UnsegError
@@ -51,11 +51,17 @@ def _arguments(parser: CommandParser) -> None:
     )
     table.add_argument("--no-published", action="store_true", help="leave out the published results")
     scoring = parser.add_argument_group("scoring")
+    add_evaluators(scoring, "TEST.EVALUATORS of the recipe, and best_iou")
     scoring.add_argument(
-        "--backend", default="auto", metavar="NAME", help=f"auto (the fastest installed) or {', '.join(BACKENDS)}"
+        "--backend",
+        metavar="NAME",
+        help=f"auto (the fastest installed) or {', '.join(BACKENDS)} (default: TEST.CLASS_AGNOSTIC.BACKEND)",
     )
     scoring.add_argument(
-        "--max-detections", type=int, default=100, metavar="N", help="results per image: 100, 300, 1000"
+        "--max-detections",
+        type=int,
+        metavar="N",
+        help="results per image: 100, 300, 1000 (default: TEST.CLASS_AGNOSTIC.MAX_DETECTIONS)",
     )
     scoring.add_argument("--no-segm", action="store_true", help="score boxes only")
     add_processes(parser, gpus="processes that predict")
@@ -65,18 +71,27 @@ def _arguments(parser: CommandParser) -> None:
 def _execute(args: argparse.Namespace) -> None:
     """Predict where there are no predictions, score, and print and write the table."""
     cfg = _cfg(args)
+    from unseg_d2.evaluation.registry import build_evaluators, detector_evaluators
     from unseg_d2.training.benchmarks import check_datasets, score_predictions, setting_of
 
-    backend = select_backend(args.backend)
+    (build_evaluators if args.labels else detector_evaluators)(cfg)  # mistakes are found before anything is predicted
     check_datasets(args.datasets, cfg)
     output = args.output or Path(cfg.OUTPUT_DIR) / "benchmarks"
     paths = args.labels or _predict(args, cfg, output)
     scores = []
     for dataset, path in zip(args.datasets, paths, strict=True):
         setting = args.setting or ("not stated" if args.labels else setting_of(dataset, cfg.DATASETS.TRAIN))
-        options = {"setting": setting, "backend": backend, "max_detections": args.max_detections}
-        scores.append(score_predictions(path, dataset, cfg, **options))
-    _report(args, scores, output, backend, args.name or Path(paths[0] if args.labels else cfg.MODEL.WEIGHTS).stem)
+        scores.append(score_predictions(path, dataset, cfg, setting=setting))
+    _report(args, scores, output, _about(args.name or Path(paths[0] if args.labels else cfg.MODEL.WEIGHTS).stem, cfg))
+
+
+def _about(name: str, cfg: CfgNode) -> dict[str, Any]:
+    """Return what figures.json says besides the metrics."""
+    about: dict[str, Any] = {"name": name, "evaluators": list(cfg.TEST.EVALUATORS)}
+    if "class_agnostic" in about["evaluators"]:
+        about["backend"] = select_backend(cfg.TEST.CLASS_AGNOSTIC.BACKEND)
+        about["max_detections"] = cfg.TEST.CLASS_AGNOSTIC.MAX_DETECTIONS
+    return about
 
 
 def _cfg(args: argparse.Namespace) -> CfgNode:
@@ -87,11 +102,20 @@ def _cfg(args: argparse.Namespace) -> CfgNode:
         raise UnsegError(
             f"There are {len(args.labels)} --labels for {len(args.datasets)} --datasets; one each is needed."
         )
-    cfg = recipe(args, {"MODEL.WEIGHTS": args.weights, "TEST.NO_SEGM": args.no_segm})
+    flags = {
+        "MODEL.WEIGHTS": args.weights,
+        "TEST.NO_SEGM": args.no_segm,
+        "TEST.CLASS_AGNOSTIC.BACKEND": args.backend,
+        "TEST.CLASS_AGNOSTIC.MAX_DETECTIONS": args.max_detections,
+    }
+    cfg = recipe(args, flags)
     if not args.labels and not cfg.MODEL.WEIGHTS:
         raise UnsegError("There is nothing to score: add --weights path/to/model.pth, or --labels.")
-    most = max(cfg.TEST.DETECTIONS_PER_IMAGE, args.max_detections)
-    return edited(cfg, {"TEST.DETECTIONS_PER_IMAGE": most})
+    evaluators = [name.lower() for name in cfg.TEST.EVALUATORS]
+    if not args.evaluators and "best_iou" not in evaluators:
+        evaluators.append("best_iou")
+    most = max(cfg.TEST.DETECTIONS_PER_IMAGE, cfg.TEST.CLASS_AGNOSTIC.MAX_DETECTIONS)
+    return edited(cfg, {"TEST.DETECTIONS_PER_IMAGE": most, "TEST.EVALUATORS": tuple(evaluators)})
 
 
 def _predict(args: argparse.Namespace, cfg: CfgNode, output: Path) -> list[Path]:
@@ -103,17 +127,16 @@ def _predict(args: argparse.Namespace, cfg: CfgNode, output: Path) -> list[Path]
     return [predict_dataset(engine, cfg, dataset, **options) for dataset in args.datasets]
 
 
-def _report(args: argparse.Namespace, scores: list[Benchmark], output: Path, backend: str, name: str) -> None:
+def _report(args: argparse.Namespace, scores: list[Benchmark], output: Path, about: dict[str, Any]) -> None:
     """Print the table and write it in three forms."""
     from unseg_d2.evaluation.table import lay_out, write_tables
     from unseg_d2.training.benchmark_table import benchmark_rows, protocol_lines
     from unseg_d2.training.benchmarks import save_benchmarks
 
-    tables = [("", benchmark_rows(scores, name, published=not args.no_published))]
-    protocol = protocol_lines(scores, backend, args.max_detections)
+    tables = [("", benchmark_rows(scores, about["name"], published=not args.no_published))]
+    protocol = protocol_lines(scores)
     print(lay_out(tables, protocol))
     write_tables(output, tables, protocol)
-    about = {"name": name, "backend": backend, "max_detections": args.max_detections}
     save_benchmarks(scores, output / "figures.json", **about)
 
 
@@ -125,6 +148,7 @@ COMMAND = Command(
         "unseg-d2 evaluate detection --datasets coco_val2017 voc07 --weights runs/photos/model_final.pth "
         "--config-file configs/cutler/cascade_mask_rcnn_R_50_FPN.yaml",
         "unseg-d2 evaluate detection --datasets coco_val2017 my.json::my/images --labels a.json b.json",
+        "unseg-d2 evaluate detection --datasets voc07 --labels masks/labels.json --evaluator corloc",
     ),
     notes="AP counts the best 100 results of an image, also on LVIS: the published results say 300 there, but were "
     "computed with 100. Images without ground truth count: results on them are false. A crowd region is no miss if "

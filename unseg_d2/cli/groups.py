@@ -54,6 +54,18 @@ def add_plugins(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def add_evaluators(group: argparse._ArgumentGroup, default: str = "TEST.EVALUATORS of the recipe") -> None:
+    """Add ``--evaluator``, as ``evaluators``; it changes ``TEST.EVALUATORS``."""
+    evaluator = group.add_argument(
+        "--evaluator",
+        dest="evaluators",
+        nargs="+",
+        metavar="NAME",
+        help=f"what computes the metrics: class_agnostic, best_iou, corloc or your own (default: {default})",
+    )
+    completion.completed_by(evaluator, completion.evaluators)
+
+
 def add_images(parser: CommandParser, *, text: str = IMAGES, **options: Any) -> None:
     """Add ``--images``."""
     parser.add_argument_group("images").add_argument("--images", metavar="IMAGES", help=text, **options)

@@ -1,23 +1,29 @@
-"""Compare a label set with ground truth: class-agnostic AP and AR for boxes and masks."""
+"""Compare a label set with ground truth: class-agnostic AP and AR for boxes and masks, or other metrics."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from unseg_d2.cli.groups import add_labels, add_output
+from unseg_d2.cli.common import recipe
+from unseg_d2.cli.groups import add_evaluators, add_labels, add_output, add_recipe
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.evaluation.backends import BACKENDS
 
 
 def _arguments(parser: CommandParser) -> None:
+    add_recipe(parser)
     add_labels(parser, "label set (COCO file or folder) or COCO results; a missing score counts as 1")
     group = parser.add_argument_group("ground truth")
     group.add_argument(
         "--gt", required=True, type=Path, metavar="FILE", help="COCO file with ground truth of any classes"
     )
-    group.add_argument(
-        "--backend", default="auto", metavar="NAME", help=f"auto (the fastest installed) or {', '.join(BACKENDS)}"
+    scoring = parser.add_argument_group("scoring")
+    add_evaluators(scoring)
+    scoring.add_argument(
+        "--backend",
+        metavar="NAME",
+        help=f"auto (the fastest installed) or {', '.join(BACKENDS)} (default: TEST.CLASS_AGNOSTIC.BACKEND)",
     )
     add_output(parser, "JSON file to write the metrics to (default: none)", metavar="FILE")
     parser.renamed["--masks"] = "--labels"
@@ -28,7 +34,8 @@ def _execute(args: argparse.Namespace) -> None:
     from unseg_d2.files import write_json
     from unseg_d2.training.score_masks import masks_json, masks_table, score_masks
 
-    scores = score_masks(args.labels, args.gt, backend=args.backend)
+    cfg = recipe(args, {"TEST.CLASS_AGNOSTIC.BACKEND": args.backend})
+    scores = score_masks(args.labels, args.gt, cfg)
     print(masks_table(scores))
     if args.output:
         content = {"masks": str(args.labels), "gt": str(args.gt)} | masks_json(scores)

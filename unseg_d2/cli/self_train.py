@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from unseg_d2.cli.common import settings
-from unseg_d2.cli.groups import add_output, add_processes, add_recipe, add_weights
+from unseg_d2.cli.groups import add_evaluators, add_output, add_processes, add_recipe, add_weights
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.machines import under_torchrun
@@ -24,6 +24,7 @@ def _arguments(parser: CommandParser) -> None:
     group.add_argument(
         "--gt", default="", metavar="DATASET", help="ground truth to evaluate every round on (default: none)"
     )
+    add_evaluators(group)
     parser.add_argument_group("rounds").add_argument(
         "--rounds", type=int, default=1, metavar="N", help="self-training rounds after the first training"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unseg_d2.cli.common import recipe
-from unseg_d2.cli.groups import add_processes, add_recipe, add_training_output, add_weights, positive
+from unseg_d2.cli.groups import add_evaluators, add_processes, add_recipe, add_training_output, add_weights, positive
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.errors import UnsegError
 
@@ -32,6 +32,7 @@ def _arguments(parser: CommandParser) -> None:
     add_training_output(parser)
     evaluation = parser.add_argument_group("evaluation")
     evaluation.add_argument("--eval-only", action="store_true", help="evaluate --weights on --gt without training")
+    add_evaluators(evaluation)
     evaluation.add_argument("--no-segm", action="store_true", help="evaluate boxes only")
     group = add_processes(parser, gpus="training processes, one per GPU (or on the CPU)")
     group.add_argument(

@@ -113,7 +113,8 @@ def _meaning(known: Setting) -> str:
 
 def _values(key: str, known: Setting) -> str:
     if key in REGISTRIES:
-        return f"one of {', '.join(REGISTRIES[key].names())}"
+        several = isinstance(known.default, (list, tuple))
+        return f"{'any' if several else 'one'} of {', '.join(REGISTRIES[key].names())}"
     builtin = f"; built-in: {' or '.join(map(repr, known.builtin))}" if known.builtin else ""
     return known.expected() + builtin
 

@@ -15,6 +15,7 @@ from unseg_d2.config.locate import locate
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.plugins import load_plugins
 from unseg_d2.recipes import find_recipe
+from unseg_d2.registry import check_unused
 from unseg_d2.settings import SECTIONS, all_settings, fitted, look_up
 
 OVERRIDES = "the overrides"
@@ -90,6 +91,7 @@ def _overridden(cfg: CfgNode, opts: Sequence[Any], modules: list[str]) -> CfgNod
     cfg.PLUGINS = modules
     for name, settings in SECTIONS.items():
         settings.from_config(cfg, name)  # raises where two settings contradict each other
+    check_unused(cfg)
     cfg.freeze()
     return cfg
 

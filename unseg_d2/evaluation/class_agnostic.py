@@ -9,15 +9,18 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as mask_utils
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.evaluation.backends import select_backend
+from unseg_d2.evaluation.backends import BACKENDS, select_backend
+from unseg_d2.evaluation.registry import EVALUATORS, KINDS, Kind
 from unseg_d2.rle import compress
+from unseg_d2.settings import Settings, setting
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl", "Recall50")
 """Names of the metrics, all in percent; ``Recall50`` is the recall at IoU 0.5 with all results that count."""
@@ -25,12 +28,41 @@ METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "A
 _CATEGORY = {"id": 1, "name": "object"}
 
 
+@dataclass(frozen=True)
+class ClassAgnosticSettings(Settings):
+    """Settings of :func:`evaluate`."""
+
+    max_detections: int = setting(
+        100, "results per image that count, best first; AR1, AR10 and AR100 take the number in their names", low=100
+    )
+    backend: str = setting(
+        "auto", "library that does the matching; auto takes the fastest that is installed", choices=("auto", *BACKENDS)
+    )
+
+
+@EVALUATORS.register("class_agnostic", settings=ClassAgnosticSettings)
+class ClassAgnostic:
+    """Evaluator that calls :func:`evaluate` with fixed settings.
+
+    Attributes:
+        backend: the library that does the matching.
+    """
+
+    def __init__(self, settings: ClassAgnosticSettings) -> None:
+        self.settings, self.backend = settings, select_backend(settings.backend)
+        count = f"{settings.max_detections} results per image count"
+        self.protocol = f"COCOeval of {self.backend}; one class; {count}; figures in percent."
+
+    def __call__(self, truth: Mapping[str, Any], results: Sequence[dict[str, Any]], kind: Kind) -> dict[str, float]:
+        """Return the metrics of one kind of overlap."""
+        return evaluate(truth, results, (kind,), self.settings)[kind]
+
+
 def evaluate(
-    ground_truth: dict[str, Any],
+    ground_truth: Mapping[str, Any],
     results: Iterable[dict[str, Any]],
-    iou_types: Sequence[str] = ("bbox", "segm"),
-    backend: str = "auto",
-    max_detections: int = 100,
+    iou_types: Sequence[str] = KINDS,
+    settings: ClassAgnosticSettings = ClassAgnosticSettings(),
 ) -> dict[str, dict[str, float]]:
     """Compare results with ground truth, all of one class.
 
@@ -40,29 +72,26 @@ def evaluate(
         results: ``{image_id, bbox (XYWH, px), segmentation (RLE), score}`` each; a missing score is 1, a missing box
             follows from the mask. Annotations of a label set are such results.
         iou_types: ``bbox``, ``segm`` or both.
-        backend: see `select_backend`.
-        max_detections: results per image that count, best first; 100 or more. AP and the recalls by size and at IoU
-            0.5 use that many; AR1, AR10 and AR100 the number in their names.
+        settings: see :class:`ClassAgnosticSettings`. AP and the recalls by size and at IoU 0.5 use ``max_detections``.
 
     Returns:
         Per kind of overlap the metrics of `METRICS` in percent, and with 300 results ``AR300``; NaN where no object of
         that size exists.
 
     Raises:
-        UnsegError: a result is of an unknown image, or masks are to be compared where there are none.
+        UnsegError: a result is of an unknown image, masks are to be compared where there are none, or the backend is
+            not installed.
     """
-    if max_detections < 100:
-        raise UnsegError(f"max_detections is {max_detections}, but AR100 needs at least 100.")
-    backend = select_backend(backend)
+    backend = select_backend(settings.backend)
     results = list(results)
-    sizes = {image["id"]: (image.get("height"), image.get("width")) for image in ground_truth["images"]}
-    _check(results, sizes)
+    sizes = image_sizes(ground_truth)
+    check_results(results, sizes)
     metrics = {}
     for iou_type in iou_types:
         truth = [_truth(annotation, iou_type, sizes) for annotation in ground_truth["annotations"]]
         found = [_result(result, iou_type) for result in results]
         images = _Images(list(sizes), _numbered(truth), _numbered(found))
-        metrics[iou_type] = _metrics(images, iou_type, backend, max_detections)
+        metrics[iou_type] = _metrics(images, iou_type, backend, settings.max_detections)
     return metrics
 
 
@@ -125,8 +154,21 @@ def _dataset(kind: Any, content: dict[str, Any]) -> Any:
     return dataset
 
 
-def _check(results: list[dict[str, Any]], sizes: dict[Any, tuple[int, int]]) -> None:
-    """Refuse what the libraries would silently count as a result without overlap."""
+def image_sizes(truth: Mapping[str, Any]) -> dict[Any, tuple[int | None, int | None]]:
+    """Return height and width of each image of a COCO dictionary by its id, in pixels; ``None`` where not stated."""
+    return {image["id"]: (image.get("height"), image.get("width")) for image in truth["images"]}
+
+
+def check_results(results: Sequence[dict[str, Any]], sizes: Mapping[Any, tuple[int | None, int | None]]) -> None:
+    """Refuse what would silently count as a result without overlap.
+
+    Args:
+        results: see :func:`evaluate`.
+        sizes: see :func:`image_sizes`.
+
+    Raises:
+        UnsegError: a result is of an image that is not there, or its mask has another size than the image.
+    """
     for result in results:
         if result["image_id"] not in sizes:
             raise UnsegError(f"There is a result of image {result['image_id']}, which the ground truth does not have.")
@@ -138,7 +180,7 @@ def _check(results: list[dict[str, Any]], sizes: dict[Any, tuple[int, int]]) -> 
             )
 
 
-def _truth(annotation: dict[str, Any], iou_type: str, sizes: dict[Any, tuple[int, int]]) -> dict[str, Any]:
+def _truth(annotation: dict[str, Any], iou_type: str, sizes: dict[Any, Any]) -> dict[str, Any]:
     """Return what the matching needs of an annotation; its area decides on small, medium or large."""
     segmentation = annotation.get("segmentation")
     item = {"image_id": annotation["image_id"], "category_id": 1, "iscrowd": int(annotation.get("iscrowd", 0))}

@@ -7,13 +7,57 @@ Shape legend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
+from unseg_d2.evaluation.best_iou import xywh
+from unseg_d2.evaluation.registry import EVALUATORS, Kind
+from unseg_d2.settings import Settings, setting
+
 SELECTIONS = ("area", "box")
 MIN_IOU = 0.5
+
+
+@dataclass(frozen=True)
+class CorLocSettings(Settings):
+    """Settings of :class:`CorLoc`."""
+
+    strict: bool = setting(False, "ask for an IoU of more than .5, as the text of Two Tricks, instead of .5 or more")
+
+
+@EVALUATORS.register("corloc", settings=CorLocSettings)
+class CorLoc:
+    """Evaluator of the box with the highest score of each image, by :func:`located`.
+
+    Args:
+        settings: see :class:`CorLocSettings`.
+    """
+
+    kinds = ("bbox",)
+
+    def __init__(self, settings: CorLocSettings) -> None:
+        self.settings = settings
+        least = "an IoU above .5" if settings.strict else "an IoU of .5 or more"
+        self.protocol = f"CorLoc: the share of images with objects whose best-scored box has {least} with one of them."
+
+    def __call__(self, truth: Mapping[str, Any], results: Sequence[dict[str, Any]], kind: Kind) -> dict[str, float]:
+        """Return ``CorLoc`` in percent, NaN without objects; of equal scores the first result counts."""
+        best: dict[Any, dict[str, Any]] = {}
+        for result in results:
+            image_id = result["image_id"]
+            if image_id not in best or result.get("score", 1.0) > best[image_id].get("score", 1.0):
+                best[image_id] = result
+        objects: dict[Any, list[np.ndarray]] = {image["id"]: [] for image in truth["images"]}
+        for annotation in truth["annotations"]:
+            if not annotation.get("iscrowd"):
+                objects[annotation["image_id"]].append(_corners(annotation))
+        boxes = [_corners(best[image_id]) if image_id in best else None for image_id in objects]
+        found = located(boxes, [np.array(known) for known in objects.values()], strict=self.settings.strict)
+        return {"CorLoc": 100 * float(found.mean()) if found.size else float("nan")}
 
 
 def object_box(mask: np.ndarray, selection: str = "area") -> np.ndarray | None:
@@ -57,7 +101,7 @@ def box_ious(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return overlap / np.maximum(union, np.finfo(float).tiny)
 
 
-def located(boxes: Sequence[np.ndarray | None], truth: Sequence[np.ndarray], *, strict: bool = False) -> np.ndarray:
+def located(boxes: Sequence[np.ndarray | None], truth: Sequence[np.ndarray], *, strict: bool) -> np.ndarray:
     """Return for each image whether its box has an IoU of .5 or more with any box of the ground truth.
 
     Args:
@@ -75,3 +119,9 @@ def located(boxes: Sequence[np.ndarray | None], truth: Sequence[np.ndarray], *, 
             best = 0.0 if box is None else box_ious(box, objects).max()
             found.append(best > MIN_IOU if strict else best >= MIN_IOU)
     return np.array(found, dtype=bool)
+
+
+def _corners(item: Mapping[str, Any]) -> np.ndarray:
+    """Return the box ``x1, y1, x2, y2`` of an annotation or a result."""
+    left, top, width, height = xywh(item)
+    return np.array([left, top, left + width, top + height])

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.evaluation.backends import select_backend
-from unseg_d2.evaluation.best_iou import best_ious
-from unseg_d2.evaluation.class_agnostic import evaluate
+from unseg_d2.evaluation.class_agnostic import ClassAgnostic, ClassAgnosticSettings, check_results, image_sizes
+from unseg_d2.evaluation.registry import Evaluator, Kind, check_kinds, kinds_of
 from unseg_d2.evaluation.table import KINDS, as_cell
 
 Metrics = dict[str, dict[str, float]]
@@ -19,21 +18,22 @@ Metrics = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class Scores:
-    """How well results match a ground truth, all classes taken as one.
+    """How well results match a ground truth.
 
     Attributes:
-        metrics: per kind of overlap those of `unseg_d2.evaluation.class_agnostic.METRICS` in percent and, if requested,
-            ``BestIoU``: the mean over objects of the IoU with the best result, whatever its score.
+        metrics: of all evaluators, per kind of overlap.
         counts: ``images``, ``images_without_objects``, ``objects``, ``crowds``, ``without_mask`` (annotations),
             ``results`` and ``ignored_images``, those of the results that the ground truth does not have.
-        backend: the library that did the matching.
+        backend: the library that did the matching; empty where no evaluator uses one.
         result_images: images that the results are of.
+        protocols: what the evaluators say about how they compute their metrics.
     """
 
     metrics: Metrics
     counts: dict[str, int]
     backend: str
     result_images: int
+    protocols: tuple[str, ...] = ()
 
     def rows(self, columns: Iterable[str], digits: int = 1) -> list[list[str]]:
         """Return the cells of a table, a row per kind of overlap.
@@ -79,51 +79,81 @@ def read_metrics(figures: Mapping[str, Mapping[str, float | None]]) -> Metrics:
 def score(
     truth: Mapping[str, Any],
     results: Iterable[dict[str, Any]],
+    evaluators: Mapping[str, Evaluator] | None = None,
     *,
     with_masks: bool = True,
-    backend: str = "auto",
-    max_detections: int = 100,
-    best_iou: bool = False,
     result_images: int | None = None,
     ignored_images: int = 0,
 ) -> Scores:
-    """Compare results with ground truth, class-agnostically.
+    """Compare results with ground truth by each evaluator; every score of detections and label sets is computed here.
 
     Args:
         truth: COCO dictionary with ``images`` and ``annotations``.
-        results: COCO results with the image ids of the truth, see `unseg_d2.evaluation.class_agnostic.evaluate`.
+        results: COCO results with the image ids of the truth, see `unseg_d2.evaluation.registry.Evaluator`.
+        evaluators: by name, see `unseg_d2.evaluation.registry.build_evaluators`; by default class-agnostic AP and AR.
         with_masks: compare masks as well as boxes, where every annotation and every result has one.
-        backend: see `unseg_d2.evaluation.backends.select_backend`.
-        max_detections: results per image that count, best first; 100 or more.
-        best_iou: compute ``BestIoU`` too.
         result_images: images that the results are of, where some are known to have none; counted by default.
         ignored_images: images whose results were left out before, for the counts.
 
     Raises:
-        UnsegError: a result is of an unknown image, a setting is out of range, or the backend is not installed.
+        UnsegError: a result is of an unknown image, an evaluator compares masks where there are none, or two
+            evaluators give a metric the same name.
     """
-    content, found, backend = dict(truth), list(results), select_backend(backend)
-    kinds = ["bbox"]
-    if with_masks and _have_masks(content["annotations"]) and _have_masks(found):
-        kinds.append("segm")
-    metrics = evaluate(content, found, kinds, backend, max_detections)
-    for kind in kinds if best_iou else ():
-        best = best_ious(content, found, kind)
-        metrics[kind]["BestIoU"] = 100 * float(best.mean()) if best.size else float("nan")
+    content, found = dict(truth), list(results)
+    chosen = evaluators or {"class_agnostic": ClassAgnostic(ClassAgnosticSettings())}
+    check_results(found, image_sizes(content))
+    kinds, reason = _kinds(content["annotations"], found, with_masks)
+    check_kinds(chosen, kinds, reason)
+    metrics: Metrics = {kind: {} for kind in kinds}
+    for name, evaluator in chosen.items():
+        for kind in kinds:
+            if kind in kinds_of(evaluator):
+                _add(metrics[kind], evaluator(content, found, kind), name)
     counts = _counts(content) | {"results": len(found), "ignored_images": ignored_images}
     if result_images is None:
         result_images = len({result["image_id"] for result in found})
-    return Scores(metrics, counts, backend, result_images)
+    protocols = tuple(text for evaluator in chosen.values() if (text := getattr(evaluator, "protocol", "")))
+    backend = next((one.backend for one in chosen.values() if isinstance(one, ClassAgnostic)), "")
+    return Scores({kind: of for kind, of in metrics.items() if of}, counts, backend, result_images, protocols)
+
+
+def _kinds(
+    annotations: list[dict[str, Any]], results: list[dict[str, Any]], with_masks: bool
+) -> tuple[list[Kind], str]:
+    """Return what can be compared, and why masks cannot."""
+    if not with_masks:
+        return ["bbox"], "only boxes are to be compared"
+    for name, items in (("the ground truth has annotations", annotations), ("there are results", results)):
+        if not all(item.get("segmentation") for item in items):
+            return ["bbox"], f"{name} without masks"
+    return ["bbox", "segm"], ""
+
+
+def _add(metrics: dict[str, float], found: Mapping[str, Any], evaluator: str) -> None:
+    """Add what an evaluator returned to the metrics of a kind; refuse what is no number or would replace another."""
+    if not isinstance(found, Mapping):
+        raise UnsegError(f"The evaluator {evaluator} returns {found!r} instead of a dictionary of metrics by name.")
+    for name, value in found.items():
+        if name in metrics:
+            raise UnsegError(
+                f"The evaluator {evaluator} and one before it both return a metric named {name}; leave one of them out "
+                "of TEST.EVALUATORS, or rename the metric."
+            )
+        try:
+            metrics[name] = float(value)
+        except (TypeError, ValueError):
+            metrics[name] = math.inf
+        if math.isinf(metrics[name]):
+            raise UnsegError(
+                f"The evaluator {evaluator} returns {name} = {value!r}, which is no number; a metric that is undefined "
+                "is NaN."
+            )
 
 
 def check_annotations(annotations: Sequence[Any], name: object) -> None:
     """Raise `UnsegError` where a data set, called ``name`` in the message, has no annotations to compare with."""
     if not annotations:
         raise UnsegError(f"{name} has no annotations, so there is nothing to compare with.")
-
-
-def _have_masks(items: list[dict[str, Any]]) -> bool:
-    return all(item.get("segmentation") for item in items)
 
 
 def _counts(truth: dict[str, Any]) -> dict[str, int]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from unseg_d2.evaluation.class_agnostic import METRICS as CLASS_AGNOSTIC
 from unseg_d2.files import atomic_write
 
 METRICS = ("AP50", "AP", "AR100")
+"""Those of class-agnostic AP and AR that a narrow table shows."""
 KINDS = {"bbox": "box", "segm": "mask"}
+Metrics = Mapping[str, Mapping[str, float]]
 Table = tuple[str, Sequence[Sequence[str]]]
 """Heading and rows of cells, the titles first."""
 
@@ -63,11 +67,28 @@ def as_cell(value: float | None, digits: int = 1) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def rounds_table(rows: Sequence[tuple[str, dict[str, dict[str, float]]]]) -> str:
+def columns_of(measured: Iterable[Metrics], known: Mapping[str, str]) -> dict[str, str]:
+    """Return the metrics that a table shows, to their titles: the known ones that were measured, then others.
+
+    Args:
+        measured: metrics by name per kind of overlap, of each row.
+        known: metrics in their order, to their titles; of class-agnostic AP and AR no others are shown.
+
+    >>> columns_of([{"bbox": {"Blobs": 1.0, "AP75": 2.0, "AP": 3.0}}], {"AP": "AP", "AR1": "AR@1"})
+    {'AP': 'AP', 'Blobs': 'Blobs'}
+    """
+    names = dict.fromkeys(name for kinds in measured for values in kinds.values() for name in values)
+    others = {name: name for name in names if name not in known and name not in CLASS_AGNOSTIC}
+    others = {name: name for name in others if not re.fullmatch(r"AR\d+", name)}
+    return {name: title for name, title in known.items() if name in names} | others
+
+
+def rounds_table(rows: Sequence[tuple[str, Metrics]]) -> str:
     """Lay out metrics with one row per stage.
 
     Args:
         rows: name and metrics in percent, ``{"bbox": {"AP50": ...}, "segm": {...}}``; a missing kind prints as dashes.
+            Of class-agnostic AP and AR those of :data:`METRICS` are shown, and all metrics of other evaluators.
 
     Returns:
         The table, without a newline at its end.
@@ -75,8 +96,16 @@ def rounds_table(rows: Sequence[tuple[str, dict[str, dict[str, float]]]]) -> str
     >>> print(rounds_table([("round 0", {"bbox": {"AP50": 50.0, "AP": 25.0, "AR100": 40.04}})]))
              box AP50  box AP  box AR100  mask AP50  mask AP  mask AR100
     round 0      50.0    25.0       40.0          -        -           -
+    >>> print(rounds_table([("round 0", {"bbox": {"CorLoc": 50.0}})]))
+             box CorLoc
+    round 0        50.0
     """
-    columns = {f"{label} {metric}": (kind, metric) for kind, label in KINDS.items() for metric in METRICS}
+    measured = [found for _, found in rows]
+    shown = [name for name in METRICS if name in columns_of(measured, dict.fromkeys(METRICS, ""))]
+    columns: dict[str, tuple[str, str]] = {}
+    for kind, label in KINDS.items():
+        others = columns_of([{kind: found[kind]} for found in measured if kind in found], {})
+        columns |= {f"{label} {metric}": (kind, metric) for metric in [*shown, *others]}
     cells = [
         [name, *(as_cell(found.get(kind, {}).get(metric)) for kind, metric in columns.values())] for name, found in rows
     ]

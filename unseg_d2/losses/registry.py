@@ -67,10 +67,10 @@ class MaskLoss(Protocol):
         ...
 
 
-CLASSIFICATION_LOSSES: Registry[ClassificationLoss] = Registry("LOSSES.CLASSIFICATION", "LOSSES")
+CLASSIFICATION_LOSSES: Registry[ClassificationLoss] = Registry("LOSSES.CLASSIFICATION", "LOSSES", by_name_only=True)
 """Classes of losses, or functions that return one; they are called with their settings."""
 
-MASK_LOSSES: Registry[MaskLoss] = Registry("LOSSES.MASK", "LOSSES")
+MASK_LOSSES: Registry[MaskLoss] = Registry("LOSSES.MASK", "LOSSES", by_name_only=True)
 """The same for masks. The settings of both kinds are sections of ``LOSSES``, where each name has one owner."""
 
 

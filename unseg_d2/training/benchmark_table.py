@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unseg_d2.data.spec import split_spec
-from unseg_d2.evaluation.table import KINDS, as_cell
+from unseg_d2.evaluation.table import KINDS, as_cell, columns_of
 from unseg_d2.published.figures import PublishedRow, published_rows
 from unseg_d2.training.benchmarks import Benchmark
 
@@ -24,7 +24,11 @@ def benchmark_rows(benchmarks: Sequence[Benchmark], name: str, *, published: boo
         name: of the method that was measured.
         published: list the published metrics of each data set below the measured ones.
     """
-    columns = COLUMNS | {key: key for key in _extra_recalls(benchmarks)} | LAST
+    measured = [item.scores.metrics for item in benchmarks]
+    known = COLUMNS | {key: key for key in _extra_recalls(benchmarks)} | LAST
+    columns = columns_of(measured, known)
+    if published:  # the metrics that are published are shown even if only others were measured
+        columns = COLUMNS | columns
     rows = [["data set", "method", "setting", "kind", *columns.values(), "supervision", "source"]]
     for item in benchmarks:
         for cells in item.scores.rows(columns):
@@ -35,9 +39,9 @@ def benchmark_rows(benchmarks: Sequence[Benchmark], name: str, *, published: boo
     return rows
 
 
-def protocol_lines(benchmarks: Sequence[Benchmark], backend: str, max_detections: int) -> list[str]:
-    """Say what was compared with what: a line of the settings that all data sets share, then a line for each."""
-    lines = [f"COCOeval of {backend}; one class; {max_detections} results per image count; figures in percent."]
+def protocol_lines(benchmarks: Sequence[Benchmark]) -> list[str]:
+    """Say what was compared with what: a line of each evaluator, then one of each data set."""
+    lines = list(dict.fromkeys(text for item in benchmarks for text in item.scores.protocols))
     for item in benchmarks:
         n = item.scores.counts
         text = f"{item.dataset}: {n['images']} images ({n['images_without_objects']} without objects), "

@@ -15,6 +15,7 @@ from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.data.coco import read_coco
 from unseg_d2.data.spec import split_spec
 from unseg_d2.detectors.protocol import Engine
+from unseg_d2.evaluation.registry import build_evaluators
 from unseg_d2.evaluation.scores import Scores
 from unseg_d2.files import write_json
 from unseg_d2.training.prediction import fingerprint, made_from, predict_to_file
@@ -35,7 +36,7 @@ class Benchmark:
         dataset: built-in name or path.
         setting: ``zero-shot``, ``in-domain`` or ``not stated``.
         protocol: what the annotation file says about itself.
-        scores: with ``BestIoU`` among the metrics.
+        scores: of the evaluators.
     """
 
     dataset: str
@@ -106,25 +107,20 @@ def score_predictions(
     cfg: CfgNode,
     *,
     setting: str,
-    backend: str = "auto",
-    max_detections: int = 100,
 ) -> Benchmark:
     """Compare predictions with the annotations of a data set.
 
     Args:
         path: COCO results or a label set.
         dataset: built-in name or COCO json; its images need not be there.
-        cfg: ``TEST.NO_SEGM`` leaves the masks out.
+        cfg: ``TEST.EVALUATORS`` names the metrics, ``TEST.NO_SEGM`` leaves the masks out.
         setting: for the table.
-        backend: see `unseg_d2.evaluation.class_agnostic.select_backend`.
-        max_detections: results per image that count.
 
     Raises:
-        UnsegError: the data set has no annotations, or the results are of other images.
+        UnsegError: the data set has no annotations, the results are of other images, or an evaluator cannot be used.
     """
     truth = read_coco(find_annotations(dataset, cfg))
-    options = {"with_masks": not cfg.TEST.NO_SEGM, "backend": backend, "max_detections": max_detections}
-    scores = score_file(path, truth, dataset, best_iou=True, **options)
+    scores = score_file(path, truth, dataset, build_evaluators(cfg), with_masks=not cfg.TEST.NO_SEGM)
     about = truth.info.get("description")
     protocol = truth.info.get("protocol") or (
         f"Protocol: that of the annotation file, {f'which says: {about}.' if about else 'which does not describe it.'}"

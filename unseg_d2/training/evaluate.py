@@ -12,25 +12,26 @@ from unseg_d2.data.results import read_results
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.records import ground_truth
+from unseg_d2.evaluation.registry import build_evaluators, detector_evaluators
 from unseg_d2.evaluation.scores import Metrics, Scores, check_annotations, score
 from unseg_d2.training.prediction import predict_to_file
 
 
 def score_records(records: list[dict[str, Any]], results: list[dict[str, Any]], cfg: CfgNode, name: str) -> Scores:
-    """Compare results with the annotations of a data set, class-agnostically.
+    """Compare results with the annotations of a data set.
 
     Args:
         records: the data set.
         results: COCO results.
-        cfg: ``TEST.NO_SEGM`` leaves the masks out.
+        cfg: ``TEST.EVALUATORS`` names the metrics, ``TEST.NO_SEGM`` leaves the masks out.
         name: name of the data set, for the message.
 
     Raises:
-        UnsegError: no record has annotations.
+        UnsegError: no record has annotations, or an evaluator cannot be used on them.
     """
     truth = ground_truth(records)
     check_annotations(truth["annotations"], name)
-    return score(truth, results, with_masks=not cfg.TEST.NO_SEGM)
+    return score(truth, results, build_evaluators(cfg), with_masks=not cfg.TEST.NO_SEGM)
 
 
 def evaluate_detector(
@@ -46,6 +47,7 @@ def evaluate_detector(
         output: folder of the predictions.
         num_processes: processes that share the prediction.
     """
+    detector_evaluators(cfg)  # before anything is predicted
     records = load_dataset(dataset, cfg)
     predictions = predict_to_file(engine, cfg, records, weights=weights, output=output, num_processes=num_processes)
     return score_records(records, read_results(predictions), cfg, dataset)
@@ -59,10 +61,14 @@ def check_expected(metrics: Metrics, expected: list[list[Any]]) -> None:
         expected: rows ``[kind, metric, value, tolerance]``.
 
     Raises:
-        UnsegError: a metric lies outside its tolerance.
+        UnsegError: a metric lies outside its tolerance, or was not measured.
 
     >>> check_expected({"bbox": {"AP": 10.0}}, [["bbox", "AP", 10.5, 1.0]])
     """
+    for kind, metric, *_ in expected:
+        if metric not in metrics.get(kind, {}):
+            known = ", ".join(f"{kind}/{name}" for kind, of in metrics.items() for name in of)
+            raise UnsegError(f"TEST.EXPECTED_RESULTS names {kind}/{metric}, which was not measured; there are {known}.")
     wrong = [
         f"{kind}/{metric} is {metrics[kind][metric]:.2f}, expected {value} +- {tolerance}"
         for kind, metric, value, tolerance in expected

@@ -22,9 +22,11 @@ from unseg_d2.config import edited
 from unseg_d2.config.load import as_values
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation.registry import EVALUATORS
 from unseg_d2.files import write_json
 from unseg_d2.manifest import changes, describe, read_manifest
 from unseg_d2.progress import progress_bar
+from unseg_d2.registry import kinds_of_parts
 from unseg_d2.zoo.download import checksum
 from unseg_d2.zoo.store import PREFIX
 
@@ -98,11 +100,19 @@ def made_from(engine: Engine, cfg: CfgNode, records: list[dict[str, Any]], weigh
     images = [(record["image_id"], record["file_name"]) for record in records]
     return {
         "engine": engine.name,
-        "recipe": as_values(edited(cfg, NO_EFFECT)),
+        "recipe": _without_evaluators(as_values(edited(cfg, NO_EFFECT))),
         "weights": weights_identity(weights),
         "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
         "part_size": PART_SIZE,
     }
+
+
+def _without_evaluators(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Leave out which metrics are computed, and the modules that only compute metrics."""
+    scoring = {name for name, entry in EVALUATORS if entry.settings is not None}
+    test = {key: value for key, value in recipe["TEST"].items() if key.lower() not in {*scoring, "evaluators"}}
+    plugins = [name for name in recipe["PLUGINS"] if kinds_of_parts(name) != {EVALUATORS.key}]
+    return {**recipe, "TEST": test, "PLUGINS": plugins}
 
 
 def weights_identity(weights: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from unseg_d2.data.coco import CocoDataset, check_coco
 from unseg_d2.evaluation.scores import Metrics
+from unseg_d2.evaluation.table import METRICS, columns_of
 from unseg_d2.files import atomic_write
 from unseg_d2.viz.gallery import write_gallery
 from unseg_d2.viz.labels import LabelView
@@ -55,7 +57,7 @@ def write_run_gallery(
     return page
 
 
-def write_plot(path: Path, rows: Sequence[tuple[str, Metrics]]) -> Path:
+def write_plot(path: Path, rows: Sequence[tuple[str, Metrics]]) -> Path | None:
     """Plot the metrics of the rounds as an SVG picture.
 
     Args:
@@ -63,15 +65,25 @@ def write_plot(path: Path, rows: Sequence[tuple[str, Metrics]]) -> Path:
         rows: name and metrics in percent of each stage.
 
     Returns:
-        ``path``.
+        ``path``; ``None`` where no metric is defined, and nothing is written.
     """
+    drawn = _metrics(rows)
+    if not drawn:
+        return None
     with atomic_write(path) as file:
-        file.write(plot_rounds(_metrics(rows)).encode())
+        file.write(plot_rounds(drawn).encode())
     return path
 
 
 def _metrics(rows: Sequence[tuple[str, Metrics]]) -> list[dict[str, Any]]:
-    return [{"name": name, **metrics} for name, metrics in rows]
+    """Return the metrics that the table of the rounds shows; none where all of them are undefined."""
+    names = columns_of([metrics for _, metrics in rows], dict.fromkeys(METRICS, ""))
+    drawn = [
+        {"name": name, **{kind: {key: of[key] for key in names if key in of} for kind, of in metrics.items()}}
+        for name, metrics in rows
+    ]
+    values = [value for _, metrics in rows for of in metrics.values() for key, value in of.items() if key in names]
+    return drawn if any(map(math.isfinite, values)) else []
 
 
 def _dataset(images: list[dict[str, Any]], annotations: Sequence[dict[str, Any]]) -> CocoDataset:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unseg_d2.config.recipe import Recipe, load_recipe
 from unseg_d2.data.coco import CocoDataset, read_coco
 from unseg_d2.data.results import read_result_list
 from unseg_d2.evaluation.align import align_images
-from unseg_d2.evaluation.backends import select_backend
+from unseg_d2.evaluation.registry import Evaluator, build_evaluators
 from unseg_d2.evaluation.scores import Scores, check_annotations, score
-from unseg_d2.evaluation.table import as_text
+from unseg_d2.evaluation.table import as_text, columns_of
 from unseg_d2.pseudo.label_set import read_label_set
 
 COLUMNS = {name: name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")} | {
     "Recall50": "R@.5"
 }
+"""Metrics in their order, to what the table calls them; others follow under their own names."""
 
 
 @dataclass(frozen=True)
@@ -34,35 +37,46 @@ class MatchedMasks:
     num_ignored: int
 
 
-def score_masks(masks: str | Path, ground_truth: str | Path, *, backend: str = "auto") -> Scores:
-    """Score a label set, or a list of COCO results, against ground truth, class-agnostically.
+def score_masks(masks: str | Path, ground_truth: str | Path, recipe: Recipe | None = None, *overrides: Any) -> Scores:
+    """Score a label set, or a list of COCO results, against ground truth.
 
     Args:
         masks: label set (COCO file or folder), whose images are matched by file name, or COCO results, whose image
             ids are those of the ground truth.
         ground_truth: COCO file; images of it without masks count as missed.
-        backend: see `unseg_d2.evaluation.backends.select_backend`.
+        recipe: its ``TEST`` says what is computed; by default class-agnostic AP and AR.
+        *overrides: settings that differ from it, ``"TEST.EVALUATORS", ["class_agnostic", "corloc"]`` or one mapping.
 
     Raises:
-        UnsegError: a file is missing or damaged, or the two have no image in common.
+        UnsegError: a file is missing or damaged, the two have no image in common, or an evaluator cannot be used.
     """
-    backend = select_backend(backend)  # before anything is read
-    return score_file(masks, read_coco(ground_truth), ground_truth, backend=backend)
+    cfg = load_recipe(recipe, *overrides)
+    evaluators = build_evaluators(cfg)  # before anything is read
+    return score_file(masks, read_coco(ground_truth), ground_truth, evaluators, with_masks=not cfg.TEST.NO_SEGM)
 
 
-def score_file(path: str | Path, truth: CocoDataset, name: object, **options: Any) -> Scores:
+def score_file(
+    path: str | Path, truth: CocoDataset, name: object, evaluators: Mapping[str, Evaluator], *, with_masks: bool
+) -> Scores:
     """Score a label set, or a list of COCO results, against ground truth that has been read.
 
     Args:
         path: label set (COCO file or folder) or COCO results.
         truth: what they are compared with, called ``name`` in messages.
         name: see ``truth``.
-        **options: of `unseg_d2.evaluation.scores.score`.
+        evaluators: see `unseg_d2.evaluation.scores.score`.
+        with_masks: see `unseg_d2.evaluation.scores.score`.
     """
     check_annotations(truth.annotations, name)
     found = match_masks(Path(path), truth)
-    content = {"images": truth.images, "annotations": truth.annotations}
-    return score(content, found.results, result_images=found.num_images, ignored_images=found.num_ignored, **options)
+    return score(
+        {"images": truth.images, "annotations": truth.annotations},
+        found.results,
+        evaluators,
+        with_masks=with_masks,
+        result_images=found.num_images,
+        ignored_images=found.num_ignored,
+    )
 
 
 def match_masks(path: Path, truth: CocoDataset) -> MatchedMasks:
@@ -90,8 +104,10 @@ def masks_table(scores: Scores) -> str:
     ]
     if n["ignored_images"]:
         lines.append(f"ignored  {n['ignored_images']} images without ground truth")
-    rows = [["", *COLUMNS.values()], *scores.rows(COLUMNS, digits=2)]
-    return "\n".join([*lines, f"backend  {scores.backend}", "", as_text(rows)])
+    if scores.backend:
+        lines.append(f"backend  {scores.backend}")
+    columns = columns_of([scores.metrics], COLUMNS)
+    return "\n".join([*lines, "", as_text([["", *columns.values()], *scores.rows(columns, digits=2)])])
 
 
 def masks_json(scores: Scores) -> dict[str, Any]:

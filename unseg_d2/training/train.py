@@ -13,6 +13,7 @@ from unseg_d2.config.load import as_values
 from unseg_d2.config.scaling import scale_to_world_size
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation.registry import detector_evaluators
 from unseg_d2.files import atomic_write
 from unseg_d2.loop.checkpoint import last_checkpoint
 from unseg_d2.loop.machines import ONE_MACHINE, Machines, under_torchrun
@@ -45,6 +46,8 @@ def train(
             f"MODEL.ROI_HEADS.NUM_CLASSES is {cfg.MODEL.ROI_HEADS.NUM_CLASSES}, but all annotations count as one "
             "class here, whatever their categories; set it to 1."
         )
+    if cfg.DATASETS.TEST:
+        detector_evaluators(cfg)  # now, and not only when the first evaluation is due
     world_size = int(os.environ["WORLD_SIZE"]) if under_torchrun() else num_processes * machines.number
     cfg, arithmetic = scale_to_world_size(cfg, world_size)
     for line in arithmetic:

@@ -10,18 +10,19 @@ from typing import Any
 from unseg_d2.viz.page import render
 
 METRICS = ("AP50", "AP", "AR100")
-"""Metrics that are drawn; their colours are in the template."""
+"""Metrics with a colour of their own; all colours are in the template."""
+_OTHER_COLOURS = 4
 
 _PANELS = (("bbox", "Boxes"), ("segm", "Masks"))
 _LEFT, _TOP, _HEIGHT, _BOTTOM, _GAP, _RIGHT = 44, 44, 220, 40, 46, 62  # px around and between the panels
 
 
 def plot_rounds(metrics: Sequence[Mapping[str, Any]]) -> str:
-    """Draw box and mask AP50, AP and AR100 over the rounds of a run.
+    """Draw box and mask metrics, such as AP50, AP and AR100, over the rounds of a run.
 
     Args:
         metrics: one entry per point, in order: ``{"name": "round 0", "bbox": {"AP": …, "AP50": …, "AR100": …},
-            "segm": {…}}``, in percent. A missing metric, ``None`` or NaN leaves a gap.
+            "segm": {…}}``, in percent. Each name becomes a line. A missing metric, ``None`` or NaN leaves a gap.
 
     Returns:
         An ``<svg>`` element that stands alone or inside a page, and follows the reader's light or dark setting.
@@ -30,28 +31,34 @@ def plot_rounds(metrics: Sequence[Mapping[str, Any]]) -> str:
         ValueError: if there is nothing to draw.
     """
     present = [(key, title) for key, title in _PANELS if any(entry.get(key) for entry in metrics)]
-    values = [value for key, _ in present for name in METRICS for value in _series(metrics, key, name)]
+    found = dict.fromkeys(name for key, _ in present for entry in metrics for name in entry.get(key) or {})
+    others = [name for name in found if name not in METRICS]
+    styles = {name: name for name in METRICS if name in found}
+    styles |= {name: f"other{number % _OTHER_COLOURS}" for number, name in enumerate(others)}
+    values = [value for key, _ in present for name in styles for value in _series(metrics, key, name)]
     highest = max((value for value in values if value is not None), default=None)
     if highest is None:
         raise ValueError("the metrics hold no bbox or segm metric to draw")
     step, top = axis(highest)
+    right = max(_RIGHT, 8 * max(map(len, styles)) + 10)  # the names stand to the right of their lines
     width = max(240, 96 * (len(metrics) - 1) + 60)
     panels = []
     for number, (key, title) in enumerate(present):
-        left = _LEFT + number * (width + _GAP + _RIGHT)
+        left = _LEFT + number * (width + _GAP + right)
         xs = [left + width * (index + 0.5) / len(metrics) for index in range(len(metrics))]
-        lines = [_line(_series(metrics, key, name), xs, top, name) for name in METRICS]
+        lines = [_line(_series(metrics, key, name), xs, top, name, style) for name, style in styles.items()]
         _separate_names(lines)
         _separate_values(lines)
         panels.append({"title": title, "left": left, "right": left + width, "xs": xs, "lines": lines})
     return render(
         "plot.svg.j2",
-        width=_LEFT + len(present) * (width + _RIGHT) + (len(present) - 1) * _GAP,
+        width=_LEFT + len(present) * (width + right) + (len(present) - 1) * _GAP,
         height=_TOP + _HEIGHT + _BOTTOM,
         top=_TOP,
         bottom=_TOP + _HEIGHT,
         panels=panels,
         names=[str(entry["name"]) for entry in metrics],
+        drawn=", ".join(styles),
         ticks=[(f"{tick * step:g}", _y(tick * step, top)) for tick in range(round(top / step) + 1)],
     )
 
@@ -80,7 +87,7 @@ def _y(value: float, top: float) -> float:
     return round(_TOP + _HEIGHT * (1 - max(value, 0.0) / top), 1)
 
 
-def _line(values: list[float | None], xs: list[float], top: float, name: str) -> dict[str, Any]:
+def _line(values: list[float | None], xs: list[float], top: float, name: str, style: str) -> dict[str, Any]:
     """Points of one metric, cut into runs without gaps."""
     runs: list[list[dict[str, Any]]] = [[]]
     for x, value in zip(xs, values, strict=True):
@@ -90,7 +97,7 @@ def _line(values: list[float | None], xs: list[float], top: float, name: str) ->
             y = _y(value, top)
             runs[-1].append({"x": round(x, 1), "y": y, "value": value, "label_y": y - 8})
     runs = [run for run in runs if run]
-    return {"name": name, "runs": runs, "label_y": runs[-1][-1]["y"] if runs else None}
+    return {"name": name, "style": style, "runs": runs, "label_y": runs[-1][-1]["y"] if runs else None}
 
 
 def _separate_names(lines: list[dict[str, Any]], distance: float = 14.0) -> None:

@@ -1,4 +1,4 @@
-"""Optimiser, schedule and test: Detectron2's keys and defaults, and CutLER's."""
+"""Optimiser and schedule: Detectron2's keys and defaults, and CutLER's."""
 
 from __future__ import annotations
 
@@ -60,34 +60,3 @@ class AMPSettings(Settings):
     """Mixed precision."""
 
     enabled: bool = setting(False, "mixed precision; CUDA only, off elsewhere")
-
-
-@section("TEST")
-@dataclass(frozen=True)
-class TestSettings(Settings):
-    """Evaluation."""
-
-    eval_period: int = setting(0, "iterations between evaluations; 0 evaluates at the end only", low=0)
-    ims_per_batch: int = setting(1, "images of the same size that are predicted in one batch", low=1)
-    detections_per_image: int = setting(100, "largest number of detections per image; -1 keeps all", low=-1)
-    expected_results: Sequence[Any] = setting(
-        [], "checked after the last evaluation: [[iou_type, metric, value, tolerance], ...]"
-    )
-    no_segm: bool = setting(False, "evaluate boxes only (CutLER)")
-
-
-@section("TEST.PRECISE_BN")
-@dataclass(frozen=True)
-class PreciseBNSettings(Settings):
-    """Statistics of BatchNorm, computed anew."""
-
-    enabled: bool = setting(False, "recompute BatchNorm statistics before the final checkpoint")
-    num_iter: int = setting(200, "number of batches that the statistics are computed from", low=1)
-
-
-@section("TEST.AUG")
-@dataclass(frozen=True)
-class TestAugmentationSettings(Settings):
-    """Test-time augmentation."""
-
-    enabled: bool = setting(False, "test-time augmentation; not supported", choices=(False,))

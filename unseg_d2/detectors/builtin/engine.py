@@ -21,6 +21,7 @@ from unseg_d2.detectors.predictor import Predictor
 from unseg_d2.detectors.training_data import train_loaders
 from unseg_d2.devices import resolve_device
 from unseg_d2.evaluation.records import ground_truth
+from unseg_d2.evaluation.registry import compares_masks, detector_evaluators
 from unseg_d2.evaluation.scores import score
 from unseg_d2.loop.distributed import gather, launch, rank_and_world_size
 from unseg_d2.loop.machines import ONE_MACHINE, Machines
@@ -82,6 +83,7 @@ def evaluate_datasets(cfg: CfgNode, model: GeneralizedRCNN) -> dict[str, float]:
         in the others an empty dictionary.
     """
     rank, world_size = rank_and_world_size()
+    evaluators = detector_evaluators(cfg)
     metrics: dict[str, float] = {}
     for name in cfg.DATASETS.TEST:
         records = load_dataset(name, cfg)
@@ -89,8 +91,7 @@ def evaluate_datasets(cfg: CfgNode, model: GeneralizedRCNN) -> dict[str, float]:
         results = gather([result for prediction in share for result in prediction.to_coco()])
         if rank > 0:
             continue
-        with_masks = cfg.MODEL.MASK_ON and not cfg.TEST.NO_SEGM
-        found = score(ground_truth(records), results, with_masks=with_masks).metrics
+        found = score(ground_truth(records), results, evaluators, with_masks=compares_masks(cfg)).metrics
         prefix = f"{Path(name).stem}/" if len(cfg.DATASETS.TEST) > 1 else ""
         metrics.update(
             {f"{prefix}{kind}/{metric}": value for kind, values in found.items() for metric, value in values.items()}

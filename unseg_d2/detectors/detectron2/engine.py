@@ -27,6 +27,7 @@ from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.detectors.predictor import Predictor
 from unseg_d2.detectors.training_data import train_loaders
 from unseg_d2.devices import resolve_device
+from unseg_d2.evaluation.registry import compares_masks, detector_evaluators
 from unseg_d2.loop.distributed import launch
 from unseg_d2.loop.machines import ONE_MACHINE, Machines
 
@@ -89,7 +90,7 @@ def evaluate_datasets(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
     for index, name in enumerate(cfg.DATASETS.TEST):
         records = load_dataset(name, cfg)
         share = TestInputs(records[comm.get_rank() :: comm.get_world_size()], cfg)
-        evaluator = ClassAgnosticEvaluator(records, with_masks=cfg.MODEL.MASK_ON and not cfg.TEST.NO_SEGM)
+        evaluator = ClassAgnosticEvaluator(records, with_masks=compares_masks(cfg), evaluators=detector_evaluators(cfg))
         metrics[f"test{index}"] = inference_on_dataset(model, share, evaluator)
     if not comm.is_main_process():
         return {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from detectron2.evaluation import DatasetEvaluator
@@ -11,6 +11,7 @@ from detectron2.utils import comm
 
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.evaluation.records import ground_truth
+from unseg_d2.evaluation.registry import Evaluator
 from unseg_d2.evaluation.scores import score
 from unseg_d2.rle import encode_mask
 
@@ -29,18 +30,25 @@ def to_prediction(record: dict[str, Any], instances: Instances) -> Prediction:
 
 
 class ClassAgnosticEvaluator(DatasetEvaluator):
-    """AP and AR with all classes merged into one; see `unseg_d2.evaluation.class_agnostic.evaluate`.
+    """AP and AR with all classes merged into one, or the metrics of other evaluators of this project.
 
     Detectron2's ``COCOEvaluator`` compares classes, so that a class-agnostic detector needs a rewritten ground truth.
 
     Args:
         records: the data set, as Detectron2's standard dataset dicts with annotations in XYWH boxes.
         with_masks: evaluate masks as well as boxes, if all annotations have masks.
+        evaluators: by name, see `unseg_d2.evaluation.registry.build_evaluators`; by default class-agnostic AP and AR.
     """
 
-    def __init__(self, records: Sequence[dict[str, Any]], *, with_masks: bool = True) -> None:
+    def __init__(
+        self,
+        records: Sequence[dict[str, Any]],
+        *,
+        with_masks: bool = True,
+        evaluators: Mapping[str, Evaluator] | None = None,
+    ) -> None:
         self.records = {record["image_id"]: record for record in records}
-        self.with_masks = with_masks
+        self.with_masks, self.evaluators = with_masks, evaluators
         self.results: list[dict[str, Any]] = []
 
     def reset(self) -> None:
@@ -59,4 +67,4 @@ class ClassAgnosticEvaluator(DatasetEvaluator):
         if not comm.is_main_process():
             return None
         truth = ground_truth(list(self.records.values()))
-        return score(truth, results, with_masks=self.with_masks).metrics
+        return score(truth, results, self.evaluators, with_masks=self.with_masks).metrics

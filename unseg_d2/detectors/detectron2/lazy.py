@@ -22,6 +22,7 @@ from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.loader import build_train_loader
 from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
 from unseg_d2.detectors.detectron2.inputs import TestInputs, TrainingInputs
+from unseg_d2.evaluation.registry import build_evaluators
 
 
 def common_config(name: str) -> Any:
@@ -54,8 +55,9 @@ def test_inputs(recipe: str, dataset: str, opts: Sequence[str] = ()) -> TestInpu
 
 
 def evaluator(recipe: str, dataset: str, opts: Sequence[str] = ()) -> ClassAgnosticEvaluator:
-    """Return the class-agnostic evaluator of a data set; for the arguments see `train_inputs`."""
-    return ClassAgnosticEvaluator(load_dataset(dataset, load_cfg(recipe, list(opts))))
+    """Return what computes the metrics of ``TEST.EVALUATORS`` on a data set; for the arguments see `train_inputs`."""
+    cfg = load_cfg(recipe, list(opts))
+    return ClassAgnosticEvaluator(load_dataset(dataset, cfg), evaluators=build_evaluators(cfg))
 
 
 def clipped_sgd(params: Iterable[Any], clip_norm: float, **options: Any) -> torch.optim.Optimizer:

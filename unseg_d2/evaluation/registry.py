@@ -1,0 +1,128 @@
+"""The protocol of evaluators, their registry, and how those of a configuration are built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args
+
+from fvcore.common.config import CfgNode
+
+from unseg_d2.errors import UnsegError
+from unseg_d2.registry import Registry
+from unseg_d2.settings import Settings, section, setting
+
+Kind = Literal["bbox", "segm"]
+"""What is compared: boxes or masks."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class Evaluator(Protocol):
+    """Computes metrics of results.
+
+    It is called once with the boxes and, where the ground truth and the results have them, once with the masks. One
+    that compares only one of these says so by an attribute ``kinds = ("bbox",)``, and is refused where there is none.
+    An attribute ``protocol``, a short sentence on how the metrics are computed, is printed below tables.
+    """
+
+    def __call__(self, truth: Mapping[str, Any], results: Sequence[dict[str, Any]], kind: Kind, /) -> dict[str, float]:
+        """Return metrics by name.
+
+        Args:
+            truth: COCO dictionary: ``images`` (``id``, ``height``, ``width``, px) and ``annotations`` (``image_id``,
+                ``bbox`` XYWH in px, ``segmentation``, ``iscrowd``). An image may have none of them.
+            results: ``{image_id, category_id, bbox (XYWH, px), segmentation (RLE), score}`` each, in any order; a
+                missing score counts as 1. There may be none of an image, or none at all.
+            kind: whether to compare boxes or masks.
+
+        Returns:
+            Numbers by name, in percent where they are shares; NaN where a metric is undefined. No other metric has the
+            same name. Neither argument is changed.
+        """
+        ...
+
+
+EVALUATORS: Registry[Evaluator] = Registry("TEST.EVALUATORS", "TEST", by_name_only=True)
+"""Classes that are made from their settings, or functions that return an evaluator; the key has the names."""
+
+
+@section("TEST")
+@dataclass(frozen=True)
+class TestSettings(Settings):
+    """Evaluation."""
+
+    eval_period: int = setting(0, "iterations between evaluations; 0 evaluates at the end only", low=0)
+    evaluators: Sequence[str] = setting(("class_agnostic",), "names of the evaluators, which compute the metrics")
+    ims_per_batch: int = setting(1, "images of the same size that are predicted in one batch", low=1)
+    detections_per_image: int = setting(100, "largest number of detections per image; -1 keeps all", low=-1)
+    expected_results: Sequence[Any] = setting(
+        [], "checked after the last evaluation: [[iou_type, metric, value, tolerance], ...]"
+    )
+    no_segm: bool = setting(False, "evaluate boxes only (CutLER)")
+
+    def check(self) -> None:
+        """Raise an error where a name is missing or unknown, or an evaluator is asked for masks that are left out."""
+        if not self.evaluators:
+            raise ValueError("evaluators must name at least one evaluator")
+        makers = {name: EVALUATORS.entry(name).make for name in self.evaluators}
+        if self.no_segm:
+            check_kinds(makers, ["bbox"], "TEST.NO_SEGM is True")
+
+
+@section("TEST.PRECISE_BN")
+@dataclass(frozen=True)
+class PreciseBNSettings(Settings):
+    """Statistics of BatchNorm, computed anew."""
+
+    enabled: bool = setting(False, "recompute BatchNorm statistics before the final checkpoint")
+    num_iter: int = setting(200, "number of batches that the statistics are computed from", low=1)
+
+
+@section("TEST.AUG")
+@dataclass(frozen=True)
+class TestAugmentationSettings(Settings):
+    """Test-time augmentation."""
+
+    enabled: bool = setting(False, "test-time augmentation; not supported", choices=(False,))
+
+
+def build_evaluators(cfg: CfgNode) -> dict[str, Evaluator]:
+    """Return the evaluators that ``TEST.EVALUATORS`` names.
+
+    Raises:
+        UnsegError: a name is not registered, or one of its settings is out of range.
+    """
+    return {name: EVALUATORS.build(cfg, name) for name in EVALUATORS.named(cfg)}
+
+
+def detector_evaluators(cfg: CfgNode) -> dict[str, Evaluator]:
+    """Return the evaluators of a recipe for what its detector predicts.
+
+    Raises:
+        UnsegError: see :func:`build_evaluators`; or one compares masks, which the detector does not predict.
+    """
+    evaluators = build_evaluators(cfg)
+    if not compares_masks(cfg):
+        reason = "TEST.NO_SEGM is True" if cfg.TEST.NO_SEGM else "MODEL.MASK_ON is False"
+        check_kinds(evaluators, ["bbox"], reason)
+    return evaluators
+
+
+def compares_masks(cfg: CfgNode) -> bool:
+    """Whether the detector of a recipe predicts masks that are to be compared."""
+    return bool(cfg.MODEL.MASK_ON and not cfg.TEST.NO_SEGM)
+
+
+def kinds_of(evaluator: object) -> tuple[str, ...]:
+    """Return what an evaluator, or the class that makes it, compares."""
+    kinds: tuple[str, ...] = getattr(evaluator, "kinds", KINDS)
+    return kinds
+
+
+def check_kinds(evaluators: Mapping[str, object], kinds: Sequence[str], reason: str) -> None:
+    """Raise `UnsegError` where an evaluator compares none of the kinds that there are, for a reason."""
+    for name, evaluator in evaluators.items():
+        if not set(kinds) & set(kinds_of(evaluator)):
+            raise UnsegError(
+                f"The evaluator {name} of TEST.EVALUATORS compares masks, but {reason}; provide masks or leave it out."
+            )
