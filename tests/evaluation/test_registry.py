@@ -85,7 +85,7 @@ def test_a_detector_without_masks_is_refused_before_it_is_trained():
 
 def test_an_evaluator_of_masks_without_masks():
     shapes = {"shapes": Shapes(ShapesSettings())}
-    with pytest.raises(UnsegError, match=r"shapes .* but the ground truth has annotations without masks; provide masks"):
+    with pytest.raises(UnsegError, match=r"shapes .* but the ground truth has annotations without masks; provide"):
         score(TRUTH, [], shapes)
     with pytest.raises(UnsegError, match="but there are results without masks"):
         score({**TRUTH, "annotations": []}, [{"image_id": 1, "bbox": [0, 0, 1, 1]}], shapes)

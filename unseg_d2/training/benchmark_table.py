@@ -24,16 +24,18 @@ def benchmark_rows(benchmarks: Sequence[Benchmark], name: str, *, published: boo
         name: of the method that was measured.
         published: list the published metrics of each data set below the measured ones.
     """
-    measured = [item.scores.metrics for item in benchmarks]
-    known = COLUMNS | {key: key for key in _extra_recalls(benchmarks)} | LAST
-    columns = columns_of(measured, known)
-    if published:  # the metrics that are published are shown even if only others were measured
+    beside = {item.dataset: published_rows(item.dataset) if published else [] for item in benchmarks}
+    columns = columns_of(
+        [item.scores.metrics for item in benchmarks],
+        COLUMNS | {key: key for key in _extra_recalls(benchmarks)} | LAST,
+    )
+    if any(beside.values()):  # the published metrics have their columns even where only others were measured
         columns = COLUMNS | columns
     rows = [["data set", "method", "setting", "kind", *columns.values(), "supervision", "source"]]
     for item in benchmarks:
         for cells in item.scores.rows(columns):
             rows.append([_short(item.dataset), name, item.setting, *cells, "", "measured"])
-        for row in published_rows(item.dataset) if published else ():
+        for row in beside[item.dataset]:
             if row.protocol.key in PROTOCOLS and (row.kind in item.scores.metrics or not row.kind):
                 rows.append(_published(row, list(columns)))
     return rows
