@@ -168,18 +168,19 @@ def _scored(args: argparse.Namespace, problems: list[str]) -> list[Result]:
     if not args.gt:
         raise UnsegError("--labels are scored against a ground truth: add --gt, a COCO file or a built-in name.")
     from unseg_d2.compare.scored_files import scored_results
-    from unseg_d2.config import get_cfg
+    from unseg_d2.config import load_cfg
     from unseg_d2.data.catalog import find_annotations
     from unseg_d2.data.coco import read_coco
     from unseg_d2.evaluation.backends import select_backend
 
-    backend, truth = select_backend(args.backend), read_coco(find_annotations(args.gt, get_cfg()))
+    scoring = {"BACKEND": select_backend(args.backend), "MAX_DETECTIONS": args.max_detections}
+    cfg = load_cfg(None, [word for key, value in scoring.items() for word in (f"TEST.CLASS_AGNOSTIC.{key}", value)])
+    truth = read_coco(find_annotations(args.gt, cfg))
     found: list[Result] = []
     for spec in args.labels:
         path, about = _named(spec, args)
         try:
-            options = {"backend": backend, "max_detections": args.max_detections}
-            found += scored_results(path, truth, args.gt, about, **options)
+            found += scored_results(path, truth, args.gt, about, cfg)
         except UnsegError as error:
             problems.append(str(error))
     return found
