@@ -30,7 +30,9 @@ for _predictor in model.roi_heads.box_predictors:
 model.roi_heads.mask_head.update(_target_=ConfidenceMaskHead, confidence="spatial")  # CutS3D, equation 6
 
 dataloader = {
-    "train": L(train_inputs)(recipe=_recipe, datasets=["imagenet_train"], batch_size=16, opts=[]),
+    "train": L(train_inputs)(
+        recipe=_recipe, datasets=["imagenet_train"], batch_size=16, opts=[], evaluated="${..test.dataset}"
+    ),
     "test": L(test_inputs)(recipe=_recipe, dataset="cls_agnostic_coco", opts=[]),
     "evaluator": L(evaluator)(recipe="${..test.recipe}", dataset="${..test.dataset}", opts="${..test.opts}"),
 }

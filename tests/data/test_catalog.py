@@ -57,6 +57,18 @@ def test_missing_builtin_data_names_the_path(tmp_path: Path, monkeypatch: pytest
         load_dataset("imagenet_train_r2", CFG)
 
 
+@pytest.mark.parametrize(
+    ("name", "makes"),
+    [("votecut_imagenet_train", "MASKS.GENERATOR votecut"), ("coco_train_17_self_training", "self-train")],
+)
+def test_cuvlers_names_are_known(name: str, makes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    with pytest.raises(
+        UnsegError, match=rf"needs the file .*\.json, which is not there; unseg-d2 .*{makes} makes such a"
+    ):
+        load_dataset(name, CFG)
+
+
 def test_json_with_its_image_root(tmp_path: Path) -> None:
     write_set(tmp_path / "photos", tmp_path / "labels.json")
     check(load_dataset(f"{tmp_path}/labels.json::{tmp_path}/photos", CFG), tmp_path / "photos/sub/a.png")

@@ -15,22 +15,35 @@ class BuiltinDataset:
         images: folder of the images, relative to `datasets_root`.
         annotations: COCO json, relative to `datasets_root`.
         script: script in ``datasets/`` that makes the annotations, with its arguments; empty if they are downloaded.
+        command: command that makes such a label set, where it is made of pseudo-masks.
     """
 
     images: str
     annotations: str
     script: str = ""
+    command: str = ""
 
 
-def _imagenet(annotations: str) -> BuiltinDataset:
-    return BuiltinDataset("imagenet/train", f"imagenet/annotations/{annotations}.json")
+_NEXT_LABELS = "unseg-d2 self-train"
+
+
+def _imagenet(annotations: str, command: str = "unseg-d2 generate-masks") -> BuiltinDataset:
+    return BuiltinDataset("imagenet/train", f"imagenet/annotations/{annotations}.json", command=command)
 
 
 BUILTIN: dict[str, BuiltinDataset] = {
     "imagenet_train": _imagenet("imagenet_train_fixsize480_tau0.15_N3"),
-    "imagenet_train_r1": _imagenet("cutler_imagenet1k_train_r1"),
-    "imagenet_train_r2": _imagenet("cutler_imagenet1k_train_r2"),
-    "imagenet_train_r3": _imagenet("cutler_imagenet1k_train_r3"),
+    "imagenet_train_r1": _imagenet("cutler_imagenet1k_train_r1", _NEXT_LABELS),
+    "imagenet_train_r2": _imagenet("cutler_imagenet1k_train_r2", _NEXT_LABELS),
+    "imagenet_train_r3": _imagenet("cutler_imagenet1k_train_r3", _NEXT_LABELS),
+    "votecut_imagenet_train": _imagenet(
+        "imagenet_train_votecut_kmax_3_tuam_0.2", "unseg-d2 generate-masks MASKS.GENERATOR votecut"
+    ),
+    "coco_train_17_self_training": BuiltinDataset(
+        "coco/train2017",
+        "coco/annotations/coco_cls_agnostic_instances_train2017_thresh0.2.json",
+        command=_NEXT_LABELS,
+    ),
     "coco_2017_train": BuiltinDataset("coco/train2017", "coco/annotations/instances_train2017.json"),
     "coco_2017_val": BuiltinDataset("coco/val2017", "coco/annotations/instances_val2017.json"),
     "cls_agnostic_coco": BuiltinDataset(
@@ -71,6 +84,7 @@ BUILTIN: dict[str, BuiltinDataset] = {
 """Built-in data sets that the user has to provide; datasets/README.md says how to get them."""
 
 ALIASES = {
+    "cls_agnostic_coco_val_17": "cls_agnostic_coco",  # CuVLER's name
     "coco_val2017": "cls_agnostic_coco",
     "coco20k": "cls_agnostic_coco20k",
     "lvis_v1_val": "cls_agnostic_lvis",

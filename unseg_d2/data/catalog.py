@@ -94,8 +94,8 @@ def _there(name: str, relative: str) -> Path:
         return path
     is_file = relative == dataset.annotations
     make = f"make it with: python datasets/{dataset.script}" if is_file and dataset.script else "put it there"
-    if is_file and name.startswith("imagenet"):
-        make = "unseg-d2 generate-masks makes such a set (--labels OUTPUT/labels.json); or put it there"
+    if is_file and dataset.command:
+        make = f"{dataset.command} makes such a set (--labels OUTPUT/labels.json); or put it there"
     raise UnsegError(
         f"The data set {name} needs the {'file' if is_file else 'folder'} {path}, which is not there; {make}, "
         "or set the environment variable DETECTRON2_DATASETS to the folder of your data sets (see datasets/README.md)."

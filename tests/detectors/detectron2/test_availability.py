@@ -58,7 +58,10 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bool, s
 def test_a_folder_of_that_name_is_no_installation(answers: dict) -> None:
     usable, reason, _ = answers["a folder of that name"]
     assert not usable
-    assert reason.startswith("Detectron2 is not installed (tested: commit 02b5c4e2)")
+    assert reason.startswith(
+        "Detectron2 is not installed; build it with 'pip install --no-build-isolation git+https://"
+    )
+    assert "detectron2@02b5c4e2" in reason
 
 
 def test_source_folder_without_compiled_part(answers: dict) -> None:

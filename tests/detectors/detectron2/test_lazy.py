@@ -20,6 +20,7 @@ from detectron2.utils.events import EventStorage
 from unseg_d2.config import load_cfg
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.trainer import build_optimizer
+from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
 from unseg_d2.rle import encode_confidence
 
@@ -128,3 +129,9 @@ def test_it_trains_and_is_evaluated(lazy: Any) -> None:
     lazy.dataloader.test.opts = [*OPTS, "INPUT.MIN_SIZE_TEST", "72"]
     figures = inference_on_dataset(model, instantiate(lazy.dataloader.test), instantiate(lazy.dataloader.evaluator))
     assert figures.keys() == {"bbox", "segm"} and 0 <= figures["segm"]["AP"] <= 100
+
+
+def test_a_test_set_that_is_not_there_is_noticed_before_the_training(lazy: Any) -> None:
+    lazy.dataloader.test.dataset = "cls_agnostic_coco"
+    with pytest.raises(UnsegError, match=r"The data set cls_agnostic_coco needs the file .*, which is not there"):
+        instantiate(lazy.dataloader.train)

@@ -11,6 +11,9 @@ from pathlib import Path
 import torch
 
 TESTED_COMMIT = "02b5c4e2"
+INSTALL = f"pip install --no-build-isolation git+https://github.com/facebookresearch/detectron2@{TESTED_COMMIT}"
+"""Without build isolation, because Detectron2's build imports the torch that it is for."""
+
 INSTALLATION_GUIDE = "https://detectron2.readthedocs.io/en/latest/tutorials/install.html"
 
 
@@ -25,7 +28,7 @@ def availability() -> tuple[bool, str]:
     # A mere folder "detectron2" on the path is found as a namespace package, which has no origin.
     spec = importlib.util.find_spec("detectron2")
     if spec is None or spec.origin is None:
-        return False, f"Detectron2 is not installed (tested: commit {TESTED_COMMIT}); see {INSTALLATION_GUIDE}"
+        return False, f"Detectron2 is not installed; build it with '{INSTALL}', see {INSTALLATION_GUIDE}"
     folder = Path(spec.origin).parent
     try:
         importlib.import_module("detectron2._C")
@@ -38,7 +41,7 @@ def availability() -> tuple[bool, str]:
     except Exception as error:  # an unknown version of a dependency may raise anything
         return False, (
             f"Detectron2 in {folder} cannot be imported ({type(error).__name__}: {error}); "
-            f"this project is tested with commit {TESTED_COMMIT}, see {INSTALLATION_GUIDE}"
+            f"install the commit that this project is tested with, '{INSTALL}', see {INSTALLATION_GUIDE}"
         )
     return True, f"Detectron2 {version} in {folder} with torch {torch.__version__}"
 
@@ -46,8 +49,7 @@ def availability() -> tuple[bool, str]:
 def _broken_extension(folder: Path, error: ImportError) -> str:
     """Explain why ``detectron2._C`` cannot be imported: never compiled, or compiled for another torch or Python."""
     rebuild = (
-        f"rebuild it against the installed torch with 'pip install --no-build-isolation --force-reinstall --no-deps "
-        f"git+https://github.com/facebookresearch/detectron2@{TESTED_COMMIT}', see {INSTALLATION_GUIDE}"
+        f"rebuild it against the installed torch with '{INSTALL} --force-reinstall --no-deps', see {INSTALLATION_GUIDE}"
     )
     compiled = sorted(folder.glob("_C*.so")) + sorted(folder.glob("_C*.pyd"))
     if not compiled:

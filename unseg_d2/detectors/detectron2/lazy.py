@@ -18,7 +18,7 @@ from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
 
 from unseg_d2.config import load_cfg
-from unseg_d2.data.catalog import load_dataset
+from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.data.loader import build_train_loader
 from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
 from unseg_d2.detectors.detectron2.inputs import TestInputs, TrainingInputs
@@ -33,7 +33,9 @@ def common_config(name: str) -> Any:
     return LazyConfig.load(str(Path(detectron2.__file__).parent / "model_zoo" / "configs" / name))
 
 
-def train_inputs(recipe: str, datasets: Sequence[str], batch_size: int, opts: Sequence[str] = ()) -> TrainingInputs:
+def train_inputs(
+    recipe: str, datasets: Sequence[str], batch_size: int, opts: Sequence[str] = (), evaluated: str = ""
+) -> TrainingInputs:
     """Return the endless training batches of this process.
 
     Args:
@@ -41,8 +43,14 @@ def train_inputs(recipe: str, datasets: Sequence[str], batch_size: int, opts: Se
         datasets: built-in names, COCO JSON files or folders, see `load_dataset`.
         batch_size: images per batch over all processes.
         opts: changes to the recipe, ``KEY, VALUE, ...``.
+        evaluated: data set of the evaluation, which Detectron2's script reads after the training; it is looked up now.
+
+    Raises:
+        UnsegError: a data set is not there, or the one of the evaluation has no annotations.
     """
     cfg = load_cfg(recipe, [*opts, "SOLVER.IMS_PER_BATCH", str(batch_size)])
+    if evaluated:
+        find_annotations(evaluated, cfg)
     records = [record for name in datasets for record in load_dataset(name, cfg)]
     rank, world_size = comm.get_rank(), comm.get_world_size()
     return TrainingInputs(build_train_loader(records, cfg, rank=rank, world_size=world_size), cfg)
