@@ -19,7 +19,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -131,9 +131,22 @@ def peak_megabytes(engine: str, opts: list[str], iterations: int) -> float:
 
 def trainers() -> dict[str, Callable[..., object]]:
     """Return the training function of each engine."""
-    from unseg_d2.detectors.detectron2.trainer import train as train_detectron2
-
     return {"builtin": train_builtin, "detectron2": train_detectron2}
+
+
+def train_detectron2(cfg: CfgNode, make_loader: Callable[..., Iterable[list[Sample]]], *, resume: bool) -> None:
+    """Train with Detectron2 on given batches."""
+    from unseg_d2.detectors.detectron2.inputs import TrainingInputs
+    from unseg_d2.detectors.detectron2.trainer import EngineTrainer
+
+    class Trainer(EngineTrainer):
+        @classmethod
+        def build_train_loader(cls, cfg: CfgNode) -> TrainingInputs:
+            return TrainingInputs(make_loader(cfg, 0), cfg)
+
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume)
+    trainer.train()
 
 
 def recipe(folder: str, opts: list[str]) -> CfgNode:

@@ -29,7 +29,7 @@ def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse(Path(door.__file__).read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.name: node.module for node in block.body for alias in node.names}
-    assert seen == {name: f"unseg_d2.detectors.detectron2.{home}" for name, home in door._MODULES.items()}
+    assert seen == {name: f"unseg_d2.{home}" for name, home in door._MODULES.items()}
     assert sorted([*seen, "availability"]) == sorted(door.__all__)
 
 

@@ -13,6 +13,10 @@ from unseg_d2.errors import UnsegError
 logger = logging.getLogger(__name__)
 
 
+class MissingCertainty(UnsegError):
+    """No mask has the score or the spatial confidence that a recipe relies on."""
+
+
 def usable_records(records: Sequence[dict[str, Any]], cfg: CfgNode) -> list[dict[str, Any]]:
     """Return the records to train on.
 
@@ -55,7 +59,7 @@ def _check_confidence(records: Sequence[dict[str, Any]], cfg: CfgNode) -> None:
         return
     present, number = _count(records, "confidence")
     if not present:
-        raise UnsegError(
+        raise MissingCertainty(
             f"The recipe asks for {' and '.join(wanted)}, but no mask has a spatial confidence: make the label set "
             "with MASKS.GENERATOR cuts3d or with cut-masks, or set these keys to none, random and hard."
         )
@@ -67,7 +71,7 @@ def _check_scores(records: Sequence[dict[str, Any]]) -> None:
     """Refuse scores outside [0, 1], and a label set in which no mask has one; say how many masks lack it."""
     present, number = _count(records, "score")
     if not present:
-        raise UnsegError(
+        raise MissingCertainty(
             "The recipe asks for MODEL.ROI_HEADS.USE_SOFT_TARGETS True, but no mask has a score: use a label set with "
             "scores, as generate-masks makes them, or set the key to False."
         )

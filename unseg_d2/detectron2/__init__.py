@@ -18,15 +18,24 @@ if TYPE_CHECKING:
     from unseg_d2.detectors.detectron2.config import add_unseg_config
     from unseg_d2.detectors.detectron2.datasets import register_datasets
     from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
+    from unseg_d2.detectors.detectron2.label_sets import register_label_set
+    from unseg_d2.detectors.detectron2.mapper import UnsegDatasetMapper
+    from unseg_d2.detectors.detectron2.trainer import UnsegTrainer
+    from unseg_d2.detectron2.self_training import next_label_set
 
-__all__ = ["ClassAgnosticEvaluator", "add_unseg_config", "availability", "register_datasets"]
+__all__ = ["ClassAgnosticEvaluator", "UnsegDatasetMapper", "UnsegTrainer", "add_unseg_config", "availability"]
+__all__ += ["next_label_set", "register_datasets", "register_label_set"]
 
 _MODULES = {
-    "ClassAgnosticEvaluator": "evaluator",
-    "add_unseg_config": "config",
-    "register_datasets": "datasets",
+    "ClassAgnosticEvaluator": "detectors.detectron2.evaluator",
+    "UnsegDatasetMapper": "detectors.detectron2.mapper",
+    "UnsegTrainer": "detectors.detectron2.trainer",
+    "add_unseg_config": "detectors.detectron2.config",
+    "next_label_set": "detectron2.self_training",
+    "register_datasets": "detectors.detectron2.datasets",
+    "register_label_set": "detectors.detectron2.label_sets",
 }
-"""Name to the module of ``unseg_d2.detectors.detectron2`` that it lies in."""
+"""Name to the module of ``unseg_d2`` that it lies in."""
 
 
 if not TYPE_CHECKING:  # a type checker that saw it would take any name for good
@@ -37,7 +46,7 @@ if not TYPE_CHECKING:  # a type checker that saw it would take any name for good
         usable, reason = availability()
         if not usable:
             raise UnsegError(reason)
-        return getattr(importlib.import_module(f"unseg_d2.detectors.detectron2.{_MODULES[name]}"), name)
+        return getattr(importlib.import_module(f"unseg_d2.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -26,10 +26,10 @@ from unseg_d2.evaluation.scores import Metrics, Scores, read_metrics
 from unseg_d2.files import write_json
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.inputs import list_inputs
-from unseg_d2.pseudo.merge import merge_files
 from unseg_d2.recipes import find_recipe
 from unseg_d2.training.evaluate import evaluate_detector, score_records
-from unseg_d2.training.prediction import predict_to_file, weights_identity
+from unseg_d2.training.next_labels import merge_round, predict_round
+from unseg_d2.training.prediction import weights_identity
 from unseg_d2.training.report import write_plot, write_run_gallery
 from unseg_d2.training.state import RUN_FILE, RunState, Step
 from unseg_d2.training.train import train
@@ -155,16 +155,9 @@ class _Run:
         if round_index == 0:
             return self._step(0, "masks", lambda folder: self._generate(self.plan.images, folder / "masks"))
         previous, predictions = self.labels(round_index - 1), self.predict(round_index)
-        thresholds = self.first.ROUNDS.SCORE_THRESHOLDS
 
         def merge(folder: Path) -> Path:
-            return merge_files(
-                previous,
-                predictions,
-                folder / "labels.json",
-                score_threshold=thresholds[min(round_index, len(thresholds)) - 1],
-                match_iou=self.first.ROUNDS.MATCH_IOU,
-            )
+            return merge_round(self.first, previous, predictions, folder / "labels.json", round_index)
 
         return self._step(round_index, "merge", merge)
 
@@ -189,13 +182,9 @@ class _Run:
 
         def detect(folder: Path) -> Path:
             most = self.first.ROUNDS.DETECTIONS_PER_IMAGE
-            cfg = edited(self._cfg(round_index - 1), {"TEST.DETECTIONS_PER_IMAGE": most})
-            return predict_to_file(
-                self.engine,
-                cfg,
-                load_dataset(str(images), cfg),
-                weights=str(weights),
-                output=folder / "predictions",
+            cfg = edited(self._cfg(round_index - 1), {"ROUNDS.DETECTIONS_PER_IMAGE": most})
+            return predict_round(
+                *(self.engine, cfg, str(weights), str(images), folder / "predictions"),
                 num_processes=self.plan.num_processes,
             )
 

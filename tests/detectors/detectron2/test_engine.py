@@ -147,7 +147,7 @@ def test_killed_and_run_again(make_cfg: Callable[..., CfgNode], tmp_path: Path) 
     recipe.write_text(killed.dump())
     code = (
         "import sys, torch; torch.set_num_threads(1)\n"
-        "from unseg_d2.config import load_cfg; from unseg_d2.detectors.detectron2 import Detectron2Engine\n"
+        "from unseg_d2.config import load_cfg; from unseg_d2.detectors.detectron2.engine import Detectron2Engine\n"
         "Detectron2Engine().train(load_cfg(sys.argv[1]), resume=True)"
     )
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}

@@ -46,15 +46,19 @@ def to_detectron2(cfg: CfgNode) -> Detectron2CfgNode:
     rescaling (``SOLVER.REFERENCE_WORLD_SIZE``) is off because the recipe has been rescaled already.
 
     Args:
-        cfg: recipe, which is not changed.
+        cfg: recipe, which is not changed; or a Detectron2 configuration with the keys of this project.
 
     Raises:
         UnsegError: a plug-in cannot be imported, or the named heads would ignore a key.
     """
     load_plugins(cfg.PLUGINS)  # their sections are among the defaults then; this may be a process of its own
-    translated = detectron2_defaults()
-    add_unseg_config(translated)
-    translated.merge_from_other_cfg(cfg)
+    if isinstance(cfg, Detectron2CfgNode):  # of somebody else's project, perhaps with further keys
+        translated = cfg.clone()
+        translated.defrost()
+    else:
+        translated = detectron2_defaults()
+        add_unseg_config(translated)
+        translated.merge_from_other_cfg(cfg)
     translated.SOLVER.REFERENCE_WORLD_SIZE = 0
     use_our_heads(translated)
     if cfg.MODEL.DEVICE == "auto":

@@ -8,26 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 from detectron2.utils import comm
 from fvcore.common.config import CfgNode
-from torch import nn
 
-from unseg_d2.data.catalog import load_dataset
+from unseg_d2.config import edited
 from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.detectron2.config import to_detectron2
-from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
-from unseg_d2.detectors.detectron2.inputs import TestInputs, to_input
-from unseg_d2.detectors.detectron2.trainer import train
+from unseg_d2.detectors.detectron2.inputs import to_input
+from unseg_d2.detectors.detectron2.trainer import EngineTrainer
 from unseg_d2.detectors.postprocess import Detections
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.detectors.predictor import Predictor
-from unseg_d2.detectors.training_data import train_loaders
 from unseg_d2.devices import resolve_device
-from unseg_d2.evaluation.registry import compares_masks, detector_evaluators
+from unseg_d2.loop.checkpoint import FINAL
 from unseg_d2.loop.distributed import launch
 from unseg_d2.loop.machines import ONE_MACHINE, Machines
 
@@ -47,7 +43,13 @@ class Detectron2Engine:
 
     def train(self, cfg: CfgNode, *, resume: bool) -> Path:
         """Train the detector of a recipe and return ``OUTPUT_DIR/model_final.pth``; see `Engine.train`."""
-        return train(cfg, train_loaders(cfg), resume=resume, evaluate=lambda model: evaluate_datasets(cfg, model))
+        untested: dict[str, Any] = {"TEST.EXPECTED_RESULTS": []} | (
+            {} if cfg.TEST.EVAL_PERIOD else {"DATASETS.TEST": ()}
+        )
+        trainer = EngineTrainer(edited(cfg, untested))
+        trainer.resume_or_load(resume)
+        trainer.train()
+        return Path(cfg.OUTPUT_DIR) / FINAL
 
     def build_predictor(self, cfg: CfgNode, *, weights: str) -> Predictor:
         """Build the network and load a checkpoint into it; see `Engine.build_predictor`."""
@@ -73,28 +75,6 @@ def to_detections(instances: Instances) -> Detections:
     """Return the detections of Detectron2's heads, still in pixels of the network's input."""
     masks = instances.pred_masks[:, 0] if instances.has("pred_masks") else None
     return Detections(instances.pred_boxes.tensor, instances.scores, instances.pred_classes, masks)
-
-
-def evaluate_datasets(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
-    """Evaluate a network on ``DATASETS.TEST``; every process handles a share of the images.
-
-    Args:
-        cfg: recipe.
-        model: the network on its device; its mode is restored.
-
-    Returns:
-        In the main process the metrics of the evaluator, per data set if there are several; in the others an empty
-        dictionary.
-    """
-    metrics: dict[str, Any] = {}
-    for index, name in enumerate(cfg.DATASETS.TEST):
-        records = load_dataset(name, cfg)
-        share = TestInputs(records[comm.get_rank() :: comm.get_world_size()], cfg)
-        evaluator = ClassAgnosticEvaluator(records, with_masks=compares_masks(cfg), evaluators=detector_evaluators(cfg))
-        metrics[f"test{index}"] = inference_on_dataset(model, share, evaluator)
-    if not comm.is_main_process():
-        return {}
-    return metrics["test0"] if len(metrics) == 1 else metrics
 
 
 def _in_local_group(main: Callable[..., None], num_processes: int, args: Sequence[Any]) -> None:

@@ -1,18 +1,23 @@
-"""Class-agnostic evaluation during a training with Detectron2, with the loader of this project or of a user."""
+"""Class-agnostic evaluation with Detectron2's tools, with the loader of this project or of a user."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.structures import Instances
 from detectron2.utils import comm
+from fvcore.common.config import CfgNode
 
+from unseg_d2.detectors.detectron2.records import dataset_records, require_keys, standard_record
 from unseg_d2.detectors.prediction import Prediction
+from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.records import ground_truth
-from unseg_d2.evaluation.registry import Evaluator
-from unseg_d2.evaluation.scores import score
+from unseg_d2.evaluation.registry import Evaluator, compares_masks, detector_evaluators
+from unseg_d2.evaluation.scores import check_annotations, score
+from unseg_d2.files import write_json
 from unseg_d2.rle import encode_mask
 
 
@@ -35,20 +40,40 @@ class ClassAgnosticEvaluator(DatasetEvaluator):
     Detectron2's ``COCOEvaluator`` compares classes, so that a class-agnostic detector needs a rewritten ground truth.
 
     Args:
-        records: the data set, as Detectron2's standard dataset dicts with annotations in XYWH boxes.
+        dataset: name of a data set, registered or known to `load_dataset`; or its records, Detectron2's standard
+            dataset dicts.
+        cfg: configuration, whose ``TEST.EVALUATORS`` compute the metrics; without ``MODEL.MASK_ON`` or with
+            ``TEST.NO_SEGM``, boxes alone are compared. ``None`` computes class-agnostic AP and AR.
+        distributed: collect the results of all processes; otherwise each evaluates its own.
+        output_dir: folder for ``coco_instances_results.json``, the detections, and ``figures.json``.
         with_masks: evaluate masks as well as boxes, if all annotations have masks.
-        evaluators: by name, see `unseg_d2.evaluation.registry.build_evaluators`; by default class-agnostic AP and AR.
+
+    Raises:
+        UnsegError: the data set is unknown, or has no annotations; or an evaluator cannot be used.
     """
 
     def __init__(
         self,
-        records: Sequence[dict[str, Any]],
+        dataset: str | Sequence[dict[str, Any]],
+        cfg: CfgNode | None = None,
+        distributed: bool = True,
+        output_dir: str | None = None,
         *,
         with_masks: bool = True,
-        evaluators: Mapping[str, Evaluator] | None = None,
     ) -> None:
+        if cfg is not None:
+            require_keys(cfg)
+        if isinstance(dataset, str):
+            records = dataset_records(dataset, cfg)
+            check_annotations([item for record in records for item in record.get("annotations", ())], dataset)
+        else:
+            records = [standard_record(record, number) for number, record in enumerate(dataset)]
+        self.name = dataset if isinstance(dataset, str) else "the data set"
         self.records = {record["image_id"]: record for record in records}
-        self.with_masks, self.evaluators = with_masks, evaluators
+        self.distributed = distributed
+        self.output_dir = output_dir
+        self.with_masks = with_masks and (cfg is None or compares_masks(cfg))
+        self.evaluators: Mapping[str, Evaluator] | None = None if cfg is None else detector_evaluators(cfg)
         self.results: list[dict[str, Any]] = []
 
     def reset(self) -> None:
@@ -56,15 +81,34 @@ class ClassAgnosticEvaluator(DatasetEvaluator):
         self.results = []
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
-        """Add the detections of a batch."""
+        """Add the detections of a batch.
+
+        Args:
+            inputs: of the network, with ``image_id``.
+            outputs: of the network, with ``instances``.
+
+        Raises:
+            UnsegError: the data set has no such image.
+        """
         for data, output in zip(inputs, outputs):
-            prediction = to_prediction(self.records[data["image_id"]], output["instances"])
-            self.results.extend(prediction.to_coco())
+            record = self.records.get(data["image_id"])
+            if record is None:
+                raise UnsegError(
+                    f"The network was run on image {data['image_id']}, which is not in {self.name}; the loader must be "
+                    "one of the data set that is evaluated."
+                )
+            self.results.extend(to_prediction(record, output["instances"]).to_coco())
 
     def evaluate(self) -> dict[str, dict[str, float]] | None:
         """Return the metrics in percent in the main process, ``None`` in the others."""
-        results = [result for share in comm.gather(self.results) for result in share]
-        if not comm.is_main_process():
-            return None
+        results = self.results
+        if self.distributed:
+            results = [result for share in comm.gather(self.results) for result in share]
+            if not comm.is_main_process():
+                return None
         truth = ground_truth(list(self.records.values()))
-        return score(truth, results, self.evaluators, with_masks=self.with_masks).metrics
+        scores = score(truth, results, self.evaluators, with_masks=self.with_masks)
+        if self.output_dir:
+            write_json(Path(self.output_dir) / "coco_instances_results.json", results)
+            write_json(Path(self.output_dir) / "figures.json", scores.to_json(), indent=1)
+        return scores.metrics

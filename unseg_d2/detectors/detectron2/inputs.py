@@ -12,6 +12,7 @@ from fvcore.common.config import CfgNode
 from unseg_d2.data.loader import build_test_loader
 from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.detectron2.uncertain import LazyConfidence, ScoredBoxes
+from unseg_d2.detectors.training_data import LoaderFactory
 
 MARKER = "unseg_d2"
 """Key of a network's input that says what was done to it: ``{"copy_paste": bool}``. A network that is trained with
@@ -54,23 +55,50 @@ def to_input(
     return data
 
 
+def input_options(cfg: CfgNode) -> dict[str, Any]:
+    """Return the arguments of `to_input` for samples to train on.
+
+    Args:
+        cfg: recipe of the loader; ``INPUT.FORMAT`` is the channel order, ``MODEL.MASK_ON`` includes masks, and
+            ``DATALOADER.COPY_PASTE`` is what the samples went through.
+    """
+    options = {"channel_order": cfg.INPUT.FORMAT, "with_masks": cfg.MODEL.MASK_ON}
+    return {**options, "copy_paste": cfg.DATALOADER.COPY_PASTE}
+
+
 class TrainingInputs:
     """Batches of the shared loader, each converted when it is needed.
 
     Args:
         batches: of ``build_train_loader``.
-        cfg: recipe of the loader; ``INPUT.FORMAT`` is the channel order, ``MODEL.MASK_ON`` includes masks, and
-            ``DATALOADER.COPY_PASTE`` is what the batches went through.
+        cfg: recipe of the loader, see `input_options`.
     """
 
     def __init__(self, batches: Iterable[Sequence[Sample]], cfg: CfgNode) -> None:
         self.batches = batches
-        self.options = {"channel_order": cfg.INPUT.FORMAT, "with_masks": cfg.MODEL.MASK_ON}
-        self.options["copy_paste"] = cfg.DATALOADER.COPY_PASTE
+        self.options = input_options(cfg)
 
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
         for batch in self.batches:
             yield [to_input(sample, **self.options) for sample in batch]
+
+
+class ResumableInputs(TrainingInputs):
+    """Batches of the shared loader that can start at any iteration.
+
+    Args:
+        make_loader: returns the batches of this process from an iteration on.
+        cfg: recipe of the loader, see `input_options`.
+    """
+
+    def __init__(self, make_loader: LoaderFactory, cfg: CfgNode) -> None:
+        super().__init__(make_loader(cfg, 0), cfg)
+        self.make_loader, self.cfg = make_loader, cfg
+
+    def start_at(self, iteration: int) -> None:
+        """Make ``iteration`` the number of the first batch."""
+        if iteration:
+            self.batches = self.make_loader(self.cfg, iteration)
 
 
 class TestInputs:

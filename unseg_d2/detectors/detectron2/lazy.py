@@ -22,7 +22,6 @@ from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.data.loader import build_train_loader
 from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
 from unseg_d2.detectors.detectron2.inputs import TestInputs, TrainingInputs
-from unseg_d2.evaluation.registry import build_evaluators
 
 
 def common_config(name: str) -> Any:
@@ -65,7 +64,7 @@ def test_inputs(recipe: str, dataset: str, opts: Sequence[str] = ()) -> TestInpu
 def evaluator(recipe: str, dataset: str, opts: Sequence[str] = ()) -> ClassAgnosticEvaluator:
     """Return what computes the metrics of ``TEST.EVALUATORS`` on a data set; for the arguments see `train_inputs`."""
     cfg = load_cfg(recipe, list(opts))
-    return ClassAgnosticEvaluator(load_dataset(dataset, cfg), evaluators=build_evaluators(cfg))
+    return ClassAgnosticEvaluator(load_dataset(dataset, cfg), cfg)
 
 
 def clipped_sgd(params: Iterable[Any], clip_norm: float, **options: Any) -> torch.optim.Optimizer:

@@ -33,7 +33,7 @@ class TrainingStep(nn.Module):
         self.seed = seed
 
     def forward(self, batch: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """Return the losses of a batch.
+        """Return the losses of a batch; called within a training loop of Detectron2, which counts the iterations.
 
         Raises:
             UnsegError: a loss is not finite here or in another process.

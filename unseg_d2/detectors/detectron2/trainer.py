@@ -1,34 +1,49 @@
 """Train with Detectron2's optimiser, schedule, hooks and loop, and with the loader and checkpoints of this project.
 
-``DefaultTrainer`` builds its loader before it knows where a run resumes, and its distributed model on a GPU only, so
-the parts are assembled here, as in Detectron2's own tools for LazyConfig.
+``DefaultTrainer`` builds its loader before it knows where a run resumes, its distributed model on a GPU only, and
+pickled checkpoints, so its subclass assembles the parts itself, as in Detectron2's own tools for LazyConfig.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode as Detectron2CfgNode
-from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, create_ddp_model, default_writers, hooks
+from detectron2.engine import (
+    AMPTrainer,
+    DefaultTrainer,
+    HookBase,
+    SimpleTrainer,
+    create_ddp_model,
+    default_writers,
+    hooks,
+)
+from detectron2.engine.train_loop import TrainerBase
 from detectron2.modeling import build_model
-from detectron2.solver import build_lr_scheduler, get_default_optimizer_params
+from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
-from fvcore.common.config import CfgNode
+from detectron2.utils.events import EventWriter
 from torch import nn
 
 from unseg_d2.config import edited
+from unseg_d2.config.scaling import scale_to_world_size
+from unseg_d2.data.settings import DataLoaderSettings, DatasetSettings
 from unseg_d2.detectors.detectron2.checkpointer import SafeCheckpointer
 from unseg_d2.detectors.detectron2.config import to_detectron2
-from unseg_d2.detectors.detectron2.inputs import TrainingInputs
+from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
+from unseg_d2.detectors.detectron2.inputs import ResumableInputs, TestInputs
+from unseg_d2.detectors.detectron2.mapper import check_keys
+from unseg_d2.detectors.detectron2.records import dataset_records, hint_at_registration
 from unseg_d2.detectors.detectron2.step import NoTracebackOfUserErrors, TrainingStep
 from unseg_d2.detectors.learning_rates import faster_modules
-from unseg_d2.detectors.training_data import LoaderFactory
+from unseg_d2.detectors.training_data import train_loaders
 from unseg_d2.devices import resolve_device
+from unseg_d2.errors import UnsegError
 from unseg_d2.loop.checkpoint import FINAL
 from unseg_d2.loop.distributed import resolve_seed
 from unseg_d2.loop.events import PERIOD
@@ -38,49 +53,166 @@ logger = logging.getLogger(__name__)
 _NO_TRACEBACK = NoTracebackOfUserErrors()
 
 
-def train(
-    cfg: CfgNode,
-    make_loader: LoaderFactory,
-    *,
-    resume: bool,
-    evaluate: Callable[[nn.Module], dict[str, Any]] | None = None,
-) -> Path:
-    """Train from ``MODEL.WEIGHTS``, or resume from the last checkpoint; every process calls this.
+class UnsegTrainer(DefaultTrainer):
+    """Detectron2's ``DefaultTrainer`` with what the recipes of this project ask for.
+
+    The loader is that of ``unseg-d2 train-net``, with copy-paste, scores and spatial confidence; a resumed run goes on
+    with the batch that was next. ``SOLVER.BASE_LR_MULTIPLIER`` and ``SOLVER.REFERENCE_WORLD_SIZE`` have their effect,
+    checkpoints are written completely and read without running code, and the evaluation is class-agnostic. Every
+    ``build_*`` method can be overridden as usual.
 
     Args:
-        cfg: frozen recipe, already rescaled to the number of processes.
-        make_loader: returns the batches of this process from an iteration on.
-        resume: start from the last checkpoint in ``OUTPUT_DIR`` if there is one.
-        evaluate: called every ``TEST.EVAL_PERIOD`` iterations in all processes; in the main one it returns metrics.
-
-    Returns:
-        ``OUTPUT_DIR/model_final.pth``.
+        cfg: Detectron2 configuration with the keys of `add_unseg_config`; it is not changed.
 
     Raises:
-        UnsegError: a loss is not finite, a checkpoint does not fit, or the disk is full.
+        UnsegError: the training set lacks what the configuration asks for, or a value does not work.
     """
-    device = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")
-    cfg = edited(cfg, SEED=resolve_seed(cfg.SEED))
-    translated = to_detectron2(cfg)
-    set_up_torch(cfg)
-    _set_up_logging()
-    model = build_model(translated)
-    optimizer = build_optimizer(translated, model)
-    scheduler = build_lr_scheduler(translated, optimizer)
-    scaler = torch.amp.GradScaler("cuda") if translated.SOLVER.AMP.ENABLED else None
-    parts = {"optimizer": optimizer, "scheduler": scheduler} | ({"grad_scaler": scaler} if scaler else {})
-    checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR, trust=cfg.MODEL.TRUST_CHECKPOINT, **parts)
-    state = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    start = state["iteration"] + 1 if resume and checkpointer.has_checkpoint() else 0
-    if start >= cfg.SOLVER.MAX_ITER:
-        return _finish(cfg, checkpointer, start)
-    device_ids = [device.index] if device.type == "cuda" else None
-    parallel = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
-    arguments = (TrainingStep(parallel, cfg.SEED), TrainingInputs(make_loader(cfg, start), cfg), optimizer)
-    trainer = AMPTrainer(*arguments, grad_scaler=scaler) if scaler else SimpleTrainer(*arguments)
-    trainer.register_hooks(build_hooks(cfg, model, make_loader, checkpointer, scheduler, evaluate))
-    trainer.train(start, cfg.SOLVER.MAX_ITER)
-    return Path(cfg.OUTPUT_DIR) / FINAL
+
+    evaluates_at_end = True
+    """Whether to evaluate on ``DATASETS.TEST`` after the last iteration, as ``DefaultTrainer`` does."""
+
+    def __init__(self, cfg: Detectron2CfgNode) -> None:
+        TrainerBase.__init__(self)
+        self.cfg = cfg = _prepared(cfg)
+        set_up_torch(cfg)
+        _set_up_logging()
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        inputs = self.build_train_loader(cfg)
+        device = torch.device(cfg.MODEL.DEVICE)
+        device_ids = [torch.cuda.current_device()] if device.type == "cuda" else None
+        parallel = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
+        arguments = (TrainingStep(parallel, cfg.SEED), inputs, optimizer)
+        scaler = torch.amp.GradScaler("cuda") if cfg.SOLVER.AMP.ENABLED else None
+        self._trainer = AMPTrainer(*arguments, grad_scaler=scaler) if scaler else SimpleTrainer(*arguments)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        parts = {"optimizer": optimizer, "scheduler": self.scheduler} | ({"grad_scaler": scaler} if scaler else {})
+        self.checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR, trust=cfg.MODEL.TRUST_CHECKPOINT, **parts)
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.writers: list[EventWriter] = []
+        self._last_eval_results: dict[str, Any] | None = None
+        self.register_hooks(self.build_hooks())
+
+    @property
+    def model(self) -> nn.Module:
+        """The network; wrapped by torch where there are several processes."""
+        return self._trainer.model.model
+
+    @model.setter
+    def model(self, value: nn.Module) -> None:
+        self._trainer.model = TrainingStep(value, self.cfg.SEED)
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Restore the last checkpoint in ``OUTPUT_DIR`` if there is one, or load ``MODEL.WEIGHTS``.
+
+        Args:
+            resume: restore; otherwise the weights are loaded in any case.
+
+        Raises:
+            UnsegError: the checkpoint does not fit, or is of another engine.
+        """
+        state = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        self.start_iter = state["iteration"] + 1 if resume and self.checkpointer.has_checkpoint() else 0
+        if isinstance(self.data_loader, ResumableInputs):
+            self.data_loader.start_at(self.start_iter)
+
+    def train(self) -> dict[str, Any] | None:
+        """Train to ``SOLVER.MAX_ITER``; the files of the log are closed at the end, also after an error.
+
+        Returns:
+            Metrics of the last evaluation, ``None`` where there was none.
+
+        Raises:
+            UnsegError: a loss is not finite, an image cannot be used, or the disk is full.
+        """
+        if self.start_iter >= self.max_iter:
+            self._finish()
+            return self._last_eval_results
+        try:
+            super().train()
+        finally:
+            for writer in self.writers:
+                writer.close()
+        return self._last_eval_results
+
+    @classmethod
+    def build_model(cls, cfg: Detectron2CfgNode) -> nn.Module:
+        """Return Detectron2's network of the configuration, on its device."""
+        return build_model(cfg)
+
+    @classmethod
+    def build_optimizer(cls, cfg: Detectron2CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        """Return SGD as the configuration describes it; see the function `build_optimizer`."""
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_train_loader(cls, cfg: Detectron2CfgNode) -> Iterable[list[dict[str, Any]]]:
+        """Return the endless batches of this process from ``DATASETS.TRAIN``, of registered or other data sets.
+
+        Raises:
+            UnsegError: a data set lacks what the configuration asks for, or a key would have no effect.
+        """
+        for settings in (DatasetSettings, DataLoaderSettings):
+            settings.from_config(cfg)  # refuses what only Detectron2's own loader does
+        if cfg.MODEL.ROI_HEADS.NUM_CLASSES != 1:
+            raise UnsegError(
+                f"MODEL.ROI_HEADS.NUM_CLASSES is {cfg.MODEL.ROI_HEADS.NUM_CLASSES}, but all annotations count as one "
+                "class here, whatever their categories; set it to 1."
+            )
+        with hint_at_registration(cfg.DATASETS.TRAIN):
+            return ResumableInputs(train_loaders(cfg, dataset_records), cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg: Detectron2CfgNode, dataset_name: str) -> TestInputs:
+        """Return this process's share of the images of a data set."""
+        return TestInputs(dataset_records(dataset_name, cfg)[comm.get_rank() :: comm.get_world_size()], cfg)
+
+    @classmethod
+    def build_evaluator(cls, cfg: Detectron2CfgNode, dataset_name: str) -> ClassAgnosticEvaluator:
+        """Return the class-agnostic evaluator of a data set."""
+        return ClassAgnosticEvaluator(dataset_name, cfg)
+
+    def build_writers(self) -> list[EventWriter]:
+        """Return what writes the log: lines on the terminal, ``metrics.json`` and TensorBoard."""
+        self.writers = default_writers(self.cfg.OUTPUT_DIR, self.max_iter)
+        return self.writers
+
+    def build_hooks(self) -> list[HookBase]:
+        """Return the hooks of ``DefaultTrainer``, in its order."""
+        cfg = self.cfg
+        result: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler(scheduler=self.scheduler)]
+        if cfg.TEST.PRECISE_BN.ENABLED:
+            plain = edited(cfg, {"DATALOADER.COPY_PASTE": False, "DATALOADER.NUM_WORKERS": 0})
+            # At the end only: statistics that depend on when the training was interrupted would not be reproducible.
+            batches = self.build_train_loader(plain)
+            result.append(hooks.PreciseBN(0, self.checkpointer.model, batches, cfg.TEST.PRECISE_BN.NUM_ITER))
+        if comm.is_main_process():
+            result.append(hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD))
+        if cfg.DATASETS.TEST:
+            result.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate, self.evaluates_at_end))
+        if comm.is_main_process():
+            result.append(hooks.PeriodicWriter(self.build_writers(), period=PERIOD))
+        return result
+
+    def _evaluate(self) -> dict[str, Any]:
+        self._last_eval_results = self.test(self.cfg, self.model)
+        return self._last_eval_results if comm.is_main_process() else {}
+
+    def _finish(self) -> None:
+        """Nothing is left to train: evaluate, and write the final checkpoint if the run was killed just before that."""
+        logger.info("The training in %s is finished; nothing to do.", self.cfg.OUTPUT_DIR)
+        final = Path(self.cfg.OUTPUT_DIR) / FINAL
+        if not final.is_file():
+            self.checkpointer.save(final.stem, iteration=self.start_iter - 1)
+        comm.synchronize()
+        if self.evaluates_at_end and self.cfg.DATASETS.TEST:
+            self._evaluate()
+
+
+class EngineTrainer(UnsegTrainer):
+    """The trainer of ``unseg-d2 train-net``, which evaluates by itself afterwards."""
+
+    evaluates_at_end = False
 
 
 def build_optimizer(cfg: Detectron2CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -115,29 +247,14 @@ def build_optimizer(cfg: Detectron2CfgNode, model: nn.Module) -> torch.optim.Opt
     return maybe_add_gradient_clipping(cfg, optimizer)
 
 
-def build_hooks(
-    cfg: CfgNode,
-    model: nn.Module,
-    make_loader: LoaderFactory,
-    checkpointer: SafeCheckpointer,
-    scheduler: Any,
-    evaluate: Callable[[nn.Module], dict[str, Any]] | None = None,
-) -> list[HookBase]:
-    """Return the hooks of a training, in the order of Detectron2's ``DefaultTrainer``."""
-    result: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler(scheduler=scheduler)]
-    if cfg.TEST.PRECISE_BN.ENABLED:
-        plain = edited(cfg, {"DATALOADER.COPY_PASTE": False, "DATALOADER.NUM_WORKERS": 0})
-        # At the end only: statistics that depend on when the training was interrupted would not be reproducible.
-        inputs = TrainingInputs(make_loader(plain, 0), plain)
-        result.append(hooks.PreciseBN(0, model, inputs, cfg.TEST.PRECISE_BN.NUM_ITER))
-    if comm.is_main_process():
-        result.append(hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD))
-    if evaluate and cfg.TEST.EVAL_PERIOD:
-        result.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, lambda: evaluate(model), eval_after_train=False))
-    if comm.is_main_process():
-        writers = default_writers(cfg.OUTPUT_DIR, cfg.SOLVER.MAX_ITER)
-        result.append(hooks.PeriodicWriter(writers, period=PERIOD))
-    return result
+def _prepared(cfg: Detectron2CfgNode) -> Detectron2CfgNode:
+    """Return a configuration scaled to the number of processes, with a seed, and with what this machine can do."""
+    check_keys(cfg)
+    resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")  # raises if there is no such device
+    scaled, arithmetic = scale_to_world_size(cfg, comm.get_world_size())
+    for line in arithmetic:
+        logger.info(line)
+    return to_detectron2(edited(scaled, SEED=resolve_seed(cfg.SEED)))
 
 
 def _set_up_logging() -> None:
@@ -148,13 +265,3 @@ def _set_up_logging() -> None:
         theirs.handlers = ours.handlers
         theirs.setLevel(ours.getEffectiveLevel())
         theirs.propagate = False
-
-
-def _finish(cfg: CfgNode, checkpointer: SafeCheckpointer, start: int) -> Path:
-    """Return the final checkpoint of a finished training; write it if the process was killed just before that."""
-    logger.info("The training in %s is finished; nothing to do.", cfg.OUTPUT_DIR)
-    final = Path(cfg.OUTPUT_DIR) / FINAL
-    if not final.is_file():
-        checkpointer.save(final.stem, iteration=start - 1)
-    comm.synchronize()
-    return final
