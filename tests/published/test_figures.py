@@ -16,7 +16,6 @@ from unseg_d2.published.figures import (
     read_registry,
     registry,
 )
-from unseg_d2.zoo.registry import entries
 
 ROWS = registry().rows
 OF_TASK = {
@@ -97,15 +96,3 @@ def test_a_supervision_outside_the_vocabulary_is_refused() -> None:
     empty: dict[str, object] = {"benchmarks": {}, "protocols": {}, "sources": {}, "rows": []}
     with pytest.raises(UnsegError, match="The supervision is some"):
         read_registry({**empty, "systems": {"x": system}})
-
-
-def test_the_zoo_states_nothing_else() -> None:
-    """The figures of published weights are among those of the papers."""
-    known = {(row.benchmark.key, row.kind, metric, value) for row in ROWS for metric, value in row.figures.items()}
-    known |= {("sa1b", "", "AP", 7.8), ("objects365", "", "AP", 12.2)}  # ProMerge's subsets, under the sets' names
-    kinds = {"box": ("bbox",), "mask": ("segm", "")}
-    for entry in entries().values():
-        for figure in entry.figures:
-            for metric in figure.keys() & {"AP", "AP50", "AR100"}:
-                found = {(figure["dataset"], kind, metric, figure[metric]) for kind in (*kinds[figure["kind"]], "")}
-                assert found & known, (entry.name, figure)

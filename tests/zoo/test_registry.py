@@ -11,7 +11,7 @@ from unseg_d2.config import load_cfg
 from unseg_d2.errors import UnsegError
 from unseg_d2.features.weights import ARCHITECTURES
 from unseg_d2.zoo.registry import KINDS, entries, find
-from unseg_d2.zoo.table import DATASETS, METRICS, markdown
+from unseg_d2.zoo.table import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,12 +29,9 @@ def test_entry(entry):
     assert entry.file is not None or entry.address is None
     assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)
     assert entry.arch is None or entry.arch in ARCHITECTURES
-    for figure in entry.figures:
-        assert figure["dataset"] in DATASETS and figure["setting"] in ("zero-shot", "in-domain")
-        assert figure["kind"] in ("box", "mask") and figure["source"]
-        values = [figure[metric] for metric in METRICS if metric in figure]
-        assert values and all(0 < value < 100 for value in values)
-        assert figure.keys() <= {"dataset", "setting", "kind", "source", *METRICS}
+    assert bool(entry.published()) == bool(entry.system)
+    for row in entry.published():
+        assert row.system.supervision == entry.supervision
 
 
 @pytest.mark.parametrize("entry", [e for e in entries().values() if e.kind == "detector"], ids=lambda e: e.name)

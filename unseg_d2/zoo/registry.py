@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.published.figures import PublishedRow, published_rows
 from unseg_d2.recipes import RECIPES
 from unseg_d2.supervision import Supervision, checked
 
@@ -42,8 +43,7 @@ class Entry:
         licence: ``{name, url}`` and perhaps ``note``.
         supervision: words of `unseg_d2.supervision`: what the weights have learnt from besides unlabelled images.
         pretraining: networks that the weights descend from, and what those were trained on.
-        figures: published results, ``{dataset, setting, kind, AP, AP50, AR100, source}`` with those metrics, in
-            percent, that the source gives; ``setting`` is ``zero-shot`` or ``in-domain``, ``kind`` box or mask.
+        system: key of the system of `unseg_d2.published` whose figures are of these weights; empty where none are.
         note: anything else to know.
         arch: ``FEATURES.VIT.ARCH`` of a ``vit``, ``None`` where it is not known.
     """
@@ -61,9 +61,13 @@ class Entry:
     licence: dict[str, Any]
     supervision: tuple[Supervision, ...]
     pretraining: str
-    figures: tuple[dict[str, Any], ...]
+    system: str
     note: str = ""
     arch: str | None = None
+
+    def published(self) -> list[PublishedRow]:
+        """Return what is published of the weights."""
+        return published_rows(system=self.system) if self.system else []
 
     def recipe_file(self, kind: str = "detector") -> Path:
         """Return the recipe that describes the network.
@@ -84,7 +88,7 @@ class Entry:
 def entries() -> dict[str, Entry]:
     """Return all entries by their names, in the order of the file."""
     content = json.loads(resources.files("unseg_d2.zoo").joinpath("models.json").read_text(encoding="utf-8"))
-    lists: dict[str, Callable[[list[Any]], Any]] = {"engines": tuple, "figures": tuple, "supervision": checked}
+    lists: dict[str, Callable[[list[Any]], Any]] = {"engines": tuple, "supervision": checked}
     found = (Entry(**item | {key: make(item[key]) for key, make in lists.items()}) for item in content["models"])
     return {entry.name: entry for entry in found}
 

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from unseg_d2.published.figures import PublishedRow
 from unseg_d2.supervision import legend
 from unseg_d2.zoo.registry import Entry
 
-DATASETS = {
-    "coco_val2017": "COCO val2017",
-    "coco20k": "COCO20K",
-    "voc07": "VOC07",
-    "lvis_v1_val": "LVIS v1",
-    "uvo": "UVO",
-    "clipart": "Clipart",
-    "comic": "Comic",
-    "watercolor": "Watercolor",
-    "kitti": "KITTI",
-    "objects365": "Objects365",
-    "openimages": "OpenImages",
-    "sa1b": "SA-1B",
-}
-"""Data sets of published results, and how their names are written."""
 METRICS = ("AP", "AP50", "AR100")
 SCHEME = "coco_val2017"  # what the terminal shows
+KINDS = {"bbox": "box", "segm": "mask", "": "box or mask"}
 
 
 def markdown(entries: Iterable[Entry]) -> str:
@@ -41,10 +28,11 @@ def markdown(entries: Iterable[Entry]) -> str:
     lines += ["Class-agnostic, in percent, as the source reports them; none of them was measured here.", ""]
     lines += ["| weights | data set | setting | | AP | AP50 | AR100 | source |", "|---|---|---|---|---|---|---|---|"]
     for entry in entries:
-        for figure in entry.figures:
-            values = " | ".join(_number(figure.get(metric)) for metric in METRICS)
-            where = f"{DATASETS[figure['dataset']]} | {figure['setting']} | {figure['kind']}"
-            lines.append(f"| `{entry.name}` | {where} | {values} | {figure['source']} |")
+        for row in _rows(entry):
+            values = " | ".join(_number(row.figures.get(metric)) for metric in METRICS)
+            where = f"{row.benchmark.title} | {row.setting or 'not stated'} | {KINDS[row.kind]}"
+            source = f"{row.citation} ({row.variant})" if row.variant else row.citation
+            lines.append(f"| `{entry.name}` | {where} | {values} | {source} |")
     return "\n".join(lines) + "\n"
 
 
@@ -87,12 +75,19 @@ def _weights_row(entry: Entry) -> str:
 def _headline(entry: Entry) -> str:
     """The first published results on COCO val2017 for boxes and for masks."""
     texts = []
-    for kind in ("box", "mask"):
-        found = [f for f in entry.figures if f["dataset"] == SCHEME and f["kind"] == kind]
+    for kind in ("bbox", "segm"):
+        found = [row for row in _rows(entry) if row.benchmark.key == SCHEME and row.kind == kind and not row.variant]
         if found:
-            values = ", ".join(f"{metric} {found[0][metric]}" for metric in METRICS if metric in found[0])
-            texts.append(f"{kind} {values}" + (" (in-domain)" if found[0]["setting"] == "in-domain" else ""))
+            values = ", ".join(
+                f"{metric} {found[0].figures[metric]}" for metric in METRICS if metric in found[0].figures
+            )
+            texts.append(f"{KINDS[kind]} {values}" + (" (in-domain)" if found[0].setting == "in-domain" else ""))
     return "; ".join(texts)
+
+
+def _rows(entry: Entry) -> list[PublishedRow]:
+    """Return what is published of the weights as a detector, by COCO's rules."""
+    return [row for row in entry.published() if row.figures.keys() & set(METRICS)]
 
 
 def _number(value: float | None) -> str:
