@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 from unseg_d2.config.recipe import Recipe, flat_options, load_recipe
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.generate import generate_label_set
+from unseg_d2.pseudo.label_set import summarise
 from unseg_d2.training import rounds as self_training
+
+logger = logging.getLogger(__name__)
 
 
 def generate_masks(
@@ -31,7 +35,8 @@ def generate_masks(
             script needs ``if __name__ == "__main__":``, as always with processes that Python spawns.
 
     Returns:
-        ``output/labels.json``, for :func:`read_label_set`.
+        ``output/labels.json``, for :func:`read_label_set`. The log ends with the number of masks, that of images
+        without one, and what to change if those are many; ``info["counts"]`` holds the numbers.
 
     Raises:
         UnsegError: a recipe, key or folder does not exist, none of the images can be used, the folder holds another
@@ -40,6 +45,8 @@ def generate_masks(
     cfg = load_recipe(recipe, *overrides)
     labels = generate_label_set(cfg, os.fspath(images), Path(output), num_workers=num_workers)
     assert labels is not None  # only a share of the images, which this function never asks for, has no labels.json
+    for line in summarise(Path(output)).splitlines():
+        logger.info("%s", line)
     return labels
 
 

@@ -72,7 +72,7 @@ def test_every_format(tiny, photos, tmp_path, capsys):
     assert [image["file_name"] for image in labels.images] == ["1.png", "2.jpg", "deep/3.png"]
     assert find_image_root(labels, output / "predictions.json") == photos
     assert len(labels.annotations) > 3 and all(0.01 < a["score"] <= 1 and a["area"] >= 0 for a in labels.annotations)
-    assert f"{len(labels.annotations)} instances in 3 images" in capsys.readouterr().out
+    assert f"{len(labels.annotations)} instances on 3 images" in capsys.readouterr().out
     tasks = json.loads((output / "label_studio.json").read_text())
     assert sum(len(task["predictions"][0]["result"]) for task in tasks) == len(labels.annotations)
     assert tasks[2]["data"]["image"] == "/data/local-files/?d=deep/3.png"
@@ -195,7 +195,7 @@ def test_a_saliency_head(photos, tmp_path, monkeypatch, capsys):
     arguments += ["--format", "overlays,coco", "FEATURES.NAME", "descriptors"]
     main([*arguments, "--score-threshold", "0.6"])
     found = read_coco(tmp_path / "out" / "predictions.json")
-    assert len(found.images) == 3 and f"{len(found.annotations)} instances in 3 images above" in capsys.readouterr().out
+    assert len(found.images) == 3 and f"{len(found.annotations)} instances on 3 images" in capsys.readouterr().out
     assert found.annotations and all(annotation["score"] >= 0.6 for annotation in found.annotations)
     assert len(files(tmp_path / "out" / "overlays")) == 3
     with pytest.raises(UnsegError, match="--batch-size has no effect on a saliency head"):

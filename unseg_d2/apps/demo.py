@@ -25,6 +25,7 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write, write_json
 from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.label_set import write_label_set
+from unseg_d2.pseudo.tally import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +35,12 @@ class Demo:
     """What was written.
 
     Attributes:
-        images: number of images and frames that were processed.
-        instances: number of instances found.
+        tally: number of images and frames that were processed, and of the instances on them.
         failures: ``{file_name, reason}`` of each input that could not be used.
         written: files and folders.
     """
 
-    images: int = 0
-    instances: int = 0
+    tally: Tally = field(default_factory=lambda: Tally.of([]))
     failures: list[dict[str, str]] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
 
@@ -94,7 +93,7 @@ def run_demo(detector: Detector | SalientObjects, media: Media, *, output: Path,
             annotations.append(to_annotations(prediction))
             if paint:
                 paint(prediction)
-    demo.images, demo.instances = len(images), sum(map(len, annotations))
+    demo.tally = Tally.of(map(len, annotations))
     _write_files(output, root, detector, images, annotations, options, demo)
     return demo
 
@@ -199,8 +198,8 @@ def _write_files(
     model = weights if weights.startswith("zoo:") else Path(weights).name
     if "coco" in options.formats:
         threshold = detector.cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST
-        info = {"description": "predictions by unseg_d2", "image_root": str(root), "weights": weights}
-        info |= {"score_threshold": threshold}
+        info: dict[str, Any] = {"description": "predictions by unseg_d2", "image_root": str(root), "weights": weights}
+        info |= {"score_threshold": threshold, "counts": demo.tally.to_info()}
         path = output / "predictions.json"
         write_label_set(path, info, images, (annotation for found in annotations for annotation in found))
         demo.written.append(path)

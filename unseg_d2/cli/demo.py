@@ -51,11 +51,14 @@ def _execute(args: argparse.Namespace) -> None:
             raise UnsegError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must be 1 or more.")
     from unseg_d2.apps.demo import DemoOptions, run_demo
     from unseg_d2.data.media import list_media
+    from unseg_d2.pseudo.tally import MANY_EMPTY
 
     media = list_media(args.input)
     options = DemoOptions(formats, args.frame_step, args.image_prefix)
     demo = run_demo(_detector(args), media, output=args.output, options=options)
-    print(f"{demo.instances} instances in {demo.images} images above score {args.score_threshold:g}")
+    print(f"{demo.tally.line('instances')}, above score {args.score_threshold:g}")
+    if args.score_threshold and demo.tally.images and demo.tally.empty >= MANY_EMPTY * demo.tally.images:
+        print("Many images have none: a lower --score-threshold shows more.")
     for path in demo.written:
         print(f"  {path}")
     if demo.failures:

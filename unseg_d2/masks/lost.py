@@ -34,6 +34,14 @@ class LOSTSettings(Settings):
     max_seeds: int = setting(100, "number of patches of lowest degree that may join the seed", symbol="k", low=1)
     center: bool = setting(False, "subtract the image's mean feature first (not published; needed for descriptors)")
 
+    def when_empty(self) -> str:
+        """Return what to change where LOST finds nothing."""
+        if self.center:
+            return "take other features: to LOST, all patches of these images are alike."
+        return (
+            "set MASKS.LOST.CENTER True; features without negative entries, like descriptors, are all alike otherwise."
+        )
+
 
 @MASK_GENERATORS.register(settings=LOSTSettings)
 class LOST:

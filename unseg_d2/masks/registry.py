@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -69,3 +69,28 @@ def build_generator(cfg: CfgNode) -> ProposalGenerator:
         UnsegError: if ``MASKS.GENERATOR`` is not registered, or one of its settings is out of range.
     """
     return MASK_GENERATORS.build(cfg)
+
+
+@runtime_checkable
+class Advises(Protocol):
+    """Settings of a generator that know what to change where it finds nothing in many images."""
+
+    def when_empty(self) -> str:
+        """Return one sentence that names the keys to change."""
+        ...
+
+
+def when_empty(settings: Mapping[str, Any]) -> str:
+    """Return what the settings of a generator advise where it finds nothing, empty where they have no advice.
+
+    Args:
+        settings: with the section ``MASKS``, as a configuration or the ``info`` of a label set holds it.
+    """
+    name = str(settings["MASKS"]["GENERATOR"]).lower()
+    if name not in MASK_GENERATORS.names():  # a plug-in that is not imported here
+        return ""
+    entry = MASK_GENERATORS.entry(name)
+    if entry.settings is None:
+        return ""
+    own = entry.settings.from_config(settings, entry.section)
+    return own.when_empty() if isinstance(own, Advises) else ""

@@ -11,6 +11,7 @@ from unseg_d2.data.coco import CocoDataset, check_coco, read_coco
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.pseudo.shards import ShardFolder
+from unseg_d2.pseudo.tally import Tally, advice
 
 CATEGORIES = [{"id": 1, "name": "fg", "supercategory": "fg"}]
 
@@ -76,7 +77,7 @@ def export(folder: str | Path, output: str | Path | None = None, *, partial: boo
 
 
 def summarise(folder: str | Path, labels: str | Path | None = None) -> str:
-    """Say in a few lines how many masks a label set has, what failed, and where it is.
+    """Say in a few lines how many masks a label set has, what failed, where it is, and what to change if it is empty.
 
     Args:
         folder: the label set.
@@ -87,14 +88,13 @@ def summarise(folder: str | Path, labels: str | Path | None = None) -> str:
     """
     shards = ShardFolder(folder)
     shards.load()
-    images = masks = failures = capped = 0
+    failures = capped = 0
     for line in shards.lines():
-        images += "failure" not in line
         failures += "failure" in line
-        masks += len(line.get("annotations", []))
         capped += "proposals_left_out" in line
+    counts = tally(shards)
     labels = Path(labels) if labels else shards.folder / "labels.json"
-    text = [f"{masks} masks on {images} images: {labels if labels.is_file() else shards.folder}"]
+    text = [f"{counts.line()}: {labels if labels.is_file() else shards.folder}"]
     skipped = failures + len(shards.manifest["not_images"])
     if skipped and (shards.folder / "failures.jsonl").is_file():
         text.append(f"{skipped} {'file' if skipped == 1 else 'files'} not usable: {shards.folder / 'failures.jsonl'}")
@@ -102,6 +102,8 @@ def summarise(folder: str | Path, labels: str | Path | None = None) -> str:
         text.append(f"{capped} images had more proposals than MASKS.MAX_PROPOSALS; the best were taken.")
     if shards.unfinished():
         text.append(f"{shards.num_missing()} of {shards.manifest['num_images']} images are still to be done.")
+    if remedy := advice(counts, shards.manifest):
+        text.append(remedy)
     return "\n".join(text)
 
 
@@ -131,6 +133,11 @@ def write_label_set(
         file.write(b"}\n")
 
 
+def tally(shards: ShardFolder) -> Tally:
+    """Return the counts of the finished shards of a label set."""
+    return Tally.of(len(line.get("annotations", [])) for line in shards.lines() if "failure" not in line)
+
+
 def _images(shards: ShardFolder) -> Iterator[dict[str, Any]]:
     return ({key: line[key] for key in _IMAGE_KEYS if key in line} for line in shards.lines() if "failure" not in line)
 
@@ -142,7 +149,7 @@ def _annotations(shards: ShardFolder) -> Iterator[dict[str, Any]]:
 
 
 def _info(shards: ShardFolder) -> dict[str, Any]:
-    info = {"description": "pseudo-masks by unseg_d2"} | shards.manifest
+    info = {"description": "pseudo-masks by unseg_d2"} | shards.manifest | {"counts": tally(shards).to_info()}
     return {key: value for key, value in info.items() if key not in ("not_images", "shard_size")}
 
 

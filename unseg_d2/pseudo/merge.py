@@ -18,6 +18,7 @@ from unseg_d2.data.results import read_results
 from unseg_d2.data.spec import split_spec
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.label_set import read_label_set, write_label_set
+from unseg_d2.pseudo.tally import Tally, advice
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ def merge_files(
 
     Returns:
         ``output``. Its ``info`` is that of the previous label set, the folder of the images and, under ``rounds``, the
-        settings and counts of this merge and the ids of images whose detections had another size.
+        settings and numbers of this merge and the ids of images whose detections had another size.
 
     Raises:
         UnsegError: a file is missing or damaged, the detections are of other images, or the images are not found.
@@ -129,6 +130,11 @@ def merge_files(
         "mismatched_images": merged.mismatched,
     }
     info = labels.info | {"rounds": [*labels.info.get("rounds", []), record]}
+    counts = Tally.of_annotations(labels.images, merged.annotations)
+    info["counts"] = counts.to_info()
+    logger.info("After the merge: %s.", counts.line())
+    if remedy := advice(counts, info):
+        logger.warning("%s", remedy)
     info["image_root"] = str(Path(root).resolve() if root else find_image_root(labels, _file(Path(path))))
     write_label_set(output, info, labels.images, merged.annotations)
     return Path(output)

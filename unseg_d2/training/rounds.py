@@ -26,6 +26,7 @@ from unseg_d2.evaluation.scores import Metrics, Scores, read_metrics
 from unseg_d2.files import write_json
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.inputs import list_inputs
+from unseg_d2.pseudo.label_set import summarise
 from unseg_d2.recipes import find_recipe
 from unseg_d2.training.evaluate import evaluate_detector, score_records
 from unseg_d2.training.next_labels import merge_round, predict_round
@@ -236,6 +237,8 @@ class _Run:
         """Return the generator's label set of some images."""
         labels = generate_label_set(self.first, images, folder, num_workers=self.plan.num_workers)
         assert labels is not None  # only a share of the images, which is not asked for here, gives no labels.json
+        for line in summarise(folder).splitlines():
+            logger.info("%s", line)
         return labels
 
     def _cfg(self, round_index: int) -> CfgNode:

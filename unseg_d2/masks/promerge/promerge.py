@@ -92,6 +92,13 @@ class ProMergeSettings(Settings):
     )
     mode: Mode = mode_setting()
 
+    def when_empty(self) -> str:
+        """Return what to change where ProMerge finds nothing: it has taken all masks for background."""
+        return (
+            f"raise MASKS.PROMERGE.MAX_LIKENESS (now {self.max_likeness:g}), from which a mask is dropped for its "
+            f"likeness to the background, or MASKS.PROMERGE.TAU (now {self.tau:g})."
+        )
+
 
 @MASK_GENERATORS.register(settings=ProMergeSettings)
 class ProMerge:

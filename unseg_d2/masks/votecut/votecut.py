@@ -58,6 +58,11 @@ class VoteCutSettings(Settings):
         if not self.num_clusters:
             raise ValueError("num_clusters must name at least one number of clusters")
 
+    def when_empty(self) -> str:
+        """Return what to change where VoteCut finds nothing: no pieces agree."""
+        least = f"MASKS.VOTECUT.MIN_IOU (now {self.min_iou:g})"
+        return f"add backends to FEATURES.MEMBERS, whose pieces vote, or lower {least}."
+
 
 @MASK_GENERATORS.register(settings=VoteCutSettings)
 class VoteCut:

@@ -1,0 +1,119 @@
+"""Counts of a label set by hand, and what each generator advises where many images have no mask."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unseg_d2.api import generate_masks
+from unseg_d2.config import load_cfg
+from unseg_d2.masks import MASK_GENERATORS
+from unseg_d2.pseudo.label_set import export, read_label_set, summarise
+from unseg_d2.pseudo.merge import merge_files
+from unseg_d2.pseudo.tally import Tally, advice
+from unseg_d2.rle import encode_mask
+
+
+def info(*opts: str, features: str = "descriptors") -> dict:
+    cfg = load_cfg(None, list(opts))
+    return {"settings": {name: cfg[name] for name in ("MASKS", "REFINE")}, "features": {"name": features}}
+
+
+def test_counts_in_words() -> None:
+    assert Tally.of([0, 31, 0]) == Tally(images=3, masks=31, empty=2, most=31)
+    assert Tally.of([0, 31, 0]).line() == "31 masks on 3 images, at most 31 on one; 2 images have none (67 %)"
+    assert Tally.of([2, 0, 1, 1]).line("instances") == (
+        "4 instances on 4 images, at most 2 on one; 1 image has none (25 %)"
+    )
+    assert Tally.of([1, 1]).line() == "2 masks on 2 images" and Tally.of([0]).line() == "0 masks on 1 images"
+    assert Tally.of([1, 3]).line() == "4 masks on 2 images, at most 3 on one" and Tally.of([]) == Tally(0, 0, 0, 0)
+
+
+def test_little_is_said_where_few_images_are_empty() -> None:
+    lost = info("MASKS.GENERATOR", "lost")
+    assert advice(Tally.of([1, 1, 1, 1, 0]), lost) == "" and advice(Tally.of([]), lost) == ""
+    assert advice(Tally.of([1, 1, 1, 0]), lost).startswith("1 of 4 images have no mask: set MASKS.LOST.CENTER True")
+    assert advice(Tally.of([0, 0]), lost).startswith("No image has a mask: set MASKS.LOST.CENTER True")
+
+
+@pytest.mark.parametrize("name", MASK_GENERATORS.names())
+def test_every_generator_names_a_key_that_exists(name: str) -> None:
+    """In one line, with each of its settings and with refinement or without."""
+    for more in ([], ["REFINE.NAME", "none"], ["MASKS.LOST.CENTER", "True"]):
+        text = advice(Tally.of([0, 0]), info("MASKS.GENERATOR", name, *more))
+        assert text.startswith("No image has a mask: ") and text.endswith(".") and "\n" not in text
+        words = [word.strip("`,.:;()") for word in text.split()]
+        keys = [word for word in words if "." in word and word.isupper()]
+        assert keys or "features" in text
+        for key in keys:
+            node = load_cfg(None, [])
+            for part in key.split("."):
+                assert part in node, f"{key} of {name}"
+                node = node[part]
+
+
+def test_advice_knows_the_settings() -> None:
+    centred = advice(Tally.of([0]), info("MASKS.GENERATOR", "lost", "MASKS.LOST.CENTER", "True"))
+    assert "MASKS.LOST.CENTER" not in centred and "features" in centred
+    assert "now 0.3" in advice(Tally.of([0]), info("MASKS.GENERATOR", "promerge", "MASKS.PROMERGE.MAX_LIKENESS", "0.3"))
+    assert "REFINE.MIN_IOU (now 0.5)" in advice(Tally.of([0]), info("MASKS.GENERATOR", "tokencut"))
+    assert "MASKS.TOKENCUT" in advice(Tally.of([0]), info("MASKS.GENERATOR", "tokencut", "REFINE.NAME", "none"))
+    assert "ROUNDS.SCORE_THRESHOLDS" in advice(Tally.of([0]), info() | {"rounds": [{}]})
+    for other in ({}, info(features="labels/masks")):
+        assert "look at the label set" in advice(Tally.of([0]), other)
+    unknown = info()
+    unknown["settings"]["MASKS"] = {"GENERATOR": "not_imported_here"}
+    assert "MASKS.NOT_IMPORTED_HERE" in advice(
+        Tally.of([0]), unknown | {"settings": {"MASKS": unknown["settings"]["MASKS"]}}
+    )
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    (tmp_path / "photos").mkdir()
+    for k in range(3):
+        pixels = np.random.default_rng(k).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{k}.png")
+    return tmp_path / "photos"
+
+
+def test_lost_on_descriptors_says_what_to_change(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    opts = ("MASKS.GENERATOR", "lost", "FEATURES.NAME", "descriptors", "FEATURES.IMAGE_SIZE", 64)
+    with caplog.at_level(logging.INFO, "unseg_d2"):
+        labels = generate_masks(None, *opts, images=photos, output=tmp_path / "out")
+    last = caplog.messages[-1]
+    assert last.startswith("No image has a mask: set MASKS.LOST.CENTER True") and last in summarise(tmp_path / "out")
+    counts = json.loads(labels.read_text())["info"]["counts"]
+    assert counts == {"images": 3, "masks": 0, "images_without_masks": 3, "most_masks_on_an_image": 0}
+    found = generate_masks(None, *opts, "MASKS.LOST.CENTER", True, images=photos, output=tmp_path / "centred")
+    assert read_label_set(found).info["counts"]["masks"] == 3 and "No image" not in summarise(tmp_path / "centred")
+    assert read_label_set(export(tmp_path / "out", tmp_path / "copy.json")).info["counts"] == counts
+
+
+def test_a_merge_counts_anew(photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    opts = ("MASKS.GENERATOR", "lost", "FEATURES.NAME", "descriptors", "FEATURES.IMAGE_SIZE", 64)
+    labels = generate_masks(None, *opts, images=photos, output=tmp_path / "out")
+    mask = np.zeros((48, 64), bool)
+    mask[10:20, 10:30] = True
+    result = {
+        "image_id": 1,
+        "category_id": 1,
+        "bbox": [10, 10, 20, 10],
+        "score": 0.9,
+        "segmentation": encode_mask(mask),
+    }
+    (tmp_path / "predictions.json").write_text(json.dumps([result, result | {"score": 0.1}]))
+    with caplog.at_level(logging.INFO, "unseg_d2"):
+        merged = merge_files(
+            labels, tmp_path / "predictions.json", tmp_path / "merged.json", score_threshold=0.5, match_iou=0.5
+        )
+    assert read_label_set(merged).info["counts"]["images_without_masks"] == 2
+    assert "After the merge: 1 masks on 3 images, at most 1 on one; 2 images have none (67 %)." in caplog.messages
+    assert caplog.messages[-1].startswith("2 of 3 images have no mask: lower ROUNDS.SCORE_THRESHOLDS")
