@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import torch
 
-import unseg_d2.graph.affinity as affinity
 from on_card import inputs
 from on_card.bench import Bench, Utilisation
 from unseg_d2.config import get_cfg
@@ -26,7 +25,6 @@ from unseg_d2.refine import build_refiner, compiled, crf_masks
 from unseg_d2.structures import DepthMap, PatchFeatures
 
 GENERATORS = ("maskcut", "promerge", "cuts3d", "tokencut", "primaps", "lost", "votecut")
-CHUNKS_OF_A_CARD = (4096, 4096)
 SHARD_SIZE = 16  # images
 LABEL_RUNS = (  # generator, refiner, processes, images per batch
     *(("maskcut", "guided", processes, 8) for processes in (1, 4, 8, 16)),
@@ -62,12 +60,11 @@ def vit(bench: Bench) -> None:
 
 
 def cuts(bench: Bench) -> None:
-    """Every generator by batch: time, kernels and waits per image; the graph cuts also with chunks of another size."""
+    """Every generator by batch: time, kernels and waits per image."""
     side, channels, batches = (20, 64, (2,)) if bench.tiny else (60, 768, (1, 8, 32))
     all_tokens = inputs.tokens(max(batches), channels, side).to(bench.device)
     ramp = torch.linspace(9, 3, side)[:, None].repeat(1, side) - (torch.arange(side) > side // 2) * 1.5
     depth = DepthMap(ramp, "metric")
-    usual = affinity.ROWS_PER_CHUNK, affinity.GROUPS_PER_CHUNK
     for name, batch in itertools.product(GENERATORS, batches):
         cfg = get_cfg()
         cfg.MASKS.GENERATOR = name
@@ -76,24 +73,17 @@ def cuts(bench: Bench) -> None:
         images = [PatchFeatures(plane, 8, attention, depth) for plane in all_tokens[:batch]]
         if name == "votecut":
             images = [replace(image, members=(image, image)) for image in images]
-        for chunks in {usual, CHUNKS_OF_A_CARD} if name in ("maskcut", "cuts3d") else {usual}:
-            affinity.ROWS_PER_CHUNK, affinity.GROUPS_PER_CHUNK = chunks
-            try:
-                seen = bench.profile(lambda: generator(images))
-                seconds = bench.seconds(lambda: generator(images), repeats=2, warm_up=0)
-                waits = bench.waits(lambda: generator(images))
-            finally:
-                affinity.ROWS_PER_CHUNK, affinity.GROUPS_PER_CHUNK = usual
-            bench.figures.add(
-                "cuts",
-                generator=name,
-                batch=batch,
-                chunks=f"{chunks[0]}/{chunks[1]}",
-                ms_per_image=1e3 * seconds / batch,
-                kernel_ms_per_image=1e3 * seen.kernel_seconds / batch,
-                kernels_per_image=seen.kernels / batch,
-                waits_per_image=waits / batch,
-            )
+        seen = bench.profile(lambda: generator(images))
+        seconds = bench.seconds(lambda: generator(images), repeats=2, warm_up=0)
+        bench.figures.add(
+            "cuts",
+            generator=name,
+            batch=batch,
+            ms_per_image=1e3 * seconds / batch,
+            kernel_ms_per_image=1e3 * seen.kernel_seconds / batch,
+            kernels_per_image=seen.kernels / batch,
+            waits_per_image=bench.waits(lambda: generator(images)) / batch,
+        )
 
 
 def refine(bench: Bench) -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from unseg_d2.data.copy_paste import boxes_from_masks, carry_out
+from unseg_d2.data.copy_paste import boxes_from_masks, carry_out, published_boxes
 from unseg_d2.data.copy_paste_device import carry_out_on, tight_boxes
 from unseg_d2.data.paste_plan import PastePlan, plan_paste
 from unseg_d2.data.sample import Sample
@@ -97,3 +99,11 @@ def test_tight_boxes() -> None:
     masks[1, 6, 8] = True
     assert tight_boxes(masks).tolist() == [[1, 2, 8, 5], [8, 6, 9, 7], [0, 0, 0, 0]]
     assert tight_boxes(masks[:0]).shape == (0, 4)
+
+
+def test_published_boxes_stay_on_the_device_of_the_sample() -> None:
+    source = scene(np.random.default_rng(0), 60, 80, 3)
+    away = replace(source, boxes=source.boxes.to("meta"))  # like a card, it takes no tensor from elsewhere
+    plan = PastePlan((0, 2), 0.5, (20, 30), 4, 6)
+    assert published_boxes(plan, away, (40, 60)).device.type == "meta"
+    assert published_boxes(plan, source, (40, 60)).shape == (2, 4)

@@ -8,6 +8,7 @@ from unseg_d2.graph.affinity import (
     BinaryAffinity,
     binary_affinity,
     binary_affinity_by_precision,
+    items_per_chunk,
     pack_bits,
     unpack_bits,
 )
@@ -86,3 +87,11 @@ def test_cuda_packs_the_same_bits():
 def test_bad_input_is_named(tokens, tau, eps, message):
     with pytest.raises(ValueError, match=message):
         binary_affinity(tokens, tau, eps)
+
+
+@pytest.mark.parametrize("nodes", [1, 3600, 14400])
+def test_a_card_works_on_more_at_a_time_within_its_memory(nodes):
+    assert items_per_chunk(32, nodes, torch.device("cpu")) == 32
+    on_card = items_per_chunk(32, nodes, torch.device("cuda"))
+    assert on_card % 32 == 0
+    assert 2**25 < on_card * nodes <= 2**26

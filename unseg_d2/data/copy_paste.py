@@ -106,8 +106,9 @@ def carry_out(plan: PastePlan, source: Sample, target: Sample, *, mode: PasteMod
 
 def published_boxes(plan: PastePlan, source: Sample, size: tuple[int, int]) -> Tensor:
     """Boxes ``(k, 4)`` that the published code gives objects pasted into an image of ``size`` px without objects."""
-    factor = torch.tensor([size[1] / source.size[1], size[0] / source.size[0]] * 2) * plan.ratio
-    return source.boxes[list(plan.chosen)] * factor + torch.tensor([plan.y, plan.x, plan.y, plan.x])
+    boxes = source.boxes[list(plan.chosen)]
+    factor = boxes.new_tensor([size[1] / source.size[1], size[0] / source.size[0]] * 2) * plan.ratio
+    return boxes * factor + boxes.new_tensor([plan.y, plan.x, plan.y, plan.x])
 
 
 def boxes_from_masks(masks: Tensor) -> Tensor:

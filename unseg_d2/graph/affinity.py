@@ -20,7 +20,8 @@ from torch.nn import functional as F
 from unseg_d2.graph.sharpening import PairThresholds
 
 ROWS_PER_CHUNK = 128  # rows of the cosine matrix that exist at a time; a multiple of 8
-GROUPS_PER_CHUNK = 32  # groups looked up at a time; their indices stay in the cache
+GROUPS_PER_CHUNK = 32  # groups looked up at a time; their indices stay in the cache of a CPU
+CELLS_ON_A_CARD = 2**26  # a card has no such cache, and each chunk costs launches: as much as 1 GB holds at a time
 DECIDED_IN_FLOAT64 = 1e-5  # distance from tau within which a float32 cosine, of error 1e-6, is recomputed
 PAIRS_PER_CHUNK = 1024  # cosines recomputed at a time
 
@@ -60,8 +61,9 @@ class BinaryAffinity:
         padded = F.pad(vectors, (0, 8 * groups - n)).view(b, groups, 8)
         partial_sums = padded @ _bit_patterns(vectors.device)
         connected = torch.zeros_like(vectors)
-        for start in range(0, groups, GROUPS_PER_CHUNK):
-            chunk = slice(start, start + GROUPS_PER_CHUNK)
+        step = items_per_chunk(GROUPS_PER_CHUNK, b * n, vectors.device)
+        for start in range(0, groups, step):
+            chunk = slice(start, start + step)
             connected += partial_sums[:, chunk].gather(2, self.bits[:, chunk].long()).sum(1)
         return self.eps * vectors.sum(1, keepdim=True) + (1 - self.eps) * connected
 
@@ -134,10 +136,11 @@ def _packed_graphs(tokens: Tensor, tau: float | PairThresholds) -> Tensor:
     """Bits of one image from its ``(C, n)`` tokens, ``(2, g, n)``: of float32 cosines, and of exact ones."""
     n = tokens.shape[1]
     unit = F.normalize(tokens.float(), dim=0, eps=1e-12)
-    above = unit.new_empty(min(ROWS_PER_CHUNK, n), n)  # cosine - tau, whose sign is exact; one buffer for all chunks
+    step = items_per_chunk(ROWS_PER_CHUNK, n, tokens.device)
+    above = unit.new_empty(min(step, n), n)  # cosine - tau, whose sign is exact; one buffer for all chunks
     bits = torch.empty(2, -(-n // 8), n, dtype=torch.uint8, device=tokens.device)
-    for start in range(0, n, ROWS_PER_CHUNK):
-        rows = slice(start, min(start + ROWS_PER_CHUNK, n))
+    for start in range(0, n, step):
+        rows = slice(start, min(start + step, n))
         chunk = above[: rows.stop - start]
         torch.mm(unit[:, rows].T, unit, out=chunk).sub_(tau.rows(rows) if isinstance(tau, PairThresholds) else tau)
         connected = chunk > 0
@@ -149,6 +152,19 @@ def _packed_graphs(tokens: Tensor, tau: float | PairThresholds) -> Tensor:
             connected[i, j] = _cosine64(tokens, i + start, j) > threshold
         bits[1, :, rows] = pack_bits(connected).T
     return bits
+
+
+def items_per_chunk(on_cpu: int, cells_each: int, device: torch.device) -> int:
+    """Return how many rows or groups of ``cells_each`` cells are worked on at a time.
+
+    Args:
+        on_cpu: as many on a CPU, and on a card a multiple of it.
+        cells_each: numbers that exist for each of them meanwhile.
+        device: where they are.
+    """
+    if device.type == "cpu":
+        return on_cpu
+    return max(1, CELLS_ON_A_CARD // (cells_each * on_cpu)) * on_cpu
 
 
 def _cosine64(tokens: Tensor, i: Tensor, j: Tensor) -> Tensor:
