@@ -23,6 +23,7 @@ BASE = {
     "pixels",
     "settings",
     "plugins",
+    "plugin_code",
     "registry",
     "supervision",
 }
@@ -35,7 +36,8 @@ MAY_IMPORT = {
     "recipes": {"errors"},
     "settings": {"errors"},
     "plugins": {"errors"},
-    "registry": {"errors", "plugins", "settings"},
+    "plugin_code": {"plugins"},
+    "registry": {"errors", "manifest", "plugin_code", "plugins", "settings"},
     "supervision": {"errors"},
     "progress": set(),
     "rle": {"errors"},

@@ -139,7 +139,6 @@ def test_every_key_has_a_meaning_and_its_default_is_in_its_range():
 def test_every_number_and_every_choice_has_a_range():
     """A key without one is a name, a path, a switch, or listed here with the reason."""
     free = {
-        "VERSION": "Detectron2's",
         "SEED": "any; a negative one is drawn",
         "MODEL.PIXEL_MEAN": "any",
         "MODEL.RPN.BOUNDARY_THRESH": "negative ones keep all anchors",

@@ -39,6 +39,8 @@ class Absent:
 
 
 ABSENT = Absent()
+CODE = "plugins"
+"""Entry of a manifest with the sha256 of the code of each plug-in."""
 
 
 class Change(NamedTuple):
@@ -49,6 +51,9 @@ class Change(NamedTuple):
     new: Any
 
     def __str__(self) -> str:
+        section, _, name = self.key.partition(".")
+        if section == CODE and not {ABSENT, None} & {self.old, self.new}:
+            return f"the code of the plug-in {name} has changed"
         return f"{self.key} was {_short(self.old)}, now {_short(self.new)}"
 
 

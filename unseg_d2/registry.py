@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.manifest import CODE
+from unseg_d2.plugin_code import code_of
 from unseg_d2.plugins import load_plugins, module_name
 from unseg_d2.settings import Settings, look_up, own_settings, section
 
@@ -133,18 +135,40 @@ class Registry(Generic[Part]):
             raise UnsegError(f"The settings in {entry.section} do not work: {error}.") from None
 
 
-def kinds_of_parts(plugin: str) -> set[str]:
-    """Return the keys that name what a plug-in registered: ``{"TEST.EVALUATORS"}`` for one with evaluators only.
+def code_of_parts(cfg: Mapping[str, Any], *, without: tuple[str, ...] = ()) -> dict[str, dict[str, str]]:
+    """Return the code from outside this package that a run depends on, as an entry of its manifest.
+
+    Args:
+        cfg: whole configuration: its ``PLUGINS``, and the modules of the parts that its keys name, are looked at.
+        without: beginnings of the keys of parts that have no effect on the run.
+
+    Returns:
+        ``{"plugins": {module: sha256}}``, see :func:`~unseg_d2.plugin_code.code_of`; empty where there is none.
+    """
+    load_plugins(cfg.get("PLUGINS", ()))
+    modules = {name for name in cfg.get("PLUGINS", ()) if not registers_only(name, without)}
+    for key, registry in REGISTRIES.items():
+        if not key.startswith(without):
+            named = registry.named(cfg)
+            modules |= {entry.make.__module__ for name, entry in registry if name in named}
+    found = code_of(modules)
+    return {CODE: found} if found else {}
+
+
+def registers_only(plugin: str, beginnings: tuple[str, ...]) -> bool:
+    """Whether a plug-in registers parts, but only of keys with one of these beginnings.
 
     Args:
         plugin: as ``PLUGINS`` has it: a module or a file, imported already.
+        beginnings: such as ``("TEST.",)`` for evaluators.
     """
     module = module_name(plugin)
-    return {
+    keys = {
         key
         for key, registry in REGISTRIES.items()
         if any(f"{entry.make.__module__}.".startswith(f"{module}.") for _, entry in registry)
     }
+    return bool(keys) and all(key.startswith(beginnings) for key in keys)
 
 
 def check_unused(cfg: Mapping[str, Any]) -> None:

@@ -44,6 +44,9 @@ class Setting:
         choices: the accepted values, where they can be listed.
         builtin: the values that the built-in engine supports, where Detectron2 supports more.
         key: another section's key that the value is taken from; the setting is then not a key of its own section.
+        no_effect: why no value has an effect, where the key is there only so that published recipes load; a recipe that
+            sets it is told so.
+        harmless: values besides the default that say what is done in any case, so that nobody has to be told.
     """
 
     default: Any
@@ -57,6 +60,12 @@ class Setting:
     choices: tuple[Any, ...] = ()
     builtin: tuple[Any, ...] = ()
     key: str = ""
+    no_effect: str = ""
+    harmless: tuple[Any, ...] = ()
+
+    def is_ignored(self, value: Any) -> bool:
+        """Whether a value asks for something that no code does."""
+        return bool(self.no_effect) and value != self.default and value not in self.harmless
 
     def accepts(self, value: Any) -> bool:
         """Whether a value has the type of the default and lies in the range."""
@@ -111,7 +120,8 @@ def setting(default: Any, meaning: str, **facts: Any) -> Any:
     Args:
         default: value where a recipe does not set one; a list is copied for each object.
         meaning: one line, without a full stop.
-        **facts: ``symbol``, ``unit``, ``low``, ``high``, ``above``, ``below``, ``choices``, ``builtin``, ``key``.
+        **facts: ``symbol``, ``unit``, ``low``, ``high``, ``above``, ``below``, ``choices``, ``builtin``, ``key``,
+            ``no_effect``, ``harmless``.
     """
     return _field(Setting(default, meaning, **facts))
 

@@ -112,6 +112,8 @@ def _meaning(known: Setting) -> str:
 
 
 def _values(key: str, known: Setting) -> str:
+    if known.no_effect:
+        return f"no effect ({known.no_effect}); kept so that published recipes load"
     if key in REGISTRIES:
         several = isinstance(known.default, (list, tuple))
         return f"{'any' if several else 'one'} of {', '.join(REGISTRIES[key].names())}"

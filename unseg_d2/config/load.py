@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +19,8 @@ from unseg_d2.plugins import load_plugins
 from unseg_d2.recipes import find_recipe
 from unseg_d2.registry import check_unused
 from unseg_d2.settings import SECTIONS, all_settings, fitted, look_up
+
+logger = logging.getLogger(__name__)
 
 OVERRIDES = "the overrides"
 Place = Callable[[str], str]
@@ -116,9 +120,17 @@ def merge(cfg: CfgNode, values: Mapping[str, Any], where: str | Place) -> None:
             raise UnsegError(f"Unknown key {key} in {_place(where, key)}.{nearest(key, known)}")
         section, _, name = key.rpartition(".")
         try:
-            look_up(cfg, section)[name] = fitted(value, known[key])
+            taken = look_up(cfg, section)[name] = fitted(value, known[key])
         except ValueError as error:
             raise UnsegError(f"{key} in {_place(where, key)} is {error}.") from None
+        if known[key].is_ignored(taken):
+            _report(f"{key} in {_place(where, key)} is {taken!r}, which has no effect: {known[key].no_effect}.")
+
+
+@functools.cache
+def _report(line: str) -> None:
+    """Log a line once, however often a recipe is loaded."""
+    logger.warning(line)
 
 
 def _place(where: str | Place, key: str) -> str:

@@ -113,7 +113,13 @@ class InputSettings(Settings):
     max_size_test: int = setting(1333, "upper bound of the longer edge at test time", low=1, unit="px")
     random_flip: Flip = setting("horizontal", "random flipping of training images", choices=get_args(Flip))
     format: str = setting("BGR", "channel order of PIXEL_MEAN and of the network's input: BGR or RGB")
-    mask_format: str = setting("polygon", "no effect, masks are always bitmaps; kept so that published recipes load")
+    mask_format: str = setting(
+        "polygon",
+        "format of masks in training (Detectron2)",
+        choices=("polygon", "bitmask"),
+        no_effect="masks are always bitmaps",
+        harmless=("bitmask",),
+    )
     min_confidence: float = setting(0.5, "lowest spatial confidence within a mask", symbol="SC_min", low=0, high=1)
 
     def check(self) -> None:
@@ -128,5 +134,5 @@ class CropSettings(Settings):
     """Detectron2's random crop."""
 
     enabled: bool = setting(False, "crop training images at random; not supported", choices=(False,))
-    type: str = setting("relative_range", "no effect; kept so that published recipes load")
-    size: Sequence[float] = setting([0.9, 0.9], "no effect; kept so that published recipes load")
+    type: str = setting("relative_range", "kind of the crop (Detectron2)", no_effect="images are not cropped")
+    size: Sequence[float] = setting([0.9, 0.9], "size of the crop (Detectron2)", no_effect="images are not cropped")

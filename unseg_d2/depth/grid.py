@@ -20,6 +20,7 @@ from torch import Tensor
 from unseg_d2.data.images import ImageFile, ImageProblem
 from unseg_d2.depth.registry import DepthSource
 from unseg_d2.files import atomic_write
+from unseg_d2.plugin_code import code_of
 from unseg_d2.structures import DepthMap
 
 MOST_STRETCH = 1.05  # a depth map whose aspect ratio differs by more than this factor belongs to another image
@@ -33,7 +34,7 @@ class GridDepth:
     Attributes:
         source: where depth comes from.
         cache: folder that keeps what a model predicted, at patch resolution; ``None`` keeps nothing. Entries are keyed
-            by the pixels of the image, so files may be renamed or changed.
+            by the pixels of the image, so files may be renamed or changed, and by the code of a plug-in.
     """
 
     source: DepthSource
@@ -75,7 +76,8 @@ class GridDepth:
     def _path(self, image: np.ndarray, grid: tuple[int, int], shown: tuple[float, float]) -> Path | None:
         if self.cache is None or not self.source.predicts:
             return None
-        described = repr((image.shape, self.source.name, shown)).encode()
+        outside = tuple(code_of([type(self.source).__module__]).values())  # none for the sources of this package
+        described = repr((image.shape, self.source.name, shown, *outside)).encode()
         key = hashlib.sha256(np.ascontiguousarray(image).tobytes() + described)
         name = f"{key.hexdigest()}_{grid[0]}x{grid[1]}.npy"
         return self.cache / self.source.name.replace("/", "_") / name[:2] / name

@@ -12,7 +12,8 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.config.load import as_values, from_values
 from unseg_d2.errors import UnsegError
-from unseg_d2.manifest import resume_or_refuse
+from unseg_d2.manifest import CODE, resume_or_refuse
+from unseg_d2.registry import code_of_parts
 
 MAY_CHANGE = (
     *("OUTPUT_DIR", "MODEL.DEVICE", "FEATURES.DEVICE", "MODEL.TRUST_CHECKPOINT", "DATALOADER.NUM_WORKERS"),
@@ -22,6 +23,11 @@ MAY_CHANGE = (
 """Beginnings of the keys that may differ when any training is resumed: places, trust, speed, length and scoring."""
 
 logger = logging.getLogger(__name__)
+
+
+def about_run(cfg: CfgNode) -> dict[str, Any]:
+    """Return what the checkpoint of a small network knows of its run: the recipe, and the code of its plug-ins."""
+    return {"recipe": cfg.dump(), **code_of_parts(cfg, without=("LOSSES.", "TEST."))}
 
 
 def recipe_of(checkpoint: dict[str, Any], path: str | Path, command: str, opts: Sequence[str] = ()) -> CfgNode:
@@ -55,13 +61,17 @@ def check_recipe(
     Args:
         checkpoint: of the training, with its ``recipe``.
         path: where it is from, for the error.
-        about: what the resumed run would write into its checkpoints, with its ``recipe``.
+        about: what the resumed run would write into its checkpoints, with its ``recipe`` and the code of its plug-ins.
         may_change: beginnings of keys that may differ besides those of :data:`MAY_CHANGE`.
 
     Raises:
         UnsegError: another key differs.
     """
-    before, now = (as_values(recipe_of(content, path, "this training")) for content in (checkpoint, about))
+    code = about.get(CODE)  # earlier versions did not record it
+    before, now = (
+        as_values(recipe_of(content, path, "this training")) | {CODE: content.get(CODE, code)}
+        for content in (checkpoint, about)
+    )
     resume_or_refuse(
         before,
         now,

@@ -24,6 +24,7 @@ from unseg_d2.pseudo.make_shard import Build, ShardJob, ShardMaker
 from unseg_d2.pseudo.pipeline import build_pipeline
 from unseg_d2.pseudo.shards import ShardFolder
 from unseg_d2.pseudo.workers import run_jobs
+from unseg_d2.registry import code_of_parts
 
 _SHARDS_OF_A_SMALL_SET = 16  # keeps several workers busy on few images
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "opencv-python-headless", "pillow", "pycocotools")
@@ -122,6 +123,7 @@ def _manifest(cfg: CfgNode, inputs: Inputs, build: Build) -> dict[str, Any]:
         "settings": {name: cfg[name] for name in ("FEATURES", "DEPTH", "MASKS", "REFINE", "PSEUDO")},
         "versions": _versions(),
         "not_images": inputs.others,
+        **code_of_parts(cfg, without=("LOSSES.", "TEST.")),
     }
 
 

@@ -18,6 +18,7 @@ from unseg_d2.features import single_backend
 from unseg_d2.files import atomic_write
 from unseg_d2.loop.batches import batch_rng, step_indices
 from unseg_d2.loop.loop import StepSettings, train_steps
+from unseg_d2.loop.recipes import about_run
 from unseg_d2.saliency import Objective, SaliencyModel, build_head, crop_and_enlarge, draw_corners
 from unseg_d2.saliency.datasets import SalientImage, load_saliency, read_mask, read_salient
 from unseg_d2.saliency.objective import target_losses
@@ -82,7 +83,7 @@ def train_saliency(cfg: CfgNode, *, resume: bool = False) -> Path:
             found |= objective.crop(masks, crop_masks, crop_tokens, enlarged, batch.corners)
         return found
 
-    about = {"recipe": cfg.dump(), "feature_channels": channels, "features": features.name}
+    about = {**about_run(cfg), "feature_channels": channels, "features": features.name}
     logger.info("Training on %d images with features of %s.", len(images), features.name)
     return train_steps(head, optimizer, maker, losses, settings, resume=resume, about=about)
 

@@ -16,7 +16,7 @@ from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import FeatureBackend, single_backend
 from unseg_d2.loop.checkpoint import load_checkpoint, restore_network
-from unseg_d2.loop.recipes import recipe_of, warn_of_other_features
+from unseg_d2.loop.recipes import about_run, recipe_of, warn_of_other_features
 from unseg_d2.semantic.boost import CodeHead
 from unseg_d2.semantic.em import PriMaPsEM
 from unseg_d2.semantic.prototypes import Prototypes
@@ -83,7 +83,7 @@ def about_model(cfg: CfgNode, em: PriMaPsEM, features: str, baseline: Tensor) ->
     hidden = head is not None and head.cluster2 is not None
     channels = head.channels if head is not None else 0
     return {
-        "recipe": cfg.dump(),
+        **about_run(cfg),
         "features": features,
         "semantic": {"count": count, "width": width, "channels": channels, "hidden": hidden},
         "baseline": baseline.cpu(),

@@ -19,7 +19,9 @@ from unseg_d2.files import atomic_write
 from unseg_d2.loop.batches import batch_rng, step_indices
 from unseg_d2.loop.checkpoint import load_network
 from unseg_d2.loop.loop import StepSettings, train_steps
+from unseg_d2.loop.recipes import about_run
 from unseg_d2.pseudo.pipeline import MaskPipeline, build_pipeline
+from unseg_d2.registry import code_of_parts
 from unseg_d2.semantic.batches import BatchMaker, FeatureCache, SemanticBatch
 from unseg_d2.semantic.boost import CodeHead, read_boost
 from unseg_d2.semantic.datasets import SemanticSet, load_semantic_set
@@ -186,8 +188,7 @@ def _kmeans(run: Run, maker: BatchMaker, directions: Tensor, settings: StepSetti
     def losses(batch: SemanticBatch, t: int) -> dict[str, Tensor]:
         return {"loss_kmeans": kmeans_loss(run.cache(batch.clean), prototypes)}
 
-    about = {"recipe": run.cfg.dump()}
-    final = train_steps(prototypes, optimizer, maker, losses, settings, resume=resume, about=about)
+    final = train_steps(prototypes, optimizer, maker, losses, settings, resume=resume, about=about_run(run.cfg))
     load_network(prototypes, final)
     return prototypes.directions.detach()
 
@@ -291,4 +292,5 @@ def _proposal_settings(cfg: CfgNode, run: Run) -> dict[str, Any]:
         "max proposals": cfg.MASKS.MAX_PROPOSALS,
         "refine": refine | own,
         **more,
+        **code_of_parts(cfg, without=("LOSSES.", "TEST.")),
     }

@@ -26,7 +26,7 @@ from unseg_d2.evaluation.registry import EVALUATORS
 from unseg_d2.files import write_json
 from unseg_d2.manifest import changes, describe, read_manifest
 from unseg_d2.progress import progress_bar
-from unseg_d2.registry import kinds_of_parts
+from unseg_d2.registry import code_of_parts, registers_only
 from unseg_d2.zoo.download import checksum
 from unseg_d2.zoo.store import PREFIX
 
@@ -40,6 +40,8 @@ NO_EFFECT = {
     "DATALOADER.NUM_WORKERS": 0,
 }
 """Keys of the recipe that predictions do not depend on, or that are given separately, with the value recorded."""
+SCORING = ("TEST.",)
+"""Beginnings of the keys of parts that predictions do not depend on."""
 
 logger = logging.getLogger(__name__)
 
@@ -104,15 +106,19 @@ def made_from(engine: Engine, cfg: CfgNode, records: list[dict[str, Any]], weigh
         "weights": weights_identity(weights),
         "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
         "part_size": PART_SIZE,
+        **code_of_parts(cfg, without=SCORING),
     }
 
 
 def _without_evaluators(recipe: dict[str, Any]) -> dict[str, Any]:
     """Leave out which metrics are computed, and the modules that only compute metrics."""
-    scoring = {name for name, entry in EVALUATORS if entry.settings is not None}
-    test = {key: value for key, value in recipe["TEST"].items() if key.lower() not in {*scoring, "evaluators"}}
-    plugins = [name for name in recipe["PLUGINS"] if kinds_of_parts(name) != {EVALUATORS.key}]
-    return {**recipe, "TEST": test, "PLUGINS": plugins}
+    scoring = {"evaluators", *(name for name, entry in EVALUATORS if entry.settings is not None)}
+    test = {key: value for key, value in recipe["TEST"].items() if key.lower() not in scoring}
+    return {
+        **recipe,
+        "TEST": test,
+        "PLUGINS": [name for name in recipe["PLUGINS"] if not registers_only(name, SCORING)],
+    }
 
 
 def weights_identity(weights: str) -> str:

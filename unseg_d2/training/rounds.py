@@ -24,10 +24,12 @@ from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.detectors.protocol import Engine, select_engine
 from unseg_d2.evaluation.scores import Metrics, Scores, read_metrics
 from unseg_d2.files import write_json
+from unseg_d2.manifest import CODE
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.inputs import list_inputs
 from unseg_d2.pseudo.label_set import summarise
 from unseg_d2.recipes import find_recipe
+from unseg_d2.registry import code_of_parts
 from unseg_d2.training.evaluate import evaluate_detector, score_records
 from unseg_d2.training.next_labels import merge_round, predict_round
 from unseg_d2.training.prediction import weights_identity
@@ -72,6 +74,7 @@ class Plan:
             UnsegError: a recipe, an annotation file or the first checkpoint is not there.
         """
         first = self.recipe(0)
+        code = code_of_parts(first).get(CODE, {}) | code_of_parts(self.recipe(1)).get(CODE, {})
         return {
             "recipes": {"first": as_values(first), "rounds": as_values(self.recipe(1))},
             "images": self.images,
@@ -83,6 +86,7 @@ class Plan:
                 "ground_truth": checksum(find_annotations(self.ground_truth, first)) if self.ground_truth else "",
                 "weights": weights_identity(first.MODEL.WEIGHTS),
             },
+            **({CODE: code} if code else {}),
         }
 
     def recipe(self, round_index: int) -> CfgNode:

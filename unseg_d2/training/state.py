@@ -13,7 +13,7 @@ import yaml
 from unseg_d2.config.load import as_values, from_values
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
-from unseg_d2.manifest import read_manifest, resume_or_refuse
+from unseg_d2.manifest import CODE, read_manifest, resume_or_refuse
 
 RUN_FILE = "rounds.json"
 MAY_CHANGE = ("MODEL.TRUST_CHECKPOINT",)
@@ -107,12 +107,14 @@ class RunState:
 def _completed(stored: Mapping[str, Any], settings: Mapping[str, Any], path: str) -> dict[str, Any]:
     """Return stored settings with what an earlier version did not record.
 
-    Keys that recipes have gained since have their default. The recipe of the rounds and checksums, where they were not
-    recorded, are taken to be what they are now.
+    Keys that recipes have gained since have their default. The recipe of the rounds, checksums and the code of
+    plug-ins, where they were not recorded, are taken to be what they are now.
     """
     filled = {key: value for key, value in stored.items() if key != "config"}
     recipes = dict(stored["recipes"]) if "config" not in stored else {"first": yaml.safe_load(stored["config"])}
     known = {name: as_values(from_values(values, path)) for name, values in recipes.items()}
     filled["recipes"] = {**settings["recipes"], **known}
+    if CODE in settings:
+        filled.setdefault(CODE, settings[CODE])
     filled["checksums"] = {**settings["checksums"], **stored.get("checksums", {})}
     return filled

@@ -14,10 +14,14 @@ from unseg_d2.config.scaling import scale_to_world_size
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.registry import detector_evaluators
-from unseg_d2.files import atomic_write
+from unseg_d2.files import atomic_write, write_json
 from unseg_d2.loop.checkpoint import last_checkpoint
 from unseg_d2.loop.machines import ONE_MACHINE, Machines, under_torchrun
-from unseg_d2.manifest import changes, describe
+from unseg_d2.manifest import changes, describe, read_manifest
+from unseg_d2.registry import code_of_parts
+
+PLUGINS_FILE = "plugins.json"
+"""Beside ``config.yaml``: the code of the plug-ins that a training depends on."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,16 +59,20 @@ def train(
     if not cfg.MODEL.WEIGHTS:
         logger.info("MODEL.WEIGHTS is empty: the network starts from random weights.")
     output = Path(cfg.OUTPUT_DIR)
+    code = code_of_parts(cfg, without=("TEST.",))
     if resume and last_checkpoint(output) is not None:
-        _say_what_changed(output / "config.yaml", cfg)
+        _say_what_changed(output, cfg, code)
+    if code:
+        write_json(output / PLUGINS_FILE, code, indent=1)
     with atomic_write(output / "config.yaml") as file:
         file.write(cfg.dump().encode())
     engine.launch(_train, num_processes, (engine, cfg, resume), machines)
     return output / "model_final.pth"
 
 
-def _say_what_changed(path: Path, cfg: CfgNode) -> None:
-    """Name the keys whose values differ from those that the training had before; all of them may change."""
+def _say_what_changed(output: Path, cfg: CfgNode, code: dict[str, dict[str, str]]) -> None:
+    """Name the keys and plug-ins that differ from what the training had before; all of them may change."""
+    path = output / "config.yaml"
     try:
         before = yaml.safe_load(path.read_text()) if path.is_file() else None
     except yaml.YAMLError:
@@ -72,7 +80,11 @@ def _say_what_changed(path: Path, cfg: CfgNode) -> None:
     if not isinstance(before, dict):
         logger.warning("%s is missing or damaged, so changes of the recipe cannot be named.", path)
         return
-    found = changes(before, as_values(cfg))
+    now = as_values(cfg)
+    if (output / PLUGINS_FILE).is_file():  # earlier versions did not write it
+        before |= read_manifest(output / PLUGINS_FILE, "delete it")
+        now |= code
+    found = changes(before, now)
     if found:
         logger.info("Resuming with another recipe than before: %s.", describe(found))
 

@@ -11,7 +11,8 @@ from unseg_d2.errors import UnsegError
 
 @pytest.mark.parametrize(("depth", "channels"), [(18, 512), (50, 2048)])
 def test_levels(depth: int, channels: int, tiny_cfg: Callable) -> None:
-    backbone = build_backbone(tiny_cfg(MODEL__RESNETS__DEPTH=depth)).eval()
+    options = {"MODEL__RESNETS__DEPTH": depth, "MODEL__RESNETS__RES2_OUT_CHANNELS": channels // 8}
+    backbone = build_backbone(tiny_cfg(**options)).eval()
     image = torch.randn(1, 3, 64, 96)
     assert backbone.bottom_up(image)["res5"].shape == (1, channels, 2, 3)
     levels = backbone(image)
@@ -23,6 +24,10 @@ def test_levels(depth: int, channels: int, tiny_cfg: Callable) -> None:
         "p6": (32, 1, 2),
     }
     assert torch.equal(levels["p6"], levels["p5"][:, :, ::2, ::2])
+    with pytest.raises(
+        UnsegError, match=rf"RES2_OUT_CHANNELS is 32, but a ResNet of depth {depth} has {channels // 8}"
+    ):
+        build_backbone(tiny_cfg(**options | {"MODEL__RESNETS__RES2_OUT_CHANNELS": 32}))
 
 
 def test_where_the_stride_is() -> None:

@@ -13,6 +13,7 @@ from unseg_d2.plugins import load_plugins
 OTHERS = {
     "MODEL.META_ARCHITECTURE": "RetinaNet",
     "MODEL.BACKBONE.NAME": "build_resnet_backbone",
+    "MODEL.RESNETS.OUT_FEATURES": ["res4"],
     "MODEL.RESNETS.RES5_DILATION": 2,
     "MODEL.RESNETS.STEM_OUT_CHANNELS": 32,
     "MODEL.FPN.IN_FEATURES": ["res3", "res4", "res5"],

@@ -50,7 +50,9 @@ class ResNetSettings(Settings):
     """ResNets."""
 
     depth: int = setting(50, "number of layers", choices=(18, 34, 50, 101, 152))
-    out_features: Sequence[str] = setting(["res4"], "stages handed to the FPN")
+    out_features: Sequence[str] = setting(
+        ["res4"], "stages handed to the FPN", builtin=(["res2", "res3", "res4", "res5"],)
+    )
     norm: str = setting("FrozenBN", "normalisation layer: FrozenBN, BN, SyncBN or GN")
     num_groups: int = setting(1, "groups of the 3x3 convolutions", low=1)
     width_per_group: int = setting(64, "channels per group of the 3x3 convolutions in the first stage", low=1)

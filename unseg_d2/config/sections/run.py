@@ -13,7 +13,7 @@ from unseg_d2.settings import Settings, section, setting
 class RunSettings(Settings):
     """The engine, the output folder and the seed."""
 
-    version: int = setting(2, "version of Detectron2's configuration format")
+    version: int = setting(2, "version of Detectron2's configuration format", choices=(2,))
     engine: str = setting(
         "auto",
         "auto (Detectron2 if it imports, else builtin) | detectron2 | builtin",

@@ -128,7 +128,11 @@ class ResNetFPN(nn.Module):
 
 
 def build_backbone(cfg: CfgNode) -> ResNetFPN:
-    """Build the backbone that ``MODEL.BACKBONE``, ``MODEL.RESNETS`` and ``MODEL.FPN`` describe."""
+    """Build the backbone that ``MODEL.BACKBONE``, ``MODEL.RESNETS`` and ``MODEL.FPN`` describe.
+
+    Raises:
+        UnsegError: ``MODEL.RESNETS.RES2_OUT_CHANNELS`` is not what a ResNet of that depth has.
+    """
     resnets = cfg.MODEL.RESNETS
     device = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")
     bottom_up_norm, fpn_norm = available_norms(device, resnets.NORM, cfg.MODEL.FPN.NORM)
@@ -140,6 +144,11 @@ def build_backbone(cfg: CfgNode) -> ResNetFPN:
         groups=resnets.NUM_GROUPS,
         width_per_group=resnets.WIDTH_PER_GROUP,
     )
+    if resnets.RES2_OUT_CHANNELS != bottom_up.channels[0]:
+        raise UnsegError(
+            f"MODEL.RESNETS.RES2_OUT_CHANNELS is {resnets.RES2_OUT_CHANNELS}, but a ResNet of depth {resnets.DEPTH} "
+            f"has {bottom_up.channels[0]}; set it to that."
+        )
     return ResNetFPN(bottom_up, cfg.MODEL.FPN.OUT_CHANNELS, fpn_norm)
 
 
