@@ -66,13 +66,15 @@ def relink(markdown: str, source: str) -> str:
         PluginError: a link leads nowhere.
     """
 
+    here = posixpath.dirname(PAGES.get(source, source.removeprefix("docs/")))
+
     def replace(link: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(source), link["path"]))
         if not (REPOSITORY / target).exists():
             raise PluginError(f"{source} links to {link['path']}, which does not exist.")
         page = PAGES.get(target) or (target.endswith(".md") and target.removeprefix("docs/"))
         if page and (target in PAGES or target.startswith("docs/")):
-            return f"[{link['text']}]({page}{link['anchor'] or ''})"
+            return f"[{link['text']}]({posixpath.relpath(page, here or '.')}{link['anchor'] or ''})"
         return link["text"] if target in link["text"] else f"{link['text']} (`{target}`)"
 
     return LINK.sub(replace, markdown)

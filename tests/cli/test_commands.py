@@ -89,6 +89,7 @@ def test_examples_of_the_help_parse(name: str, capsys: pytest.CaptureFixture[str
     commands = [command, *(task for _, task in (TASKS.values() if name == "evaluate" else ()))]
     for one in commands:
         assert len(one.examples) >= 2
+        assert one.examples[0] in one.parser().format_help()
         for example in one.examples:
             assert example.startswith(f"unseg-d2 {name}")
             args = main.parser(words_of(example)).parse_args(words_of(example))

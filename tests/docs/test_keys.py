@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KEY = re.compile(r"(?<![\w./])((?:[A-Z][A-Z0-9_]+\.)+[A-Z][A-Z0-9_]*)(?![\w(])")
 FILES = [
     path
-    for pattern in ("*.md", "docs/*.md", "datasets/*.md", "model_zoo/*.md", "configs/**/*.yaml", "unseg_d2/**/*.py")
+    for pattern in ("*.md", "docs/**/*.md", "datasets/*.md", "model_zoo/*.md", "configs/**/*.yaml", "unseg_d2/**/*.py")
     for path in sorted(ROOT.glob(pattern))
 ]
 OTHERS = {f"MASKS.ISLANDS{key}" for key in ("", ".MAX_COSINE")}

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
 OTHERS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "model_zoo/README.md", "datasets/README.md"]
 LINK = re.compile(r"\]\(([^():#\s]+)(?:#[^()\s]*)?\)")
 
@@ -22,7 +22,7 @@ def leaves(entry: object) -> list[str]:
 
 def test_the_navigation_has_every_page():
     navigation = leaves(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])
-    assert {page.name for page in DOCS} <= set(navigation)
+    assert {page.relative_to(ROOT / "docs").as_posix() for page in DOCS} <= set(navigation)
     assert len(navigation) == len(set(navigation))
 
 

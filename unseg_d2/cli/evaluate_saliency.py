@@ -31,7 +31,7 @@ def _arguments(task: str, parser: CommandParser) -> None:
         nargs="+",
         required=True,
         metavar="NAME",
-        help=sets if task == "saliency" else "COCO file, or a name such as voc07 or coco20k",
+        help=sets if task == "saliency" else "COCO file, or a name such as voc07_trainval or coco20k",
     )
     add_weights(
         parser,
@@ -58,7 +58,7 @@ def _arguments(task: str, parser: CommandParser) -> None:
             "--crop", type=int, default=320, metavar="PX", help="side of the crop that is scored; 0: whole images"
         )
     scoring.add_argument("--published", action="store_true", help="truth and CorLoc as in the code of Two Tricks")
-    scoring.add_argument("--gain", action="store_true", help="gain of each row, with 95 % intervals over images")
+    scoring.add_argument("--gain", action="store_true", help="gain of each row, with 95 %% intervals over images")
     add_output(parser, "folder of figures.json, table.txt and table.md (default: none)", metavar="FOLDER")
     parser.renamed |= {"--masks": "--labels", "--results": "--output"}
 
@@ -179,7 +179,7 @@ CORLOC = Command(
     functools.partial(_arguments, "corloc"),
     functools.partial(_execute, "corloc"),
     examples=(
-        "unseg-d2 evaluate corloc --datasets voc07 coco20k --weights runs/saliency/model_final.pth",
+        "unseg-d2 evaluate corloc --datasets voc07_trainval coco20k --weights runs/saliency/model_final.pth",
         "unseg-d2 evaluate corloc --datasets boxes.json::photos --labels masks/labels.json --output scores/",
     ),
     notes=_CORLOC,

@@ -11,7 +11,7 @@ from typing import Any
 from unseg_d2.cli.parser import Command, CommandParser, add_commands
 from unseg_d2.data.builtin import datasets_root
 from unseg_d2.data.prepare.sources import SOURCES, Source
-from unseg_d2.data.prepare.voc import DIFFICULT
+from unseg_d2.data.prepare.voc import DIFFICULT, SUBSETS
 from unseg_d2.errors import UnsegError
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -23,6 +23,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "split": {"default": "val2017", "choices": ("val2017", "train2017"), "help": "split of COCO"},
     "source": {"metavar": "FILE", "help": "name of the owners' file (default: the usual one)"},
     "difficult": {"default": "count", "choices": tuple(DIFFICULT), "help": "what to do with difficult objects"},
+    "subset": {
+        "default": "trainvaltest",
+        "choices": tuple(SUBSETS),
+        "help": "images of VOC: trainvaltest (CutLER's benchmark) | trainval (CorLoc)",
+    },
+    "year": {"type": int, "default": 2007, "choices": (2007, 2012), "help": "year of VOC"},
 }
 
 

@@ -56,6 +56,12 @@ BUILTIN: dict[str, BuiltinDataset] = {
         "coco", "coco/annotations/lvis1.0_cocofied_val_cls_agnostic.json", "prepare_lvis.py"
     ),
     "cls_agnostic_voc": BuiltinDataset("voc", "voc/annotations/trainvaltest_2007_cls_agnostic.json", "prepare_voc.py"),
+    "cls_agnostic_voc07_trainval": BuiltinDataset(
+        "voc", "voc/annotations/trainval_2007_cls_agnostic.json", "prepare_voc.py --subset trainval"
+    ),
+    "cls_agnostic_voc12_trainval": BuiltinDataset(
+        "voc", "voc/annotations/trainval_2012_cls_agnostic.json", "prepare_voc.py --subset trainval --year 2012"
+    ),
     "cls_agnostic_kitti": BuiltinDataset("kitti", "kitti/annotations/trainval_cls_agnostic.json", "prepare_kitti.py"),
     "cls_agnostic_kitti_instances": BuiltinDataset(
         "kitti", "kitti/annotations/instances_cls_agnostic.json", "prepare_kitti_instances.py"
@@ -89,6 +95,8 @@ ALIASES = {
     "coco20k": "cls_agnostic_coco20k",
     "lvis_v1_val": "cls_agnostic_lvis",
     "voc07": "cls_agnostic_voc",
+    "voc07_trainval": "cls_agnostic_voc07_trainval",
+    "voc12_trainval": "cls_agnostic_voc12_trainval",
     "kitti": "cls_agnostic_kitti",
     "kitti_instances": "cls_agnostic_kitti_instances",
     "clipart": "cls_agnostic_clipart",

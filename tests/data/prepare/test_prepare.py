@@ -237,6 +237,21 @@ def test_voc(root: Path, difficult: str, expected: list[tuple]) -> None:
     prepared = prepare_voc(root, difficult=difficult)
     assert objects(loaded("voc07")) == [[], expected]
     assert prepared.left_out == ({"difficult": 1} if difficult == "drop" else {})
+    prepare_voc(root, difficult=difficult, subset="trainval")
+    assert objects(loaded("voc07_trainval")) == [expected]
+
+
+def test_voc_of_2012(root: Path) -> None:
+    size = "<size><width>60</width><height>40</height><depth>3</depth></size>"
+    folder = root / "voc/VOC2012"
+    write(folder / "Annotations/2008_000002.xml", f"<annotation>{size}</annotation>")
+    write(folder / "ImageSets/Main/trainval.txt", "2008_000002\n")
+    picture(folder / "JPEGImages/2008_000002.jpg")
+    prepare_voc(root, subset="trainval", year=2012)
+    record = loaded("voc12_trainval")[0]
+    assert (record["image_id"], record["height"]) == (2008000002, 40)
+    with pytest.raises(UnsegError, match="VOC 2012 has no trainvaltest with annotations; add --subset trainval"):
+        prepare_voc(root, year=2012)
 
 
 def test_openimages(root: Path) -> None:
@@ -307,6 +322,6 @@ def test_script_catalog_and_page_know_the_data_set(name: str) -> None:
     script = f"prepare_{name}.py"
     assert (REPOSITORY / "datasets" / script).is_file()
     datasets = [dataset for dataset in BUILTIN.values() if dataset.script.split(" ")[0] == script]
-    assert len(datasets) == 1
+    assert len(datasets) == (3 if name == "voc" else 1)
     page = (REPOSITORY / "datasets/README.md").read_text()
-    assert script in page and datasets[0].annotations in page
+    assert script in page and all(Path(dataset.annotations).stem in page for dataset in datasets)

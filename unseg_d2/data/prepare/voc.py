@@ -1,4 +1,4 @@
-"""Pascal VOC 2007: boxes of trainval and test."""
+"""Pascal VOC: boxes of 2007 (training, validation and test images) and of 2012 (training and validation images)."""
 
 from __future__ import annotations
 
@@ -18,34 +18,51 @@ DIFFICULT = {
 """What may be done with objects that VOC marks as difficult."""
 
 
-def prepare_voc(root: Path, *, difficult: str = "count") -> Prepared:
-    """Convert ``voc/VOC2007/Annotations/*.xml``.
+SUBSETS = {"trainvaltest": ("trainval", "test"), "trainval": ("trainval",)}
+"""Lists of images of a subset: CutLER's boxes are those of all of them, CorLoc is measured on trainval."""
+
+SIZES = {(2007, "trainvaltest"): 9963, (2007, "trainval"): 5011, (2012, "trainval"): 11540}
+"""Number of images of each set; the owners keep the annotations of the test images of 2012."""
+
+
+def prepare_voc(root: Path, *, difficult: str = "count", subset: str = "trainvaltest", year: int = 2007) -> Prepared:
+    """Convert ``voc/VOC<year>/Annotations/*.xml``.
 
     Args:
         root: folder of the data sets.
         difficult: one of `DIFFICULT`; which one the published file uses is not documented.
+        subset: one of `SUBSETS`.
+        year: 2007 or 2012.
+
+    Raises:
+        UnsegError: a choice does not exist, or a file is missing or damaged.
     """
     if difficult not in DIFFICULT:
         raise UnsegError(f"--difficult is {difficult!r}, but must be one of {', '.join(DIFFICULT)}.")
-    folder = root / "voc/VOC2007"
-    protocol = f"VOC 2007 trainval and test, boxes of all classes as one class. {DIFFICULT[difficult]}"
-    target = root / "voc/annotations/trainvaltest_2007_cls_agnostic.json"
-    with coco_writer(target, source="VOC2007/Annotations", protocol=protocol, full=9963) as writer:
-        for name in _names(folder):
+    if (year, subset) not in SIZES:
+        raise UnsegError(f"VOC {year} has no {subset} with annotations; add --subset trainval.")
+    folder = root / f"voc/VOC{year}"
+    parts = " and ".join(SUBSETS[subset])
+    protocol = f"VOC {year} {parts}, boxes of all classes as one class. {DIFFICULT[difficult]}"
+    target = root / f"voc/annotations/{subset}_{year}_cls_agnostic.json"
+    source = f"VOC{year}/Annotations"
+    with coco_writer(target, source=source, protocol=protocol, full=SIZES[year, subset]) as writer:
+        for name in _names(folder, SUBSETS[subset]):
             tree = _read(folder / "Annotations" / f"{name}.xml")
             size = {key: int(_number(tree, f"size/{key}", name)) for key in ("height", "width")}
-            image = {"id": int(name), "file_name": f"VOC2007/JPEGImages/{name}.jpg", **size}
+            image = {"id": int(name.replace("_", "")), "file_name": f"VOC{year}/JPEGImages/{name}.jpg", **size}
             writer.add(image, _objects(tree, name, difficult, writer))
     return writer.prepared
 
 
-def _names(folder: Path) -> list[str]:
+def _names(folder: Path, splits: tuple[str, ...]) -> list[str]:
     names = []
-    for split in ("trainval", "test"):
+    for split in splits:
         path = folder / "ImageSets/Main" / f"{split}.txt"
         if not path.is_file():
             raise UnsegError(
-                f"There is no file {path}; unpack VOC{split}_06-Nov-2007.tar so that {folder} is its VOC2007."
+                f"There is no file {path}; unpack the archive of VOC's {split} images so that {folder} is its "
+                f"{folder.name}."
             )
         names += path.read_text().split()
     return sorted(names)
