@@ -141,7 +141,7 @@ def build_roi_heads(cfg: CfgNode, channels: int) -> RoIHeads:
         append_ground_truth=heads.PROPOSAL_APPEND_GT,
         smooth_l1_beta=box.SMOOTH_L1_BETA,
         box_loss_weight=box.BBOX_REG_LOSS_WEIGHT,
-        droploss_iou_threshold=heads.DROPLOSS_IOU_THRESH if heads.USE_DROPLOSS else None,
+        droploss_iou_thresh=heads.DROPLOSS_IOU_THRESH if heads.USE_DROPLOSS else None,
         droploss_reference=heads.DROPLOSS_REFERENCE,
         soft_targets=heads.USE_SOFT_TARGETS,
         mask_confidence=mask.CONFIDENCE,

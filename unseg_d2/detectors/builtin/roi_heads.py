@@ -79,7 +79,7 @@ class RoIHeads(nn.Module):
         append_ground_truth: add the ground-truth boxes to the proposals in training.
         smooth_l1_beta: error at which the box loss turns from quadratic to linear; 0 is the L1 loss.
         box_loss_weight: factor on the box loss.
-        droploss_iou_threshold: tau^IoU, or ``None`` for the plain classification loss.
+        droploss_iou_thresh: tau^IoU, or ``None`` for the plain classification loss.
         droploss_reference: "all" compares with every box of the image, "published" with those that CutLER's released
             code takes.
         soft_targets: weight each instance by its score, in all losses.
@@ -107,7 +107,7 @@ class RoIHeads(nn.Module):
         append_ground_truth: bool,
         smooth_l1_beta: float,
         box_loss_weight: float,
-        droploss_iou_threshold: float | None,
+        droploss_iou_thresh: float | None,
         droploss_reference: DropLossReference,
         soft_targets: bool,
         mask_confidence: MaskConfidence,
@@ -118,7 +118,7 @@ class RoIHeads(nn.Module):
         topk: int,
     ) -> None:
         super().__init__()
-        dropping = droploss_iou_threshold is not None
+        dropping = droploss_iou_thresh is not None
         check_classification_loss(classification_loss, soft_targets=soft_targets, droploss=dropping)
         check_mask_loss(mask_loss, soft_targets=soft_targets, confidence=mask_confidence)
         self.classification_loss, self.mask_loss = classification_loss, mask_loss
@@ -131,7 +131,7 @@ class RoIHeads(nn.Module):
         self.batch_size_per_image, self.positive_fraction = batch_size_per_image, positive_fraction
         self.append_ground_truth = append_ground_truth
         self.smooth_l1_beta, self.box_loss_weight = smooth_l1_beta, box_loss_weight
-        self.droploss_iou_threshold, self.droploss_reference = droploss_iou_threshold, droploss_reference
+        self.droploss_iou_thresh, self.droploss_reference = droploss_iou_thresh, droploss_reference
         self.soft_targets, self.mask_confidence = soft_targets, mask_confidence
         self.selection: dict[str, Any] = {"score_thresh": score_thresh, "nms_thresh": nms_thresh, "topk": topk}
 
@@ -250,7 +250,7 @@ class RoIHeads(nn.Module):
 
     def _droploss(self, boxes: Tensor, rois: LabelledRoIs, targets: Sequence[Targets], stage: int) -> Tensor | None:
         """Return weights ``(R,)`` of the classification loss, or ``None`` where nothing is dropped."""
-        threshold = self.droploss_iou_threshold
+        threshold = self.droploss_iou_thresh
         if threshold is None:
             return None
         references = [target.boxes for target in targets]
