@@ -64,6 +64,7 @@ MAY_IMPORT = {
     "detectron2": {"detectors", "errors", "training"},
     "training": BASE | {"loop", "config", "data", "zoo", "pseudo", "detectors", "evaluation", "published", "viz"},
     "compare": BASE | {"data", "evaluation", "published", "training"},
+    "parity": BASE | {"config", "data", "evaluation", "pseudo"},
     "apps": BASE | {"data", "detectors", "evaluation", "masks", "pseudo", "saliency", "viz"},
 }
 EVERYTHING = {"api", "cli"}

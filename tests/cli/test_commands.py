@@ -15,6 +15,7 @@ import pytest
 
 from unseg_d2.cli import main
 from unseg_d2.cli.evaluate import TASKS
+from unseg_d2.cli.parity import OUTPUTS
 from unseg_d2.cli.parser import CommandParser, words_of
 from unseg_d2.errors import UnsegError
 
@@ -86,7 +87,7 @@ def test_help_says_what_an_option_is_by_default(action: argparse.Action) -> None
 @pytest.mark.parametrize("name", main.COMMANDS)
 def test_examples_of_the_help_parse(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = main.command(name)
-    commands = [command, *(task for _, task in (TASKS.values() if name == "evaluate" else ()))]
+    commands = [command, *(task for _, task in {"evaluate": TASKS, "parity": OUTPUTS}.get(name, {}).values())]
     for one in commands:
         assert len(one.examples) >= 2
         assert one.examples[0] in one.parser().format_help()

@@ -46,6 +46,7 @@ def offered(line: str, folder: Path) -> list[str]:
         ("unseg-d2 train-net --resume SEED 1 MODEL.TRUST", ["MODEL.TRUST_CHECKPOINT"]),
         ("unseg-d2 zoo get dino_vitb", ["dino_vitb16", "dino_vitb8"]),
         ("unseg-d2 compare --benchmark cocos", ["cocostuff27"]),
+        ("unseg-d2 parity l", ["lost"]),
         ("unseg-d2 compare --baseline cutler_m", ["cutler_mask_rcnn"]),
     ],
 )

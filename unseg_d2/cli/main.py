@@ -22,6 +22,7 @@ COMMANDS = {
     "prepare-data": "make the class-agnostic annotations of a public data set",
     "evaluate": "score detectors, saliency, CorLoc or semantic segmentation on benchmarks",
     "compare": "one table over systems and benchmarks, published and own",
+    "parity": "how well published masks and boxes are reproduced",
     "train-net": "train or evaluate a detector",
     "train-saliency": "train a head that finds the salient object",
     "train-semantic": "learn to segment images into classes without labels",

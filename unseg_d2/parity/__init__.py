@@ -1,0 +1,1 @@
+"""How well published outputs are reproduced: readers of the published files, matching, reports."""
