@@ -211,6 +211,15 @@ def test_confidence_travels_with_the_objects() -> None:
     assert (result.confidence[1][result.masks[1]] == 100).all()
 
 
+def test_classes_travel_with_the_objects() -> None:
+    source, target = sample(8, 8, (0, 0, 2, 2), (4, 4, 6, 6)), sample(8, 8, (6, 0, 8, 2))
+    source.classes = torch.tensor([5, 3])
+    merged = paste(source, target, rng=FixedDraws(number=2))
+    assert merged.class_numbers().tolist() == [0, 5, 3]  # a sample without classes is of class 0
+    target.classes = torch.tensor([7])
+    assert paste(source, target, rng=FixedDraws(number=1)).class_numbers().tolist() == [7, 5]
+
+
 def test_generator_is_the_default_source_of_randomness() -> None:
     source, target = sample(40, 60, (3, 3, 20, 30), (30, 5, 50, 20)), sample(40, 60, (50, 30, 60, 40))
     first, again = (paste(source, target, rng=np.random.default_rng(5), min_ratio=0.3) for _ in range(2))

@@ -71,6 +71,16 @@ def test_instances_that_vanish_and_crowds_are_left_out(record: dict[str, Any]) -
     assert len(sample) == 0 and sample.masks.shape == (0, 3, 4) and sample.boxes.shape == (0, 4)
 
 
+def test_classes_follow_the_instances_where_they_are_asked_for(record: dict[str, Any]) -> None:
+    empty = np.zeros((6, 8), bool)
+    annotations = [*record["annotations"], record["annotations"][0] | {"segmentation": encode_mask(empty)}]
+    record["annotations"] = [a | {"category_id": number} for a, number in zip(annotations, (4, 2, 9))]
+    sample = load_sample(record, rng=rng(), augmentation=replace(FIXED, with_classes=True))
+    assert sample.class_numbers().tolist() == [4, 2] and sample.class_numbers().dtype == torch.int64
+    plain = load_sample(record, rng=rng(), augmentation=FIXED)
+    assert plain.classes is None and plain.class_numbers().tolist() == [0, 0]
+
+
 def test_nearest_neighbour_is_pillows() -> None:
     sizes = np.random.default_rng(0).integers(2, 1400, (300, 2))
     for old, new in [*sizes.tolist(), (480, 640), (640, 480), (7, 7)]:

@@ -119,6 +119,30 @@ def test_part_matches(model: nn.Module, tmp_path: Path) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+@pytest.mark.parametrize(("heads", "layers"), [("CascadeROIHeads", 4), ("StandardROIHeads", 3)])
+def test_a_training_for_other_classes_starts_from_all_but_their_layers(
+    heads: str, layers: int, tiny_cfg: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    options = {"MODEL__ROI_HEADS__NAME": heads, "MODEL__ROI_BOX_HEAD__CLS_AGNOSTIC_BBOX_REG": heads[0] == "C"}
+    save_checkpoint(tmp_path / "model.pth", randomised(build_model(tiny_cfg(**options))))
+    model = build_model(tiny_cfg(MODEL__ROI_HEADS__NUM_CLASSES=5, **options))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(UnsegError, match="of another shape"):
+        load_weights(model, tmp_path / "model.pth")
+    load_weights(model, tmp_path / "model.pth", to_start=True)
+    names, given = detectron2_names(before), torch.load(tmp_path / "model.pth")["model"]
+    after = model.state_dict()
+    kept = {name for name, tensor in after.items() if tensor.shape != given[names[name]].shape}
+    assert all(
+        torch.equal(tensor, before[name] if name in kept else given[names[name]]) for name, tensor in after.items()
+    )
+    assert len({name.rpartition(".")[0] for name in kept}) == layers
+    (line,) = [message for message in caplog.messages if "Loaded" in message]
+    assert line.count(" outputs in the file, ") == layers and "cls_score (2 outputs in the file, 6 here)" in line
+    assert "mask_head.predictor (1 outputs in the file, 5 here)" in line
+
+
 def test_a_deeper_network_does_not_pass_for_a_shallower_one(tiny_cfg: Callable, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "model.pth", build_model(tiny_cfg(MODEL__RESNETS__DEPTH=34)))
     with pytest.raises(UnsegError, match="left over"):
@@ -137,7 +161,7 @@ def test_torchvision_backbone(prefix: str, model: nn.Module, tmp_path: Path, cap
     caplog.set_level(logging.INFO)
     resnet = torchvision_file(tmp_path / "resnet.pth", prefix)
     head = model.roi_heads.box_predictor[0].cls_score.weight.clone()
-    load_weights(model, tmp_path / "resnet.pth", allow_backbone=True)
+    load_weights(model, tmp_path / "resnet.pth", to_start=True)
     assert torch.equal(model.backbone.bottom_up.stem.conv1.weight, resnet["conv1.weight"])
     assert torch.equal(model.backbone.bottom_up.stem.norm.running_var, resnet["bn1.running_var"])
     assert torch.equal(model.backbone.bottom_up.res4[0].downsample[1].bias, resnet["layer3.0.downsample.1.bias"])
@@ -157,8 +181,8 @@ def test_detectron2_backbone_pickle_needs_trust(model: nn.Module, tmp_path: Path
     content = {"model": {**backbone, "stem.fc.bias": np.zeros(10)}, "__author__": "test", "matching_heuristics": True}
     (tmp_path / "resnet.pkl").write_bytes(pickle.dumps(content))
     with pytest.raises(UnsegError, match="--trust-checkpoint"):
-        load_weights(model, tmp_path / "resnet.pkl", allow_backbone=True)
-    load_weights(model, tmp_path / "resnet.pkl", allow_backbone=True, trust=True)
+        load_weights(model, tmp_path / "resnet.pkl", to_start=True)
+    load_weights(model, tmp_path / "resnet.pkl", to_start=True, trust=True)
     np.testing.assert_array_equal(
         model.backbone.bottom_up.res2[0].conv1.weight.detach(), backbone["res2.0.conv1.weight"]
     )

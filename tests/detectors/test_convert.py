@@ -211,7 +211,7 @@ def test_dino_resnet_in_detectron2s_pickle(tmp_path: Path) -> None:
     assert conversion.part == "backbone" and "2 other tensors" in conversion.left_out
     assert conversion.state.keys() == {f"backbone.bottom_up.{name}" for name in shapes}
     write(conversion, tmp_path / "backbone.pth")
-    load_weights(build_model(load_cfg(CASCADE)), tmp_path / "backbone.pth", allow_backbone=True)  # without trust
+    load_weights(build_model(load_cfg(CASCADE)), tmp_path / "backbone.pth", to_start=True)  # without trust
 
 
 def test_backbone_of_a_detector(published: tuple[str, Path]) -> None:

@@ -18,7 +18,16 @@ def test_a_data_set_is_required() -> None:
 
 
 def test_a_loader_starts_at_any_iteration(tmp_path: Path) -> None:
-    options = ["SYNTHETIC.ROOT", str(tmp_path), "SYNTHETIC.NUM_TRAIN", "4", "SOLVER.IMS_PER_BATCH", "2"]
+    options = [
+        "MODEL.ROI_HEADS.NUM_CLASSES",
+        "1",
+        "SYNTHETIC.ROOT",
+        str(tmp_path),
+        "SYNTHETIC.NUM_TRAIN",
+        "4",
+        "SOLVER.IMS_PER_BATCH",
+        "2",
+    ]
     cfg = load_cfg(
         None, [*options, "DATASETS.TRAIN", "('synthetic_train',)", "DATALOADER.NUM_WORKERS", "0", "SEED", "1"]
     )

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.backends import BACKENDS, select_backend
@@ -201,3 +203,37 @@ def test_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     assert select_backend() == "pycocotools"
     with pytest.raises(UnsegError, match="pip install"):
         select_backend("hotcoco")
+
+
+def test_classes_told_apart_are_those_of_pycocotools(backend: str) -> None:
+    """The mean over classes that have objects, and the AP of each; ids are neither dense nor in order."""
+    (truth, results), rng = scenes(5), np.random.default_rng(5)
+    for item in [*truth["annotations"], *results]:
+        item["category_id"] = int(rng.choice([90, 3], p=[0.8, 0.2]))
+    categories = [{"id": 90, "name": "cat"}, {"id": 3, "name": "dog"}, {"id": 4, "name": "absent"}]
+    reference = COCO()
+    numbered = [item | {"id": number} for number, item in enumerate(truth["annotations"], start=1)]
+    reference.dataset = {**truth, "annotations": numbered, "categories": categories}
+    reference.createIndex()
+    found = evaluate(truth, results, ("bbox",), backend, categories=categories)["bbox"]
+    boxes = [{key: value for key, value in item.items() if key != "segmentation"} for item in results]
+    expected = COCOeval(reference, reference.loadRes(boxes), "bbox")
+    expected.evaluate()
+    expected.accumulate()
+    expected.summarize()
+    names = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
+    stats = [100 * value if value >= 0 else math.nan for value in expected.stats]
+    assert [found[name] for name in names] == pytest.approx(stats, abs=1e-4, nan_ok=True)
+    order = {category: place for place, category in enumerate(sorted([90, 3, 4]))}
+    for category in categories[:2]:
+        precision = expected.eval["precision"][:, :, order[category["id"]], 0, -1]
+        assert found[f"AP-{category['name']}"] == pytest.approx(100 * precision.mean(), abs=1e-4)
+    assert math.isnan(found["AP-absent"])
+    assert found["AP"] < evaluate(truth, results, ("bbox",), backend)["bbox"]["AP"]  # as one class more are right
+
+
+def test_a_category_that_is_not_listed_is_refused() -> None:
+    truth = {"images": images(1), "annotations": [annotation(1, 10, 10, 50, 40, category_id=1)]}
+    results = [annotation(1, 10, 10, 50, 40, score=0.9, category_id=2)]
+    with pytest.raises(UnsegError, match="image 1 has the category 2, which the ground truth does not list"):
+        evaluate(truth, results, categories=[{"id": 1, "name": "cat"}])

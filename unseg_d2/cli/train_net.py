@@ -81,7 +81,7 @@ def _flags(args: argparse.Namespace) -> dict[str, object]:
 
 def _evaluate(engine: Engine, cfg: CfgNode, weights: str, num_processes: int) -> None:
     """Evaluate on every test set, print the table and check expectations."""
-    from unseg_d2.evaluation.table import rounds_table
+    from unseg_d2.evaluation.table import as_text, class_rows, rounds_table
     from unseg_d2.files import write_json
     from unseg_d2.training.evaluate import check_expected, evaluate_detector
 
@@ -94,6 +94,8 @@ def _evaluate(engine: Engine, cfg: CfgNode, weights: str, num_processes: int) ->
         about = {"dataset": dataset, "weights": weights, **scores.to_json()["figures"]}
         write_json(output / "figures.json", about, indent=1)
         rows.append((Path(dataset).stem, scores.metrics))
+        if cfg.MODEL.ROI_HEADS.NUM_CLASSES > 1:
+            print(f"{as_text(class_rows(scores.metrics))}\n")
     if rows:
         print(rounds_table(rows))
         check_expected(rows[-1][1], cfg.TEST.EXPECTED_RESULTS)

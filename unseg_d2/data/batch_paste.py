@@ -118,6 +118,7 @@ def _only(source: Sample, plan: PastePlan) -> Sample:
         masks=source.masks[chosen],
         scores=source.scores[chosen],
         confidence=confidence,
+        classes=None if source.classes is None else source.classes[chosen],
     )
 
 

@@ -1,7 +1,7 @@
 """Data sets by name, annotation file or folder: three ways to say where the images are, one form of records.
 
 Built-in names have the folder layout of CutLER and Detectron2 below ``$DETECTRON2_DATASETS`` (default ``./datasets``).
-All annotations are of one class, whatever the categories in the file.
+All annotations are of one class, whatever the categories in the file, unless classes are asked for.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.builtin import ALIASES, BUILTIN, datasets_root
+from unseg_d2.data.classes import Records, categories_of
 from unseg_d2.data.coco import CocoDataset, find_image_root, read_coco, to_records
 from unseg_d2.data.images import list_images
 from unseg_d2.data.spec import split_spec
@@ -27,29 +27,32 @@ SYNTHETIC = {f"synthetic_{split}": split for split in SPLITS}
 """Built-in data sets that are made on first use, each with its split."""
 
 
-def load_dataset(spec: str, cfg: CfgNode) -> list[dict[str, Any]]:
+def load_dataset(spec: str, cfg: CfgNode, num_classes: int = 1) -> Records:
     """Return the records of a data set.
 
     Args:
         spec: a built-in name; a COCO json (``labels.json``, or ``labels.json::image/root`` where the file does not
             say where its images are); or a folder of images, which has no annotations.
         cfg: configuration; its ``SYNTHETIC`` block describes the synthetic sets.
+        num_classes: of the detector; 1 takes all annotations as one class, whatever the categories in the file.
 
     Returns:
-        Detectron2's standard dataset dicts of one class, see `to_records`; those of a folder have no height and width.
+        Detectron2's standard dataset dicts, see `to_records`, with their categories where there are several classes;
+        those of a folder have no height and width.
 
     Raises:
-        UnsegError: the data set is unknown, or not where it should be; the message names the expected path.
+        UnsegError: the data set is unknown, has another number of categories, or is not where it should be; the
+            message names the expected path.
     """
     spec = ALIASES.get(spec, spec)
     if spec in SYNTHETIC:
         images, annotations = ensure_synthetic(cfg, SYNTHETIC[spec])
-        return to_records(read_coco(annotations), images)
+        return _records(read_coco(annotations), images, spec, num_classes)
     if spec in BUILTIN:
-        return _builtin(spec)
+        return _builtin(spec, num_classes)
     path, root = split_spec(spec)
     if path.lower().endswith(".json") or Path(path).is_file():
-        return _annotated(Path(path), Path(root) if root else None)
+        return _annotated(Path(path), Path(root) if root else None, num_classes)
     if Path(spec).is_dir():
         return _folder(Path(spec))
     known = [*BUILTIN, *ALIASES, *SYNTHETIC]
@@ -81,10 +84,10 @@ def find_annotations(spec: str, cfg: CfgNode) -> Path:
     raise UnsegError(f"'{spec}' is neither a built-in data set nor a COCO json, so it has no annotations.{hint}")
 
 
-def _builtin(name: str) -> list[dict[str, Any]]:
+def _builtin(name: str, num_classes: int) -> Records:
     annotations = _there(name, BUILTIN[name].annotations)
     images = _there(name, BUILTIN[name].images)
-    return _records(read_coco(annotations), images, name)
+    return _records(read_coco(annotations), images, name, num_classes)
 
 
 def _there(name: str, relative: str) -> Path:
@@ -102,13 +105,13 @@ def _there(name: str, relative: str) -> Path:
     )
 
 
-def _annotated(path: Path, root: Path | None) -> list[dict[str, Any]]:
+def _annotated(path: Path, root: Path | None, num_classes: int) -> Records:
     """Records of an annotation file, whose images must exist."""
     dataset = read_coco(path, need_annotations=False)
     if root is not None and not root.is_dir():
         raise UnsegError(f"There is no folder {root}, which should hold the images of {path}.")
     root = root or find_image_root(dataset, path)
-    records = _records(dataset, root, str(path))
+    records = _records(dataset, root, str(path), num_classes)
     if records and not os.path.isfile(records[0]["file_name"]):
         raise UnsegError(
             f"The images of {path} are not in {root}: there is no {records[0]['file_name']}; "
@@ -117,16 +120,20 @@ def _annotated(path: Path, root: Path | None) -> list[dict[str, Any]]:
     return records
 
 
-def _records(dataset: CocoDataset, root: Path, name: str) -> list[dict[str, Any]]:
-    """Records of one class; logs it where the file has several."""
-    categories = {annotation["category_id"] for annotation in dataset.annotations}
-    if len(categories) > 1:
-        logger.info("%s has objects of %d categories, which are treated as one.", name, len(categories))
-    return to_records(dataset, root)
+def _records(dataset: CocoDataset, root: Path, name: str, num_classes: int) -> Records:
+    """Records with their classes, or of one class; logs it where the file has several."""
+    categories = categories_of(dataset, num_classes, name)
+    if categories:
+        numbers = {category["id"]: number for number, category in enumerate(categories)}
+        return Records(to_records(dataset, root, numbers), categories)
+    present = {annotation["category_id"] for annotation in dataset.annotations}
+    if len(present) > 1:
+        logger.info("%s has objects of %d categories, which are treated as one.", name, len(present))
+    return Records(to_records(dataset, root))
 
 
-def _folder(root: Path) -> list[dict[str, Any]]:
-    return [
-        {"file_name": os.path.abspath(image.path), "image_id": number, "annotations": []}
-        for number, image in enumerate(list_images(root), start=1)
-    ]
+def _folder(root: Path) -> Records:
+    images = enumerate(list_images(root), start=1)
+    return Records(
+        [{"file_name": os.path.abspath(image.path), "image_id": number, "annotations": []} for number, image in images]
+    )

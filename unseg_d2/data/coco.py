@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,24 +95,27 @@ def check_coco(content: Any, *, need_annotations: bool = True) -> CocoDataset:
     return dataset
 
 
-def to_records(dataset: CocoDataset, image_root: str | Path) -> list[dict[str, Any]]:
-    """Turn a data set into Detectron2's standard dataset dicts, of one class.
+def to_records(
+    dataset: CocoDataset, image_root: str | Path, classes: Mapping[Any, int] | None = None
+) -> list[dict[str, Any]]:
+    """Turn a data set into Detectron2's standard dataset dicts, by default of one class.
 
     Args:
         dataset: what `read_coco` returned.
         image_root: folder that the file names are relative to.
+        classes: id of each category to its class number; ``None`` gives all annotations class 0.
 
     Returns:
         Per image ``{file_name (absolute), image_id, height, width, annotations}`` and per annotation ``{bbox (XYWH,
-        px), bbox_mode (1), category_id (0), iscrowd, area}`` and, where present, ``score``, ``segmentation`` and
-        ``confidence``.
+        px), bbox_mode (1), category_id (class number), iscrowd, area}`` and, where present, ``score``,
+        ``segmentation`` and ``confidence``.
 
     Raises:
         UnsegError: a file name points outside ``image_root``.
     """
     annotations: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in dataset.images}
     for annotation in dataset.annotations:
-        annotations[annotation["image_id"]].append(_record_annotation(annotation))
+        annotations[annotation["image_id"]].append(_record_annotation(annotation, classes))
     records = []
     for image in dataset.images:
         path = str(resolve_image(image_root, image["file_name"]))
@@ -294,9 +298,10 @@ def _check_polygons(polygons: Any) -> None:
             raise UnsegError("a polygon needs at least three points (x1, y1, x2, y2, x3, y3, ...).")
 
 
-def _record_annotation(annotation: dict[str, Any]) -> dict[str, Any]:
+def _record_annotation(annotation: dict[str, Any], classes: Mapping[Any, int] | None) -> dict[str, Any]:
+    number = 0 if classes is None else classes[annotation["category_id"]]
     record = {key: annotation[key] for key in ("bbox", "iscrowd", "area")}
-    record |= {"bbox_mode": 1, "category_id": 0}
+    record |= {"bbox_mode": 1, "category_id": number}
     if annotation.get("score") is not None:
         record["score"] = float(annotation["score"])
     return record | {key: annotation[key] for key in ("segmentation", "confidence") if annotation.get(key)}

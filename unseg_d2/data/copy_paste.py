@@ -40,13 +40,16 @@ class _Paste:
     masks: np.ndarray  # (k, h, w) bool
     confidence: np.ndarray | None  # (k, h, w) uint8
     scores: Tensor  # (k,)
+    classes: Tensor  # (k,)
     x: int
     y: int
 
     def select(self, kept: np.ndarray) -> _Paste:
         """Only the objects where ``kept`` is true."""
         confidence = None if self.confidence is None else self.confidence[kept]
-        return replace(self, masks=self.masks[kept], confidence=confidence, scores=self.scores[torch.from_numpy(kept)])
+        index = torch.from_numpy(kept)
+        scores, classes = self.scores[index], self.classes[index]
+        return replace(self, masks=self.masks[kept], confidence=confidence, scores=scores, classes=classes)
 
 
 def copy_paste(
@@ -132,7 +135,8 @@ def _scale(source: Sample, plan: PastePlan, mode: PasteMode) -> _Paste:
         # From 0 to 255: OpenCV counts in fixed-point numbers, too coarse for 0 and 1 to be cut at one half.
         scaled = _resize(masks.numpy().view(np.uint8) * np.uint8(255), size) > 127
     confidence = None if source.confidence is None else _resize(source.confidence[chosen].numpy(), size)
-    return _Paste(pixels, scaled, confidence, source.scores[chosen], plan.x, plan.y)
+    scores, classes = source.scores[chosen], source.class_numbers()[chosen]
+    return _Paste(pixels, scaled, confidence, scores, classes, plan.x, plan.y)
 
 
 def _resize(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -184,6 +188,7 @@ def _merge(target: Sample, paste: _Paste, blend: Blend) -> Sample:
         boxes=boxes_from_masks(merged),
         scores=torch.cat([target.scores[seen], paste.scores]),
         confidence=_merge_confidence(target, seen, paste, window),
+        classes=torch.cat([target.class_numbers()[seen], paste.classes]),
     )
 
 

@@ -66,6 +66,7 @@ def carry_out_on(
         boxes=tight_boxes(merged),
         scores=torch.cat([target.scores[seen], scores]),
         confidence=_merge_confidence(target, seen, sc, len(masks), window),
+        classes=torch.cat([target.class_numbers()[seen], source.class_numbers()[chosen][kept]]),
     )
     if mode == "parity" and len(target) == 0:
         return replace(pasted, boxes=published_boxes(plan, source, target.size))

@@ -24,7 +24,6 @@ from unseg_d2.data.batch_paste import CopyPaste, PlannedBatch
 from unseg_d2.data.paste_source import PasteSources, orientation_groups
 from unseg_d2.data.sample import Augmentation, Sample, load_sample, load_test_image
 from unseg_d2.data.schedule import batch_order
-from unseg_d2.data.settings import InputSettings
 from unseg_d2.data.training_records import usable_records
 from unseg_d2.data.transport import PackedBatch, PackedRecords, pack, unpack
 from unseg_d2.errors import UnsegError
@@ -41,8 +40,9 @@ def build_train_loader(
 
     Args:
         records: Detectron2's standard dataset dicts.
-        cfg: configuration; ``DATALOADER``, ``INPUT``, ``SOLVER.IMS_PER_BATCH``, ``MODEL.MASK_ON`` and ``SEED`` (if
-            negative, a random one is drawn here, and the run cannot be repeated).
+        cfg: configuration; ``DATALOADER``, ``INPUT``, ``SOLVER.IMS_PER_BATCH``, ``MODEL.MASK_ON``,
+            ``MODEL.ROI_HEADS.NUM_CLASSES`` (1 takes all annotations as one class) and ``SEED`` (if negative, a random
+            one is drawn here, and the run cannot be repeated).
         start_iter: number of the first batch.
         rank: which process this is, in [0, world_size).
         world_size: number of processes; each gets ``IMS_PER_BATCH / world_size`` images.
@@ -60,7 +60,7 @@ def build_train_loader(
     records = usable_records(records, cfg)
     groups = orientation_groups(records, cfg)
     copy_paste = CopyPaste.from_cfg(cfg)
-    augmentation = Augmentation(InputSettings.from_config(cfg))
+    augmentation = Augmentation.from_cfg(cfg)
     dataset = _TrainBatches(PackedRecords(records), groups, augmentation, copy_paste, seed)
     sampler = _TrainSampler(groups, batch_size, seed, start_iter, rank, world_size)
     loader = batch_loader(dataset, sampler, cfg.DATALOADER.NUM_WORKERS)

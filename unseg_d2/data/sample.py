@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from fvcore.common.config import CfgNode
 from PIL import Image
 from pycocotools import mask as mask_utils
 from torch import Tensor
@@ -44,6 +45,7 @@ class Sample:
         image_id: id of the image in its data set.
         height: height of the original image, px.
         width: width of the original image, px.
+        classes: ``(N,)`` int64 class numbers, or ``None`` where all are of class 0.
     """
 
     image: Tensor
@@ -55,6 +57,7 @@ class Sample:
     image_id: int | str
     height: int
     width: int
+    classes: Tensor | None = None
 
     def __len__(self) -> int:
         return self.boxes.shape[0]
@@ -64,6 +67,12 @@ class Sample:
         """``(H, W)`` of the resized image, px."""
         return self.image.shape[1], self.image.shape[2]
 
+    def class_numbers(self) -> Tensor:
+        """Return ``(N,)`` int64, on the device of the boxes."""
+        if self.classes is None:
+            return torch.zeros(len(self), dtype=torch.int64, device=self.boxes.device)
+        return self.classes
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -72,9 +81,16 @@ class Augmentation:
     Attributes:
         settings: sizes and mirroring; spatial confidence within a mask is at least ``min_confidence``, because
             refinement may have added pixels that no 3D cut has seen (CutS3D, section 3.4).
+        with_classes: instances have the class of their annotation; otherwise all are of class 0.
     """
 
     settings: InputSettings
+    with_classes: bool = False
+
+    @classmethod
+    def from_cfg(cls, cfg: CfgNode) -> Augmentation:
+        """Read ``INPUT`` of a recipe; there are classes where ``MODEL.ROI_HEADS.NUM_CLASSES`` is not 1."""
+        return cls(InputSettings.from_config(cfg), with_classes=cfg.MODEL.ROI_HEADS.NUM_CLASSES > 1)
 
     def draw(self, rng: np.random.Generator, height: int, width: int) -> Geometry:
         """Draw size and flip for an image of ``height`` x ``width`` px."""
@@ -194,12 +210,15 @@ def load_sample(record: dict[str, Any], *, rng: np.random.Generator, augmentatio
     masks = torch.from_numpy(planes)
     kept = (boxes[:, 2:] - boxes[:, :2] > 1e-5).all(dim=1) & seen
     scores = torch.tensor([a.get("score", 1.0) for a in annotations], dtype=torch.float32)
+    classes = None
+    if augmentation.with_classes:
+        classes = torch.tensor([a.get("category_id", 0) for a in annotations], dtype=torch.int64)
     if not kept.all():
         boxes, masks, scores = boxes[kept], masks[kept], scores[kept]
         confidence = None if confidence is None else confidence[kept]
-    return Sample(
-        geometry.image(image), boxes, masks, scores, confidence, record["file_name"], record["image_id"], height, width
-    )
+        classes = None if classes is None else classes[kept]
+    about = record["file_name"], record["image_id"], height, width
+    return Sample(geometry.image(image), boxes, masks, scores, confidence, *about, classes)
 
 
 def load_test_image(record: dict[str, Any], *, min_size: int, max_size: int) -> Sample:

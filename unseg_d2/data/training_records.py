@@ -8,6 +8,7 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
+from unseg_d2.data.classes import check_records
 from unseg_d2.errors import UnsegError
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,8 @@ def usable_records(records: Sequence[dict[str, Any]], cfg: CfgNode) -> list[dict
         cfg: configuration; ``DATALOADER.FILTER_EMPTY_ANNOTATIONS`` leaves images without annotations out.
 
     Raises:
-        UnsegError: nothing is left, or the recipe needs masks, scores or spatial confidence that are not there.
+        UnsegError: nothing is left, the recipe needs masks, scores or spatial confidence that are not there, or an
+            annotation has a class that the network does not have.
     """
     kept = list(records)
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
@@ -41,6 +43,8 @@ def usable_records(records: Sequence[dict[str, Any]], cfg: CfgNode) -> list[dict
                 raise UnsegError(
                     f"{record['file_name']} has boxes without masks; give masks or set MODEL.MASK_ON False."
                 )
+    if cfg.MODEL.ROI_HEADS.NUM_CLASSES > 1:
+        check_records(kept, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
     _check_confidence(kept, cfg)
     if cfg.MODEL.ROI_HEADS.USE_SOFT_TARGETS:
         _check_scores(kept)

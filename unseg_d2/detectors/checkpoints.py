@@ -42,6 +42,11 @@ BACKBONE = "backbone.bottom_up."
 # May be missing or left over: derived from the configuration, counters, and the classifier of a backbone.
 OPTIONAL = re.compile(r"^pixel_(mean|std)$|cell_anchors|\.num_batches_tracked$|(^|\.)(fc|head|linear)\.(weight|bias)$")
 
+# Layers with an output per class: scores, and boxes and masks of a head that predicts them per class.
+PER_CLASS = re.compile(
+    r"^roi_heads\.(box_predictor(\.\d)?\.(cls_score|bbox_pred)|mask_head\.predictor)\.(weight|bias)$"
+)
+
 TASKS = {"feature_channels": "train-saliency", "semantic": "train-semantic"}
 """Key that only the checkpoints of another task hold -> the command that trains them."""
 
@@ -63,16 +68,15 @@ def detectron2_names(names: Iterable[str]) -> dict[str, str]:
     return {name: _rename(name, rules) for name in names}
 
 
-def load_weights(
-    model: nn.Module, path: str | Path, *, trust: bool = False, allow_backbone: bool = False
-) -> dict[str, Any]:
+def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False, to_start: bool = False) -> dict[str, Any]:
     """Load a checkpoint into a network, completely.
 
     Args:
         model: network of either engine.
         path: see `loop.checkpoint.load_checkpoint`; Detectron2's names, or a ResNet in torchvision's names.
         trust: see `loop.checkpoint.load_checkpoint`.
-        allow_backbone: accept a file that holds the whole ResNet and nothing else; the rest keeps its initial values.
+        to_start: a training starts from it: accept a file that holds the whole ResNet and nothing else, and a detector
+            of other classes, whose layers with an output per class are left out; the rest keeps its initial values.
 
     Returns:
         The checkpoint, which may hold more than weights.
@@ -87,13 +91,32 @@ def load_weights(
     given, source = in_detectron2_names(checkpoint["model"])
     state = model.state_dict()
     own = {foreign: name for name, foreign in detectron2_names(state).items()}
-    only_backbone = allow_backbone and all(name.startswith(BACKBONE) for name in given if not OPTIONAL.search(name))
-    wanted = {foreign for foreign in own if not only_backbone or foreign.startswith(BACKBONE)}
-    check_match(path, source, given, {foreign: state[own[foreign]] for foreign in wanted}, OPTIONAL)
+    only_backbone = to_start and all(name.startswith(BACKBONE) for name in given if not OPTIONAL.search(name))
+    expected = {foreign: state[name] for foreign, name in own.items()}
+    per_class = _of_other_classes(given, expected) if to_start else {}
+    wanted = {foreign for foreign in own if not only_backbone or foreign.startswith(BACKBONE)} - set(per_class)
+    given = {name: tensor for name, tensor in given.items() if name not in per_class}
+    check_match(path, source, given, {foreign: expected[foreign] for foreign in wanted}, OPTIONAL)
     model.load_state_dict({own[foreign]: given[foreign] for foreign in wanted & set(given)}, strict=False)
     part = "the backbone; pyramid and heads keep their initial values" if only_backbone else "the whole network"
+    if per_class:
+        layers = ", ".join(dict.fromkeys(per_class.values()))
+        part = f"of other classes, so these layers keep their initial values: {layers}"
     logger.info("Loaded %d tensors from %s (%s): %s.", len(wanted), path, source, part)
     return checkpoint
+
+
+def _of_other_classes(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the weights of a file that have another number of outputs only because its classes are others.
+
+    The key is their name, the value describes their layer.
+    """
+    found = {}
+    for name in sorted(name for name in given if PER_CLASS.match(name) and name in expected):
+        theirs, ours = tuple(given[name].shape), tuple(expected[name].shape)
+        if theirs != ours and theirs[1:] == ours[1:]:
+            found[name] = f"{name.rpartition('.')[0]} ({theirs[0]} outputs in the file, {ours[0]} here)"
+    return found
 
 
 def check_resumable(checkpoint: Mapping[str, Any], path: str | Path, engine: str, parts: Iterable[str]) -> None:

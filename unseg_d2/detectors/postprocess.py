@@ -58,7 +58,8 @@ def to_prediction(record: dict[str, Any], sample: Sample, detections: Detections
     rles = []
     if detections.masks is not None:
         rles = paste_and_encode(detections.masks, detections.boxes, *size)
-    return Prediction(record, size, detections.boxes.cpu().numpy(), detections.scores.cpu().numpy(), rles)
+    boxes, scores, classes = (part.cpu().numpy() for part in (detections.boxes, detections.scores, detections.classes))
+    return Prediction(record, size, boxes, scores, rles, classes)
 
 
 def rescale_detections(detections: Detections, input_size: tuple[int, int], output_size: tuple[int, int]) -> Detections:

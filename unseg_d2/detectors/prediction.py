@@ -7,6 +7,7 @@ Shape legend
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ class Prediction:
         boxes: ``(n, 4)`` float32 xyxy in pixels of the original image.
         scores: ``(n,)`` float32 in [0, 1].
         rles: one compressed COCO run-length encoding per detection, at the original size; empty without masks.
+        classes: ``(n,)`` int64 class numbers; by default all are of class 0.
     """
 
     record: dict[str, Any]
@@ -39,6 +41,11 @@ class Prediction:
     boxes: np.ndarray
     scores: np.ndarray
     rles: list[dict[str, Any]] = field(default_factory=list)
+    classes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        if len(self.classes) == 0:
+            object.__setattr__(self, "classes", np.zeros(len(self.scores), np.int64))
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -59,26 +66,28 @@ class Prediction:
         """
         kept = np.flatnonzero(self.scores >= score_threshold)
         rles = [self.rles[index] for index in kept] if self.rles else []
-        return replace(self, boxes=self.boxes[kept], scores=self.scores[kept], rles=rles)
+        return replace(self, boxes=self.boxes[kept], scores=self.scores[kept], rles=rles, classes=self.classes[kept])
 
-    def to_coco(self, category_id: int = 1) -> list[dict[str, Any]]:
+    def to_coco(self, category_id: int | Sequence[int] = 1) -> list[dict[str, Any]]:
         """Return COCO results: ``image_id``, ``category_id``, ``bbox`` (XYWH), ``score`` and ``segmentation``.
 
         Args:
-            category_id: the one category of a class-agnostic detector.
+            category_id: the category of each class; or that of class 0, from which the others count up.
         """
+        numbers = self.classes.tolist()
+        categories = [category_id + n if isinstance(category_id, int) else category_id[n] for n in numbers]
         corners = self.boxes.astype(np.float64)
         xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist()
         results = [
-            {"image_id": self.record["image_id"], "category_id": category_id, "bbox": box, "score": float(score)}
-            for box, score in zip(xywh, self.scores)
+            {"image_id": self.record["image_id"], "category_id": category, "bbox": box, "score": float(score)}
+            for category, box, score in zip(categories, xywh, self.scores)
         ]
         for result, rle in zip(results, self.rles):
             result["segmentation"] = rle
         return results
 
     def to_supervision(self) -> supervision.Detections:
-        """Return ``supervision.Detections`` with boxes, masks, scores as confidence, and class 0 for all.
+        """Return ``supervision.Detections`` with boxes, masks, scores as confidence, and class numbers.
 
         Raises:
             UnsegError: supervision is not installed; the message names the command that installs it.
@@ -91,7 +100,7 @@ class Prediction:
             xyxy=self.boxes,
             mask=self.masks if self.rles else None,
             confidence=self.scores,
-            class_id=np.zeros(len(self), int),
+            class_id=self.classes.astype(int),
         )
 
     def draw(self, image: ImageLike) -> np.ndarray:

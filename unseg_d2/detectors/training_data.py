@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.catalog import load_dataset
+from unseg_d2.data.classes import Records, check_same, write_classes
 from unseg_d2.data.loader import build_train_loader
 from unseg_d2.data.sample import Sample
 from unseg_d2.errors import UnsegError
@@ -16,8 +17,8 @@ from unseg_d2.loop.distributed import rank_and_world_size
 LoaderFactory: TypeAlias = Callable[[CfgNode, int], Iterable[list[Sample]]]
 """(recipe, first iteration) -> the endless batches of this process."""
 
-RecordsReader: TypeAlias = Callable[[str, CfgNode], list[dict[str, Any]]]
-"""(data set, recipe) -> Detectron2's standard dataset dicts."""
+RecordsReader: TypeAlias = Callable[[str, CfgNode, int], Records]
+"""(data set, recipe, classes of the detector) -> Detectron2's standard dataset dicts."""
 
 
 def train_loaders(cfg: CfgNode, read: RecordsReader = load_dataset) -> LoaderFactory:
@@ -28,14 +29,33 @@ def train_loaders(cfg: CfgNode, read: RecordsReader = load_dataset) -> LoaderFac
         read: returns the records of a data set.
 
     Raises:
-        UnsegError: there is no training data set, or one cannot be read.
+        UnsegError: there is no training data set, one cannot be read, or two have other classes.
     """
     if not cfg.DATASETS.TRAIN:
         raise UnsegError("DATASETS.TRAIN is empty: name the data set to train on.")
-    records = [record for name in cfg.DATASETS.TRAIN for record in read(name, cfg)]
+    records = training_records(cfg, read)
+    if rank_and_world_size()[0] == 0:
+        write_classes(cfg.OUTPUT_DIR, records.categories)
 
     def make_loader(recipe: CfgNode, start_iter: int) -> Iterable[list[Sample]]:
         rank, world_size = rank_and_world_size()
         return build_train_loader(records, recipe, start_iter=start_iter, rank=rank, world_size=world_size)
 
     return make_loader
+
+
+def training_records(cfg: CfgNode, read: RecordsReader = load_dataset) -> Records:
+    """Return the records of all data sets in ``DATASETS.TRAIN``, with the classes that a detector of several has.
+
+    Args:
+        cfg: recipe.
+        read: returns the records of a data set.
+
+    Raises:
+        UnsegError: a data set cannot be read, or two mean different classes by a number.
+    """
+    names = list(cfg.DATASETS.TRAIN)
+    datasets = [read(name, cfg, cfg.MODEL.ROI_HEADS.NUM_CLASSES) for name in names]
+    for name, dataset in zip(names[1:], datasets[1:]):
+        check_same(datasets[0].categories, dataset.categories, (names[0], name))
+    return Records([record for dataset in datasets for record in dataset], datasets[0].categories)

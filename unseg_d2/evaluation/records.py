@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def ground_truth(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def ground_truth(records: Sequence[dict[str, Any]], categories: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """Turn records back into a COCO dictionary.
 
     Args:
         records: Detectron2's standard dataset dicts; boxes are XYWH.
+        categories: that the class numbers of the annotations stand for; without any, the numbers stay.
 
     Returns:
         ``images`` and ``annotations``, as :func:`~unseg_d2.evaluation.scores.score` takes them.
@@ -19,7 +20,8 @@ def ground_truth(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     >>> ground_truth([record])["annotations"]
     [{'bbox': [0, 0, 1, 1], 'image_id': 3}]
     """
-    return {
-        "images": [{"id": r["image_id"], "height": r["height"], "width": r["width"]} for r in records],
-        "annotations": [{**a, "image_id": r["image_id"]} for r in records for a in r.get("annotations", ())],
-    }
+    annotations = [{**a, "image_id": r["image_id"]} for r in records for a in r.get("annotations", ())]
+    for annotation in annotations if categories else ():
+        annotation["category_id"] = categories[annotation["category_id"]]["id"]
+    images = [{"id": r["image_id"], "height": r["height"], "width": r["width"]} for r in records]
+    return {"images": images, "annotations": annotations}

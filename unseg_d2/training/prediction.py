@@ -20,6 +20,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.config import edited
 from unseg_d2.config.load import as_values
+from unseg_d2.data.classes import as_records
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.registry import EVALUATORS
@@ -54,7 +55,7 @@ def predict_to_file(
     Args:
         engine: the engine that runs the network.
         cfg: recipe of the network.
-        records: images, as Detectron2's standard dataset dicts; annotations in them are ignored.
+        records: images; annotations in them are ignored, their categories are those of the results.
         weights: checkpoint.
         output: folder of the result; finished parts of the same engine, recipe, checkpoint and images are kept, and
             others are predicted again.
@@ -72,7 +73,7 @@ def predict_to_file(
     parts.mkdir(parents=True, exist_ok=True)
     missing = [index for index in range(-(-len(records) // PART_SIZE)) if not _part(parts, index).is_file()]
     if missing:
-        arguments = (engine, cfg, records, weights, parts, missing)
+        arguments = (engine, cfg, records, weights, parts, missing, as_records(records).category_ids())
         engine.launch(_predict_parts, min(num_processes, len(missing)), arguments)
     results = [
         result
@@ -100,7 +101,9 @@ def made_from(engine: Engine, cfg: CfgNode, records: list[dict[str, Any]], weigh
         weights: checkpoint; files are told apart by their content.
     """
     images = [(record["image_id"], record["file_name"]) for record in records]
+    categories = [category["id"] for category in as_records(records).categories]
     return {
+        **({"categories": categories} if categories else {}),
         "engine": engine.name,
         "recipe": _without_evaluators(as_values(edited(cfg, NO_EFFECT))),
         "weights": weights_identity(weights),
@@ -157,7 +160,13 @@ def _part(folder: Path, index: int) -> Path:
 
 
 def _predict_parts(
-    engine: Engine, cfg: CfgNode, records: list[dict[str, Any]], weights: str, parts: Path, missing: list[int]
+    engine: Engine,
+    cfg: CfgNode,
+    records: list[dict[str, Any]],
+    weights: str,
+    parts: Path,
+    missing: list[int],
+    category_ids: list[int] | int,
 ) -> None:
     """Predict this process's share of the missing parts and rename each into place when it is complete."""
     spread = distributed.is_available() and distributed.is_initialized()
@@ -169,6 +178,6 @@ def _predict_parts(
         for index, share in shares.items():
             results = []
             for _ in share:
-                results += next(predictions).to_coco()
+                results += next(predictions).to_coco(category_ids)
                 bar.update()
             write_json(_part(parts, index), results)

@@ -22,6 +22,7 @@ from unseg_d2.config.load import as_values
 from unseg_d2.config.scaling import scale_to_world_size
 from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.detectors.protocol import Engine, select_engine
+from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.scores import Metrics, Scores, read_metrics
 from unseg_d2.files import write_json
 from unseg_d2.manifest import CODE
@@ -91,10 +92,15 @@ class Plan:
 
     def recipe(self, round_index: int) -> CfgNode:
         """Return the configuration of a round, before its inputs are filled in."""
-        first = load_cfg(self.config_file, self.opts)
-        if round_index == 0 or not first.ROUNDS.RECIPE:
-            return first
-        return load_cfg(find_recipe(self.config_file).parent / first.ROUNDS.RECIPE, self.opts)
+        cfg = load_cfg(self.config_file, self.opts)
+        if round_index > 0 and cfg.ROUNDS.RECIPE:
+            cfg = load_cfg(find_recipe(self.config_file).parent / cfg.ROUNDS.RECIPE, self.opts)
+        if cfg.MODEL.ROI_HEADS.NUM_CLASSES != 1:
+            raise UnsegError(
+                f"MODEL.ROI_HEADS.NUM_CLASSES is {cfg.MODEL.ROI_HEADS.NUM_CLASSES}, but pseudo-masks have no classes: "
+                "set it to 1 for self-training."
+            )
+        return cfg
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,8 @@ def self_train(plan: Plan) -> Result:
         plan: what to do.
 
     Raises:
-        UnsegError: an input is missing or damaged, or ``plan.output`` holds another run.
+        UnsegError: an input is missing or damaged, a recipe is for several classes, or ``plan.output`` holds another
+            run.
     """
     run = _Run(plan)
     rows = run.all_rounds()
@@ -228,7 +235,7 @@ class _Run:
         """Write the page that shows the results of the last round."""
         last = self.plan.rounds
         if self.plan.ground_truth:
-            records = load_dataset(self.plan.ground_truth, self.first)
+            records: list[dict[str, Any]] = load_dataset(self.plan.ground_truth, self.first)
             predictions = self.plan.output / f"round{last}" / "evaluation" / "predictions.json"
             results, title = json.loads(predictions.read_text()), f"detector of round {last}"
         else:

@@ -107,7 +107,7 @@ def as_input(sample: Sample, cfg: CfgNode) -> dict[str, Any]:
 
     instances = Instances(tuple(sample.image.shape[-2:]))
     instances.gt_boxes = Boxes(sample.boxes)
-    instances.gt_classes = torch.zeros(len(sample), dtype=torch.int64)
+    instances.gt_classes = sample.class_numbers()
     instances.gt_masks = BitMasks(sample.masks)
     image = sample.image.flip(0) if cfg.INPUT.FORMAT == "BGR" else sample.image
     return {"image": image, "instances": instances, "height": sample.height, "width": sample.width}
@@ -184,6 +184,8 @@ def test_losses_and_gradients_are_equal(
     cfg = tiny_cfg(**NETWORKS[network], **everything)
     reference, model = both(cfg, tmp_path)
     samples = [make_sample(120, 96, instances=4, seed=1), make_sample(100, 128, seed=2)]
+    for sample in samples:
+        sample.classes = torch.arange(len(sample)) % cfg.MODEL.ROI_HEADS.NUM_CLASSES
     inputs = [as_input(sample, cfg) for sample in samples]
     if network in UNCERTAIN:
         inputs = [uncertain_input(sample, cfg) for sample in samples]

@@ -77,7 +77,7 @@ def make_batch(samples: Sequence[Sample], mean: Tensor, std: Tensor, *, flip_cha
 
 def _targets(sample: Sample, device: torch.device) -> Targets:
     boxes = sample.boxes.to(device, non_blocking=True)
-    classes = torch.zeros(len(boxes), dtype=torch.int64, device=device)
+    classes = sample.class_numbers().to(device, non_blocking=True)
     masks, scores = (tensor.to(device, non_blocking=True) for tensor in (sample.masks, sample.scores))
     confidence = None if sample.confidence is None else sample.confidence.to(device, non_blocking=True)
     return Targets(boxes, classes, masks, scores, confidence)

@@ -155,7 +155,7 @@ class Trainer:
         if path is None:
             if self.cfg.MODEL.WEIGHTS:
                 trust = self.cfg.MODEL.TRUST_CHECKPOINT
-                load_weights(self.model, self.cfg.MODEL.WEIGHTS, trust=trust, allow_backbone=True)
+                load_weights(self.model, self.cfg.MODEL.WEIGHTS, trust=trust, to_start=True)
             return
         checkpoint = load_weights(self.model, path)
         check_resumable(checkpoint, path, ENGINE, ("optimizer", "grad_scaler", "iteration"))

@@ -48,7 +48,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         Args:
             path: file, URL or ``zoo:NAME``; empty loads nothing.
             checkpointables: names of the parts to load, ``None`` for all of them. If no part is to be loaded, the file
-                may hold the backbone alone.
+                may hold the backbone alone, or a detector of other classes.
 
         Returns:
             The remaining content of the file.
@@ -60,7 +60,7 @@ class SafeCheckpointer(DetectionCheckpointer):
             return {}
         wanted = list(self.checkpointables) if checkpointables is None else checkpointables
         file = self.path_manager.get_local_path(resolve(path))
-        checkpoint = load_weights(self.model, file, trust=self.trust, allow_backbone=not wanted)
+        checkpoint = load_weights(self.model, file, trust=self.trust, to_start=not wanted)
         if wanted:
             check_resumable(checkpoint, path, ENGINE, wanted)
         for key in wanted:

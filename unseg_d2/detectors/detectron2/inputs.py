@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import torch
 from detectron2.structures import BitMasks, Instances
 from fvcore.common.config import CfgNode
 
@@ -32,7 +31,7 @@ def to_input(
     Args:
         sample: RGB image and its instances.
         channel_order: of the network's input, ``RGB`` or ``BGR``.
-        with_instances: include the ground truth, as one class.
+        with_instances: include the ground truth.
         with_masks: include its masks.
         copy_paste: the sample went through copy-paste.
 
@@ -46,7 +45,7 @@ def to_input(
     if with_instances:
         instances = Instances(tuple(image.shape[1:]))
         instances.gt_boxes = ScoredBoxes(sample.boxes, sample.scores)
-        instances.gt_classes = torch.zeros(len(sample.boxes), dtype=torch.int64)
+        instances.gt_classes = sample.class_numbers()
         if with_masks:
             instances.gt_masks = BitMasks(sample.masks)
             if sample.confidence is not None:

@@ -1,0 +1,122 @@
+"""Classes of a data set: which number a network has for each of the file's categories.
+
+A class-agnostic detector, of one class, takes all annotations as that class, whatever their categories. One of several
+classes numbers the categories of the file from 0 on, in the order of their ids, as Detectron2 does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unseg_d2.data.coco import CocoDataset, read_json
+from unseg_d2.errors import UnsegError
+from unseg_d2.files import write_json
+
+Category = dict[str, Any]
+"""A category of a COCO file: ``id`` and ``name``."""
+
+FILE = "classes.json"
+"""Beside the checkpoints of a detector of several classes: the categories that its classes stand for, in order."""
+
+
+class Records(list[dict[str, Any]]):
+    """Records of a data set, and the categories that their class numbers stand for.
+
+    Attributes:
+        categories: in the order of the numbers; empty where all annotations are of one class.
+    """
+
+    def __init__(self, records: Sequence[dict[str, Any]], categories: Sequence[Category] = ()) -> None:
+        super().__init__(records)
+        self.categories = list(categories)
+
+    def category_ids(self) -> list[Any] | int:
+        """Return the id of each class's category; 1, that of the only one, where all are of one class."""
+        return [category["id"] for category in self.categories] or 1
+
+
+def as_records(records: Sequence[dict[str, Any]]) -> Records:
+    """Return records with their categories; a plain list is of one class."""
+    return records if isinstance(records, Records) else Records(records)
+
+
+def categories_of(dataset: CocoDataset, num_classes: int, name: str) -> list[Category]:
+    """Return the categories of a file in the order of the class numbers; an empty list for a single class.
+
+    Args:
+        dataset: what `read_coco` returned.
+        num_classes: of the detector; 1 takes all categories as one class.
+        name: of the data set, for the message.
+
+    Raises:
+        UnsegError: the file has another number of categories, or annotations of a category that it does not list.
+    """
+    if num_classes == 1:
+        return []
+    categories = sorted(({"id": c["id"], "name": str(c.get("name", c["id"]))} for c in dataset.categories), key=_by_id)
+    known = {category["id"] for category in categories}
+    if len(known) != num_classes or len(categories) != num_classes:
+        raise UnsegError(
+            f"{name} has {len(known)} categories, but MODEL.ROI_HEADS.NUM_CLASSES is {num_classes}; set it to "
+            f"{len(known)}, or to 1 for a class-agnostic detector."
+        )
+    strange = sorted({str(a["category_id"]) for a in dataset.annotations if a["category_id"] not in known})
+    if strange:
+        raise UnsegError(f"{name} has annotations of category {', '.join(strange[:3])}, which it does not list.")
+    return categories
+
+
+def check_records(records: Sequence[dict[str, Any]], num_classes: int) -> None:
+    """Raise `UnsegError` where an annotation has no class number below ``num_classes``."""
+    for record in records:
+        for annotation in record.get("annotations", ()):
+            if not 0 <= annotation.get("category_id", 0) < num_classes:
+                raise UnsegError(
+                    f"An annotation of {record['file_name']} has the class number {annotation['category_id']}, but "
+                    f"MODEL.ROI_HEADS.NUM_CLASSES is {num_classes}: the numbers run from 0 to {num_classes - 1}."
+                )
+
+
+def check_same(first: Sequence[Category], second: Sequence[Category], names: tuple[str, str]) -> None:
+    """Raise `UnsegError` where two data sets mean different classes by a number; they are told by their names.
+
+    Args:
+        first, second: the categories, in the order of the class numbers.
+        names: of the two, for the message.
+    """
+    pairs = [(one["name"], other["name"]) for one, other in zip(first, second)]
+    different = next((number for number, (one, other) in enumerate(pairs) if one != other), None)
+    if different is None and len(first) != len(second):
+        raise UnsegError(f"{names[0]} has {len(first)} classes, but {names[1]} has {len(second)}.")
+    if different is not None:
+        one, other = pairs[different]
+        raise UnsegError(f"Class {different} is '{one}' in {names[0]}, but '{other}' in {names[1]}.")
+
+
+def write_classes(folder: str | Path, categories: Sequence[Category]) -> None:
+    """Write the classes of a detector beside its checkpoints; nothing for a single class."""
+    if categories:
+        write_json(Path(folder) / FILE, list(categories), indent=1)
+
+
+def read_classes(weights: str | Path) -> list[Category]:
+    """Return the classes written beside a checkpoint, an empty list where there are none.
+
+    Raises:
+        UnsegError: the file is damaged.
+    """
+    path = Path(weights).parent / FILE
+    if not path.is_file():
+        return []
+    categories = read_json(path)
+    if not isinstance(categories, list) or not all(
+        isinstance(c, dict) and {"id", "name"} <= set(c) for c in categories
+    ):
+        raise UnsegError(f"{path} is not a list of categories with 'id' and 'name'; delete it to go on without it.")
+    return categories
+
+
+def _by_id(category: Category) -> tuple[bool, Any]:
+    return isinstance(category["id"], str), category["id"]
