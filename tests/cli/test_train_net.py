@@ -21,7 +21,7 @@ RECIPE = str(Path(__file__).resolve().parents[2] / "configs" / "cutler" / "mask_
         (["--gt", "coco_val2017"], "make it with: python datasets/prepare_coco.py"),
         (["MODEL.DEVICE", "cpu"], "imagenet_train_fixsize480_tau0.15_N3.json, which is not there; unseg-d2 generate-m"),
         (["--num-gpus", "3"], "cannot be divided among 3"),
-        (["MODEL.ROI_HEADS.NUM_CLASSES", "80"], "NUM_CLASSES is 80, but all annotations count as one class"),
+        (["--gt", "one.json", "MODEL.ROI_HEADS.NUM_CLASSES", "80"], "has 1 category, but MODEL.ROI_HEADS.NUM_CLASSES"),
         (["--num-machines", "2"], "2 machines need --dist-url"),
         (["--eval-only"], "add --weights"),
     ],
@@ -30,6 +30,9 @@ def test_mistakes_are_found_before_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    one = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "object"}]}
+    (tmp_path / "one.json").write_text(json.dumps(one))
+    monkeypatch.chdir(tmp_path)
     given = ["--config-file", RECIPE, *arguments, "ENGINE", "builtin", "--output", str(tmp_path)]
     if arguments[0] == "--num-gpus":
         given += ["SOLVER.REFERENCE_WORLD_SIZE", "0"]

@@ -62,7 +62,8 @@ def _execute(args: argparse.Namespace) -> None:
         if not weights:
             raise UnsegError("--eval-only needs the checkpoint to evaluate: add --weights path/to/model.pth")
     else:
-        check_datasets(cfg.DATASETS.TEST, cfg)  # now, and not only after the training
+        # Now, and not only after the training.
+        check_datasets(cfg.DATASETS.TEST, cfg, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
         weights = str(train(engine, cfg, num_processes=args.num_gpus, machines=machines, resume=args.resume))
         if machines.rank > 0:
             return

@@ -59,7 +59,7 @@ def categories_of(dataset: CocoDataset, num_classes: int, name: str) -> list[Cat
     known = {category["id"] for category in categories}
     if len(known) != num_classes or len(categories) != num_classes:
         raise UnsegError(
-            f"{name} has {len(known)} categories, but MODEL.ROI_HEADS.NUM_CLASSES is {num_classes}; set it to "
+            f"{name} has {_counted(len(known))}, but MODEL.ROI_HEADS.NUM_CLASSES is {num_classes}; set it to "
             f"{len(known)}, or to 1 for a class-agnostic detector."
         )
     strange = sorted({str(a["category_id"]) for a in dataset.annotations if a["category_id"] not in known})
@@ -120,3 +120,7 @@ def read_classes(weights: str | Path) -> list[Category]:
 
 def _by_id(category: Category) -> tuple[bool, Any]:
     return isinstance(category["id"], str), category["id"]
+
+
+def _counted(number: int) -> str:
+    return f"{number} categor{'y' if number == 1 else 'ies'}"

@@ -12,6 +12,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.data.builtin import ALIASES, BUILTIN
 from unseg_d2.data.catalog import find_annotations, load_dataset
+from unseg_d2.data.classes import categories_of
 from unseg_d2.data.coco import read_coco
 from unseg_d2.data.spec import split_spec
 from unseg_d2.detectors.protocol import Engine
@@ -50,14 +51,22 @@ class Benchmark:
         return about | self.scores.to_json()
 
 
-def check_datasets(names: Sequence[str], cfg: CfgNode) -> None:
+def check_datasets(names: Sequence[str], cfg: CfgNode, num_classes: int = 1) -> None:
     """Check that every data set has its annotations, before any of them is worked on.
 
+    Args:
+        names: data sets.
+        cfg: configuration; its ``SYNTHETIC`` block describes the synthetic sets.
+        num_classes: of the detector; with several, the data sets must have as many categories.
+
     Raises:
-        UnsegError: annotations are missing; the message names the path and the script that makes them.
+        UnsegError: annotations are missing (the message names the path and the script that makes them), or have another
+            number of categories.
     """
     for name in names:
-        find_annotations(name, cfg)
+        path = find_annotations(name, cfg)
+        if num_classes > 1:
+            categories_of(read_coco(path), num_classes, name)
 
 
 def setting_of(dataset: str, train: tuple[str, ...]) -> str:
