@@ -31,6 +31,7 @@ BUILT_IN = (
     "unseg_d2.refine",
     "unseg_d2.losses",
     "unseg_d2.evaluation.class_agnostic",
+    "unseg_d2.evaluation.per_class",
     "unseg_d2.evaluation.best_iou",
     "unseg_d2.evaluation.corloc",
     "unseg_d2.saliency.settings",

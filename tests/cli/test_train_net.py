@@ -13,6 +13,7 @@ from unseg_d2.evaluation.scores import Scores
 from unseg_d2.training import evaluate
 
 RECIPE = str(Path(__file__).resolve().parents[2] / "configs" / "cutler" / "mask_rcnn_R_50_FPN.yaml")
+SEVERAL_CLASSES = ["MODEL.ROI_HEADS.NUM_CLASSES", "80", "TEST.EVALUATORS", "('per_class',)"]
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ RECIPE = str(Path(__file__).resolve().parents[2] / "configs" / "cutler" / "mask_
         (["--gt", "coco_val2017"], "make it with: python datasets/prepare_coco.py"),
         (["MODEL.DEVICE", "cpu"], "imagenet_train_fixsize480_tau0.15_N3.json, which is not there; unseg-d2 generate-m"),
         (["--num-gpus", "3"], "cannot be divided among 3"),
-        (["--gt", "one.json", "MODEL.ROI_HEADS.NUM_CLASSES", "80"], "has 1 category, but MODEL.ROI_HEADS.NUM_CLASSES"),
+        (["--gt", "one.json", *SEVERAL_CLASSES], "has 1 category, but MODEL.ROI_HEADS.NUM_CLASSES is 80"),
         (["--num-machines", "2"], "2 machines need --dist-url"),
         (["--eval-only"], "add --weights"),
     ],

@@ -20,7 +20,7 @@ from unseg_d2.training.evaluate import evaluate_detector
 from unseg_d2.training.train import train
 
 CATEGORIES = [{"id": 8, "name": "dog"}, {"id": 3, "name": "cat"}]
-SEVERAL = {"MODEL__ROI_HEADS__NUM_CLASSES": 2}
+SEVERAL = {"MODEL__ROI_HEADS__NUM_CLASSES": 2, "TEST__EVALUATORS": ("per_class",)}
 
 
 @pytest.fixture(params=["builtin", pytest.param("detectron2", marks=pytest.mark.detectron2)])

@@ -215,7 +215,7 @@ def test_classes_told_apart_are_those_of_pycocotools(backend: str) -> None:
     numbered = [item | {"id": number} for number, item in enumerate(truth["annotations"], start=1)]
     reference.dataset = {**truth, "annotations": numbered, "categories": categories}
     reference.createIndex()
-    found = evaluate(truth, results, ("bbox",), backend, categories=categories)["bbox"]
+    found = evaluate(truth, results, ("bbox",), Settings(backend=backend), categories)["bbox"]
     boxes = [{key: value for key, value in item.items() if key != "segmentation"} for item in results]
     expected = COCOeval(reference, reference.loadRes(boxes), "bbox")
     expected.evaluate()
@@ -229,7 +229,7 @@ def test_classes_told_apart_are_those_of_pycocotools(backend: str) -> None:
         precision = expected.eval["precision"][:, :, order[category["id"]], 0, -1]
         assert found[f"AP-{category['name']}"] == pytest.approx(100 * precision.mean(), abs=1e-4)
     assert math.isnan(found["AP-absent"])
-    assert found["AP"] < evaluate(truth, results, ("bbox",), backend)["bbox"]["AP"]  # as one class more are right
+    assert found["AP"] < evaluate(truth, results, ("bbox",))["bbox"]["AP"]  # as one class more are right
 
 
 def test_a_category_that_is_not_listed_is_refused() -> None:

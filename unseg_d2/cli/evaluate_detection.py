@@ -129,11 +129,14 @@ def _predict(args: argparse.Namespace, cfg: CfgNode, output: Path) -> list[Path]
 
 def _report(args: argparse.Namespace, scores: list[Benchmark], output: Path, about: dict[str, Any]) -> None:
     """Print the table and write it in three forms."""
-    from unseg_d2.evaluation.table import lay_out, write_tables
+    from unseg_d2.evaluation.table import class_rows, lay_out, write_tables
     from unseg_d2.training.benchmark_table import benchmark_rows, protocol_lines
     from unseg_d2.training.benchmarks import save_benchmarks
 
-    tables = [("", benchmark_rows(scores, about["name"], published=not args.no_published))]
+    of_classes = [(f"AP of each class, {item.dataset}", class_rows(item.scores.metrics)) for item in scores]
+    of_classes = [(heading, rows) for heading, rows in of_classes if rows]
+    published = not args.no_published and not of_classes  # the published results are class-agnostic
+    tables = [("", benchmark_rows(scores, about["name"], published=published)), *of_classes]
     protocol = protocol_lines(scores)
     print(lay_out(tables, protocol))
     write_tables(output, tables, protocol)

@@ -50,6 +50,7 @@ def _arguments(parser: CommandParser) -> None:
 def _execute(args: argparse.Namespace) -> None:
     """Train and evaluate as the command line says."""
     from unseg_d2.detectors.protocol import select_engine
+    from unseg_d2.evaluation.registry import classes_told_apart
     from unseg_d2.loop.machines import Machines
     from unseg_d2.training.benchmarks import check_datasets
     from unseg_d2.training.train import train
@@ -63,7 +64,7 @@ def _execute(args: argparse.Namespace) -> None:
             raise UnsegError("--eval-only needs the checkpoint to evaluate: add --weights path/to/model.pth")
     else:
         # Now, and not only after the training.
-        check_datasets(cfg.DATASETS.TEST, cfg, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
+        check_datasets(cfg.DATASETS.TEST, cfg, classes_told_apart(cfg))
         weights = str(train(engine, cfg, num_processes=args.num_gpus, machines=machines, resume=args.resume))
         if machines.rank > 0:
             return
@@ -95,7 +96,7 @@ def _evaluate(engine: Engine, cfg: CfgNode, weights: str, num_processes: int) ->
         about = {"dataset": dataset, "weights": weights, **scores.to_json()["figures"]}
         write_json(output / "figures.json", about, indent=1)
         rows.append((Path(dataset).stem, scores.metrics))
-        if cfg.MODEL.ROI_HEADS.NUM_CLASSES > 1:
+        if class_rows(scores.metrics):
             print(f"{as_text(class_rows(scores.metrics))}\n")
     if rows:
         print(rounds_table(rows))

@@ -1,7 +1,8 @@
 """Class-agnostic average precision and recall, as COCO defines them, for boxes and masks.
 
-Every annotation and every result counts as the same class, as with COCO's ``useCats = 0``. The matching is done by the
-fastest installed one of three libraries; they agree to six digits, and pycocotools is the reference.
+Every annotation and every result counts as the same class, as with COCO's ``useCats = 0``; :func:`evaluate` can also
+tell categories apart. The matching is done by the fastest installed one of three libraries; they agree to six digits,
+and pycocotools is the reference.
 """
 
 from __future__ import annotations
@@ -24,8 +25,6 @@ from unseg_d2.settings import Settings, setting
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl", "Recall50")
 """Names of the metrics, all in percent; ``Recall50`` is the recall at IoU 0.5 with all results that count."""
-
-_CATEGORY = {"id": 1, "name": "object"}
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,9 @@ def evaluate(
     results: Iterable[dict[str, Any]],
     iou_types: Sequence[str] = KINDS,
     settings: ClassAgnosticSettings = ClassAgnosticSettings(),
+    categories: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, dict[str, float]]:
-    """Compare results with ground truth, all of one class.
+    """Compare results with ground truth.
 
     Args:
         ground_truth: COCO dictionary with ``images`` and ``annotations``. Crowd regions neither count as missed nor
@@ -73,42 +73,75 @@ def evaluate(
             follows from the mask. Annotations of a label set are such results.
         iou_types: ``bbox``, ``segm`` or both.
         settings: see :class:`ClassAgnosticSettings`. AP and the recalls by size and at IoU 0.5 use ``max_detections``.
+        categories: COCO categories (``id``, ``name``) that are told apart by the ``category_id`` of annotations and
+            results; without any, all are of one class.
 
     Returns:
         Per kind of overlap the metrics of `METRICS` in percent, and with 300 results ``AR300``; NaN where no object of
-        that size exists.
+        that size exists. With categories they are means over those that have objects, and ``AP-NAME`` is the AP of one.
 
     Raises:
-        UnsegError: a result is of an unknown image, masks are to be compared where there are none, or the backend is
-            not installed.
+        UnsegError: a result is of an unknown image or category, masks are to be compared where there are none, or the
+            backend is not installed.
     """
     backend = select_backend(settings.backend)
     results = list(results)
     sizes = image_sizes(ground_truth)
     check_results(results, sizes)
+    classes = _Classes(categories)
+    truth_classes, found_classes = classes.of(ground_truth["annotations"]), classes.of(results)
     metrics = {}
     for iou_type in iou_types:
         truth = [_truth(annotation, iou_type, sizes) for annotation in ground_truth["annotations"]]
         found = [_result(result, iou_type) for result in results]
-        images = _Images(list(sizes), _numbered(truth), _numbered(found))
-        metrics[iou_type] = _metrics(images, iou_type, backend, settings.max_detections)
+        images = _Images(list(sizes), _numbered(truth, truth_classes), _numbered(found, found_classes), len(classes))
+        metrics[iou_type] = _metrics(images, iou_type, backend, settings.max_detections, classes.names)
     return metrics
+
+
+class _Classes:
+    """Numbers from 1 on for the categories that are told apart; some of the libraries take small ids only."""
+
+    def __init__(self, categories: Sequence[Mapping[str, Any]]) -> None:
+        self.numbers = {category["id"]: number for number, category in enumerate(categories, start=1)}
+        self.names = [str(category.get("name", category["id"])) for category in categories]
+
+    def __len__(self) -> int:
+        return max(len(self.numbers), 1)
+
+    def of(self, items: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Return the number of each annotation or result."""
+        if not self.numbers:
+            return [1] * len(items)
+        ids = [item.get("category_id", 1) for item in items]
+        for key, item in zip(ids, items):
+            if key not in self.numbers:
+                raise UnsegError(
+                    f"An annotation or result of image {item['image_id']} has the category {key}, which the ground "
+                    "truth does not list."
+                )
+        return [self.numbers[key] for key in ids]
 
 
 class _Images:
     """Ground truth and results of a set of images, brought into the form that all libraries take."""
 
-    def __init__(self, ids: list[Any], truth: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, ids: list[Any], truth: list[dict[str, Any]], found: list[dict[str, Any]], num_classes: int
+    ) -> None:
         # Ids may be texts or huge numbers; some of the libraries take small ones only.
         position = {key: index + 1 for index, key in enumerate(ids)}
         for item in truth + found:
             item["image_id"] = position[item["image_id"]]
         images = [{"id": index, "height": 1, "width": 1} for index in position.values()]
-        self.truth = {"images": images, "annotations": truth, "categories": [_CATEGORY]}
-        self.found = {"images": images, "annotations": found, "categories": [_CATEGORY]}
+        categories = [{"id": number, "name": str(number)} for number in range(1, num_classes + 1)]
+        self.truth = {"images": images, "annotations": truth, "categories": categories}
+        self.found = {"images": images, "annotations": found, "categories": categories}
 
 
-def _metrics(images: _Images, iou_type: str, backend: str, max_detections: int) -> dict[str, float]:
+def _metrics(
+    images: _Images, iou_type: str, backend: str, max_detections: int, names: Sequence[str]
+) -> dict[str, float]:
     """Match with a library and compute the metrics from its precision and recall."""
     limits = [1, 10, 100] + [max_detections] * (max_detections > 100)
     with contextlib.redirect_stdout(io.StringIO()):  # all three print a progress report
@@ -116,16 +149,17 @@ def _metrics(images: _Images, iou_type: str, backend: str, max_detections: int) 
         evaluation.params.maxDets = limits
         evaluation.evaluate()
         evaluation.accumulate()
-    # IoU thresholds x recalls x sizes (all, small, medium, large) x limits, of the one class
-    precision = np.asarray(evaluation.eval["precision"], dtype=float)[:, :, 0]
-    recall = np.asarray(evaluation.eval["recall"], dtype=float)[:, 0]
-    values = {"AP": precision[..., 0, -1], "AP50": precision[0, :, 0, -1], "AP75": precision[5, :, 0, -1]}
+    # IoU thresholds x recalls x classes x sizes (all, small, medium, large) x limits; recall without the second
+    precision = np.asarray(evaluation.eval["precision"], dtype=float)
+    recall = np.asarray(evaluation.eval["recall"], dtype=float)
+    values = {"AP": precision[..., 0, -1], "AP50": precision[0, ..., 0, -1], "AP75": precision[5, ..., 0, -1]}
     values |= {f"AP{size}": precision[..., index, -1] for index, size in enumerate("sml", start=1)}
-    values |= {f"AR{limit}": recall[:, 0, index] for index, limit in enumerate(limits)}
-    values |= {f"AR{size}": recall[:, index, -1] for index, size in enumerate("sml", start=1)}
-    values["Recall50"] = recall[0, 0, -1:]
-    names = [*METRICS, *(f"AR{limit}" for limit in limits[3:])]
-    return {name: _percent(values[name]) for name in names}
+    values |= {f"AR{limit}": recall[..., 0, index] for index, limit in enumerate(limits)}
+    values |= {f"AR{size}": recall[..., index, -1] for index, size in enumerate("sml", start=1)}
+    values["Recall50"] = recall[0, :, 0, -1]
+    values |= {f"AP-{name}": precision[:, :, index, 0, -1] for index, name in enumerate(names)}
+    wanted = [*METRICS, *(f"AR{limit}" for limit in limits[3:]), *(f"AP-{name}" for name in names)]
+    return {name: _percent(values[name]) for name in wanted}
 
 
 def _percent(values: np.ndarray) -> float:
@@ -183,7 +217,7 @@ def check_results(results: Sequence[dict[str, Any]], sizes: Mapping[Any, tuple[i
 def _truth(annotation: dict[str, Any], iou_type: str, sizes: dict[Any, Any]) -> dict[str, Any]:
     """Return what the matching needs of an annotation; its area decides on small, medium or large."""
     segmentation = annotation.get("segmentation")
-    item = {"image_id": annotation["image_id"], "category_id": 1, "iscrowd": int(annotation.get("iscrowd", 0))}
+    item = {"image_id": annotation["image_id"], "iscrowd": int(annotation.get("iscrowd", 0))}
     rle = compress(segmentation, *sizes[annotation["image_id"]]) if segmentation else None
     if iou_type == "segm":
         if rle is None:
@@ -198,7 +232,7 @@ def _truth(annotation: dict[str, Any], iou_type: str, sizes: dict[Any, Any]) -> 
 
 def _result(result: dict[str, Any], iou_type: str) -> dict[str, Any]:
     """Return what the matching needs of a result; its area is that of what is compared, box or mask."""
-    item = {"image_id": result["image_id"], "category_id": 1, "iscrowd": 0, "score": float(result.get("score", 1.0))}
+    item = {"image_id": result["image_id"], "iscrowd": 0, "score": float(result.get("score", 1.0))}
     segmentation = result.get("segmentation")
     if iou_type == "segm":
         if not isinstance(segmentation, dict):
@@ -208,6 +242,7 @@ def _result(result: dict[str, Any], iou_type: str) -> dict[str, Any]:
     return item | {"bbox": bbox, "area": float(bbox[2] * bbox[3])}
 
 
-def _numbered(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give ids from 1 on: the libraries take a match with id 0 for no match."""
-    return [item | {"id": index + 1} for index, item in enumerate(items)]
+def _numbered(items: list[dict[str, Any]], classes: list[int]) -> list[dict[str, Any]]:
+    """Give classes, and ids from 1 on: the libraries take a match with id 0 for no match."""
+    numbers = enumerate(zip(items, classes), start=1)
+    return [item | {"id": number, "category_id": category} for number, (item, category) in numbers]

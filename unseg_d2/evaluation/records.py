@@ -14,7 +14,8 @@ def ground_truth(records: Sequence[dict[str, Any]], categories: Sequence[Mapping
         categories: that the class numbers of the annotations stand for; without any, the numbers stay.
 
     Returns:
-        ``images`` and ``annotations``, as :func:`~unseg_d2.evaluation.scores.score` takes them.
+        ``images``, ``annotations`` and, where there are any, ``categories``, as
+        :func:`~unseg_d2.evaluation.scores.score` takes them.
 
     >>> record = {"image_id": 3, "height": 4, "width": 5, "annotations": [{"bbox": [0, 0, 1, 1]}]}
     >>> ground_truth([record])["annotations"]
@@ -24,4 +25,5 @@ def ground_truth(records: Sequence[dict[str, Any]], categories: Sequence[Mapping
     for annotation in annotations if categories else ():
         annotation["category_id"] = categories[annotation["category_id"]]["id"]
     images = [{"id": r["image_id"], "height": r["height"], "width": r["width"]} for r in records]
-    return {"images": images, "annotations": annotations}
+    told_apart = {"categories": list(categories)} if categories else {}
+    return {"images": images, "annotations": annotations, **told_apart}

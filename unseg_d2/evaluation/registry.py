@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
@@ -11,6 +12,8 @@ from fvcore.common.config import CfgNode
 from unseg_d2.errors import UnsegError
 from unseg_d2.registry import Registry
 from unseg_d2.settings import Settings, section, setting
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal["bbox", "segm"]
 """What is compared: boxes or masks."""
@@ -22,7 +25,8 @@ class Evaluator(Protocol):
 
     It is called once with the boxes and, where the ground truth and the results have them, once with the masks. One
     that compares only one of these says so by an attribute ``kinds = ("bbox",)``, and is refused where there is none.
-    An attribute ``protocol``, a short sentence on how the metrics are computed, is printed below tables.
+    An attribute ``protocol``, a short sentence on how the metrics are computed, is printed below tables. One that tells
+    categories apart has an attribute ``with_classes = True``, and gets ground truth with ``categories``.
     """
 
     def __call__(self, truth: Mapping[str, Any], results: Sequence[dict[str, Any]], kind: Kind, /) -> dict[str, float]:
@@ -30,7 +34,7 @@ class Evaluator(Protocol):
 
         Args:
             truth: COCO dictionary: ``images`` (``id``, ``height``, ``width``, px) and ``annotations`` (``image_id``,
-                ``bbox`` XYWH in px, ``segmentation``, ``iscrowd``). An image may have none of them.
+                ``category_id``, ``bbox`` XYWH in px, ``segmentation``, ``iscrowd``). An image may have none of them.
             results: ``{image_id, category_id, bbox (XYWH, px), segmentation (RLE), score}`` each, in any order; a
                 missing score counts as 1. There may be none of an image, or none at all.
             kind: whether to compare boxes or masks.
@@ -99,13 +103,27 @@ def detector_evaluators(cfg: CfgNode) -> dict[str, Evaluator]:
     """Return the evaluators of a recipe for what its detector predicts.
 
     Raises:
-        UnsegError: see :func:`build_evaluators`; or one compares masks, which the detector does not predict.
+        UnsegError: see :func:`build_evaluators`; or one compares masks or classes, which the detector does not predict.
     """
     evaluators = build_evaluators(cfg)
+    apart = [name for name, evaluator in evaluators.items() if getattr(evaluator, "with_classes", False)]
+    if apart and cfg.MODEL.ROI_HEADS.NUM_CLASSES == 1:
+        raise UnsegError(
+            f"The evaluator {apart[0]} of TEST.EVALUATORS tells classes apart, but the detector has one class; use "
+            "class_agnostic, or set MODEL.ROI_HEADS.NUM_CLASSES."
+        )
+    if not apart and cfg.MODEL.ROI_HEADS.NUM_CLASSES > 1:
+        logger.info("No evaluator tells the detector's classes apart; TEST.EVALUATORS per_class does.")
     if not compares_masks(cfg):
         reason = "TEST.NO_SEGM is True" if cfg.TEST.NO_SEGM else "MODEL.MASK_ON is False"
         check_kinds(evaluators, ["bbox"], reason)
     return evaluators
+
+
+def classes_told_apart(cfg: CfgNode) -> int:
+    """Return how many classes the evaluators of a recipe tell apart: those of the detector, or 1 for none of them."""
+    makers = [EVALUATORS.entry(name).make for name in EVALUATORS.named(cfg)]
+    return cfg.MODEL.ROI_HEADS.NUM_CLASSES if any(getattr(make, "with_classes", False) for make in makers) else 1
 
 
 def compares_masks(cfg: CfgNode) -> bool:

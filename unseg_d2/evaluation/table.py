@@ -12,6 +12,8 @@ from unseg_d2.files import atomic_write
 
 METRICS = ("AP50", "AP", "AR100")
 """Those of class-agnostic AP and AR that a narrow table shows."""
+OF_A_CLASS = "AP-"
+"""Beginning of the name of the AP of a class; those have a table of their own, :func:`class_rows`."""
 KINDS = {"bbox": "box", "segm": "mask"}
 Metrics = Mapping[str, Mapping[str, float]]
 Table = tuple[str, Sequence[Sequence[str]]]
@@ -72,14 +74,15 @@ def columns_of(measured: Iterable[Metrics], known: Mapping[str, str]) -> dict[st
 
     Args:
         measured: metrics by name per kind of overlap, of each row.
-        known: metrics in their order, to their titles; of class-agnostic AP and AR no others are shown.
+        known: metrics in their order, to their titles; of class-agnostic AP and AR no others are shown,
+            and none of a single class.
 
     >>> columns_of([{"bbox": {"Blobs": 1.0, "AP75": 2.0, "AP": 3.0}}], {"AP": "AP", "AR1": "AR@1"})
     {'AP': 'AP', 'Blobs': 'Blobs'}
     """
     names = dict.fromkeys(name for kinds in measured for values in kinds.values() for name in values)
     others = {name: name for name in names if name not in known and name not in CLASS_AGNOSTIC}
-    others = {name: name for name in others if not re.fullmatch(r"AR\d+", name)}
+    others = {name: name for name in others if not re.fullmatch(rf"AR\d+|{OF_A_CLASS}.*", name)}
     return {name: title for name, title in known.items() if name in names} | others
 
 
@@ -110,6 +113,22 @@ def rounds_table(rows: Sequence[tuple[str, Metrics]]) -> str:
         [name, *(as_cell(found.get(kind, {}).get(metric)) for kind, metric in columns.values())] for name, found in rows
     ]
     return as_text([["", *columns], *cells])
+
+
+def class_rows(metrics: Metrics) -> list[list[str]]:
+    """Return the rows of a table with the AP of each class that is told apart, the titles first; none without classes.
+
+    Args:
+        metrics: by name per kind of overlap; the AP of a class is that of `unseg_d2.evaluation.per_class`.
+
+    >>> class_rows({"bbox": {"AP": 15.0, "AP-cat": 10.0, "AP-dog": 20.0}})
+    [['class', 'box AP'], ['cat', '10.0'], ['dog', '20.0']]
+    >>> class_rows({"bbox": {"AP": 15.0}})
+    []
+    """
+    names = dict.fromkeys(key for found in metrics.values() for key in found if key.startswith(OF_A_CLASS))
+    rows = [[key.removeprefix(OF_A_CLASS), *(as_cell(of.get(key)) for of in metrics.values())] for key in names]
+    return [["class", *(f"{KINDS[kind]} AP" for kind in metrics)], *rows] if rows else []
 
 
 def _is_numeric(cells: Iterable[str]) -> bool:

@@ -16,7 +16,7 @@ from unseg_d2.data.classes import categories_of
 from unseg_d2.data.coco import read_coco
 from unseg_d2.data.spec import split_spec
 from unseg_d2.detectors.protocol import Engine
-from unseg_d2.evaluation.registry import build_evaluators
+from unseg_d2.evaluation.registry import build_evaluators, classes_told_apart
 from unseg_d2.evaluation.scores import Scores
 from unseg_d2.files import write_json
 from unseg_d2.training.prediction import fingerprint, made_from, predict_to_file
@@ -105,7 +105,7 @@ def predict_dataset(
     Returns:
         File of COCO results.
     """
-    weights, records = resolve(weights), load_dataset(dataset, cfg)
+    weights, records = resolve(weights), load_dataset(dataset, cfg, classes_told_apart(cfg))
     output = results / "predictions" / f"{_stem(dataset)}_{fingerprint(made_from(engine, cfg, records, weights))}"
     return predict_to_file(engine, cfg, records, weights=weights, output=output, num_processes=num_processes)
 

@@ -8,11 +8,12 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.catalog import load_dataset
+from unseg_d2.data.classes import as_records, check_same, read_classes
 from unseg_d2.data.results import read_results
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.records import ground_truth
-from unseg_d2.evaluation.registry import build_evaluators, detector_evaluators
+from unseg_d2.evaluation.registry import build_evaluators, classes_told_apart, detector_evaluators
 from unseg_d2.evaluation.scores import Metrics, Scores, check_annotations, score
 from unseg_d2.training.prediction import predict_to_file
 
@@ -29,7 +30,7 @@ def score_records(records: list[dict[str, Any]], results: list[dict[str, Any]], 
     Raises:
         UnsegError: no record has annotations, or an evaluator cannot be used on them.
     """
-    truth = ground_truth(records)
+    truth = ground_truth(records, as_records(records).categories)
     check_annotations(truth["annotations"], name)
     return score(truth, results, build_evaluators(cfg), with_masks=not cfg.TEST.NO_SEGM)
 
@@ -46,9 +47,15 @@ def evaluate_detector(
         dataset: built-in name or COCO json of the data set.
         output: folder of the predictions.
         num_processes: processes that share the prediction.
+
+    Raises:
+        UnsegError: the data set has other classes than those that the detector was trained on, or cannot be used.
     """
     detector_evaluators(cfg)  # before anything is predicted
-    records = load_dataset(dataset, cfg)
+    records = load_dataset(dataset, cfg, classes_told_apart(cfg))
+    learnt = read_classes(weights) if records.categories else []
+    if learnt:
+        check_same(learnt, records.categories, (f"the training of {weights}", dataset))
     predictions = predict_to_file(engine, cfg, records, weights=weights, output=output, num_processes=num_processes)
     return score_records(records, read_results(predictions), cfg, dataset)
 

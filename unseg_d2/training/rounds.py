@@ -23,6 +23,7 @@ from unseg_d2.config.scaling import scale_to_world_size
 from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.detectors.protocol import Engine, select_engine
 from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation.registry import detector_evaluators
 from unseg_d2.evaluation.scores import Metrics, Scores, read_metrics
 from unseg_d2.files import write_json
 from unseg_d2.manifest import CODE
@@ -100,6 +101,8 @@ class Plan:
                 f"MODEL.ROI_HEADS.NUM_CLASSES is {cfg.MODEL.ROI_HEADS.NUM_CLASSES}, but pseudo-masks have no classes: "
                 "set it to 1 for self-training."
             )
+        if self.ground_truth:
+            detector_evaluators(cfg)  # before anything is made
         return cfg
 
 

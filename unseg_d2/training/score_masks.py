@@ -70,7 +70,7 @@ def score_file(
     check_annotations(truth.annotations, name)
     found = match_masks(Path(path), truth)
     return score(
-        {"images": truth.images, "annotations": truth.annotations},
+        {"images": truth.images, "annotations": truth.annotations, "categories": truth.categories},
         found.results,
         evaluators,
         with_masks=with_masks,

@@ -12,7 +12,6 @@ from fvcore.common.config import CfgNode
 from unseg_d2.config.load import as_values
 from unseg_d2.config.scaling import scale_to_world_size
 from unseg_d2.detectors.protocol import Engine
-from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.registry import detector_evaluators
 from unseg_d2.files import atomic_write, write_json
 from unseg_d2.loop.checkpoint import last_checkpoint
@@ -43,13 +42,8 @@ def train(
         ``OUTPUT_DIR/model_final.pth``, in Detectron2's format.
 
     Raises:
-        UnsegError: the recipe is for several classes or cannot be divided, or the training fails; see the engine.
+        UnsegError: the recipe cannot be divided, or the training fails; see the engine.
     """
-    if cfg.MODEL.ROI_HEADS.NUM_CLASSES != 1:
-        raise UnsegError(
-            f"MODEL.ROI_HEADS.NUM_CLASSES is {cfg.MODEL.ROI_HEADS.NUM_CLASSES}, but all annotations count as one "
-            "class here, whatever their categories; set it to 1."
-        )
     if cfg.DATASETS.TEST:
         detector_evaluators(cfg)  # now, and not only when the first evaluation is due
     world_size = int(os.environ["WORLD_SIZE"]) if under_torchrun() else num_processes * machines.number

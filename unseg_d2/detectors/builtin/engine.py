@@ -21,7 +21,7 @@ from unseg_d2.detectors.predictor import Predictor
 from unseg_d2.detectors.training_data import train_loaders
 from unseg_d2.devices import resolve_device
 from unseg_d2.evaluation.records import ground_truth
-from unseg_d2.evaluation.registry import compares_masks, detector_evaluators
+from unseg_d2.evaluation.registry import classes_told_apart, compares_masks, detector_evaluators
 from unseg_d2.evaluation.scores import score
 from unseg_d2.loop.distributed import gather, launch, rank_and_world_size
 from unseg_d2.loop.machines import ONE_MACHINE, Machines
@@ -86,12 +86,14 @@ def evaluate_datasets(cfg: CfgNode, model: GeneralizedRCNN) -> dict[str, float]:
     evaluators = detector_evaluators(cfg)
     metrics: dict[str, float] = {}
     for name in cfg.DATASETS.TEST:
-        records = load_dataset(name, cfg)
+        records = load_dataset(name, cfg, classes_told_apart(cfg))
         share = predict(model, cfg, records[rank::world_size])
-        results = gather([result for prediction in share for result in prediction.to_coco()])
+        ids = records.category_ids()
+        results = gather([result for prediction in share for result in prediction.to_coco(ids)])
         if rank > 0:
             continue
-        found = score(ground_truth(records), results, evaluators, with_masks=compares_masks(cfg)).metrics
+        truth = ground_truth(records, records.categories)
+        found = score(truth, results, evaluators, with_masks=compares_masks(cfg)).metrics
         prefix = f"{Path(name).stem}/" if len(cfg.DATASETS.TEST) > 1 else ""
         metrics.update(
             {f"{prefix}{kind}/{metric}": value for kind, values in found.items() for metric, value in values.items()}
