@@ -14,7 +14,7 @@ from fvcore.common.config import CfgNode
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.loader import build_train_loader
 from unseg_d2.detectors.protocol import Engine, detectron2_availability, select_engine
-from unseg_d2.detectors.training_data import load_training_records
+from unseg_d2.detectors.training_data import training_records
 from unseg_d2.errors import UnsegError
 from unseg_d2.training.evaluate import evaluate_detector
 from unseg_d2.training.train import train
@@ -109,4 +109,4 @@ def test_data_sets_of_other_classes_are_not_mixed(make_cfg: Callable[..., CfgNod
     other.write_text(json.dumps(swapped))
     cfg = make_cfg("mixed", **SEVERAL, DATASETS__TRAIN=(str(named), str(other)))
     with pytest.raises(UnsegError, match=r"Class 0 is 'cat' in .*named\.json, but 'dog' in .*swapped\.json"):
-        load_training_records(cfg)
+        training_records(cfg)

@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.structures import Instances
 from detectron2.utils import comm
 from fvcore.common.config import CfgNode
 
+from unseg_d2.data.classes import Records, as_records
 from unseg_d2.detectors.detectron2.records import dataset_records, require_keys, standard_record
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.records import ground_truth
-from unseg_d2.evaluation.registry import Evaluator, compares_masks, detector_evaluators
+from unseg_d2.evaluation.registry import Evaluator, classes_told_apart, compares_masks, detector_evaluators
 from unseg_d2.evaluation.scores import check_annotations, score
 from unseg_d2.files import write_json
 from unseg_d2.rle import encode_mask
@@ -31,7 +33,8 @@ def to_prediction(record: dict[str, Any], instances: Instances) -> Prediction:
     instances = instances.to("cpu")
     rles = [encode_mask(mask) for mask in instances.pred_masks.numpy()] if instances.has("pred_masks") else []
     boxes, scores = instances.pred_boxes.tensor.float(), instances.scores.float()
-    return Prediction(record=record, size=instances.image_size, boxes=boxes.numpy(), scores=scores.numpy(), rles=rles)
+    classes = instances.pred_classes.numpy() if instances.has("pred_classes") else np.zeros(0, np.int64)
+    return Prediction(record, instances.image_size, boxes.numpy(), scores.numpy(), rles, classes)
 
 
 class ClassAgnosticEvaluator(DatasetEvaluator):
@@ -41,7 +44,7 @@ class ClassAgnosticEvaluator(DatasetEvaluator):
 
     Args:
         dataset: name of a data set, registered or known to `load_dataset`; or its records, Detectron2's standard
-            dataset dicts.
+            dataset dicts, which have their categories if `dataset_records` read them.
         cfg: configuration, whose ``TEST.EVALUATORS`` compute the metrics; without ``MODEL.MASK_ON`` or with
             ``TEST.NO_SEGM``, boxes alone are compared. ``None`` computes class-agnostic AP and AR.
         distributed: collect the results of all processes; otherwise each evaluates its own.
@@ -64,12 +67,14 @@ class ClassAgnosticEvaluator(DatasetEvaluator):
         if cfg is not None:
             require_keys(cfg)
         if isinstance(dataset, str):
-            records = dataset_records(dataset, cfg)
+            records = dataset_records(dataset, cfg, 1 if cfg is None else classes_told_apart(cfg))
             check_annotations([item for record in records for item in record.get("annotations", ())], dataset)
         else:
-            records = [standard_record(record, number) for number, record in enumerate(dataset)]
+            given = [standard_record(record, number) for number, record in enumerate(dataset)]
+            records = Records(given, as_records(dataset).categories)
         self.name = dataset if isinstance(dataset, str) else "the data set"
         self.records = {record["image_id"]: record for record in records}
+        self.categories, self.category_ids = records.categories, records.category_ids()
         self.distributed = distributed
         self.output_dir = output_dir
         self.with_masks = with_masks and (cfg is None or compares_masks(cfg))
@@ -97,7 +102,7 @@ class ClassAgnosticEvaluator(DatasetEvaluator):
                     f"The network was run on image {data['image_id']}, which is not in {self.name}; the loader must be "
                     "one of the data set that is evaluated."
                 )
-            self.results.extend(to_prediction(record, output["instances"]).to_coco())
+            self.results.extend(to_prediction(record, output["instances"]).to_coco(self.category_ids))
 
     def evaluate(self) -> dict[str, dict[str, float]] | None:
         """Return the metrics in percent in the main process, ``None`` in the others."""
@@ -106,7 +111,7 @@ class ClassAgnosticEvaluator(DatasetEvaluator):
             results = [result for share in comm.gather(self.results) for result in share]
             if not comm.is_main_process():
                 return None
-        truth = ground_truth(list(self.records.values()))
+        truth = ground_truth(list(self.records.values()), self.categories)
         scores = score(truth, results, self.evaluators, with_masks=self.with_masks)
         if self.output_dir:
             write_json(Path(self.output_dir) / "coco_instances_results.json", results)

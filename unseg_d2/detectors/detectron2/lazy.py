@@ -17,11 +17,13 @@ from detectron2.config import LazyConfig
 from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
 
-from unseg_d2.config import load_cfg
+from unseg_d2.config import edited, load_cfg
 from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.data.loader import build_train_loader
 from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
 from unseg_d2.detectors.detectron2.inputs import TestInputs, TrainingInputs
+from unseg_d2.detectors.training_data import training_records
+from unseg_d2.evaluation.registry import classes_told_apart
 
 
 def common_config(name: str) -> Any:
@@ -50,7 +52,7 @@ def train_inputs(
     cfg = load_cfg(recipe, [*opts, "SOLVER.IMS_PER_BATCH", str(batch_size)])
     if evaluated:
         find_annotations(evaluated, cfg)
-    records = [record for name in datasets for record in load_dataset(name, cfg)]
+    records = training_records(edited(cfg, {"DATASETS.TRAIN": tuple(datasets)}))
     rank, world_size = comm.get_rank(), comm.get_world_size()
     return TrainingInputs(build_train_loader(records, cfg, rank=rank, world_size=world_size), cfg)
 
@@ -64,7 +66,7 @@ def test_inputs(recipe: str, dataset: str, opts: Sequence[str] = ()) -> TestInpu
 def evaluator(recipe: str, dataset: str, opts: Sequence[str] = ()) -> ClassAgnosticEvaluator:
     """Return what computes the metrics of ``TEST.EVALUATORS`` on a data set; for the arguments see `train_inputs`."""
     cfg = load_cfg(recipe, list(opts))
-    return ClassAgnosticEvaluator(load_dataset(dataset, cfg), cfg)
+    return ClassAgnosticEvaluator(load_dataset(dataset, cfg, classes_told_apart(cfg)), cfg)
 
 
 def clipped_sgd(params: Iterable[Any], clip_norm: float, **options: Any) -> torch.optim.Optimizer:

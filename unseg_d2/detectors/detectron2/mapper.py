@@ -19,6 +19,7 @@ from unseg_d2.data.training_records import usable_records
 from unseg_d2.data.transport import PackedRecords
 from unseg_d2.detectors.detectron2.inputs import input_options, to_input
 from unseg_d2.detectors.detectron2.records import dataset_records, hint_at_registration, require_keys, standard_record
+from unseg_d2.detectors.training_data import training_records
 from unseg_d2.errors import UnsegError
 
 
@@ -26,8 +27,8 @@ class UnsegDatasetMapper:
     """Read an image with boxes, masks, scores and spatial confidence, resize and flip it, and paste into it.
 
     It is for ``build_detection_train_loader(cfg, mapper=UnsegDatasetMapper(cfg, True))``, and with ``False`` for
-    ``build_detection_test_loader``. All objects are of one class. The random numbers come from NumPy's global
-    generator, which Detectron2 seeds in each loader process.
+    ``build_detection_test_loader``. With ``MODEL.ROI_HEADS.NUM_CLASSES 1`` all objects are of one class. The random
+    numbers come from NumPy's global generator, which Detectron2 seeds in each loader process.
 
     Args:
         is_train: keep the ground truth and draw size, flip and paste; otherwise resize for a test only.
@@ -35,6 +36,7 @@ class UnsegDatasetMapper:
         pasting: of ``DATALOADER``; ``copy_paste`` switches it on.
         sources: where objects are pasted from; needed with copy-paste.
         options: arguments of `to_input` besides the sample.
+        with_classes: objects have the class of their annotation; otherwise all are of class 0.
 
     Raises:
         UnsegError: copy-paste without images to paste from, or with settings that a mapper, which is given one image at
@@ -50,11 +52,12 @@ class UnsegDatasetMapper:
         pasting: DataLoaderSettings,
         sources: PasteSources | None,
         options: dict[str, Any],
+        with_classes: bool = False,
     ) -> None:
         cv2.setNumThreads(1)  # before the loader forks: a process that uses an inherited pool of OpenCV waits forever
         self.is_train = is_train
         self.sizes, self.pasting, self.options = sizes, pasting, options
-        self.augmentation = Augmentation(sizes)
+        self.augmentation = Augmentation(sizes, with_classes=with_classes)
         self.sources = sources
         if is_train and pasting.copy_paste:
             _check_pasting(pasting)
@@ -75,10 +78,11 @@ class UnsegDatasetMapper:
         # The order of the images is up to Detectron2's loader, which knows more kinds of it than ours.
         plain = edited(cfg, {"DATALOADER.SAMPLER_TRAIN": "TrainingSampler", "DATALOADER.REPEAT_THRESHOLD": 0.0})
         arguments |= {"sizes": InputSettings.from_config(cfg), "pasting": DataLoaderSettings.from_config(plain)}
+        arguments["with_classes"] = cfg.MODEL.ROI_HEADS.NUM_CLASSES > 1
         if not is_train:
             arguments["options"] = {"channel_order": cfg.INPUT.FORMAT, "with_instances": False}
         elif _needs_records(cfg):
-            records = [record for name in cfg.DATASETS.TRAIN for record in dataset_records(name, cfg)]
+            records = training_records(cfg, dataset_records)
             with hint_at_registration(cfg.DATASETS.TRAIN):
                 arguments["sources"] = paste_sources(records, cfg)
         return arguments

@@ -8,14 +8,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config import get_cfg
 from unseg_d2.data.catalog import load_dataset
+from unseg_d2.data.classes import Category, Records
 from unseg_d2.data.training_records import MissingCertainty
-from unseg_d2.detectors.detectron2.label_sets import is_label_set
+from unseg_d2.detectors.detectron2.label_sets import is_label_set, label_file
 from unseg_d2.errors import UnsegError
 from unseg_d2.rle import encode_mask
 
@@ -28,24 +29,35 @@ def require_keys(cfg: CfgNode) -> None:
         )
 
 
-def dataset_records(name: str, cfg: CfgNode | None = None) -> list[dict[str, Any]]:
+def dataset_records(name: str, cfg: CfgNode | None = None, num_classes: int = 1) -> Records:
     """Return the records of a data set.
 
     Args:
         name: in Detectron2's ``DatasetCatalog``; otherwise a built-in name, a COCO json or a folder, see
             `unseg_d2.data.catalog.load_dataset`.
         cfg: configuration, whose ``SYNTHETIC`` block describes the synthetic sets; ``None`` means the defaults.
+        num_classes: of the detector; 1 takes all annotations as one class.
 
     Returns:
-        Detectron2's standard dataset dicts, as `standard_record` returns them.
+        Detectron2's standard dataset dicts, as `standard_record` returns them, with their categories where there are
+        several classes.
 
     Raises:
-        UnsegError: the data set is unknown, or not where it should be.
+        UnsegError: the data set is unknown, has another number of categories, or is not where it should be.
     """
     cfg = get_cfg() if cfg is None else cfg
-    if name not in DatasetCatalog or _is_built_in(name):
-        return load_dataset(name, cfg)
-    return [standard_record(record, number) for number, record in enumerate(DatasetCatalog.get(name))]
+    if name not in DatasetCatalog or _is_built_in(name) or is_label_set(name):
+        return load_dataset(label_file(name), cfg, num_classes)
+    records = [standard_record(record, number) for number, record in enumerate(DatasetCatalog.get(name))]
+    return Records(records, _registered_categories(name) if num_classes > 1 else ())
+
+
+def _registered_categories(name: str) -> list[Category]:
+    """Return the categories of a registered data set in the order of its class numbers, as far as they are stated."""
+    metadata = MetadataCatalog.get(name)
+    names = list(metadata.get("thing_classes", ()))
+    ids = {number: key for key, number in metadata.get("thing_dataset_id_to_contiguous_id", {}).items()}
+    return [{"id": ids.get(number, number), "name": known} for number, known in enumerate(names)]
 
 
 @contextmanager

@@ -43,7 +43,6 @@ from unseg_d2.detectors.detectron2.step import NoTracebackOfUserErrors, Training
 from unseg_d2.detectors.learning_rates import faster_modules
 from unseg_d2.detectors.training_data import train_loaders
 from unseg_d2.devices import resolve_device
-from unseg_d2.errors import UnsegError
 from unseg_d2.loop.checkpoint import FINAL
 from unseg_d2.loop.distributed import resolve_seed
 from unseg_d2.loop.events import PERIOD
@@ -58,7 +57,7 @@ class UnsegTrainer(DefaultTrainer):
 
     The loader is that of ``unseg-d2 train-net``, with copy-paste, scores and spatial confidence; a resumed run goes on
     with the batch that was next. ``SOLVER.BASE_LR_MULTIPLIER`` and ``SOLVER.REFERENCE_WORLD_SIZE`` have their effect,
-    checkpoints are written completely and read without running code, and the evaluation is class-agnostic. Every
+    checkpoints are written completely and read without running code, and ``TEST.EVALUATORS`` compute the metrics. Every
     ``build_*`` method can be overridden as usual.
 
     Args:
@@ -154,11 +153,6 @@ class UnsegTrainer(DefaultTrainer):
         """
         for settings in (DatasetSettings, DataLoaderSettings):
             settings.from_config(cfg)  # refuses what only Detectron2's own loader does
-        if cfg.MODEL.ROI_HEADS.NUM_CLASSES != 1:
-            raise UnsegError(
-                f"MODEL.ROI_HEADS.NUM_CLASSES is {cfg.MODEL.ROI_HEADS.NUM_CLASSES}, but all annotations count as one "
-                "class here, whatever their categories; set it to 1."
-            )
         with hint_at_registration(cfg.DATASETS.TRAIN):
             return ResumableInputs(train_loaders(cfg, dataset_records), cfg)
 
@@ -169,7 +163,7 @@ class UnsegTrainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: Detectron2CfgNode, dataset_name: str) -> ClassAgnosticEvaluator:
-        """Return the class-agnostic evaluator of a data set."""
+        """Return what computes the metrics of ``TEST.EVALUATORS`` on a data set."""
         return ClassAgnosticEvaluator(dataset_name, cfg)
 
     def build_writers(self) -> list[EventWriter]:
