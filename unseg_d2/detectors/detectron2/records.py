@@ -29,14 +29,14 @@ def require_keys(cfg: CfgNode) -> None:
         )
 
 
-def dataset_records(name: str, cfg: CfgNode | None = None, num_classes: int = 1) -> Records:
+def dataset_records(name: str, cfg: CfgNode | None = None, num_classes: int | None = None) -> Records:
     """Return the records of a data set.
 
     Args:
         name: in Detectron2's ``DatasetCatalog``; otherwise a built-in name, a COCO json or a folder, see
             `unseg_d2.data.catalog.load_dataset`.
         cfg: configuration, whose ``SYNTHETIC`` block describes the synthetic sets; ``None`` means the defaults.
-        num_classes: of the detector; 1 takes all annotations as one class.
+        num_classes: of the detector; 1, or ``None``, takes all annotations as one class.
 
     Returns:
         Detectron2's standard dataset dicts, as `standard_record` returns them, with their categories where there are
@@ -45,7 +45,7 @@ def dataset_records(name: str, cfg: CfgNode | None = None, num_classes: int = 1)
     Raises:
         UnsegError: the data set is unknown, has another number of categories, or is not where it should be.
     """
-    cfg = get_cfg() if cfg is None else cfg
+    cfg, num_classes = get_cfg() if cfg is None else cfg, num_classes or 1
     if name not in DatasetCatalog or _is_built_in(name) or is_label_set(name):
         return load_dataset(label_file(name), cfg, num_classes)
     records = [standard_record(record, number) for number, record in enumerate(DatasetCatalog.get(name))]
