@@ -37,26 +37,25 @@ def markdown(entries: Iterable[Entry]) -> str:
 
 
 def terminal(entries: Iterable[Entry], fetched: Iterable[str]) -> str:
-    """Return a line per entry.
+    """Return a line per entry, and what the marks and words mean.
 
     Args:
         entries: what to list.
         fetched: names of those that are on this machine.
     """
-    fetched = set(fetched)
+    entries, fetched = list(entries), set(fetched)
     lines = []
     for entry in entries:
         mark = "*" if entry.name in fetched else " " if entry.address else "!" if entry.file else "-"
         figures = _headline(entry)
         licence = entry.licence["name"].partition(" (")[0]
-        lines.append(f"{mark} {entry.name:<20} {entry.method:<10} {entry.kind:<9} {licence:<25} {figures}")
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "* fetched   ! to be fetched with a browser   - not published   numbers: COCO val2017 as published",
-        ]
-    )
+        learnt = ", ".join(entry.supervision)
+        lines.append(
+            f"{mark} {entry.name:<20} {entry.method:<10} {entry.kind:<9} {licence:<17} {learnt:<7} {figures}".rstrip()
+        )
+    marks = "* fetched   ! to be fetched with a browser   - not published   numbers: COCO val2017 as published"
+    words = legend(word for entry in entries for word in entry.supervision)
+    return "\n".join([*lines, "", marks, *(f"supervision {word}" for word in words)])
 
 
 def _weights_row(entry: Entry) -> str:
