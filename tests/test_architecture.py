@@ -61,7 +61,7 @@ MAY_IMPORT = {
     "semantic": BASE | {"loop", "data", "features", "pseudo", "losses", "refine", "evaluation", "viz"},
     "detectors": BASE | {"loop", "data", "losses", "config", "evaluation", "zoo", "viz"},
     "viz": BASE | {"data"},
-    "detectron2": {"detectors", "errors", "training"},
+    "detectron2": {"detectors", "errors", "recipes", "training"},
     "training": BASE | {"loop", "config", "data", "zoo", "pseudo", "detectors", "evaluation", "published", "viz"},
     "compare": BASE | {"data", "evaluation", "published", "training"},
     "parity": BASE | {"config", "data", "evaluation", "pseudo"},

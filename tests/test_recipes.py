@@ -21,6 +21,12 @@ def test_a_shipped_recipe_is_found_from_any_folder(tmp_path, monkeypatch):
     assert find_recipe(NAME) == find_recipe(NAME.removeprefix("configs/")) == REPOSITORY / NAME == RECIPES.parent / NAME
 
 
+def test_a_shipped_lazy_config_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "configs/lazy/cuts3d_cascade_mask_rcnn_R_50_FPN.py"
+    assert find_recipe(name) == REPOSITORY / name
+
+
 def test_a_file_on_disk_comes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     own = Path(NAME)

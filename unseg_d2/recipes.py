@@ -17,7 +17,7 @@ def find_recipe(name: str | Path) -> Path:
 
     Args:
         name: a file; where there is none of that name, a shipped recipe: ``configs/cutler/mask_rcnn_R_50_FPN.yaml``,
-            with or without ``configs/``.
+            with or without ``configs/``, or a shipped LazyConfig (``.py``).
 
     Raises:
         UnsegError: neither exists; the message suggests a shipped recipe with a similar name.
@@ -25,7 +25,8 @@ def find_recipe(name: str | Path) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    shipped = {file.relative_to(RECIPES).as_posix(): file for file in sorted(RECIPES.rglob("*.yaml"))}
+    suffix = ".py" if path.suffix == ".py" else ".yaml"
+    shipped = {file.relative_to(RECIPES).as_posix(): file for file in sorted(RECIPES.rglob(f"*{suffix}"))}
     inside = path.as_posix().removeprefix("configs/")
     if inside not in shipped:
         names = [f"configs/{known}" for known in shipped]

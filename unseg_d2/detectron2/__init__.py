@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from unseg_d2.detectors.detectron2.mapper import UnsegDatasetMapper
     from unseg_d2.detectors.detectron2.trainer import UnsegTrainer
     from unseg_d2.detectron2.self_training import next_label_set
+    from unseg_d2.recipes import find_recipe
 
 __all__ = ["ClassAgnosticEvaluator", "UnsegDatasetMapper", "UnsegTrainer", "add_unseg_config", "availability"]
-__all__ += ["next_label_set", "register_datasets", "register_label_set"]
+__all__ += ["find_recipe", "next_label_set", "register_datasets", "register_label_set"]
 
 _MODULES = {
     "ClassAgnosticEvaluator": "detectors.detectron2.evaluator",
     "UnsegDatasetMapper": "detectors.detectron2.mapper",
     "UnsegTrainer": "detectors.detectron2.trainer",
     "add_unseg_config": "detectors.detectron2.config",
+    "find_recipe": "recipes",
     "next_label_set": "detectron2.self_training",
     "register_datasets": "detectors.detectron2.datasets",
     "register_label_set": "detectors.detectron2.label_sets",

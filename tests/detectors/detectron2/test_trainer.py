@@ -154,6 +154,7 @@ def test_solver_keys_have_their_effect(make_cfg: Callable[..., CfgNode], caplog:
         ({"MODEL__ROI_HEADS__NUM_CLASSES": 3}, "NUM_CLASSES is 3"),
         ({"DATASETS__TRAIN": ()}, "DATASETS.TRAIN is empty"),
         ({"DATASETS__TRAIN": ("certian",)}, "'certian' is not a built-in data set"),
+        ({"DATASETS__TEST": ("certain", "truth.json")}, "There is no file truth.json"),
     ],
 )
 def test_what_does_not_work_is_refused(

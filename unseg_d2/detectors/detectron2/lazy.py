@@ -18,12 +18,11 @@ from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
 
 from unseg_d2.config import edited, load_cfg
-from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.data.loader import build_train_loader
 from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
 from unseg_d2.detectors.detectron2.inputs import TestInputs, TrainingInputs
+from unseg_d2.detectors.detectron2.records import check_annotated, dataset_records, hint_at_registration
 from unseg_d2.detectors.training_data import training_records
-from unseg_d2.evaluation.registry import classes_told_apart
 
 
 def common_config(name: str) -> Any:
@@ -41,7 +40,7 @@ def train_inputs(
 
     Args:
         recipe: YAML file; its ``INPUT`` and ``DATALOADER`` blocks say what happens to an image.
-        datasets: built-in names, COCO JSON files or folders, see `load_dataset`.
+        datasets: registered or built-in names, COCO JSON files or folders, see `dataset_records`.
         batch_size: images per batch over all processes.
         opts: changes to the recipe, ``KEY, VALUE, ...``.
         evaluated: data set of the evaluation, which Detectron2's script reads after the training; it is looked up now.
@@ -51,22 +50,23 @@ def train_inputs(
     """
     cfg = load_cfg(recipe, [*opts, "SOLVER.IMS_PER_BATCH", str(batch_size)])
     if evaluated:
-        find_annotations(evaluated, cfg)
-    records = training_records(edited(cfg, {"DATASETS.TRAIN": tuple(datasets)}))
+        check_annotated(evaluated, cfg)
+    records = training_records(edited(cfg, {"DATASETS.TRAIN": tuple(datasets)}), dataset_records)
     rank, world_size = comm.get_rank(), comm.get_world_size()
-    return TrainingInputs(build_train_loader(records, cfg, rank=rank, world_size=world_size), cfg)
+    with hint_at_registration(datasets):
+        return TrainingInputs(build_train_loader(records, cfg, rank=rank, world_size=world_size), cfg)
 
 
 def test_inputs(recipe: str, dataset: str, opts: Sequence[str] = ()) -> TestInputs:
     """Return this process's share of the images of a data set; for the arguments see `train_inputs`."""
     cfg = load_cfg(recipe, list(opts))
-    return TestInputs(load_dataset(dataset, cfg)[comm.get_rank() :: comm.get_world_size()], cfg)
+    return TestInputs(dataset_records(dataset, cfg)[comm.get_rank() :: comm.get_world_size()], cfg)
 
 
 def evaluator(recipe: str, dataset: str, opts: Sequence[str] = ()) -> ClassAgnosticEvaluator:
     """Return what computes the metrics of ``TEST.EVALUATORS`` on a data set; for the arguments see `train_inputs`."""
     cfg = load_cfg(recipe, list(opts))
-    return ClassAgnosticEvaluator(load_dataset(dataset, cfg, classes_told_apart(cfg)), cfg)
+    return ClassAgnosticEvaluator(dataset, cfg)
 
 
 def clipped_sgd(params: Iterable[Any], clip_norm: float, **options: Any) -> torch.optim.Optimizer:

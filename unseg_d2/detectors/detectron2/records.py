@@ -13,7 +13,7 @@ from detectron2.structures import BoxMode
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config import get_cfg
-from unseg_d2.data.catalog import load_dataset
+from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.data.classes import Category, Records
 from unseg_d2.data.training_records import MissingCertainty
 from unseg_d2.detectors.detectron2.label_sets import is_label_set, label_file
@@ -58,6 +58,20 @@ def _registered_categories(name: str) -> list[Category]:
     names = list(metadata.get("thing_classes", ()))
     ids = {number: key for key, number in metadata.get("thing_dataset_id_to_contiguous_id", {}).items()}
     return [{"id": ids.get(number, number), "name": known} for number, known in enumerate(names)]
+
+
+def check_annotated(name: str, cfg: CfgNode) -> None:
+    """Refuse a data set to evaluate on that is not there, before a training whose end would be too late.
+
+    Args:
+        name: see `dataset_records`; what others registered is taken to be there.
+        cfg: configuration, whose ``SYNTHETIC`` block describes the synthetic sets.
+
+    Raises:
+        UnsegError: the data set is unknown, or its annotations are not where they should be.
+    """
+    if name not in DatasetCatalog or _is_built_in(name):
+        find_annotations(name, cfg)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
 from unseg_d2.detectors.detectron2.inputs import ResumableInputs, TestInputs
 from unseg_d2.detectors.detectron2.mapper import check_keys
-from unseg_d2.detectors.detectron2.records import dataset_records, hint_at_registration
+from unseg_d2.detectors.detectron2.records import check_annotated, dataset_records, hint_at_registration
 from unseg_d2.detectors.detectron2.step import NoTracebackOfUserErrors, TrainingStep
 from unseg_d2.detectors.learning_rates import faster_modules
 from unseg_d2.detectors.training_data import train_loaders
@@ -182,6 +182,8 @@ class UnsegTrainer(DefaultTrainer):
             result.append(hooks.PreciseBN(0, self.checkpointer.model, batches, cfg.TEST.PRECISE_BN.NUM_ITER))
         if comm.is_main_process():
             result.append(hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD))
+        for name in cfg.DATASETS.TEST:
+            check_annotated(name, cfg)
         if cfg.DATASETS.TEST:
             result.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate, self.evaluates_at_end))
         if comm.is_main_process():
