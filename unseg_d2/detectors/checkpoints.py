@@ -119,6 +119,11 @@ def _of_other_classes(given: Mapping[str, Tensor], expected: Mapping[str, Tensor
     return found
 
 
+def say_random() -> None:
+    """Say that a training starts from random weights, which may be a key forgotten."""
+    logger.info("MODEL.WEIGHTS is empty: the network starts from random weights.")
+
+
 def check_resumable(checkpoint: Mapping[str, Any], path: str | Path, engine: str, parts: Iterable[str]) -> None:
     """Raise unless a training of this engine can be resumed from a checkpoint.
 

@@ -50,8 +50,6 @@ def train(
     cfg, arithmetic = scale_to_world_size(cfg, world_size)
     for line in arithmetic:
         logger.info(line)
-    if not cfg.MODEL.WEIGHTS:
-        logger.info("MODEL.WEIGHTS is empty: the network starts from random weights.")
     output = Path(cfg.OUTPUT_DIR)
     code = code_of_parts(cfg, without=("TEST.",))
     if resume and last_checkpoint(output) is not None:

@@ -20,7 +20,7 @@ from unseg_d2.config import edited
 from unseg_d2.detectors.builtin.limits import check_training
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.solver import build_optimizer, clip_gradients, set_learning_rate
-from unseg_d2.detectors.checkpoints import check_resumable, load_weights, save_checkpoint
+from unseg_d2.detectors.checkpoints import check_resumable, load_weights, save_checkpoint, say_random
 from unseg_d2.detectors.training_data import LoaderFactory
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
@@ -156,6 +156,8 @@ class Trainer:
             if self.cfg.MODEL.WEIGHTS:
                 trust = self.cfg.MODEL.TRUST_CHECKPOINT
                 load_weights(self.model, self.cfg.MODEL.WEIGHTS, trust=trust, to_start=True)
+            elif self.rank == 0:
+                say_random()
             return
         checkpoint = load_weights(self.model, path)
         check_resumable(checkpoint, path, ENGINE, ("optimizer", "grad_scaler", "iteration"))

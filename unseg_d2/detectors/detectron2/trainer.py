@@ -33,6 +33,7 @@ from torch import nn
 from unseg_d2.config import edited
 from unseg_d2.config.scaling import scale_to_world_size
 from unseg_d2.data.settings import DataLoaderSettings, DatasetSettings
+from unseg_d2.detectors.checkpoints import say_random
 from unseg_d2.detectors.detectron2.checkpointer import SafeCheckpointer
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
@@ -72,9 +73,9 @@ class UnsegTrainer(DefaultTrainer):
 
     def __init__(self, cfg: Detectron2CfgNode) -> None:
         TrainerBase.__init__(self)
+        _set_up_logging()
         self.cfg = cfg = _prepared(cfg)
         set_up_torch(cfg)
-        _set_up_logging()
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         inputs = self.build_train_loader(cfg)
@@ -111,7 +112,10 @@ class UnsegTrainer(DefaultTrainer):
             UnsegError: the checkpoint does not fit, or is of another engine.
         """
         state = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
-        self.start_iter = state["iteration"] + 1 if resume and self.checkpointer.has_checkpoint() else 0
+        resumed = resume and self.checkpointer.has_checkpoint()
+        self.start_iter = state["iteration"] + 1 if resumed else 0
+        if not resumed and not self.cfg.MODEL.WEIGHTS and comm.is_main_process():
+            say_random()
         if isinstance(self.data_loader, ResumableInputs):
             self.data_loader.start_at(self.start_iter)
 
@@ -254,10 +258,13 @@ def _prepared(cfg: Detectron2CfgNode) -> Detectron2CfgNode:
 
 
 def _set_up_logging() -> None:
-    """Send Detectron2's progress to the handlers of this project, unless the caller has set up others."""
+    """Where only this project's handlers are set up, or only Detectron2's, send the messages of both to them."""
     logging.getLogger("detectron2.engine.train_loop").addFilter(_NO_TRACEBACK)
     ours, theirs = logging.getLogger("unseg_d2"), logging.getLogger("detectron2")
     if ours.handlers and not theirs.handlers:
         theirs.handlers = ours.handlers
         theirs.setLevel(ours.getEffectiveLevel())
         theirs.propagate = False
+    elif theirs.handlers and not ours.handlers:
+        ours.handlers = theirs.handlers
+        ours.setLevel(theirs.getEffectiveLevel())
