@@ -232,7 +232,7 @@ def test_heads_derived_from_ours_are_as_good(make: Callable[..., CN]) -> None:
 
 def test_unknown_heads_and_values(make: Callable[..., CN]) -> None:
     with pytest.raises(
-        UnsegError, match=r"is CascadeROIHead, but no heads are registered.*Did you mean 'CascadeROIHeads'"
+        UnsegError, match=r"is CascadeROIHead, but Detectron2 knows no heads.*Did you mean 'CascadeROIHeads'"
     ):
         build_model(make(MODEL__ROI_HEADS__NAME="CascadeROIHead", MODEL__ROI_HEADS__USE_DROPLOSS=True))
     with pytest.raises(UnsegError, match="confidence must be one of 'none', 'spatial', 'scalar'"):

@@ -89,8 +89,8 @@ def use_our_heads(cfg: CfgNode) -> None:
         if name not in registry:
             known = [*(entry for entry, _ in registry), *SYNONYMS]
             raise UnsegError(
-                f"{part}.NAME is {name}, but no heads are registered with Detectron2 under that name; import the "
-                f"module that registers them.{nearest(name, known)}"
+                f"{part}.NAME is {name}, but Detectron2 knows no heads of that name; import the module that "
+                f"registers them, by PLUGINS or in your own code.{nearest(name, known)}"
             )
         look_up(cfg, part)["NAME"] = name
     check_heads(cfg, computes)
