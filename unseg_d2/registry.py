@@ -11,14 +11,14 @@ Its settings become the section ``MASKS.ISLANDS``, and ``MASKS.GENERATOR islands
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.manifest import CODE
 from unseg_d2.plugin_code import code_of
 from unseg_d2.plugins import load_plugins, module_name
-from unseg_d2.settings import Settings, look_up, own_settings, section
+from unseg_d2.settings import Settings, all_settings, look_up, own_settings, section
 
 Part = TypeVar("Part")
 Made = TypeVar("Made", bound=Callable[..., Any])
@@ -37,11 +37,13 @@ class Entry(Generic[Part]):
             ``from_config`` is made by ``from_config(cfg)`` instead, because it reads more than its own section.
         settings: dataclass of its section of the configuration, or ``None``.
         section: name of that section.
+        sets: keys outside of that section to the values that the part works with; naming the part sets them.
     """
 
     make: Callable[..., Part]
     settings: type[Settings] | None
     section: str
+    sets: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self, cfg: Any) -> Part:
         """Return the part that a configuration describes."""
@@ -65,12 +67,19 @@ class Registry(Generic[Part]):
         self._entries: dict[str, Entry[Part]] = {}
         REGISTRIES.setdefault(key, self)
 
-    def register(self, name: str | None = None, *, settings: type[Settings] | None = None) -> Callable[[Made], Made]:
+    def register(
+        self,
+        name: str | None = None,
+        *,
+        settings: type[Settings] | None = None,
+        sets: Mapping[str, Any] | None = None,
+    ) -> Callable[[Made], Made]:
         """Return a decorator that registers a class or a function that makes a part.
 
         Args:
             name: value of the key, in lower case; by default the name of the class or function.
             settings: dataclass of its settings, which becomes the section ``PARENT.NAME``.
+            sets: keys of other sections that naming the part sets, to their values, see :func:`set_by_names`.
 
         Raises:
             UnsegError: the name is taken.
@@ -84,7 +93,7 @@ class Registry(Generic[Part]):
             where = f"{self.parent}.{own.upper()}"
             if settings is not None:
                 section(where)(settings)
-            self._entries[own] = Entry(make, settings, where)
+            self._entries[own] = Entry(make, settings, where, dict(sets or {}))
             return make
 
         return add
@@ -129,10 +138,44 @@ class Registry(Generic[Part]):
         load_plugins(cfg.get("PLUGINS", ()))
         wanted = look_up(cfg, self.key) if name is None else name
         entry = self.entry(wanted)
+        for key, value in entry.sets.items():  # a configuration that was not loaded here lacks them
+            if look_up(cfg, key) != value:
+                raise UnsegError(
+                    f"{self.key} {wanted} works with {key} {value}, but that is {look_up(cfg, key)}; set it."
+                )
         try:
             return entry.build(cfg)
         except ValueError as error:
             raise UnsegError(f"The settings in {entry.section} do not work: {error}.") from None
+
+
+def set_by_names(cfg: Any) -> list[str]:
+    """Set, in place, what the parts that a configuration names work with (``sets`` of :meth:`Registry.register`).
+
+    Args:
+        cfg: whole configuration, not frozen.
+
+    Returns:
+        A sentence for each key that has changed.
+
+    Raises:
+        UnsegError: the key has another value than its default and than the part's.
+    """
+    defaults, told = dict(all_settings()), []
+    for registry in REGISTRIES.values():
+        for name in registry.named(cfg):
+            for key, value in registry.entry(name).sets.items() if name in registry.names() else ():
+                now = look_up(cfg, key)
+                if now == value:
+                    continue
+                if now != defaults[key].default:
+                    raise UnsegError(
+                        f"{registry.key} {name} works with {key} {value}, but that is {now}; leave one out."
+                    )
+                section, _, last = key.rpartition(".")
+                look_up(cfg, section)[last] = value
+                told.append(f"{registry.key} {name} sets {key} to {value}.")
+    return told
 
 
 def code_of_parts(cfg: Mapping[str, Any], *, without: tuple[str, ...] = ()) -> dict[str, dict[str, str]]:
@@ -189,11 +232,11 @@ def check_unused(cfg: Mapping[str, Any]) -> None:
             elif entry.settings is not None:
                 others[entry.section] = registry.key, name, entry.settings
     for where, (key, name, settings) in others.items():
-        for field, known in own_settings(settings).items() if where not in chosen else ():
-            value = look_up(cfg, where)[field.upper()]
+        for own, known in own_settings(settings).items() if where not in chosen else ():
+            value = look_up(cfg, where)[own.upper()]
             if value != known.default:
                 raise UnsegError(
-                    f"{where}.{field.upper()} is {value!r}, which has no effect: {key} does not name {name}. Name it "
+                    f"{where}.{own.upper()} is {value!r}, which has no effect: {key} does not name {name}. Name it "
                     "there, or leave out its settings."
                 )
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unseg_d2.config import get_cfg
+from unseg_d2.config import load_cfg
 from unseg_d2.losses import CLASSIFICATION_LOSSES, MASK_LOSSES
 from unseg_d2.registry import Registry
 
@@ -55,7 +55,7 @@ class Case:
 )
 def case(request: pytest.FixtureRequest) -> Case:
     registry, name = request.param
-    return Case(registry, registry.build(get_cfg(), name))
+    return Case(registry, registry.build(load_cfg(None, ["MODEL.MASK_ON", "True", registry.key, name])))
 
 
 def needs(case: Case, what: str) -> None:

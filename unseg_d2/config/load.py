@@ -17,7 +17,7 @@ from unseg_d2.config.locate import locate
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.plugins import load_plugins
 from unseg_d2.recipes import find_recipe
-from unseg_d2.registry import check_unused
+from unseg_d2.registry import check_unused, set_by_names
 from unseg_d2.settings import SECTIONS, all_settings, fitted, look_up
 
 logger = logging.getLogger(__name__)
@@ -93,6 +93,8 @@ def _overridden(cfg: CfgNode, opts: Sequence[Any], modules: list[str]) -> CfgNod
     for key, value in _pairs(opts):
         merge(cfg, _nested(key, value), OVERRIDES)
     cfg.PLUGINS = modules
+    for line in set_by_names(cfg):
+        _report(line, logging.INFO)
     for name, settings in SECTIONS.items():
         settings.from_config(cfg, name)  # raises where two settings contradict each other
     check_unused(cfg)
@@ -128,9 +130,9 @@ def merge(cfg: CfgNode, values: Mapping[str, Any], where: str | Place) -> None:
 
 
 @functools.cache
-def _report(line: str) -> None:
+def _report(line: str, level: int = logging.WARNING) -> None:
     """Log a line once, however often a recipe is loaded."""
-    logger.warning(line)
+    logger.log(level, line)
 
 
 def _place(where: str | Place, key: str) -> str:

@@ -68,7 +68,11 @@ class MaskLoss(Protocol):
 
 
 CLASSIFICATION_LOSSES: Registry[ClassificationLoss] = Registry("LOSSES.CLASSIFICATION", "LOSSES", by_name_only=True)
-"""Classes of losses, or functions that return one; they are called with their settings."""
+"""Classes of losses, or functions that return one; they are called with their settings.
+
+DropLoss and soft targets are the cross entropy with weights and scores; their names set the published keys that pass
+these, so that either way of writing a recipe gives the same detector.
+"""
 
 MASK_LOSSES: Registry[MaskLoss] = Registry("LOSSES.MASK", "LOSSES", by_name_only=True)
 """The same for masks. The settings of both kinds are sections of ``LOSSES``, where each name has one owner."""
@@ -80,9 +84,13 @@ class LossSettings(Settings):
     """Which losses the detector is trained with."""
 
     classification: str = setting(
-        "cross_entropy", "loss of the class logits; takes the scores of soft targets and the weights of DropLoss"
+        "cross_entropy",
+        "loss of the class logits; droploss and soft_target set USE_DROPLOSS and USE_SOFT_TARGETS of MODEL.ROI_HEADS",
     )
-    mask: str = setting("cross_entropy", "loss of the masks; takes the weights of spatial confidence and soft targets")
+    mask: str = setting(
+        "cross_entropy",
+        "loss of the masks; spatial_confidence and scalar_confidence set MODEL.ROI_MASK_HEAD.CONFIDENCE",
+    )
     soft_targets: bool = setting(False, "whether scores are passed", key="MODEL.ROI_HEADS.USE_SOFT_TARGETS")
     droploss: bool = setting(False, "whether weights of RoIs are passed", key="MODEL.ROI_HEADS.USE_DROPLOSS")
     confidence: str = setting("none", "which weights of cells are passed", key="MODEL.ROI_MASK_HEAD.CONFIDENCE")
@@ -146,10 +154,14 @@ def _check(loss: object, key: str, what: str, source: str, off: str) -> None:
 
 
 @CLASSIFICATION_LOSSES.register("cross_entropy")
+@CLASSIFICATION_LOSSES.register("droploss", sets={"MODEL.ROI_HEADS.USE_DROPLOSS": True})
+@CLASSIFICATION_LOSSES.register("soft_target", sets={"MODEL.ROI_HEADS.USE_SOFT_TARGETS": True})
 def _cross_entropy() -> ClassificationLoss:
     return cross_entropy
 
 
 @MASK_LOSSES.register("cross_entropy")
+@MASK_LOSSES.register("spatial_confidence", sets={"MODEL.ROI_MASK_HEAD.CONFIDENCE": "spatial"})
+@MASK_LOSSES.register("scalar_confidence", sets={"MODEL.ROI_MASK_HEAD.CONFIDENCE": "scalar"})
 def _mask_cross_entropy() -> MaskLoss:
     return mask_cross_entropy
