@@ -12,8 +12,9 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.config import get_cfg
 from unseg_d2.data.images import ImageFile, ImageProblem
-from unseg_d2.depth import DepthSource, FilesDepth, HubDepth, build_depth
+from unseg_d2.depth import DEPTH_SOURCES, DepthSource, FilesDepth, GridDepth, HubDepth, build_depth
 from unseg_d2.depth.files import FilesDepthSettings
+from unseg_d2.depth.registry import KINDS
 from unseg_d2.errors import UnsegError
 from unseg_d2.structures import DepthKind
 
@@ -89,21 +90,37 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(params=["files", "synthetic", *MODELS])
+NEEDS = {"files": ("DEPTH.KIND", "metric", "DEPTH.FILES.SCALE", "0.001")}
+"""What a source cannot be made without."""
+
+
+@pytest.fixture(params=[*(name for name in DEPTH_SOURCES.names() if name not in ("hub", "marigold")), *MODELS])
 def source(request: pytest.FixtureRequest, scenes: Path) -> DepthSource:
+    """Every registered source, hub once per kind of model; test_marigold.py has the one whose model is a stand-in."""
     if request.param in MODELS:
         folder = request.getfixturevalue("models") / request.param
         return build_depth(settings("DEPTH.SOURCE", "hub", "DEPTH.HUB.MODEL", str(folder)))
-    options = () if request.param == "synthetic" else ("DEPTH.KIND", "metric", "DEPTH.FILES.SCALE", "0.001")
-    return build_depth(settings("DEPTH.SOURCE", request.param, *options))
+    return build_depth(settings("DEPTH.SOURCE", request.param, *NEEDS.get(request.param, ())))
 
 
 class TestEverySource:
     def test_follows_the_protocol(self, source: DepthSource, scenes: Path) -> None:
         assert isinstance(source, DepthSource) and source([], []) == []
+        assert source.name and source.kind in KINDS and isinstance(source.predicts, bool)
         (depth,) = source([image()], [file(scenes)])
-        assert depth.depth.shape == (HEIGHT, WIDTH) and depth.depth.dtype == torch.float32
+        assert depth.depth.ndim == 2 and depth.depth.dtype == torch.float32
+        height, width = depth.depth.shape
+        assert width / height == pytest.approx(WIDTH / HEIGHT, rel=0.05)
         assert depth.kind == source.kind and torch.isfinite(depth.depth).all()
+
+    def test_fits_the_patch_grid(self, source: DepthSource, scenes: Path) -> None:
+        (depth,) = GridDepth(source)([image()], [file(scenes)], (6, 8))
+        assert depth.depth.shape == (6, 8) and torch.isfinite(depth.depth).all()
+
+    def test_leaves_the_images_alone(self, source: DepthSource, scenes: Path) -> None:
+        picture = image()
+        source([picture], [file(scenes)])
+        np.testing.assert_array_equal(picture, image())
 
     def test_repeats_itself_whatever_the_batch(self, source: DepthSource, scenes: Path) -> None:
         images, files = [image(0), image(1)], [file(scenes), file(scenes)]
