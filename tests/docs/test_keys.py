@@ -19,6 +19,7 @@ FILES = [
 ]
 OTHERS = {f"MASKS.ISLANDS{key}" for key in ("", ".MAX_COSINE")}
 OTHERS |= {"LOSSES.DICE", "LOSSES.DICE.SMOOTH", "LOSSES.FOCAL", "LOSSES.FOCAL.GAMMA"}
+OTHERS |= {"TEST.F1", "TEST.F1.MIN_SCORE"} | {f"{kind}.NAME" for kind in ("MASKS", "DEPTH", "LOSSES", "TEST")}
 """Those of the plug-ins that extending.md writes."""
 
 

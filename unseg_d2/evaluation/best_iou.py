@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as mask_utils
 
+from unseg_d2.evaluation.overlaps import overlaps
 from unseg_d2.evaluation.registry import EVALUATORS, Kind
-from unseg_d2.rle import compress
 
 
 @EVALUATORS.register("best_iou")
@@ -38,22 +36,8 @@ def best_ious(ground_truth: Mapping[str, Any], results: Iterable[dict[str, Any]]
     Returns:
         ``(number of objects,)`` float64 in [0, 1], in the order of the annotations.
     """
-    sizes = {image["id"]: (image["height"], image["width"]) for image in ground_truth["images"]}
-    found: dict[Any, list[Any]] = defaultdict(list)
-    for result in results:
-        found[result["image_id"]].append(result["segmentation"] if iou_type == "segm" else xywh(result))
-    best = []
-    for annotation in ground_truth["annotations"]:
-        if annotation.get("iscrowd"):
-            continue
-        image_id = annotation["image_id"]
-        given = found[image_id]
-        wanted = compress(annotation["segmentation"], *sizes[image_id]) if iou_type == "segm" else xywh(annotation)
-        best.append(np.max(mask_utils.iou(given, [wanted], [0])) if given else 0.0)
-    return np.array(best, dtype=float)
-
-
-def xywh(item: Mapping[str, Any]) -> list[float]:
-    """Return the box of an annotation or a result, XYWH in pixels; where it has none, that of its RLE mask."""
-    box = item["bbox"] if "bbox" in item else mask_utils.toBbox(item["segmentation"])
-    return [float(value) for value in box]
+    best = np.zeros(len(ground_truth["annotations"]))
+    for image in overlaps(ground_truth, results, iou_type):
+        best[image.objects] = image.ious.max(0, initial=0)
+    counted = [not annotation.get("iscrowd") for annotation in ground_truth["annotations"]]
+    return best[np.array(counted, dtype=bool)]

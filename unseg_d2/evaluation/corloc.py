@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from unseg_d2.evaluation.best_iou import xywh
+from unseg_d2.evaluation.overlaps import xywh
 from unseg_d2.evaluation.registry import EVALUATORS, Kind
 from unseg_d2.settings import Settings, setting
 
