@@ -41,6 +41,14 @@ def test_files_are_scored_and_the_broken_one_is_an_error(files: Path, capsys: py
     assert "source 1: right.json" in lines
 
 
+def test_each_file_can_have_a_ground_truth_of_its_own(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (files / "other.json").write_text((files / "truth.json").read_text())
+    words = "--labels mine=right.json mine=wrong.json --gt truth.json other.json --no-published --metric box/AP"
+    main([*words.split(), "--format", "csv"])
+    (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert (row["system"], row["truth.json box AP"], row["other.json box AP"]) == ("mine", "100.0", "0.0")
+
+
 def test_own_figures_join_the_published_ones_of_their_protocol(files: Path) -> None:
     figures = {"name": "mine", "max_detections": 100}
     bench = {"dataset": "cls_agnostic_coco", "setting": "zero-shot", "protocol": "", "counts": {}}
@@ -64,6 +72,7 @@ def test_own_figures_join_the_published_ones_of_their_protocol(files: Path) -> N
         ("--max-detections 300", "--max-detections is for files of results"),
         ("--setting zero-shot", "--setting describes own figures"),
         ("--labels right.json", "add --gt"),
+        ("--labels right.json --gt truth.json truth.json", "There are 2 --gt for 1 --labels"),
         ("--no-published", "There is nothing to compare"),
         ("--benchmark coco2017", "There is no benchmark 'coco2017'"),
         ("--sort mask/AR", "has no metric mask/AR to sort by"),

@@ -26,6 +26,20 @@ USUAL_METRICS = ("AP", "AP50", "AR100")
 
 def _arguments(parser: CommandParser) -> None:
     _add_filters(parser)
+    _add_own(parser)
+    table = parser.add_argument_group("table")
+    table.add_argument(
+        "--sort", metavar="METRIC", help="metric that ranks, on the first benchmark (default: that of most figures)"
+    )
+    base = table.add_argument(
+        "--baseline", metavar="SYSTEM", help="show what figures gain over this system (default: none)"
+    )
+    completion.completed_by(base, _systems)
+    table.add_argument("--format", choices=FORMATS, help="form of the table (default: that of --output, else text)")
+    add_output(parser, "file to write the table to: .txt, .md, .csv or .json (default: print it)", metavar="FILE")
+
+
+def _add_own(parser: CommandParser) -> None:
     own = parser.add_argument_group("own figures")
     own.add_argument(
         "--runs",
@@ -42,7 +56,11 @@ def _arguments(parser: CommandParser) -> None:
         help="COCO results or label sets of any system, to be scored against --gt",
     )
     truth = own.add_argument(
-        "--gt", metavar="DATASET", help="ground truth of --labels: COCO file or built-in name (default: none)"
+        "--gt",
+        nargs="+",
+        default=[],
+        metavar="DATASET",
+        help="ground truth of --labels, one for all or one for each: COCO file or built-in name",
     )
     completion.completed_by(truth, _datasets)
     own.add_argument(
@@ -63,16 +81,6 @@ def _arguments(parser: CommandParser) -> None:
         "--backend", default="auto", metavar="NAME", help=f"auto (the fastest installed) or {', '.join(BACKENDS)}"
     )
     own.add_argument("--max-detections", type=int, default=100, metavar="N", help="results per image that count")
-    table = parser.add_argument_group("table")
-    table.add_argument(
-        "--sort", metavar="METRIC", help="metric that ranks, on the first benchmark (default: that of most figures)"
-    )
-    base = table.add_argument(
-        "--baseline", metavar="SYSTEM", help="show what figures gain over this system (default: none)"
-    )
-    completion.completed_by(base, _systems)
-    table.add_argument("--format", choices=FORMATS, help="form of the table (default: that of --output, else text)")
-    add_output(parser, "file to write the table to: .txt, .md, .csv or .json (default: print it)", metavar="FILE")
 
 
 def _add_filters(parser: CommandParser) -> None:
@@ -167,6 +175,8 @@ def _scored(args: argparse.Namespace, problems: list[str]) -> list[Result]:
     """Return the figures of files of results, and add a sentence for each that cannot be used."""
     if not args.gt:
         raise UnsegError("--labels are scored against a ground truth: add --gt, a COCO file or a built-in name.")
+    if len(args.gt) not in (1, len(args.labels)):
+        raise UnsegError(f"There are {len(args.gt)} --gt for {len(args.labels)} --labels; one for all or one each.")
     from unseg_d2.compare.scored_files import scored_results
     from unseg_d2.config import load_cfg
     from unseg_d2.data.catalog import find_annotations
@@ -175,12 +185,12 @@ def _scored(args: argparse.Namespace, problems: list[str]) -> list[Result]:
 
     scoring = {"BACKEND": select_backend(args.backend), "MAX_DETECTIONS": args.max_detections}
     cfg = load_cfg(None, [word for key, value in scoring.items() for word in (f"TEST.CLASS_AGNOSTIC.{key}", value)])
-    truth = read_coco(find_annotations(args.gt, cfg))
+    truths = {dataset: read_coco(find_annotations(dataset, cfg)) for dataset in dict.fromkeys(args.gt)}
     found: list[Result] = []
-    for spec in args.labels:
+    for spec, dataset in zip(args.labels, args.gt if len(args.gt) > 1 else args.gt * len(args.labels), strict=True):
         path, about = _named(spec, args)
         try:
-            found += scored_results(path, truth, args.gt, about, cfg)
+            found += scored_results(path, truths[dataset], dataset, about, cfg)
         except UnsegError as error:
             problems.append(str(error))
     return found
@@ -276,6 +286,7 @@ COMMAND = Command(
         "unseg-d2 compare --benchmark coco_val2017 --supervision none --baseline cutler",
         "unseg-d2 compare --benchmark coco_val2017 voc07 --metric box/AP50 --runs ours=runs/photos/benchmarks",
         "unseg-d2 compare --labels a.json theirs=b.json --gt instances.json --no-published --output table.csv",
+        "unseg-d2 compare --labels ours=coco.json ours=voc.json --gt coco_val2017 voc07 --metric box/AP50",
     ),
     notes="Figures are ranked within one setting and protocol, and never across: a recall of 1000 masks or an AP after "
     "training on COCO has a ranking of its own. A file that cannot be used is an error after the table.",

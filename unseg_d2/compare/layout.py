@@ -60,7 +60,7 @@ def as_csv(table: Comparison) -> str:
     about = ["setting", "protocol", "supervision", "certainty", "source", "notes"]
     writer.writerow(["rank", "system", "network", *(column.title for column in table.columns), *deltas, *about])
     for row in table.rows:
-        figures = [row.figures.get(column, "") for column in table.columns]
+        figures = [_rounded(row.figures.get(column)) for column in table.columns]
         differences = [_rounded(row.deltas.get(column)) for column in table.columns] if table.baseline else []
         sure = " ".join(dict.fromkeys(row.certainty.values()))
         learnt = " ".join(row.supervision) or NOT_STATED
@@ -129,6 +129,8 @@ class _Legend:
             lines.append(f"{SECOND_HAND} {CERTAINTIES['digest']}")
         if any(row.measured for row in rows):
             lines.append(f"{OWN} measured here, not published")
+        if any(row.measured and (row.setting == NOT_STATED or not row.supervision) for row in rows):
+            lines.append(f"{NOT_STATED}: of own figures, --setting and --own-supervision state it")
         protocols = dict.fromkeys(row.protocol for row in rows)
         lines += [f"protocol {key}: {protocol_title(key)}" for key in protocols]
         words = {word for row in rows for word in row.supervision}
@@ -184,7 +186,7 @@ def _figure(row: Row, column: Column) -> dict[str, Any]:
 
 
 def _rounded(value: float | None) -> float | str:
-    """Return a difference of figures with the digits that they have."""
+    """Return a number without the noise of floating point, and nothing for nothing."""
     return "" if value is None else round(value, 4)
 
 
