@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
+from unseg_d2.cli.evaluate import main as evaluate
 from unseg_d2.config import load_cfg
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import single_backend
@@ -174,6 +176,24 @@ def test_names_of_the_zoo(tmp_path, monkeypatch):
         assert mask.shape == (24, 32) and (mask == model([image])[0]).all()
     with pytest.raises(UnsegError, match="zoo:dino_vits8 is not a saliency head"):
         load_saliency_model("zoo:dino_vits8")
+
+
+def test_evaluation_by_name(scenes, tmp_path, monkeypatch, capsys):
+    """Of two heads at once, each by its own recipe; a name of the zoo is the name of its row."""
+    monkeypatch.setenv("UNSEG_D2_ZOO", str(tmp_path))
+    for name in ("found", "unionseg"):
+        torch.save(stored(), tmp_path / f"{name}.pt")
+    options = ["--output", str(tmp_path / "scores"), *DESCRIPTORS]
+    evaluate(
+        ["saliency", "--datasets", str(scenes), "--crop", "0", "--weights", "zoo:found", "u=zoo:unionseg", *options]
+    )
+    figures = json.loads((tmp_path / "scores" / "figures.json").read_text())[str(scenes)]
+    assert list(figures) == ["found", "u"] and figures["found"] != figures["u"]
+    model = SaliencyHead.load("zoo:found", *DESCRIPTORS)
+    found = [model(scenes / "images" / f"{k}.png")[0] > 0.5 for k in range(4)]
+    truth = [np.asarray(Image.open(scenes / "masks" / f"{k}.png")) > 0 for k in range(4)]
+    accuracy = 100 * np.mean([(mask == right).mean() for mask, right in zip(found, truth)])
+    assert figures["found"]["Acc"] == pytest.approx(accuracy)
 
 
 def test_what_does_not_fit_is_refused(head, tmp_path):
