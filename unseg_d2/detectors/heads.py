@@ -46,6 +46,14 @@ Computes = Callable[[str, str], bool]
 """(``MODEL.ROI_HEADS`` or ``MODEL.ROI_MASK_HEAD``, name of heads) -> whether they know the keys of this package."""
 
 
+def require_keys(cfg: Mapping[str, Any]) -> None:
+    """Raise `UnsegError` unless a Detectron2 configuration has our keys; CutLER's alone are not enough."""
+    if "LOSSES" not in cfg:
+        raise UnsegError(
+            "The configuration lacks the keys of unseg_d2: call add_unseg_config(cfg) before merging files."
+        )
+
+
 def asked(cfg: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the keys that ask for a loss of this package, and their values.
 

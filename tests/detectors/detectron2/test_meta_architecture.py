@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("detectron2._C", reason="Detectron2 is not installed", exc_type=ImportError)
+import detectron2
 import torch
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
@@ -309,3 +310,19 @@ def test_networks_can_be_copied_and_their_checkpoints_are_detectron2s(make: Call
     model = build_model(make(MODEL__ROI_HEADS__USE_DROPLOSS=True, DATALOADER__COPY_PASTE=True))
     assert parts(pickle.loads(pickle.dumps(copy.deepcopy(model)))) == CASCADE
     assert model.state_dict().keys() == build_model(make()).state_dict().keys()
+
+
+@pytest.mark.parametrize("part", ["ROI_HEADS", "ROI_MASK_HEAD"])
+def test_our_heads_without_our_keys(part: str) -> None:
+    """CutLER's own keys are not enough, and Detectron2's even less."""
+    cfg = get_cfg()
+    cfg.merge_from_file(str(detectron2_recipe("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml")))
+    cfg.MODEL[part].NAME = {"ROI_HEADS": "DropLossStandardROIHeads", "ROI_MASK_HEAD": "ConfidenceMaskHead"}[part]
+    cfg.MODEL.ROI_HEADS.USE_DROPLOSS = True
+    cfg.MODEL.DEVICE = "cpu"
+    with pytest.raises(UnsegError, match=r"lacks the keys of unseg_d2: call add_unseg_config\(cfg\) before merging"):
+        build_model(cfg)
+
+
+def detectron2_recipe(name: str) -> Path:
+    return Path(detectron2.__file__).parent / "model_zoo" / "configs" / name

@@ -18,7 +18,8 @@ from unseg_d2.data.settings import CropSettings, DataLoaderSettings, InputSettin
 from unseg_d2.data.training_records import usable_records
 from unseg_d2.data.transport import PackedRecords
 from unseg_d2.detectors.detectron2.inputs import input_options, to_input
-from unseg_d2.detectors.detectron2.records import dataset_records, hint_at_registration, require_keys, standard_record
+from unseg_d2.detectors.detectron2.records import dataset_records, hint_at_registration, standard_record
+from unseg_d2.detectors.heads import require_keys
 from unseg_d2.detectors.training_data import training_records
 from unseg_d2.errors import UnsegError
 

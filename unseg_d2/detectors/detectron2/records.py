@@ -21,14 +21,6 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.rle import encode_mask
 
 
-def require_keys(cfg: CfgNode) -> None:
-    """Raise `UnsegError` unless a configuration has the keys of this project."""
-    if "COPY_PASTE" not in cfg.DATALOADER:
-        raise UnsegError(
-            "The configuration lacks the keys of unseg_d2: call add_unseg_config(cfg) before merging files."
-        )
-
-
 def dataset_records(name: str, cfg: CfgNode | None = None, num_classes: int | None = None) -> Records:
     """Return the records of a data set.
 

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from unseg_d2.config.sections.heads import DropLossReference, RoIHeadsSettings
 from unseg_d2.detectors.detectron2.lazy_masks import LazyMasks
 from unseg_d2.detectors.detectron2.uncertain import check_targets, region_scores
+from unseg_d2.detectors.heads import require_keys
 from unseg_d2.losses.cross_entropy import cross_entropy
 from unseg_d2.losses.droploss import droploss_weights, published_references
 from unseg_d2.losses.registry import CLASSIFICATION_LOSSES, ClassificationLoss, check_classification_loss
@@ -236,6 +237,7 @@ def _lent_to_droploss(box_predictor: nn.Module, targets: list[Instances] | None)
 
 def _is_uncertain(cfg: CfgNode) -> bool:
     """Return whether the box predictors must be this module's."""
+    require_keys(cfg)
     heads = cfg.MODEL.ROI_HEADS
     return heads.USE_DROPLOSS or heads.USE_SOFT_TARGETS or cfg.LOSSES.CLASSIFICATION.lower() != "cross_entropy"
 

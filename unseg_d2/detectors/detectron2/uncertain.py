@@ -19,6 +19,7 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
 from unseg_d2.config.sections.heads import MaskConfidence, MaskHeadSettings, RoIHeadsSettings
+from unseg_d2.detectors.heads import require_keys
 from unseg_d2.errors import UnsegError
 from unseg_d2.losses.cross_entropy import mask_cross_entropy
 from unseg_d2.losses.registry import MASK_LOSSES, MaskLoss, check_mask_loss
@@ -129,6 +130,7 @@ class ConfidenceMaskHead(MaskRCNNConvUpsampleHead):
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
         """Read the arguments from ``MODEL.ROI_MASK_HEAD``, ``MODEL.ROI_HEADS`` and ``LOSSES``."""
+        require_keys(cfg)
         arguments = super().from_config(cfg, input_shape)
         arguments["confidence"] = cfg.MODEL.ROI_MASK_HEAD.CONFIDENCE
         arguments["soft_targets"] = cfg.MODEL.ROI_HEADS.USE_SOFT_TARGETS
