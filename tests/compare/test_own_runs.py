@@ -61,21 +61,22 @@ def test_saliency_and_corloc(tmp_path: Path) -> None:
     path = write(tmp_path / "figures.json", {"ecssd": {"ours": {"Acc": 90.0, "IoU": 80.0}}})
     (saliency,) = own_results(path, About())
     assert (saliency.protocol, saliency.kind, saliency.setting, saliency.figures["IoU"]) == ("saliency", "", "", 80.0)
-    path = write(tmp_path / "figures.json", {"coco20k": {"ours": {"CorLoc": 61.0}}})
+    path = write(tmp_path / "figures.json", {"voc07_trainval": {"ours": {"CorLoc": 61.0}}})
     (corloc,) = own_results(path, About("theirs"))
-    assert (corloc.protocol, corloc.kind, corloc.benchmark) == ("corloc", "bbox", "coco20k")
+    assert (corloc.protocol, corloc.kind, corloc.benchmark) == ("corloc", "bbox", "voc07_trainval")
     assert corloc.name == "theirs (ours)"
 
 
 def test_semantic_segmentation(tmp_path: Path) -> None:
     score = {"mIoU": 16.4, "Acc": 46.5, "IoU": [1.0, None], "matching": [0, 1]}
-    path = write(tmp_path / "figures.json", {"weights": "m.pth", "figures": {"cocostuff27": {"linear": score}}})
+    path = write(tmp_path / "figures.json", {"weights": "m.pth", "figures": {"cocostuff27_val": {"linear": score}}})
     (found,) = own_results(path, About("ours"))
     assert (found.protocol, found.name, dict(found.figures)) == (
         "semantic",
         "ours (linear)",
         {"mIoU": 16.4, "Acc": 46.5},
     )
+    assert found.benchmark == "cocostuff27"
 
 
 def test_rounds_of_self_training(tmp_path: Path) -> None:

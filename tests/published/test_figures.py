@@ -16,6 +16,7 @@ from unseg_d2.published.figures import (
     read_registry,
     registry,
 )
+from unseg_d2.semantic.datasets import BUILTIN as SEMANTIC
 
 ROWS = registry().rows
 OF_TASK = {
@@ -47,7 +48,7 @@ def test_everything_listed_is_used() -> None:
 
 def test_data_sets_are_built_in_ones() -> None:
     names = {benchmark.dataset for benchmark in registry().benchmarks.values()} - {""}
-    assert names <= BUILTIN.keys() | SALIENCY_DATASETS.keys()
+    assert names <= BUILTIN.keys() | SALIENCY_DATASETS.keys() | SEMANTIC.keys()
 
 
 def test_no_figure_is_stated_twice_by_one_table() -> None:

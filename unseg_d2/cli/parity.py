@@ -215,9 +215,9 @@ OUTPUTS = {
             _lost_arguments,
             _lost,
             examples=(
-                "unseg-d2 parity lost --reference LOST_VOC07.pkl --gt voc07",
+                "unseg-d2 parity lost --reference LOST_VOC07.pkl --gt voc07_trainval",
                 "unseg-d2 parity lost --reference LOST_VOC07.pkl --images VOC2007/JPEGImages --output parity/lost "
-                "--gt voc07 FEATURES.WEIGHTS dino_deitsmall16_pretrain.pth",
+                "--gt voc07_trainval FEATURES.WEIGHTS dino_deitsmall16_pretrain.pth",
             ),
         ),
     ),
@@ -241,7 +241,7 @@ COMMAND = Command(
     __doc__,
     _arguments,
     examples=(
-        "unseg-d2 parity lost --reference LOST_VOC07.pkl --gt voc07",
+        "unseg-d2 parity lost --reference LOST_VOC07.pkl --gt voc07_trainval",
         "unseg-d2 parity promerge --reference promerge.json --labels masks/",
     ),
     notes="unseg-d2 parity OUTPUT --help lists the arguments of one. Without --images or --labels, the published file "
