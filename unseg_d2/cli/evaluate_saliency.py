@@ -55,7 +55,10 @@ def _arguments(task: str, parser: CommandParser) -> None:
     completion.completed_by(refine, lambda **_: list(REFINEMENTS))
     if task == "saliency":
         scoring.add_argument(
-            "--crop", type=int, default=320, metavar="PX", help="side of the crop that is scored; 0: whole images"
+            "--crop",
+            type=int,
+            metavar="PX",
+            help="side of the crop that is scored; 0: whole images (default: SALIENCY.TEST.CROP of the recipe)",
         )
     scoring.add_argument("--published", action="store_true", help="truth and CorLoc as in the code of Two Tricks")
     scoring.add_argument("--gain", action="store_true", help="gain of each row, with 95 %% intervals over images")
@@ -65,7 +68,7 @@ def _arguments(task: str, parser: CommandParser) -> None:
 
 def _execute(task: str, args: argparse.Namespace) -> None:
     """Score every method on every data set and print a table each."""
-    cfg = recipe(args)
+    cfg = recipe(args, {"SALIENCY.TEST.CROP": getattr(args, "crop", None)})
     from unseg_d2.evaluation.table import lay_out, write_tables
     from unseg_d2.files import write_json
 
@@ -123,7 +126,7 @@ def _score(
 
     if task == "corloc":
         return score_corloc(load_dataset(dataset, cfg), methods, args.refine, cfg, published=args.published)
-    protocol = Protocol.square(args.crop, published=args.published)
+    protocol = Protocol.square(cfg.SALIENCY.TEST.CROP, published=args.published)
     return score_methods(load_saliency(dataset), methods, args.refine, protocol, cfg)
 
 

@@ -149,3 +149,13 @@ class GuidedMaskSettings(Settings):
     eps: float = setting(
         1e-3, "variance of the image, in [0, 1], below which the filter averages", symbol="epsilon", above=0
     )
+
+
+@section("SALIENCY.TEST")
+@dataclass(frozen=True)
+class SaliencyTestSettings(Settings):
+    """Scoring."""
+
+    crop: int = setting(
+        320, "side of the centre crop that is scored (the paper's protocol); 0 scores whole images", low=0, unit="px"
+    )

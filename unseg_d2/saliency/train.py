@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +57,7 @@ def train_saliency(cfg: CfgNode, *, resume: bool = False) -> Path:
         ``OUTPUT_DIR/model_final.pth``, which knows its recipe.
     """
     images = training_images(cfg)
-    settings = StepSettings.from_config(cfg)
+    settings = replace(StepSettings.from_config(cfg), may_change=("SALIENCY.TEST.",))
     features, channels = single_backend(cfg)
     objective = Objective.from_config(cfg)
     maker = BatchMaker(cfg, images, features.patch_size, settings.seed)
