@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,17 @@ import numpy as np
 import pytest
 
 from unseg_d2.rle import encode_confidence
+
+
+@pytest.fixture(autouse=True)
+def loggers() -> Iterator[None]:
+    """Take back the handlers that a trainer gives to the loggers."""
+    known = [logging.getLogger(name) for name in ("detectron2", "unseg_d2")]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in known]
+    yield
+    for logger, (handlers, level, propagate) in zip(known, before):
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

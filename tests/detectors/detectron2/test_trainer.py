@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ pytest.importorskip("detectron2._C", reason="Detectron2 is not installed", exc_t
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import build_detection_train_loader
 from detectron2.engine import HookBase
+from detectron2.utils.logger import setup_logger
 
 from unseg_d2.detectors.builtin.engine import BuiltinEngine
 from unseg_d2.detectors.builtin.model import build_model as build_builtin
 from unseg_d2.detectors.checkpoints import save_checkpoint
+from unseg_d2.detectors.detectron2.trainer import EngineTrainer
 from unseg_d2.detectron2 import UnsegDatasetMapper, UnsegTrainer, add_unseg_config, next_label_set
 from unseg_d2.errors import UnsegError
 
@@ -86,6 +89,23 @@ def test_the_losses_of_a_batch_are_those_of_the_other_engine(
     assert len(losses) == 10 and found["loss_mask"] > 0
     for name in losses:
         assert found[name] == pytest.approx(expected[name], rel=1e-6, abs=1e-6), name
+
+
+@pytest.mark.parametrize("name", ["detectron2", "unseg_d2", ""])
+def test_messages_of_both_packages_are_seen(name: str) -> None:
+    """Whichever of the two loggers has been set up; where none has, Detectron2's is, as by ``DefaultTrainer``."""
+    loggers = [logging.getLogger(known) for known in ("detectron2", "unseg_d2")]
+    setup_logger.cache_clear()
+    for logger in loggers:
+        logger.handlers = []
+    if name:
+        logging.getLogger(name).addHandler(logging.NullHandler())
+    UnsegTrainer._set_up_logging(UnsegTrainer.__new__(UnsegTrainer))
+    assert loggers[0].handlers and loggers[0].handlers == loggers[1].handlers
+    for logger in loggers:
+        logger.handlers = []
+    EngineTrainer._set_up_logging(EngineTrainer.__new__(EngineTrainer))
+    assert not loggers[0].handlers and not loggers[1].handlers
 
 
 class Failing(HookBase):

@@ -108,6 +108,8 @@ class TestInputs:
         cfg: recipe; ``INPUT`` says how images are resized and in which order their channels come.
     """
 
+    __test__ = False  # no tests, for pytest
+
     def __init__(self, records: Sequence[dict[str, Any]], cfg: CfgNode) -> None:
         self.records = records
         self.cfg = cfg

@@ -28,6 +28,7 @@ from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
+from detectron2.utils.logger import setup_logger
 from torch import nn
 
 from unseg_d2.config import edited
@@ -73,7 +74,7 @@ class UnsegTrainer(DefaultTrainer):
 
     def __init__(self, cfg: Detectron2CfgNode) -> None:
         TrainerBase.__init__(self)
-        _set_up_logging()
+        self._set_up_logging()
         self.cfg = cfg = _prepared(cfg)
         set_up_torch(cfg)
         model = self.build_model(cfg)
@@ -90,7 +91,6 @@ class UnsegTrainer(DefaultTrainer):
         self.checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR, trust=cfg.MODEL.TRUST_CHECKPOINT, **parts)
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.writers: list[EventWriter] = []
-        self._last_eval_results: dict[str, Any] | None = None
         self.register_hooks(self.build_hooks())
 
     @property
@@ -130,13 +130,13 @@ class UnsegTrainer(DefaultTrainer):
         """
         if self.start_iter >= self.max_iter:
             self._finish()
-            return self._last_eval_results
+            return getattr(self, "_last_eval_results", None)
         try:
             super().train()
         finally:
             for writer in self.writers:
                 writer.close()
-        return self._last_eval_results
+        return getattr(self, "_last_eval_results", None)
 
     @classmethod
     def build_model(cls, cfg: Detectron2CfgNode) -> nn.Module:
@@ -194,8 +194,14 @@ class UnsegTrainer(DefaultTrainer):
             result.append(hooks.PeriodicWriter(self.build_writers(), period=PERIOD))
         return result
 
+    def _set_up_logging(self) -> None:
+        """Print progress, as ``DefaultTrainer`` does, where nobody has set up Detectron2's log."""
+        if not any(logging.getLogger(name).handlers for name in ("detectron2", "unseg_d2")):
+            setup_logger()
+        share_log()
+
     def _evaluate(self) -> dict[str, Any]:
-        self._last_eval_results = self.test(self.cfg, self.model)
+        self._last_eval_results: dict[str, Any] = self.test(self.cfg, self.model)
         return self._last_eval_results if comm.is_main_process() else {}
 
     def _finish(self) -> None:
@@ -213,6 +219,9 @@ class EngineTrainer(UnsegTrainer):
     """The trainer of ``unseg-d2 train-net``, which evaluates by itself afterwards."""
 
     evaluates_at_end = False
+
+    def _set_up_logging(self) -> None:
+        share_log()
 
 
 def build_optimizer(cfg: Detectron2CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -257,7 +266,7 @@ def _prepared(cfg: Detectron2CfgNode) -> Detectron2CfgNode:
     return to_detectron2(edited(scaled, SEED=resolve_seed(cfg.SEED)))
 
 
-def _set_up_logging() -> None:
+def share_log() -> None:
     """Where only this project's handlers are set up, or only Detectron2's, send the messages of both to them."""
     logging.getLogger("detectron2.engine.train_loop").addFilter(_NO_TRACEBACK)
     ours, theirs = logging.getLogger("unseg_d2"), logging.getLogger("detectron2")
