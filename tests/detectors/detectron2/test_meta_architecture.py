@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -326,3 +327,27 @@ def test_our_heads_without_our_keys(part: str) -> None:
 
 def detectron2_recipe(name: str) -> Path:
     return Path(detectron2.__file__).parent / "model_zoo" / "configs" / name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ON)
+def test_all_recipes_of_detectron2(key: str) -> None:
+    """Each either gets heads that compute a key, or names the key; no network is allocated."""
+    built, refused = Counter(), Counter()
+    for recipe in sorted(detectron2_recipe("").rglob("*.yaml")):
+        cfg = get_cfg()
+        add_unseg_config(cfg)
+        cfg.merge_from_file(str(recipe))
+        cfg.merge_from_list(["MODEL.DEVICE", "meta", key, ON[key]])
+        try:
+            with torch.device("meta"):
+                model = build_model(cfg)
+        except UnsegError as error:
+            assert key in str(error)
+            refused[cfg.MODEL["META_ARCHITECTURE"] if cfg.MODEL.MASK_ON else "boxes"] += 1
+            continue
+        built[type(model).__name__] += 1
+        name = "ConfidenceMaskHead" if key.endswith("CONFIDENCE") else "PseudoLabelOutputLayers"
+        assert name in {type(module).__name__ for module in model.modules()}
+    assert built["GeneralizedRCNN"] > 30 and built["PanopticFPN"] == 8
+    assert refused.total() > 10 and built.total() + refused.total() == 92

@@ -18,6 +18,7 @@ from detectron2.utils.events import EventStorage
 
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.roi_heads import PseudoLabelOutputLayers
+from unseg_d2.errors import UnsegError
 
 pytestmark = pytest.mark.detectron2
 
@@ -149,8 +150,10 @@ def test_all_targets_are_references_not_only_the_sampled_ones() -> None:
 def test_wrong_use_is_named() -> None:
     with pytest.raises(ValueError, match="'all' or 'published', not 'some'"):
         predictor(droploss_reference="some")
-    with pytest.raises(ValueError, match="USE_SIGMOID_CE"):
+    with pytest.raises(UnsegError, match=r"USE_SIGMOID_CE True in MODEL\.ROI_BOX_HEAD; set"):
         predictor(use_sigmoid_ce=True)
+    with pytest.raises(UnsegError, match="USE_SOFT_TARGETS is True, but has no effect on the box loss giou; set MODEL"):
+        predictor(soft_targets=True, box_reg_loss_type="giou")
     layers = predictor()
     with pytest.raises(RuntimeError, match="DropLossCascadeROIHeads"):
         layers.region_weights(layers(torch.randn(1, 4)), [regions([NEAR], [NEAR], [0])])

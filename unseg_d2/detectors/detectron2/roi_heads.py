@@ -31,6 +31,7 @@ from unseg_d2.config.sections.heads import DropLossReference, RoIHeadsSettings
 from unseg_d2.detectors.detectron2.lazy_masks import LazyMasks
 from unseg_d2.detectors.detectron2.uncertain import check_targets, region_scores
 from unseg_d2.detectors.heads import require_keys
+from unseg_d2.errors import UnsegError
 from unseg_d2.losses.cross_entropy import cross_entropy
 from unseg_d2.losses.droploss import droploss_weights, published_references
 from unseg_d2.losses.registry import CLASSIFICATION_LOSSES, ClassificationLoss, check_classification_loss
@@ -51,8 +52,9 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
         **kwargs: arguments of ``FastRCNNOutputLayers``.
 
     Raises:
-        ValueError: an unknown reference, Detectron2's sigmoid cross entropy, or soft targets with an unknown box loss.
-        UnsegError: the loss cannot use the scores or weights that are passed to it.
+        ValueError: an unknown reference.
+        UnsegError: Detectron2's sigmoid cross entropy, soft targets with another box loss than smooth L1, or a loss
+            that cannot use the scores or weights that are passed to it.
     """
 
     @configurable
@@ -70,11 +72,15 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
         if droploss_reference not in get_args(DropLossReference):
             raise ValueError(f"DROPLOSS_REFERENCE must be 'all' or 'published', not {droploss_reference!r}")
         if self.use_sigmoid_ce:
-            raise ValueError(
-                "DropLoss, soft targets and LOSSES.CLASSIFICATION do not work with USE_SIGMOID_CE; switch it off"
+            raise UnsegError(
+                "DropLoss, soft targets and LOSSES.CLASSIFICATION do not work with USE_SIGMOID_CE True in "
+                "MODEL.ROI_BOX_HEAD; set that to False."
             )
         if soft_targets and self.box_reg_loss_type != "smooth_l1":
-            raise ValueError(f"Soft targets work with the box loss smooth_l1 only, not {self.box_reg_loss_type}")
+            raise UnsegError(
+                "MODEL.ROI_HEADS.USE_SOFT_TARGETS is True, but has no effect on the box loss "
+                f"{self.box_reg_loss_type}; set MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE to smooth_l1."
+            )
         dropping = droploss_iou_thresh is not None
         check_classification_loss(classification_loss, soft_targets=soft_targets, droploss=dropping)
         self.classification_loss = classification_loss
