@@ -1,4 +1,4 @@
-"""Make the class-agnostic annotation file of a public data set from its owners' files."""
+"""Make the annotation file of a public data set, class-agnostic or a share of it, from its owners' files."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "split": {"default": "val2017", "choices": ("val2017", "train2017"), "help": "split of COCO"},
     "source": {"metavar": "FILE", "help": "name of the owners' file (default: the usual one)"},
+    "percent": {"type": int, "metavar": "P", "help": "share of the images, 1 to 99 (no default)"},
+    "seed": {"type": int, "default": 0, "metavar": "N", "help": "other splits by the same rule (default: 0)"},
+    "split_list": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "images of the split, one id or file name per line, or JSON (default: drawn by rule)",
+    },
     "difficult": {"default": "count", "choices": tuple(DIFFICULT), "help": "what to do with difficult objects"},
     "subset": {
         "default": "trainvaltest",
@@ -30,6 +37,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "year": {"type": int, "default": 2007, "choices": (2007, 2012), "help": "year of VOC"},
 }
+NEEDED = {
+    "image_list": "--image-list FILE is needed: the list of images, whose address is above.",
+    "percent": "--percent P is needed: the share of the images, from 1 to 99.",
+}
+"""Options without a default, and what to say where they are missing."""
 
 
 def _arguments(parser: CommandParser) -> None:
@@ -58,15 +70,20 @@ def _execute(args: argparse.Namespace) -> None:
     if args.info:
         return
     given = {key: value for key, value in vars(args).items() if key in OPTIONS and value is not None}
-    if "image_list" in inspect.signature(source.prepare).parameters and args.image_list is None:
-        raise UnsegError("--image-list FILE is needed: the list of images, whose address is above.")
+    for option, message in NEEDED.items():
+        if option in inspect.signature(source.prepare).parameters and option not in given:
+            raise UnsegError(message)
     print("\n".join(source.prepare(root, **given).lines()))
 
 
 COMMAND = Command(
     __doc__,
     _arguments,
-    examples=("unseg-d2 prepare-data coco --info", "unseg-d2 prepare-data voc --root data/ --difficult drop"),
+    examples=(
+        "unseg-d2 prepare-data coco --info",
+        "unseg-d2 prepare-data voc --root data/ --difficult drop",
+        "unseg-d2 prepare-data coco_semi --percent 10",
+    ),
     notes="Prints what to download from where, its size and its licence; with --info, nothing else.",
 )
 main = COMMAND.main

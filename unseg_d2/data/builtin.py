@@ -31,6 +31,15 @@ def _imagenet(annotations: str, command: str = "unseg-d2 generate-masks") -> Bui
     return BuiltinDataset("imagenet/train", f"imagenet/annotations/{annotations}.json", command=command)
 
 
+LABEL_SHARES = (1, 2, 5, 10, 20, 30, 40, 50, 60, 80)
+"""Percent of COCO's labels in the published splits; the experiment with all of them takes ``coco_2017_train``."""
+
+
+def _coco_semi(percent: int) -> BuiltinDataset:
+    annotations = f"coco/annotations/{percent}perc_instances_train2017.json"
+    return BuiltinDataset("coco/train2017", annotations, f"prepare_coco_semi.py --percent {percent}")
+
+
 BUILTIN: dict[str, BuiltinDataset] = {
     "imagenet_train": _imagenet("imagenet_train_fixsize480_tau0.15_N3"),
     "imagenet_train_r1": _imagenet("cutler_imagenet1k_train_r1", _NEXT_LABELS),
@@ -46,6 +55,7 @@ BUILTIN: dict[str, BuiltinDataset] = {
     ),
     "coco_2017_train": BuiltinDataset("coco/train2017", "coco/annotations/instances_train2017.json"),
     "coco_2017_val": BuiltinDataset("coco/val2017", "coco/annotations/instances_val2017.json"),
+    **{f"coco_semi_{percent}perc": _coco_semi(percent) for percent in LABEL_SHARES},
     "cls_agnostic_coco": BuiltinDataset(
         "coco/val2017", "coco/annotations/coco_cls_agnostic_instances_val2017.json", "prepare_coco.py"
     ),

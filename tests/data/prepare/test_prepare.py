@@ -311,7 +311,7 @@ def test_sa1b(root: Path) -> None:
 @pytest.mark.parametrize("name", SOURCES)
 def test_nothing_there(root: Path, name: str) -> None:
     source = SOURCES[name]
-    given = {"image_list": root / "list.txt"} if name == "coco20k" else {}
+    given = {"coco20k": {"image_list": root / "list.txt"}, "coco_semi": {"percent": 1}}.get(name, {})
     with pytest.raises(UnsegError, match=re.escape(str(root))):
         source.prepare(root, **given)
     assert not list(root.rglob("*cls_agnostic*"))
@@ -322,6 +322,6 @@ def test_script_catalog_and_page_know_the_data_set(name: str) -> None:
     script = f"prepare_{name}.py"
     assert (REPOSITORY / "datasets" / script).is_file()
     datasets = [dataset for dataset in BUILTIN.values() if dataset.script.split(" ")[0] == script]
-    assert len(datasets) == (3 if name == "voc" else 1)
+    assert len(datasets) == {"voc": 3, "coco_semi": 10}.get(name, 1)
     page = (REPOSITORY / "datasets/README.md").read_text()
     assert script in page and all(Path(dataset.annotations).stem in page for dataset in datasets)

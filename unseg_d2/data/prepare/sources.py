@@ -13,6 +13,7 @@ from unseg_d2.data.prepare.coco_like import (
     prepare_objects365,
     prepare_uvo,
 )
+from unseg_d2.data.prepare.coco_semi import prepare_coco_semi
 from unseg_d2.data.prepare.kitti import prepare_kitti, prepare_kitti_instances
 from unseg_d2.data.prepare.openimages import prepare_openimages, prepare_openimages_masks
 from unseg_d2.data.prepare.sa1b import prepare_sa1b
@@ -34,8 +35,8 @@ class Source:
         downloads: what to download from where, and how large it is.
         licence: of annotations and images; the owners' page is authoritative.
         layout: where to put it, below the folder of the data sets.
-        published: class-agnostic file of the authors of CutLER, which can be used in place of the converted one.
-        prepare: makes the class-agnostic file.
+        published: file of the authors of CutLER, which can be used in place of the converted one.
+        prepare: makes the annotation file.
     """
 
     title: str
@@ -63,6 +64,17 @@ SOURCES = {
         "coco/{val2017/*.jpg, annotations/instances_val2017.json}",
         f"{_CUTLER}/coco/coco_cls_agnostic_instances_val2017.json",
         prepare_coco,
+    ),
+    "coco_semi": Source(
+        "A share of COCO's labels",
+        (
+            "http://images.cocodataset.org/zips/train2017.zip (18 GB, 118287 images)",
+            "http://images.cocodataset.org/annotations/annotations_trainval2017.zip (241 MB)",
+        ),
+        _COCO,
+        "coco/{train2017/*.jpg, annotations/instances_train2017.json}",
+        f"{_CUTLER}/coco-smi/annotations.zip, the ten splits",
+        prepare_coco_semi,
     ),
     "coco20k": Source(
         "COCO20K",

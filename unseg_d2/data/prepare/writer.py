@@ -1,9 +1,9 @@
-"""Write a class-agnostic COCO file piece by piece, so that the largest data sets need not fit into memory."""
+"""Write a COCO file piece by piece, so that the largest data sets need not fit into memory."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 
 CATEGORY = {"id": 1, "name": "fg", "supercategory": "fg"}
-"""The one class of every file."""
+"""The one class of a class-agnostic file."""
 
 
 @dataclass
@@ -61,7 +61,7 @@ class CocoWriter:
 
         Args:
             image: COCO image (``id``, ``file_name``, ``height``, ``width``).
-            annotations: COCO annotations; ``id``, ``image_id`` and ``category_id`` are set here, 1 for all classes.
+            annotations: COCO annotations; ``id``, ``image_id`` and, where it is missing, ``category_id`` are set here.
 
         Raises:
             UnsegError: an image with that id was added before.
@@ -73,7 +73,7 @@ class CocoWriter:
         objects = 0
         for annotation in annotations:
             number = self._written + 1
-            item = {"id": number, "image_id": image["id"], "category_id": CATEGORY["id"], "iscrowd": 0, **annotation}
+            item = {"category_id": CATEGORY["id"], "iscrowd": 0, **annotation, "id": number, "image_id": image["id"]}
             self._file.write((",\n" if self._written else "").encode() + json.dumps(item).encode())
             self._written = number
             self.prepared.crowds += item["iscrowd"]
@@ -94,7 +94,14 @@ class CocoWriter:
 
 
 @contextmanager
-def coco_writer(path: Path, *, source: str, protocol: str, full: int | None = None) -> Iterator[CocoWriter]:
+def coco_writer(
+    path: Path,
+    *,
+    source: str,
+    protocol: str,
+    full: int | None = None,
+    categories: Sequence[dict[str, Any]] = (CATEGORY,),
+) -> Iterator[CocoWriter]:
     """Open a COCO file for writing; it appears under its name when the block succeeds.
 
     Args:
@@ -102,6 +109,7 @@ def coco_writer(path: Path, *, source: str, protocol: str, full: int | None = No
         source: what it is made from, for ``info.source``.
         protocol: for ``info.protocol``; what `Prepared.protocol` says.
         full: number of images of the complete benchmark; if the file has another number, its protocol says so.
+        categories: of the annotations.
 
     Raises:
         UnsegError: no image was added.
@@ -109,7 +117,7 @@ def coco_writer(path: Path, *, source: str, protocol: str, full: int | None = No
     prepared = Prepared(path, protocol)
     with atomic_write(path) as file:
         writer = CocoWriter(file, prepared)
-        file.write(json.dumps({"categories": [CATEGORY]})[:-1].encode() + b',\n"annotations": [')
+        file.write(json.dumps({"categories": list(categories)})[:-1].encode() + b',\n"annotations": [')
         yield writer
         if not prepared.images:
             raise UnsegError(f"{source} has no images, so {path} was not written.")

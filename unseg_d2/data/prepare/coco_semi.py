@@ -1,0 +1,114 @@
+"""A share of COCO's labels, with their categories: the splits of the label-efficient experiment.
+
+The split of p % is the first p % of one fixed order of the images, so that a larger split holds every smaller one. The
+order is that of the SHA-256 of ``SEED:IMAGE_ID``: it depends neither on the order of the file nor on a generator of
+random numbers. The published splits were drawn at random by a rule that is not stated; their files, or lists of
+their images, can be used instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from unseg_d2.data.coco import read_json
+from unseg_d2.data.prepare.coco_like import FULL
+from unseg_d2.data.prepare.writer import Prepared, coco_writer
+from unseg_d2.errors import UnsegError
+
+
+def prepare_coco_semi(root: Path, *, percent: int, seed: int = 0, split_list: Path | None = None) -> Prepared:
+    """Write the split ``coco/annotations/{percent}perc_instances_train2017.json`` of the training set.
+
+    Args:
+        root: folder of the data sets.
+        percent: share of the images, from 1 to 99.
+        seed: other splits by the same rule.
+        split_list: file that names the images of the split instead, see :func:`listed_images`.
+
+    Raises:
+        UnsegError: the share is not possible, or the list names images that the training set does not have.
+    """
+    folder = root / "coco/annotations"
+    source, target = folder / "instances_train2017.json", folder / f"{percent}perc_instances_train2017.json"
+    if not 1 <= percent <= 99:
+        raise UnsegError(f"--percent is {percent}; it must be from 1 to 99. For 100, use coco_2017_train.")
+    content = read_json(source)
+    if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= content.keys():
+        raise UnsegError(f"{source} is not a COCO annotation file with 'images', 'annotations' and 'categories'.")
+    images = content["images"]
+    if split_list is None:
+        kept = split_images((image["id"] for image in images), percent, seed)
+        rule = f"the first {percent} % of the order of the SHA-256 of '{seed}:IMAGE_ID'"
+    else:
+        kept = listed_images(split_list, images)
+        rule = f"those that {split_list.name} names"
+    protocol = f"{len(kept)} of {len(images)} images of COCO train2017: {rule}; all annotations with their categories."
+    if len(images) != FULL["train2017"]:
+        protocol += f" THE TRAINING SET HAS {len(images)} IMAGES INSTEAD OF {FULL['train2017']}."
+    return _write(target, source.name, content, kept, protocol)
+
+
+def split_images(ids: Iterable[Any], percent: int, seed: int = 0) -> set[Any]:
+    """Return the ids of a split: the whole part of ``percent`` % of the images, at least one.
+
+    Args:
+        ids: of all images.
+        percent: share, from 1 to 100.
+        seed: of the order of the images.
+
+    >>> small, large = split_images(range(200), 5), split_images(range(200), 10)
+    >>> len(small), len(large), small < large
+    (10, 20, True)
+    """
+
+    def place(image_id: Any) -> tuple[bytes, str]:
+        return hashlib.sha256(f"{seed}:{image_id}".encode()).digest(), str(image_id)
+
+    order = sorted(ids, key=place)
+    return set(order[: max(len(order) * percent // 100, 1)])
+
+
+def listed_images(path: Path, images: list[dict[str, Any]]) -> set[Any]:
+    """Return the ids of the images that a list names.
+
+    Args:
+        path: text file with an id or a file name per line; or JSON: a list of them, or a COCO file.
+        images: of the training set.
+
+    Raises:
+        UnsegError: the list cannot be read, is empty, or names other images.
+    """
+    if path.suffix == ".json":
+        content = read_json(path)
+        listed = content.get("images", []) if isinstance(content, dict) else content
+        names = [str(item["id"] if isinstance(item, dict) else item) for item in listed]
+    else:
+        try:
+            names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except (FileNotFoundError, UnicodeDecodeError):
+            raise UnsegError(
+                f"There is no list of images {path}: a text file with one image per line is needed."
+            ) from None
+    known = {str(image["id"]): image["id"] for image in images}
+    known |= {PurePosixPath(image["file_name"]).name: image["id"] for image in images}
+    parts = [PurePosixPath(name).name for name in names]
+    missing = [name for name in parts if name not in known]
+    if missing or not names:
+        reason = f"names {missing[0]}, which the training set does not have" if missing else "is empty"
+        raise UnsegError(f"{path} {reason}; {len(missing)} of its {len(names)} images are not there.")
+    return {known[name] for name in parts}
+
+
+def _write(target: Path, source: str, content: dict[str, Any], kept: Collection[Any], protocol: str) -> Prepared:
+    annotations = defaultdict(list)
+    for annotation in content["annotations"]:
+        annotations[annotation["image_id"]].append(annotation)
+    with coco_writer(target, source=source, protocol=protocol, categories=content["categories"]) as writer:
+        for image in content["images"]:
+            if image["id"] in kept:
+                writer.add(image, annotations[image["id"]])
+    return writer.prepared
