@@ -23,7 +23,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "split": {"default": "val2017", "choices": ("val2017", "train2017"), "help": "split of COCO"},
     "source": {"metavar": "FILE", "help": "name of the owners' file (default: the usual one)"},
     "percent": {"type": int, "metavar": "P", "help": "share of the images, 1 to 99 (no default)"},
-    "seed": {"type": int, "default": 0, "metavar": "N", "help": "other splits by the same rule (default: 0)"},
+    "split_seed": {"type": int, "default": 0, "metavar": "N", "help": "other splits by the same rule (default: 0)"},
     "split_list": {
         "type": Path,
         "metavar": "FILE",

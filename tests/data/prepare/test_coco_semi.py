@@ -47,7 +47,11 @@ def test_splits_are_exact_and_nested() -> None:
 
 def test_splits_are_the_same_everywhere_and_differ_by_seed() -> None:
     assert sorted(split_images(range(100), 5)) == [15, 44, 46, 87, 99]  # by sha256sum
-    assert split_images(reversed(range(100)), 5) == split_images(range(100), 5) != split_images(range(100), 5, seed=1)
+    assert (
+        split_images(reversed(range(100)), 5)
+        == split_images(range(100), 5)
+        != split_images(range(100), 5, split_seed=1)
+    )
     assert len(split_images(range(10), 1)) == 1
 
 

@@ -20,13 +20,13 @@ from unseg_d2.data.prepare.writer import Prepared, coco_writer
 from unseg_d2.errors import UnsegError
 
 
-def prepare_coco_semi(root: Path, *, percent: int, seed: int = 0, split_list: Path | None = None) -> Prepared:
+def prepare_coco_semi(root: Path, *, percent: int, split_seed: int = 0, split_list: Path | None = None) -> Prepared:
     """Write the split ``coco/annotations/{percent}perc_instances_train2017.json`` of the training set.
 
     Args:
         root: folder of the data sets.
         percent: share of the images, from 1 to 99.
-        seed: other splits by the same rule.
+        split_seed: other splits by the same rule.
         split_list: file that names the images of the split instead, see :func:`listed_images`.
 
     Raises:
@@ -41,8 +41,8 @@ def prepare_coco_semi(root: Path, *, percent: int, seed: int = 0, split_list: Pa
         raise UnsegError(f"{source} is not a COCO annotation file with 'images', 'annotations' and 'categories'.")
     images = content["images"]
     if split_list is None:
-        kept = split_images((image["id"] for image in images), percent, seed)
-        rule = f"the first {percent} % of the order of the SHA-256 of '{seed}:IMAGE_ID'"
+        kept = split_images((image["id"] for image in images), percent, split_seed)
+        rule = f"the first {percent} % of the order of the SHA-256 of '{split_seed}:IMAGE_ID'"
     else:
         kept = listed_images(split_list, images)
         rule = f"those that {split_list.name} names"
@@ -52,13 +52,13 @@ def prepare_coco_semi(root: Path, *, percent: int, seed: int = 0, split_list: Pa
     return _write(target, source.name, content, kept, protocol)
 
 
-def split_images(ids: Iterable[Any], percent: int, seed: int = 0) -> set[Any]:
+def split_images(ids: Iterable[Any], percent: int, split_seed: int = 0) -> set[Any]:
     """Return the ids of a split: the whole part of ``percent`` % of the images, at least one.
 
     Args:
         ids: of all images.
         percent: share, from 1 to 100.
-        seed: of the order of the images.
+        split_seed: of the order of the images.
 
     >>> small, large = split_images(range(200), 5), split_images(range(200), 10)
     >>> len(small), len(large), small < large
@@ -66,7 +66,7 @@ def split_images(ids: Iterable[Any], percent: int, seed: int = 0) -> set[Any]:
     """
 
     def place(image_id: Any) -> tuple[bytes, str]:
-        return hashlib.sha256(f"{seed}:{image_id}".encode()).digest(), str(image_id)
+        return hashlib.sha256(f"{split_seed}:{image_id}".encode()).digest(), str(image_id)
 
     order = sorted(ids, key=place)
     return set(order[: max(len(order) * percent // 100, 1)])
