@@ -15,9 +15,11 @@ from PIL import Image
 from unseg_d2 import plugins, settings
 from unseg_d2.config import load_cfg
 from unseg_d2.config.load import as_values
+from unseg_d2.data.images import ImageFile
+from unseg_d2.depth import GridDepth
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.registry import EVALUATORS
-from unseg_d2.loop.recipes import about_run, check_recipe
+from unseg_d2.loop.recipes import about_run, check_recipe, warn_of_other_features
 from unseg_d2.masks import MASK_GENERATORS
 from unseg_d2.plugin_code import code_of
 from unseg_d2.pseudo.generate import generate_label_set
@@ -54,7 +56,27 @@ class Count:
     def __call__(self, truth, results, kind):
         return {"Count": len(results)}
 """
-FILES = {"toy_generator": GENERATOR, "toy_shapes": SHAPES, "toy_size": "SIDE = 3\n", "toy_metric": EVALUATOR}
+DEPTH = """
+import torch
+from unseg_d2.structures import DepthMap
+
+class Toy:
+    name, kind, predicts = "toy", "relative", True
+
+    def __init__(self, calls):
+        self.calls = calls
+
+    def __call__(self, images, files):
+        self.calls.append(len(images))
+        return [DepthMap(torch.arange(64.0).reshape(8, 8), "relative") for _ in images]
+"""
+FILES = {
+    "toy_depth": DEPTH,
+    "toy_generator": GENERATOR,
+    "toy_shapes": SHAPES,
+    "toy_size": "SIDE = 3\n",
+    "toy_metric": EVALUATOR,
+}
 
 
 @pytest.fixture
@@ -154,6 +176,34 @@ def test_a_small_network_is_not_resumed_with_other_code(folder):
     with pytest.raises(UnsegError, match="was trained with other settings: the code of the plug-in toy_generator has"):
         check_recipe(checkpoint, folder / "model.pth", about_run(cfg))
     check_recipe({"recipe": cfg.dump()}, folder / "model.pth", about_run(cfg))  # of an earlier version
+
+
+def test_a_small_network_that_meets_other_code_says_so(folder, caplog):
+    cfg = toy_cfg()
+    checkpoint = about_run(cfg)
+    with caplog.at_level(logging.WARNING, logger="unseg_d2"):
+        warn_of_other_features(checkpoint, "descriptors", "model.pth", cfg)
+        assert not caplog.records
+        change(folder / "toy_generator.py")
+        warn_of_other_features(checkpoint, "descriptors", "model.pth", cfg)
+    message = "Since model.pth was trained, plug-ins differ: the code of the plug-in toy_generator has changed."
+    assert [record.getMessage() for record in caplog.records] == [message]
+
+
+def test_depth_that_is_kept_is_of_the_same_code(folder):
+    plugins.load_plugins(["toy_depth.py"])
+    calls = []
+
+    def look() -> None:
+        source = sys.modules["toy_depth"].Toy(calls)
+        GridDepth(source, folder / "kept")([np.zeros((8, 8, 3), np.uint8)], [ImageFile(Path("a.png"), "a.png")], (4, 4))
+
+    look()
+    look()
+    assert len(calls) == 1
+    change(folder / "toy_depth.py")
+    look()
+    assert len(calls) == 2
 
 
 def test_self_training_is_not_resumed_with_other_code(folder):

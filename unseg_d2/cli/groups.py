@@ -61,7 +61,7 @@ def add_evaluators(group: argparse._ArgumentGroup, default: str = "TEST.EVALUATO
         dest="evaluators",
         nargs="+",
         metavar="NAME",
-        help=f"what computes the metrics: class_agnostic, best_iou, corloc or your own (default: {default})",
+        help=f"what computes the metrics: class_agnostic, per_class, best_iou, corloc or your own (default: {default})",
     )
     completion.completed_by(evaluator, completion.evaluators)
 

@@ -7,6 +7,7 @@ Shape legend
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,11 +74,15 @@ class GridDepth:
                 self._save(paths[index], found[index])
         return [found[index] for index in range(len(images))]
 
+    @functools.cached_property
+    def _outside(self) -> tuple[str, ...]:
+        """The sha256 of the code of a plug-in's source; empty for the sources of this package."""
+        return tuple(code_of([type(self.source).__module__]).values())
+
     def _path(self, image: np.ndarray, grid: tuple[int, int], shown: tuple[float, float]) -> Path | None:
         if self.cache is None or not self.source.predicts:
             return None
-        outside = tuple(code_of([type(self.source).__module__]).values())  # none for the sources of this package
-        described = repr((image.shape, self.source.name, shown, *outside)).encode()
+        described = repr((image.shape, self.source.name, shown, *self._outside)).encode()
         key = hashlib.sha256(np.ascontiguousarray(image).tobytes() + described)
         name = f"{key.hexdigest()}_{grid[0]}x{grid[1]}.npy"
         return self.cache / self.source.name.replace("/", "_") / name[:2] / name

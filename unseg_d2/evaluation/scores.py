@@ -113,7 +113,7 @@ def score(
     if result_images is None:
         result_images = len({result["image_id"] for result in found})
     protocols = tuple(text for evaluator in chosen.values() if (text := getattr(evaluator, "protocol", "")))
-    backend = next((one.backend for one in chosen.values() if isinstance(one, ClassAgnostic)), "")
+    backend = next((one.backend for one in chosen.values() if hasattr(one, "backend")), "")
     return Scores({kind: of for kind, of in metrics.items() if of}, counts, backend, result_images, protocols)
 
 

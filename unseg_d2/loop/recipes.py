@@ -12,7 +12,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.config.load import as_values, from_values
 from unseg_d2.errors import UnsegError
-from unseg_d2.manifest import CODE, resume_or_refuse
+from unseg_d2.manifest import CODE, changes, describe, resume_or_refuse
 from unseg_d2.registry import code_of_parts
 
 MAY_CHANGE = (
@@ -21,13 +21,15 @@ MAY_CHANGE = (
     *("SOLVER.MAX_ITER", "SOLVER.CHECKPOINT_PERIOD", "DATASETS.TEST", "TEST."),
 )
 """Beginnings of the keys that may differ when any training is resumed: places, trust, speed, length and scoring."""
+OF_DETECTORS = ("LOSSES.", "TEST.")
+"""Beginnings of the keys of parts that the small networks do not have."""
 
 logger = logging.getLogger(__name__)
 
 
 def about_run(cfg: CfgNode) -> dict[str, Any]:
     """Return what the checkpoint of a small network knows of its run: the recipe, and the code of its plug-ins."""
-    return {"recipe": cfg.dump(), **code_of_parts(cfg, without=("LOSSES.", "TEST."))}
+    return {"recipe": cfg.dump(), **code_of_parts(cfg, without=OF_DETECTORS)}
 
 
 def recipe_of(checkpoint: dict[str, Any], path: str | Path, command: str, opts: Sequence[str] = ()) -> CfgNode:
@@ -47,10 +49,20 @@ def recipe_of(checkpoint: dict[str, Any], path: str | Path, command: str, opts: 
     return from_values(yaml.safe_load(checkpoint["recipe"]), str(path), opts)
 
 
-def warn_of_other_features(checkpoint: dict[str, Any], name: str, path: str | Path) -> None:
-    """Say so where a network meets features of the same width, but of another name than it was trained on."""
+def warn_of_other_features(checkpoint: dict[str, Any], name: str, path: str | Path, cfg: CfgNode) -> None:
+    """Say so where a network meets features of the same width, but of another name or of other code.
+
+    Args:
+        checkpoint: of the network.
+        name: of the features that it meets.
+        path: where the checkpoint is from.
+        cfg: recipe of the features.
+    """
     if checkpoint.get("features", name) != name:
         logger.warning("%s was trained on features of %s, and sees those of %s.", path, checkpoint["features"], name)
+    code = code_of_parts(cfg, without=OF_DETECTORS)
+    if CODE in checkpoint and (found := changes({CODE: checkpoint[CODE]}, code)):
+        logger.warning("Since %s was trained, plug-ins differ: %s.", path, describe(found))
 
 
 def check_recipe(

@@ -112,7 +112,7 @@ def load_semantic_model(
     wanted = shape["channels"] or shape["width"]
     if channels != wanted:
         raise UnsegError(f"{path} was trained on features of {wanted} channels, but FEATURES gives {channels}.")
-    warn_of_other_features(checkpoint, backend.name, path)
+    warn_of_other_features(checkpoint, backend.name, path, cfg)
     head = (
         CodeHead(channels, shape["width"], hidden=shape["hidden"]).requires_grad_(False) if shape["channels"] else None
     )

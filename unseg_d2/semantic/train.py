@@ -19,7 +19,7 @@ from unseg_d2.files import atomic_write
 from unseg_d2.loop.batches import batch_rng, step_indices
 from unseg_d2.loop.checkpoint import load_network
 from unseg_d2.loop.loop import StepSettings, train_steps
-from unseg_d2.loop.recipes import about_run
+from unseg_d2.loop.recipes import OF_DETECTORS, about_run
 from unseg_d2.pseudo.pipeline import MaskPipeline, build_pipeline
 from unseg_d2.registry import code_of_parts
 from unseg_d2.semantic.batches import BatchMaker, FeatureCache, SemanticBatch
@@ -292,5 +292,5 @@ def _proposal_settings(cfg: CfgNode, run: Run) -> dict[str, Any]:
         "max proposals": cfg.MASKS.MAX_PROPOSALS,
         "refine": refine | own,
         **more,
-        **code_of_parts(cfg, without=("LOSSES.", "TEST.")),
+        **code_of_parts(cfg, without=OF_DETECTORS),
     }
