@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -311,6 +313,18 @@ def test_networks_can_be_copied_and_their_checkpoints_are_detectron2s(make: Call
     model = build_model(make(MODEL__ROI_HEADS__USE_DROPLOSS=True, DATALOADER__COPY_PASTE=True))
     assert parts(pickle.loads(pickle.dumps(copy.deepcopy(model)))) == CASCADE
     assert model.state_dict().keys() == build_model(make()).state_dict().keys()
+
+
+def test_a_process_that_only_loads_the_configuration(make: Callable[..., CN], tmp_path: Path) -> None:
+    """As those are that Detectron2's ``launch`` spawns."""
+    (tmp_path / "cfg.pkl").write_bytes(pickle.dumps(make(MODEL__ROI_HEADS__USE_DROPLOSS=True)))
+    code = (
+        "import pickle, sys\nfrom detectron2.modeling import build_model\n"
+        "print(type(build_model(pickle.load(open(sys.argv[1], 'rb'))).roi_heads).__name__)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "cfg.pkl")]
+    done = subprocess.run(command, cwd=CONFIGS.parent, capture_output=True, text=True)
+    assert done.stdout == "DropLossCascadeROIHeads\n", done.stderr
 
 
 @pytest.mark.parametrize("part", ["ROI_HEADS", "ROI_MASK_HEAD"])

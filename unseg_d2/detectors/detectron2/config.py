@@ -10,7 +10,6 @@ from detectron2.config import get_cfg as detectron2_defaults
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config import get_cfg
-from unseg_d2.detectors.detectron2 import meta_architecture  # noqa: F401  registers what builds our networks
 from unseg_d2.detectors.detectron2.config_node import adopt_root
 from unseg_d2.detectors.detectron2.heads import use_our_heads
 from unseg_d2.detectors.norms import available_norms

@@ -14,12 +14,11 @@ from detectron2.config import CfgNode as Detectron2CfgNode
 from fvcore.common.config import CfgNode
 
 from unseg_d2.detectors.detectron2.heads import REGISTRIES
+from unseg_d2.detectors.detectron2.meta_architecture import build_unseg_model
 from unseg_d2.detectors.heads import SYNONYMS, asked
 from unseg_d2.errors import UnsegError
 
-BUILDER = "build_unseg_model"
-"""The name under which ``meta_architecture`` registers the function that builds networks with our heads."""
-
+BUILDER = build_unseg_model.__name__
 _PLAIN = (Detectron2CfgNode, CfgNode)
 _OURS = "__built_by_unseg_d2__"
 
@@ -66,14 +65,6 @@ def adopt_root(cfg: CfgNode) -> None:
     if not isinstance(cfg, UnsegCfgNode):
         name = f"{type(cfg).__module__}.{type(cfg).__qualname__}"
         raise UnsegError(f"add_unseg_config needs the configuration of detectron2.config.get_cfg(), not a {name}.")
-
-
-def plain(cfg: CfgNode) -> Detectron2CfgNode:
-    """Return a copy that answers as Detectron2's own configuration does."""
-    copy = Detectron2CfgNode(cfg)
-    if copy.MODEL.DEVICE == "auto":
-        copy.MODEL.DEVICE = cfg.MODEL.DEVICE
-    return copy
 
 
 def needs_builder(cfg: CfgNode) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from detectron2.config import CfgNode as Detectron2CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
 from fvcore.common.config import CfgNode
 from torch import nn
 
-from unseg_d2.detectors.detectron2.config_node import BUILDER, plain
 from unseg_d2.detectors.detectron2.heads import check_network, use_our_heads
 from unseg_d2.detectors.detectron2.paste_check import check_pasted
 from unseg_d2.detectors.detectron2.rate_check import RateCheck
@@ -27,9 +27,9 @@ def build_unseg_model(cfg: CfgNode) -> nn.Module:
         UnsegError: a key has no effect with this network.
     """
     name = cfg.MODEL["META_ARCHITECTURE"]
-    if name == BUILDER:
-        raise UnsegError(f"MODEL.META_ARCHITECTURE is {BUILDER}, which is no network; set it to GeneralizedRCNN.")
-    own = plain(cfg)
+    if name == build_unseg_model.__name__:
+        raise UnsegError(f"MODEL.META_ARCHITECTURE is {name}, which is no network; set it to GeneralizedRCNN.")
+    own = _plain(cfg)
     use_our_heads(own)
     model: nn.Module = META_ARCH_REGISTRY.get(name)(own)
     check_network(model, own)
@@ -38,3 +38,10 @@ def build_unseg_model(cfg: CfgNode) -> nn.Module:
     if own.SOLVER.BASE_LR_MULTIPLIER != 1:
         model.register_forward_pre_hook(RateCheck.from_config(own, model))
     return model
+
+
+def _plain(cfg: CfgNode) -> Detectron2CfgNode:
+    """Return a copy that answers as Detectron2's own configuration does, to be changed."""
+    copy = Detectron2CfgNode(cfg)
+    copy.MODEL.DEVICE = cfg.MODEL.DEVICE  # auto is a device by now
+    return copy
