@@ -28,6 +28,7 @@ from unseg_d2.detectors.detectron2.config_node import BUILDER
 from unseg_d2.detectors.detectron2.inputs import to_input
 from unseg_d2.detectors.detectron2.roi_heads import DropLossStandardROIHeads, PseudoLabelOutputLayers
 from unseg_d2.detectors.detectron2.uncertain import ConfidenceMaskHead
+from unseg_d2.detectors.heads import stock_name
 from unseg_d2.detectron2 import add_unseg_config
 from unseg_d2.errors import UnsegError
 
@@ -110,6 +111,28 @@ def test_recipes_of_ours_get_their_heads(recipe: str, make: Callable[..., CN]) -
     assert first.droploss_iou_thresh == 0.01
     assert first.soft_targets == heads.mask_head.soft_targets == ("cuvler" in recipe)
     assert heads.mask_head.confidence == ("spatial" if "cuts3d" in recipe else "none")
+
+
+DETECTORS = ("cutler", "cuvler", "cuts3d", "promerge", "label_efficient")
+
+
+@pytest.mark.parametrize("folder", DETECTORS)
+def test_every_recipe_of_ours_gets_heads_that_know_its_keys(folder: str, make: Callable[..., CN]) -> None:
+    recipes = sorted((CONFIGS / folder).glob("*.yaml"))
+    assert recipes
+    for recipe in recipes:
+        cfg = make(recipe, MODEL__DEVICE="meta")
+        if "timm" in cfg.MODEL.BACKBONE.NAME:
+            continue  # SMALL describes a ResNet
+        with torch.device("meta"):
+            heads = build_model(cfg).roi_heads
+        cascade = stock_name(cfg.MODEL.ROI_HEADS.NAME) == "CascadeROIHeads"
+        predictor = heads.box_predictor[0] if cascade else heads.box_predictor
+        wanted = cfg.MODEL.ROI_HEADS
+        assert isinstance(predictor, PseudoLabelOutputLayers) == (wanted.USE_DROPLOSS or wanted.USE_SOFT_TARGETS)
+        if wanted.USE_DROPLOSS:
+            assert predictor.droploss_iou_thresh == wanted.DROPLOSS_IOU_THRESH
+        assert getattr(heads.mask_head, "confidence", "none") == cfg.MODEL.ROI_MASK_HEAD.CONFIDENCE
 
 
 def test_a_recipe_without_our_keys_is_detectron2s_alone(make: Callable[..., CN]) -> None:
