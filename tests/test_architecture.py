@@ -26,6 +26,7 @@ BASE = {
     "plugin_code",
     "registry",
     "supervision",
+    "weight_files",
 }
 MAY_IMPORT = {
     "structures": set(),
@@ -39,6 +40,7 @@ MAY_IMPORT = {
     "plugin_code": {"plugins"},
     "registry": {"errors", "manifest", "plugin_code", "plugins", "settings"},
     "supervision": {"errors"},
+    "weight_files": {"errors"},
     "progress": set(),
     "rle": {"errors"},
     "pixels": set(),

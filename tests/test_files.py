@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import atomic_write, write_json
+from unseg_d2.files import _remove_abandoned, atomic_write, fitting_name, write_json
 
 
 def test_json_round_trip_makes_the_folder(tmp_path: Path) -> None:
@@ -43,3 +45,48 @@ def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path: Path) -> None
     with pytest.raises(UnsegError, match="cannot be written"):
         write_json(tmp_path / "file" / "labels.json", 1)
     assert (tmp_path / "file").read_text() == "old"
+
+
+def test_what_killed_writers_left_is_removed_and_what_a_living_one_writes_is_kept(tmp_path: Path) -> None:
+    code = """
+import sys, time
+from unseg_d2.files import atomic_write
+with atomic_write(sys.argv[1]) as file:
+    file.write(b"half")
+    file.flush()
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / name)], stdout=subprocess.PIPE)
+        for name in ("model_1.pth", "model_2.pth")
+    ]
+    try:
+        for writer in writers:
+            assert writer.stdout.readline() == b"ready\n"
+        writers[0].kill()
+        writers[0].wait()
+        (tmp_path / ".notes.tmp-draft").write_text("not ours")
+        (tmp_path / ".old.pth.tmp-4711").write_text("an earlier version's")
+        for file in tmp_path.iterdir():
+            os.utime(file, (1, 1))
+        _remove_abandoned.cache_clear()
+        write_json(tmp_path / "file", 1)
+        left = sorted(entry.name.partition(".tmp-")[0] for entry in tmp_path.iterdir())
+        assert left == [".model_2.pth", ".notes", "file"]
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
+            writer.stdout.close()
+
+
+@pytest.mark.parametrize("length", [235, 244, 255])
+def test_the_longest_names_can_be_written(length: int, tmp_path: Path) -> None:
+    write_json(tmp_path / ("n" * length), 1)
+    assert os.listdir(tmp_path) == ["n" * length]
+
+
+def test_long_names_are_cut_and_stay_apart() -> None:
+    first, second = (fitting_name("é" * 126 + end, ".jpg") for end in ("1", "2"))
+    assert first != second and all(len(os.fsencode(name)) <= 255 and name.endswith(".jpg") for name in (first, second))

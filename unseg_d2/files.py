@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import functools
+import hashlib
 import json
 import os
+import re
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +18,11 @@ from typing import Any, BinaryIO
 
 from unseg_d2.errors import UnsegError
 
+_LONGEST = 255
+"""Bytes of a name that every common file system takes."""
+_TEMPORARY = re.compile(r"^\..+\.tmp-([0-9a-f]{32}|\d+)$", re.DOTALL)
+_NEW = 5.0
+"""Seconds in which a temporary file may not be locked yet."""
 _WRONG_PLACE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
@@ -22,7 +33,8 @@ _WRONG_PLACE = {
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside the target for writing and rename it into place when the block succeeds.
 
-    A reader sees the old file or the new one, never a part; a killed writer leaves at most ``.<name>.tmp-<pid>``.
+    A reader sees the old file or the new one, never a part. A killed writer leaves at most ``.<name>.tmp-<attempt>``,
+    which the next process that writes into the folder removes.
 
     Args:
         path: the file to make or replace; its folder is created.
@@ -31,19 +43,58 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         UnsegError: the disk is full or the folder cannot be written to.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = path.with_name(fitting_name(f".{path.name}", f".tmp-{uuid.uuid4().hex}"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        _remove_abandoned(path.parent)
+        with open(temporary, "xb") as file:  # the name is new; a link that somebody put there is not followed
+            _hold(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.replace(temporary, path)
     except OSError as error:
         raise explained(error, path) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def fitting_name(name: str, suffix: str) -> str:
+    """Return a file name with a suffix; a name too long for the file system is cut and made unique by its checksum.
+
+    Args:
+        name: without folders.
+        suffix: what it must end with.
+
+    >>> fitting_name("photo.png", ".jpg")
+    'photo.png.jpg'
+    >>> len(fitting_name("n" * 254, ".jpg"))
+    255
+    """
+    whole = name + suffix
+    if len(os.fsencode(whole)) <= _LONGEST:
+        return whole
+    ending = f"~{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}{suffix}"
+    return os.fsdecode(os.fsencode(name)[: _LONGEST - len(os.fsencode(ending))]) + ending
+
+
+def _hold(file: BinaryIO) -> None:
+    """Lock a temporary file as long as it is written: process ids of containers and machines may be equal."""
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+@functools.cache
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed writers left in a folder; files that a living process holds are kept."""
+    with suppress(OSError), os.scandir(folder) as found:
+        for entry in found:
+            if _TEMPORARY.search(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError), open(entry.path, "rb") as file:
+                    if time.time() - os.fstat(file.fileno()).st_mtime > _NEW:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        os.unlink(entry.path)
 
 
 def write_json(path: str | Path, value: Any, *, indent: int | None = None) -> None:

@@ -65,7 +65,7 @@ class Settings:
 
 def test_pickled_settings_need_trust(tmp_path: Path) -> None:
     path = stego(tmp_path / "stego.ckpt", hyper_parameters=Settings())
-    with pytest.raises(UnsegError, match=r"could run code; .* or MODEL\.TRUST_CHECKPOINT True"):
+    with pytest.raises(UnsegError, match=r"could run code.* or MODEL\.TRUST_CHECKPOINT True"):
         read_boost(path)
     assert len(read_boost(path, trust=True)[1]) == CLUSTERS
 

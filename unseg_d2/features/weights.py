@@ -6,10 +6,8 @@ training checkpoint. Nothing is guessed: every parameter of the network must be 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import logging
-import pickle
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from unseg_d2.errors import TRUST_REMEDY, UnsegError, nearest
+from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.weight_files import check_values, read_weight_file, refuse_address
 from unseg_d2.zoo.store import resolve
 
 logger = logging.getLogger(__name__)
@@ -110,25 +109,12 @@ def read_tensors(path: str, *, trust: bool = False) -> dict[str, Tensor]:
         UnsegError: if the file is missing or damaged, or contains other objects than tensors and needs ``trust``.
     """
     path = resolve(path)
+    refuse_address(path)
     if not Path(path).is_file():
         raise UnsegError(
             f"FEATURES.WEIGHTS names '{path}', but there is no such file; correct the path, or leave it empty."
         )
-    try:
-        if Path(path).suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        with torch.serialization.safe_globals([argparse.Namespace]):  # DINO's training options; holds no code
-            state = torch.load(path, map_location="cpu", weights_only=not trust)
-    except pickle.UnpicklingError as error:
-        raise UnsegError(
-            f"'{path}' is damaged or contains Python objects besides tensors, which are not loaded for safety; "
-            "save its state dict alone (torch.save(model.state_dict(), path)) or as .safetensors, or, if you trust its "
-            f"source, {TRUST_REMEDY}."
-        ) from error
-    except Exception as error:  # zip, pickle and safetensors readers raise almost anything on damaged files
-        raise UnsegError(f"'{path}' cannot be read as weights ({type(error).__name__}); is it complete?") from error
+    state = read_weight_file(path, trust=trust)
     while isinstance(state, dict) and (wrapper := next((w for w in _WRAPPERS if isinstance(state.get(w), dict)), "")):
         state = state[wrapper]
     if not isinstance(state, dict):
@@ -179,6 +165,7 @@ def _load_all(model: nn.Module, state: dict[str, Tensor], arch: str, path: str) 
     if any(problems.values()):
         listed = "; ".join(f"{len(keys)} {what}: {_some(keys)}" for what, keys in problems.items() if keys)
         raise UnsegError(f"'{path}' does not fit FEATURES.VIT.ARCH '{arch}': {listed}.")
+    check_values(path, state)
     model.load_state_dict(state)
 
 

@@ -6,8 +6,6 @@ On disk a checkpoint has Detectron2's format, ``{"model": {name: tensor}, "itera
 
 from __future__ import annotations
 
-import argparse
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unseg_d2.errors import TRUST_REMEDY, UnsegError
+from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
+from unseg_d2.weight_files import check_values, read_weight_file, refuse_address
 from unseg_d2.zoo.store import resolve
 
 FINAL = "model_final.pth"
@@ -42,7 +41,9 @@ def load_checkpoint(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
     Raises:
         UnsegError: the file is missing, damaged, holds no weights, or needs ``trust``.
     """
-    path = Path(resolve(path))
+    path = resolve(path)
+    refuse_address(path)
+    path = Path(path)
     content = read_stored(path, trust=trust)
     model = _find_model(content)
     if not model:
@@ -61,19 +62,7 @@ def read_stored(path: Path, *, trust: bool = False) -> Any:
     Raises:
         UnsegError: the file is missing, damaged, or needs ``trust``.
     """
-    if not path.is_file():
-        raise UnsegError(f"There is no checkpoint {path}.")
-    try:
-        return _read(path, trust)
-    except pickle.UnpicklingError:
-        raise UnsegError(
-            f"{path} holds pickled objects, which could run code; if you trust its source, {TRUST_REMEDY}."
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, ImportError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UnsegError(
-            f"The checkpoint {path} cannot be read; it is damaged or in another format: {reason}"
-        ) from None
+    return read_weight_file(path, trust=trust)
 
 
 def load_network(network: nn.Module, path: str | Path) -> dict[str, Any]:
@@ -100,6 +89,32 @@ def restore_network(network: nn.Module, checkpoint: Mapping[str, Any], path: str
     network.load_state_dict(checkpoint["model"])
 
 
+def restore_training(
+    optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, checkpoint: Mapping[str, Any], path: str | Path
+) -> int:
+    """Load the state of a training besides its network, and return the next step.
+
+    Args:
+        optimizer: of the same parameters as the one that was saved.
+        scaler: of the gradients.
+        checkpoint: ``optimizer``, ``grad_scaler`` and ``iteration`` of it are read.
+        path: of the file, for the message.
+
+    Raises:
+        UnsegError: a part is missing or is of another training.
+    """
+    try:
+        optimizer.load_state_dict(checkpoint["optimizer"])
+        scaler.load_state_dict(checkpoint["grad_scaler"])
+        return int(checkpoint["iteration"]) + 1
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UnsegError(
+            f"A training cannot be resumed from {path}, whose state of the optimiser is damaged or of another training "
+            f"({reason}); go on from an earlier checkpoint, or begin anew in another OUTPUT_DIR."
+        ) from None
+
+
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint, then point ``last_checkpoint`` beside it to it; each completely or not at all.
 
@@ -120,9 +135,18 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 
 def last_checkpoint(folder: str | Path) -> Path | None:
-    """Return the checkpoint that ``last_checkpoint`` in a folder points to, or ``None`` if there is none."""
+    """Return the checkpoint that ``last_checkpoint`` in a folder points to, or ``None`` if there is none.
+
+    Raises:
+        UnsegError: it names no file of this folder.
+    """
     pointer = Path(folder) / "last_checkpoint"
-    return Path(folder) / pointer.read_text().strip() if pointer.is_file() else None
+    if not pointer.is_file():
+        return None
+    name = pointer.read_text(encoding="utf-8", errors="replace").strip()
+    if not name or "\0" in name or Path(name).name != name:
+        raise UnsegError(f"{pointer} must hold the name of a checkpoint in its folder, but holds {name[:80]!r}.")
+    return Path(folder) / name
 
 
 def check_match(
@@ -132,7 +156,7 @@ def check_match(
     wanted: Mapping[str, Tensor],
     optional: re.Pattern[str] | None = None,
 ) -> None:
-    """Raise :class:`CheckpointMismatch` unless weights have the names and shapes of those of a network.
+    """Raise :class:`CheckpointMismatch` unless weights have the names and shapes of those of a network, and values.
 
     Args:
         path: of the file, for the message.
@@ -140,7 +164,11 @@ def check_match(
         given: the weights.
         wanted: tensors of the network under the same names.
         optional: names that may be missing or left over; by default there are none.
+
+    Raises:
+        UnsegError: the names and shapes fit, but a value is not finite.
     """
+    given_all, used = given, sorted(set(wanted) & set(given))
     if optional is not None:
         given = {name: tensor for name, tensor in given.items() if not optional.search(name)}
         wanted = {name: tensor for name, tensor in wanted.items() if not optional.search(name)}
@@ -161,20 +189,7 @@ def check_match(
             f"{path} ({source}) does not fit the network: the file holds {len(set(wanted) & set(given))} of its "
             f"{len(wanted)} tensors; {'; '.join(problems)}. Use the configuration that it was trained with."
         )
-
-
-def _read(path: Path, trust: bool) -> Any:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return {"model": load_file(path)}
-    if path.suffix == ".pkl":
-        if not trust:
-            raise pickle.UnpicklingError
-        with open(path, "rb") as file:
-            return pickle.load(file, encoding="latin1")
-    with torch.serialization.safe_globals([argparse.Namespace]):  # options in DINO's checkpoints; holds no code
-        return torch.load(path, map_location="cpu", weights_only=not trust)
+    check_values(path, given_all, used)
 
 
 def _find_model(content: Any) -> dict[str, Tensor]:
@@ -186,6 +201,7 @@ def _find_model(content: Any) -> dict[str, Tensor]:
             content = content[key]
             break
     arrays = {
-        key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for key, value in content.items()
+        key: torch.from_numpy(value) if isinstance(value, np.ndarray) and value.dtype.kind in "fiub" else value
+        for key, value in content.items()
     }
     return {key: value for key, value in arrays.items() if isinstance(key, str) and isinstance(value, Tensor)}

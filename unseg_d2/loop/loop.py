@@ -38,7 +38,14 @@ from torch import Tensor, nn
 from unseg_d2.devices import resolve_device
 from unseg_d2.files import atomic_write
 from unseg_d2.loop.batches import batch_stream
-from unseg_d2.loop.checkpoint import FINAL, last_checkpoint, load_checkpoint, restore_network, write_checkpoint
+from unseg_d2.loop.checkpoint import (
+    FINAL,
+    last_checkpoint,
+    load_checkpoint,
+    restore_network,
+    restore_training,
+    write_checkpoint,
+)
 from unseg_d2.loop.distributed import resolve_seed, seed_iteration
 from unseg_d2.loop.events import TrainingLog
 from unseg_d2.loop.losses import diverged, total_loss
@@ -200,9 +207,7 @@ def _restore(
     if "recipe" in about:
         check_recipe(checkpoint, path, about, settings.may_change)
     restore_network(network, checkpoint, path)
-    optimizer.load_state_dict(checkpoint["optimizer"])
-    scaler.load_state_dict(checkpoint["grad_scaler"])
-    start = checkpoint["iteration"] + 1
+    start = restore_training(optimizer, scaler, checkpoint, path)
     logger.info("Resuming from %s at step %d.", path, start)
     return start
 

@@ -19,6 +19,7 @@ from unseg_d2.refine import BilateralSettings
 from unseg_d2.saliency.linear import LinearLayer, LinearMasks, check_channels, linear_layer
 from unseg_d2.saliency.predict import SaliencyModel, SempartMasks, build_head
 from unseg_d2.saliency.settings import GuidedMaskSettings, LinearSettings, SaliencySettings
+from unseg_d2.weight_files import check_values
 from unseg_d2.zoo.download import checksum
 from unseg_d2.zoo.registry import entries, find
 from unseg_d2.zoo.store import PREFIX, resolve
@@ -54,6 +55,7 @@ def load_saliency_model(
     file = Path(resolve(path))
     layer = linear_layer(read_stored(file, trust=trust))
     if layer is not None:
+        check_values(name, {"weight": layer.weight, "bias": layer.bias})
         return _linear(layer, load_cfg(_recipe_of_linear(name, file, recipe), opts), name)
     return _trained(file, name, opts, trust)
 

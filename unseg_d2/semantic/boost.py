@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.checkpoint import read_stored
+from unseg_d2.weight_files import check_values
 
 CLUSTERS = ("cluster_probe.clusters", "cluster_model_state_dict.clusters")
 """Where the clusters are: STEGO, HP."""
@@ -77,6 +78,9 @@ def read_boost(path: str | Path, *, trust: bool = False) -> tuple[CodeHead, Tens
         for name, tensor in state.items()
         if name.startswith((f"{prefix}cluster1.", f"{prefix}cluster2."))
     }
+    check_values(path, {**weights, "clusters": clusters})
+    if weights["cluster1.0.weight"].ndim < 2:
+        raise UnsegError(f"The head in {path} has another structure: cluster1.0.weight is not a matrix.")
     width, channels = weights["cluster1.0.weight"].shape[:2]
     head = CodeHead(channels, width, hidden=any(name.startswith("cluster2.") for name in weights))
     try:

@@ -32,6 +32,7 @@ from unseg_d2.semantic.proposals import cache_proposals
 from unseg_d2.semantic.prototypes import Prototypes, kmeans_loss, principal_directions
 from unseg_d2.semantic.score import score_classifiers
 from unseg_d2.semantic.settings import SemanticSettings, ViewSettings
+from unseg_d2.weight_files import read_weight_file
 
 BEST = "model_best.pth"
 INIT_SEED, EM_SEED = 1, 2
@@ -236,7 +237,7 @@ def _keep_best(run: Run, em: PriMaPsEM, about: dict[str, Any], resume: bool) -> 
     """Return an evaluation that writes the prototypes with the best mIoU so far; it looks at the test labels."""
     path, test = run.settings.output / BEST, run.test
     assert test is not None  # `start_run` refuses recipes without
-    known = torch.load(path, map_location="cpu", weights_only=True) if resume and path.is_file() else {}
+    known = read_weight_file(path) if resume and path.is_file() else {}
     best = known.get("miou", -1.0)
 
     def evaluate(t: int) -> dict[str, float]:

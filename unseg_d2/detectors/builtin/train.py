@@ -24,7 +24,7 @@ from unseg_d2.detectors.checkpoints import check_resumable, load_weights, save_c
 from unseg_d2.detectors.training_data import LoaderFactory
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
-from unseg_d2.loop.checkpoint import FINAL, last_checkpoint
+from unseg_d2.loop.checkpoint import FINAL, last_checkpoint, restore_training
 from unseg_d2.loop.distributed import all_reduce_sum, rank_and_world_size, resolve_seed, seed_iteration
 from unseg_d2.loop.events import TrainingLog
 from unseg_d2.loop.losses import diverged, total_loss
@@ -161,9 +161,7 @@ class Trainer:
             return
         checkpoint = load_weights(self.model, path)
         check_resumable(checkpoint, path, ENGINE, ("optimizer", "grad_scaler", "iteration"))
-        self.optimizer.load_state_dict(checkpoint["optimizer"])
-        self.scaler.load_state_dict(checkpoint["grad_scaler"])
-        self.start_iter = checkpoint["iteration"] + 1
+        self.start_iter = restore_training(self.optimizer, self.scaler, checkpoint, path)
         self.finished = path.name == FINAL and self.start_iter >= self.cfg.SOLVER.MAX_ITER
         logger.info("Resuming from %s at iteration %d.", path, self.start_iter)
 
