@@ -123,6 +123,25 @@ def test_a_second_round_learns_the_masks_of_the_first(folder, tmp_path, capsys):
         assert (found & truth).sum() / (found | truth).sum() > 0.7
 
 
+def test_masks_of_other_weights_or_images_are_made_again(folder, tmp_path, caplog):
+    """What is kept is found by the content of weights and image, not by the name of the mask."""
+    caplog.set_level("INFO")
+    images = training_images(recipe(folder, tmp_path / "unused", steps=1))[:2]
+    weights, masks = tmp_path / "model.pth", tmp_path / "masks"
+    weights.write_bytes(b"a")
+
+    def write(value):
+        write_masks(lambda batch: [np.full(batch[0].shape[:2], value)], images, masks, weights)
+        return [np.asarray(Image.open(masks / f"{image.name}.png")).max() for image in images]
+
+    assert write(0.2) == [51, 51] and write(1.0) == [51, 51]
+    weights.write_bytes(b"b")
+    assert write(1.0) == [255, 255] and "2 masks in" in caplog.text and "are made again" in caplog.text
+    (masks / "made_from.jsonl").unlink()
+    with pytest.raises(UnsegError, match="2 masks that this command did not make"):
+        write(0.2)
+
+
 def test_a_checkpoint_of_another_width_is_refused(folder, tmp_path):
     weights = train_saliency(recipe(folder, tmp_path, steps=1))
     with pytest.raises(UnsegError, match="of another shape"):

@@ -53,6 +53,25 @@ def test_files_that_are_there_are_not_made_again(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.tmp-*"))
 
 
+def test_an_image_that_changed_gets_new_proposals(tmp_path: Path) -> None:
+    """Of the same name and size in bytes; a note without a line, as earlier versions left them, is kept."""
+    files = [tmp_path / name for name in ("a", "b")]
+    for file in files:
+        file.write_bytes(bytes([3]))
+
+    def read_file(index: int) -> np.ndarray:
+        return np.full((*SIZE, 3), files[index].read_bytes()[0], dtype=np.uint8)
+
+    def made() -> int:
+        return cache_proposals(tmp_path / "maps", ["a", "b"], read_file, halves, {"images": str(tmp_path)}, files)
+
+    assert made() == 2 and made() == 0
+    files[1].write_bytes(bytes([5]))
+    assert made() == 1 and made() == 0
+    assert (read_proposals(tmp_path / "maps", "b", SIZE)[0] == 1).sum() == 5
+    assert (read_proposals(tmp_path / "maps", "a", SIZE)[0] == 1).sum() == 3
+
+
 def test_proposals_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
     cache_proposals(tmp_path, ["a"], read, halves, {"psi": 0.4, "size": (3, 4)})
     cache_proposals(tmp_path, ["a"], read, halves, {"psi": 0.4, "size": (3, 4)})

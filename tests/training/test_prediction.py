@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 from fake_engine import FakeEngine
+from PIL import Image
 
 from unseg_d2.config import load_cfg
 from unseg_d2.errors import UnsegError
@@ -84,3 +86,45 @@ def test_identity_of_weights(tmp_path: Path, weights: str) -> None:
     assert prediction.weights_identity("") == ""
     with pytest.raises(UnsegError, match=r"There is no checkpoint .*none\.pth"):
         prediction.weights_identity(str(tmp_path / "none.pth"))
+
+
+def photos(folder: Path, colours: list[int]) -> list[dict]:
+    """Uncompressed pictures: all of one size in bytes, whatever they show."""
+    folder.mkdir(exist_ok=True)
+    for index, colour in enumerate(colours):
+        Image.new("L", (8, 8), colour).save(folder / f"{index}.bmp")
+    names = [str(folder / f"{index}.bmp") for index in range(len(colours))]
+    return [{"file_name": name, "image_id": index, "height": 8, "width": 8} for index, name in enumerate(names)]
+
+
+def test_images_replaced_under_the_same_names_are_predicted_again(
+    tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of the same size in bytes and with the date of the file before; the part without them is kept."""
+    monkeypatch.setattr(prediction, "PART_SIZE", 2)
+    caplog.set_level("INFO")
+    records = photos(tmp_path / "photos", [1, 2, 3, 4, 5])
+    predict_to_file(FakeEngine(), load_cfg(), records, weights=weights, output=tmp_path / "out")
+    replaced = Path(records[2]["file_name"])
+    stat = replaced.stat()
+    photos(tmp_path / "photos", [1, 2, 99, 4, 5])
+    os.utime(replaced, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert replaced.stat().st_size == stat.st_size
+    again = FakeEngine()
+    predict_to_file(again, load_cfg(), records, weights=weights, output=tmp_path / "out")
+    assert [Path(name).name for name in again.predicted] == ["2.bmp", "3.bmp"]
+    assert "images have changed since" in caplog.messages[-1]
+    third = FakeEngine()
+    predict_to_file(third, load_cfg(), records, weights=weights, output=tmp_path / "out")
+    assert not third.predicted
+
+
+def test_a_copy_of_the_images_elsewhere_changes_nothing(tmp_path: Path, weights: str) -> None:
+    records = photos(tmp_path / "photos", [1, 2, 3])
+    predict_to_file(FakeEngine(), load_cfg(), records, weights=weights, output=tmp_path / "out")
+    staged = photos(tmp_path / "staged", [1, 2, 3])
+    again, other = FakeEngine(), FakeEngine()
+    predict_to_file(again, load_cfg(), staged, weights=weights, output=tmp_path / "out")
+    assert not again.predicted
+    predict_to_file(other, load_cfg(), photos(tmp_path / "others", [1, 2, 7]), weights=weights, output=tmp_path / "out")
+    assert len(other.predicted) == 3

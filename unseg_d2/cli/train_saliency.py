@@ -31,7 +31,7 @@ def _execute(args: argparse.Namespace) -> None:
     print(f"weights: {weights}")
     if args.write_masks:
         model, _ = load_saliency_model(weights, settings(args))
-        write_masks(model, training_images(cfg), args.write_masks)
+        write_masks(model, training_images(cfg), args.write_masks, weights)
         print(f"masks:   {args.write_masks}")
 
 

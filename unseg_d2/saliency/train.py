@@ -13,6 +13,7 @@ from fvcore.common.config import CfgNode
 from PIL import Image
 from torch import Tensor
 
+from unseg_d2.content import Ledger
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import single_backend
 from unseg_d2.files import atomic_write
@@ -25,6 +26,7 @@ from unseg_d2.saliency.objective import target_losses
 from unseg_d2.saliency.predict import stack_tokens
 from unseg_d2.saliency.settings import MultiScaleSettings, SaliencySettings
 from unseg_d2.saliency.views import normalised, training_view
+from unseg_d2.zoo.download import checksum
 
 logger = logging.getLogger(__name__)
 
@@ -157,19 +159,39 @@ def training_images(cfg: CfgNode) -> list[SalientImage]:
     return _without_empty(images)
 
 
-def write_masks(model: SaliencyModel, images: Sequence[SalientImage], folder: Path) -> None:
+def write_masks(
+    model: SaliencyModel, images: Sequence[SalientImage], folder: Path, weights: Path | None = None
+) -> None:
     """Predict masks and write them as 8-bit ``NAME.png``, as :data:`SALIENCY.TARGETS` takes them.
 
-    Masks that exist already are left alone, so that the same command resumes a killed run.
+    Masks that the same weights made from the same images are kept, so that the same command resumes a killed run.
+
+    Args:
+        model: of ``weights``.
+        images: what to predict.
+        folder: where the masks go.
+        weights: checkpoint, known by its content; without it, all masks are made anew.
+
+    Raises:
+        UnsegError: the folder holds masks that were not made here.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for k, image in enumerate(images):
-        path = folder / f"{image.name}.png"
-        if path.is_file():
-            continue
-        pixels, _ = read_salient(SalientImage(image.path, image.name))
-        with atomic_write(path) as file:
-            Image.fromarray(np.round(model([pixels])[0] * 255).astype(np.uint8)).save(file, format="PNG")
+    ledger = Ledger(folder, checksum(weights) if weights else "")
+    paths = [folder / f"{image.name}.png" for image in images]
+    foreign = [path for path in paths if path.is_file() and not ledger.is_known(path)]
+    if foreign:
+        raise UnsegError(
+            f"{folder} holds {len(foreign)} masks that this command did not make, such as {foreign[0].name}; "
+            "choose another folder."
+        )
+    missing = [k for k, path in enumerate(paths) if not (weights and ledger.is_current(path, images[k].path))]
+    other = sum(paths[k].is_file() for k in missing)
+    if other:
+        logger.info("%d masks in %s are of other weights or images and are made again.", other, folder)
+    for k in missing:
+        with ledger.making(paths[k], images[k].path):
+            pixels, _ = read_salient(SalientImage(images[k].path, images[k].name))
+            with atomic_write(paths[k]) as file:
+                Image.fromarray(np.round(model([pixels])[0] * 255).astype(np.uint8)).save(file, format="PNG")
         if (k + 1) % 100 == 0:
             logger.info("%d of %d masks are in %s.", k + 1, len(images), folder)
     logger.info("%d masks are in %s.", len(images), folder)

@@ -2,8 +2,9 @@
 
     <folder>/settings.json      what the proposals depend on
     <folder>/<image name>.png   8 bit: 1, 2 ... are proposals, 255 is none
+    <folder>/made_from.jsonl    the content of the image that each was made from
 
-A file that is there is complete; the rest is made by the same command.
+A file that is there is complete; the rest is made by the same command, and those of images that have changed since.
 
 Shape legend
     S      side of the square that is cut out of an image
@@ -20,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from unseg_d2.content import Ledger
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.losses.class_focal import IGNORE
@@ -29,16 +31,21 @@ from unseg_d2.semantic.em import MAX_PROPOSALS
 
 Propose = Callable[[np.ndarray], np.ndarray]
 """``(S, S, 3)`` uint8 RGB -> ``(n, S, S)`` bool, best first."""
-MAY_CHANGE: tuple[str, ...] = ()
-"""Settings of proposals that may differ when the rest is made: none, since only those are recorded that matter."""
+MAY_CHANGE = ("images",)
+"""Settings of proposals that may differ when the rest is made: where the images are, which are known by content."""
 
 logger = logging.getLogger(__name__)
 
 
 def cache_proposals(
-    folder: Path, names: Sequence[str], read: Callable[[int], np.ndarray], propose: Propose, settings: dict[str, Any]
+    folder: Path,
+    names: Sequence[str],
+    read: Callable[[int], np.ndarray],
+    propose: Propose,
+    settings: dict[str, Any],
+    files: Sequence[Path] | None = None,
 ) -> int:
-    """Make the label maps that are not there yet.
+    """Make the label maps that are not there yet, or whose image has changed since.
 
     Args:
         folder: where they go.
@@ -46,6 +53,7 @@ def cache_proposals(
         read: image of an index, ``(S, S, 3)`` uint8.
         propose: its masks.
         settings: what the masks depend on; plain values.
+        files: of the images; without them, changes of an image are not noticed.
 
     Returns:
         How many were made.
@@ -58,16 +66,23 @@ def cache_proposals(
         settings,
         holds=f"{folder} holds proposals that were made",
         may_change=MAY_CHANGE,
-        remedy="choose another SEMANTIC.PROPOSALS or OUTPUT_DIR, or remove the folder",
+        remedy="choose another SEMANTIC.PROPOSALS or OUTPUT_DIR",
     )
-    todo = [index for index, name in enumerate(names) if not proposal_file(folder, name).is_file()]
+    ledger = Ledger(folder)
+    sources: Sequence[Path | None] = files or [None] * len(names)
+    maps = [proposal_file(folder, name) for name in names]
+    todo = [index for index, path in enumerate(maps) if not ledger.is_current(path, sources[index])]
+    changed = sum(maps[index].is_file() for index in todo)
     if todo and len(todo) < len(names):
         logger.info("%d of %d images have proposals in %s already.", len(names) - len(todo), len(names), folder)
+    if changed:
+        logger.info("%d images have changed since their proposals were made, which are made again.", changed)
     for index in progress_bar(todo, desc="mask proposals", unit="image", leave=False):
-        image = read(index)
-        labels = label_map(propose(image), image.shape[:2])
-        with atomic_write(proposal_file(folder, names[index])) as file:
-            file.write(cv2.imencode(".png", labels)[1].tobytes())
+        with ledger.making(maps[index], sources[index]):
+            image = read(index)
+            labels = label_map(propose(image), image.shape[:2])
+            with atomic_write(maps[index]) as file:
+                file.write(cv2.imencode(".png", labels)[1].tobytes())
     return len(todo)
 
 

@@ -149,9 +149,8 @@ def make_proposals(run: Run) -> None:
         masks = [found.mask for found in run.pipeline([image])[0]]
         return np.stack(masks) if masks else np.zeros((0, *image.shape[:2]), bool)
 
-    made = cache_proposals(
-        run.proposals, [image.name for image in run.data.images], square, propose, _proposal_settings(cfg, run)
-    )
+    names, files = [image.name for image in run.data.images], [image.image for image in run.data.images]
+    made = cache_proposals(run.proposals, names, square, propose, _proposal_settings(cfg, run), files)
     logger.info("%d maps of proposals made, %d in %s.", made, len(run.data.images), run.proposals)
 
 

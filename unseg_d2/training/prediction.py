@@ -2,9 +2,12 @@
 
 ::
 
-    OUTPUT/parts/FINGERPRINT/part_000003.json    a finished part; the name stands for engine, recipe, ...
+    OUTPUT/parts/FINGERPRINT/part_000003.json    a finished part; the name stands for engine, recipe, checkpoint, ...
     OUTPUT/predictions.json                      all of them
     OUTPUT/made_from.json                        what they depend on
+
+A part records the content of its images too, ``{"images": [[size, sha256], ...], "results": [...]}``, so images that
+were replaced under the same names are predicted again.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.config import edited
 from unseg_d2.config.load import as_values
+from unseg_d2.content import Comparison, Content, content_of
 from unseg_d2.data.classes import as_records
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
@@ -29,7 +34,7 @@ from unseg_d2.manifest import changes, describe, read_manifest
 from unseg_d2.progress import progress_bar
 from unseg_d2.registry import code_of_parts, registers_only
 from unseg_d2.zoo.download import checksum
-from unseg_d2.zoo.store import PREFIX
+from unseg_d2.zoo.store import PREFIX, resolve
 
 PART_SIZE = 64  # images per part, the unit of resuming
 NO_EFFECT = {
@@ -65,20 +70,21 @@ def predict_to_file(
         ``output/predictions.json``: a list of ``{image_id, category_id, bbox (XYWH, px), segmentation (RLE), score}``
         in the order of the records, best first within an image.
     """
+    weights = resolve(weights)
     origin = made_from(engine, cfg, records, weights)
     final, record = output / "predictions.json", output / "made_from.json"
-    if _is_kept(final, record, origin):
-        return final
     parts = output / "parts" / fingerprint(origin)
-    parts.mkdir(parents=True, exist_ok=True)
-    missing = [index for index in range(-(-len(records) // PART_SIZE)) if not _part(parts, index).is_file()]
+    missing = _missing_parts(parts, records)
+    if _is_kept(final, record, origin, missing):
+        return final
     if missing:
+        parts.mkdir(parents=True, exist_ok=True)
         arguments = (engine, cfg, records, weights, parts, missing, as_records(records).category_ids())
         engine.launch(_predict_parts, min(num_processes, len(missing)), arguments)
     results = [
         result
-        for index in range(-(-len(records) // PART_SIZE))
-        for result in json.loads(_part(parts, index).read_text())
+        for index in range(_num_parts(records))
+        for result in json.loads(_part(parts, index).read_text())["results"]
     ]
     record.unlink(missing_ok=True)  # killed below, the predictions are of no known origin, never of a wrong one
     write_json(final, results)
@@ -97,10 +103,14 @@ def made_from(engine: Engine, cfg: CfgNode, records: list[dict[str, Any]], weigh
     Args:
         engine: the engine that runs the network.
         cfg: recipe of the network.
-        records: images; they are told apart by id and file name.
+        records: images; they are told apart by id and name, wherever their folder is; parts record their content.
         weights: checkpoint; files are told apart by their content.
     """
-    images = [(record["image_id"], record["file_name"]) for record in records]
+    names = [os.path.abspath(record["file_name"]) for record in records]
+    root = os.path.commonpath([os.path.dirname(name) for name in names]) if names else ""
+    images = [
+        (record["image_id"], Path(os.path.relpath(name, root)).as_posix()) for record, name in zip(records, names)
+    ]
     categories = [category["id"] for category in as_records(records).categories]
     return {
         **({"categories": categories} if categories else {}),
@@ -140,19 +150,47 @@ def weights_identity(weights: str) -> str:
     return checksum(Path(weights))
 
 
-def _is_kept(final: Path, record: Path, origin: dict[str, Any]) -> bool:
-    """Whether there are predictions of this origin; says so where they have another."""
+def _is_kept(final: Path, record: Path, origin: dict[str, Any], missing: list[int]) -> bool:
+    """Whether there are predictions of this origin and of images as they are; says so where there are others."""
     if not final.is_file():
         return False
-    if record.is_file():
-        found = changes(read_manifest(record, "delete it"), origin)
-        if not found:
-            return True
-        reason = describe(found)
-    else:
-        reason = "what they were made from is not recorded"
+    found = changes(read_manifest(record, "delete it"), origin) if record.is_file() else []
+    if record.is_file() and not found and not missing:
+        return True
+    reason = describe(found) if found else "what they were made from is not recorded"
+    if record.is_file() and not found:
+        reason = f"images have changed since, or parts are gone ({len(missing)} of its parts of {PART_SIZE} images)"
     logger.info("Predicting again, since %s does not fit: %s.", final, reason)
     return False
+
+
+def _num_parts(records: list[dict[str, Any]]) -> int:
+    return -(-len(records) // PART_SIZE)
+
+
+def _missing_parts(folder: Path, records: list[dict[str, Any]]) -> list[int]:
+    """Return the parts that are not there, or were made from images that have changed since."""
+    return [
+        index for index in range(_num_parts(records)) if not _is_current(_part(folder, index), _share(records, index))
+    ]
+
+
+def _share(records: list[dict[str, Any]], index: int) -> list[dict[str, Any]]:
+    return records[index * PART_SIZE : (index + 1) * PART_SIZE]
+
+
+def _is_current(part: Path, records: list[dict[str, Any]]) -> bool:
+    """Whether a part is there, and its images are what they were when it was made."""
+    if not part.is_file():
+        return False
+    content = json.loads(part.read_text())
+    if not isinstance(content, dict):  # earlier versions did not record the images
+        return False
+    comparison = Comparison(part, part.stat().st_mtime)
+    return not any(
+        comparison.has_changed(record["file_name"], Content(*seen) if seen else None)
+        for record, seen in zip(records, content["images"], strict=True)
+    )
 
 
 def _part(folder: Path, index: int) -> Path:
@@ -171,13 +209,14 @@ def _predict_parts(
     """Predict this process's share of the missing parts and rename each into place when it is complete."""
     spread = distributed.is_available() and distributed.is_initialized()
     rank, world_size = (distributed.get_rank(), distributed.get_world_size()) if spread else (0, 1)
-    shares = {index: records[index * PART_SIZE : (index + 1) * PART_SIZE] for index in missing[rank::world_size]}
+    shares = {index: _share(records, index) for index in missing[rank::world_size]}
     images = [record for share in shares.values() for record in share]
     with progress_bar(total=len(images), desc="predict", unit="image", disable=rank > 0) as bar:
         predictions = iter(engine.predict(cfg, images, weights=weights))
         for index, share in shares.items():
+            seen = [content_of(record["file_name"]) for record in share]
             results = []
             for _ in share:
                 results += next(predictions).to_coco(category_ids)
                 bar.update()
-            write_json(_part(parts, index), results)
+            write_json(_part(parts, index), {"images": seen, "results": results})
