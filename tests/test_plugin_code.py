@@ -151,6 +151,8 @@ def test_what_a_run_depends_on(folder):
     assert code_of_parts(both)["plugins"].keys() == {"toy_generator", "toy_metric"}
     assert code_of_parts(both, without=("TEST.",))["plugins"].keys() == {"toy_generator"}
     assert registers_only("toy_metric.py", ("TEST.",)) and not registers_only("toy_generator.py", ("TEST.",))
+    imported = load_cfg(None, ["MASKS.GENERATOR", "toy"])  # as a module of an entry point: no PLUGINS name it
+    assert not imported.PLUGINS and code_of_parts(imported) == code_of_parts(cfg)
     assert not registers_only("json", ("TEST.",))  # registers nothing: whatever it does may have an effect
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,21 @@ def test_more_results_per_image_are_another_protocol(tmp_path: Path) -> None:
     save_benchmarks([Benchmark("kitti", "zero-shot", "", SCORES)], tmp_path / "figures.json", max_detections=300)
     found = own_results(tmp_path, About())
     assert {(r.protocol, r.benchmark, r.name) for r in found} == {("coco-300", "kitti", tmp_path.name)}
+
+
+def test_classes_told_apart_are_another_protocol(tmp_path: Path) -> None:
+    scores = replace(SCORES, with_classes=True)
+    save_benchmarks([Benchmark("kitti", "zero-shot", "", scores)], tmp_path / "figures.json", with_classes=True)
+    assert {r.protocol for r in own_results(tmp_path, About())} == {"coco-classes-100"}
+    path = write(tmp_path / "scores.json", {"gt": "kitti"} | masks_json(scores))
+    assert {r.protocol for r in own_results(path, About())} == {"coco-classes-100"}
+
+
+def test_corloc_of_an_evaluator_meets_the_published_one(tmp_path: Path) -> None:
+    scores = Scores({"bbox": {"CorLoc": 61.0, "F1": 30.0}}, COUNTS, "", 1)
+    save_benchmarks([Benchmark("voc07_trainval", "zero-shot", "", scores)], tmp_path / "figures.json")
+    found = {r.protocol: dict(r.figures) for r in own_results(tmp_path, About())}
+    assert found == {"corloc": {"CorLoc": 61.0}, "coco": {"F1": 30.0}}
 
 
 def test_scores_of_masks(tmp_path: Path) -> None:

@@ -127,6 +127,11 @@ def test_measured_and_published_rows_stand_together() -> None:
     assert (cutler["AP50"], cutler["AR100"]) == ("18.4", "27.5") and "README" in cutler["source"]
     assert next(row for row in others if row["method"].startswith("ProMerge+"))["kind"] == "?"
     assert len(benchmark_rows(scores, "ours", published=False)) == 2
+    apart = Scores(measured, counts, "pycocotools", 1, with_classes=True)  # published figures tell no classes apart
+    assert len(benchmark_rows([Benchmark("cls_agnostic_kitti", "zero-shot", "", apart)], "ours")) == 2
+    other = Benchmark("cls_agnostic_kitti", "zero-shot", "", Scores({"bbox": {"F1": 5.0}}, counts, "", 1))
+    assert benchmark_rows([other], "ours", published=False)[0][4:-2] == ["F1"]
+    assert {"AP50", "F1"} <= set(benchmark_rows([other], "ours")[0])
     assert len(as_text(rows).splitlines()) == len(rows) == len(as_markdown(rows).splitlines()) - 1
 
 

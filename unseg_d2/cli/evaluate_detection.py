@@ -82,11 +82,12 @@ def _execute(args: argparse.Namespace) -> None:
     for dataset, path in zip(args.datasets, paths, strict=True):
         setting = args.setting or ("not stated" if args.labels else setting_of(dataset, cfg.DATASETS.TRAIN))
         scores.append(score_predictions(path, dataset, cfg, setting=setting))
-    _report(args, scores, output, _about(args.name or Path(paths[0] if args.labels else cfg.MODEL.WEIGHTS).stem, cfg))
+    name = args.name or Path(paths[0] if args.labels else cfg.MODEL.WEIGHTS).stem
+    _report(args, scores, output, _about(name, cfg) | {"with_classes": any(one.scores.with_classes for one in scores)})
 
 
 def _about(name: str, cfg: CfgNode) -> dict[str, Any]:
-    """Return what figures.json says besides the metrics."""
+    """Return what figures.json says of the recipe."""
     about: dict[str, Any] = {"name": name, "evaluators": list(cfg.TEST.EVALUATORS)}
     if "class_agnostic" in about["evaluators"]:
         about["backend"] = select_backend(cfg.TEST.CLASS_AGNOSTIC.BACKEND)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unseg_d2.compare.result import MEASURED, NOT_STATED, Result, benchmark_key
+from unseg_d2.compare.result import MEASURED, NOT_STATED, Result, benchmark_key, coco_protocol
 from unseg_d2.data.builtin import ALIASES
 from unseg_d2.data.spec import split_spec
 from unseg_d2.errors import UnsegError
@@ -69,16 +69,17 @@ def _results(content: Mapping[str, Any], about: About, path: Path) -> list[Resul
     """Tell the files apart by their keys."""
     name = about.name or content.get("name") or (path.parent.name if path.name == FIGURES_FILE else path.stem)
     if "benchmarks" in content:  # evaluate detection
-        limit = content["max_detections"]
+        protocol = coco_protocol(content.get("max_detections", 100), content.get("with_classes", False))
         return [
             result
             for item in content["benchmarks"]
             for result in detections(
-                read_metrics(item["figures"]), about, name, item["dataset"], path, limit, setting=item["setting"]
+                read_metrics(item["figures"]), about, name, item["dataset"], path, protocol, setting=item["setting"]
             )
         ]
     if "gt" in content:  # score-masks
-        return detections(read_metrics(content["figures"]), about, name, str(content["gt"]), path)
+        protocol = coco_protocol(with_classes=content.get("with_classes", False))
+        return detections(read_metrics(content["figures"]), about, name, str(content["gt"]), path, protocol)
     if "weights" in content:  # evaluate semantic
         scores = [(spec, head, score) for spec, heads in content["figures"].items() for head, score in heads.items()]
         figures = [(spec, head, {key: score[key] for key in ("mIoU", "Acc")}) for spec, head, score in scores]
@@ -123,11 +124,11 @@ def detections(
     name: str,
     dataset: str,
     source: Path,
-    max_detections: int = 100,
+    protocol: str = "coco",
     *,
     setting: str = NOT_STATED,
 ) -> list[Result]:
-    """Return class-agnostic metrics as results, one per kind of overlap.
+    """Return metrics of detections as results, one per kind of overlap.
 
     Args:
         metrics: in percent; NaN is left out.
@@ -135,16 +136,17 @@ def detections(
         name: of the system.
         dataset: built-in name or file that they were measured on.
         source: where they are from.
-        max_detections: results per image that counted.
+        protocol: see :func:`~unseg_d2.compare.result.coco_protocol`.
         setting: that the file states.
     """
-    protocol = "coco" if max_detections == 100 else f"coco-{max_detections}"
     if setting != NOT_STATED:
         about = About(about.name, setting, about.supervision)
     found = []
     for kind, values in metrics.items():
         figures = {key: value for key, value in values.items() if value == value}
-        found.append(_result(name, about, dataset, kind, protocol, figures, source))
+        located = {key: figures.pop(key) for key in ("CorLoc",) if key in figures}  # has a protocol of its own
+        found += [_result(name, about, dataset, kind, protocol, figures, source)] if figures else []
+        found += [_result(name, about, dataset, kind, "corloc", located, source)] if located else []
     return found
 
 

@@ -24,7 +24,7 @@ class Result:
         benchmark: key of the published benchmark, or the data set of an own run.
         kind: ``bbox``, ``segm`` or empty.
         setting: ``zero-shot``, ``in-domain`` or `NOT_STATED`; empty where the task knows no such difference.
-        protocol: key of the published protocol, or ``coco-N`` where N results per image count.
+        protocol: key of the published protocol, or of :func:`coco_protocol`.
         figures: in percent, by the metric's name.
         supervision: words of `unseg_d2.supervision`; empty where it is not stated.
         source: citation, or the file that the figures are from.
@@ -66,10 +66,28 @@ def benchmark_title(key: str) -> str:
     return known[key].title if key in known else "/".join(key.split("/")[-2:])
 
 
+def coco_protocol(max_detections: int = 100, with_classes: bool = False) -> str:
+    """Return the key of a protocol: ``coco``, that of the published figures, only with one class and 100 results.
+
+    >>> coco_protocol(), coco_protocol(300), coco_protocol(with_classes=True)
+    ('coco', 'coco-300', 'coco-classes-100')
+    """
+    if max_detections == 100 and not with_classes:
+        return "coco"
+    return f"coco-{'classes-' if with_classes else ''}{max_detections}"
+
+
 def protocol_title(key: str) -> str:
-    """Return a protocol in words."""
+    """Return a protocol in words.
+
+    >>> protocol_title("coco-300"), protocol_title("coco-classes-100")
+    ('COCOeval, one class, 300 results', 'COCOeval, means over classes, 100 results')
+    """
     known = registry().protocols
-    return known[key].title if key in known else f"COCOeval, one class, {key.removeprefix('coco-')} results"
+    if key in known:
+        return known[key].title
+    classes = "means over classes" if "-classes-" in key else "one class"
+    return f"COCOeval, {classes}, {key.rpartition('-')[2]} results"
 
 
 def benchmark_key(dataset: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from fvcore.common.config import CfgNode
 
 from unseg_d2.compare.own_runs import About, detections
-from unseg_d2.compare.result import Result
+from unseg_d2.compare.result import Result, coco_protocol
 from unseg_d2.data.coco import CocoDataset
 from unseg_d2.evaluation.registry import build_evaluators
 from unseg_d2.training.score_masks import score_file
@@ -27,5 +27,5 @@ def scored_results(path: Path, truth: CocoDataset, dataset: str, about: About, c
         UnsegError: the file is missing or damaged, or of other images.
     """
     scores = score_file(path, truth, dataset, build_evaluators(cfg), with_masks=not cfg.TEST.NO_SEGM)
-    most = cfg.TEST.CLASS_AGNOSTIC.MAX_DETECTIONS
-    return detections(scores.metrics, about, about.name or path.stem, dataset, path, most)
+    protocol = coco_protocol(cfg.TEST.CLASS_AGNOSTIC.MAX_DETECTIONS, scores.with_classes)
+    return detections(scores.metrics, about, about.name or path.stem, dataset, path, protocol)

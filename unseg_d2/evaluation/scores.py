@@ -27,6 +27,7 @@ class Scores:
         backend: the library that did the matching; empty where no evaluator uses one.
         result_images: images that the results are of.
         protocols: what the evaluators say about how they compute their metrics.
+        with_classes: whether one tells classes apart, so that its metrics do not compare with class-agnostic ones.
     """
 
     metrics: Metrics
@@ -34,6 +35,7 @@ class Scores:
     backend: str
     result_images: int
     protocols: tuple[str, ...] = ()
+    with_classes: bool = False
 
     def rows(self, columns: Iterable[str], digits: int = 1) -> list[list[str]]:
         """Return the cells of a table, a row per kind of overlap.
@@ -114,7 +116,8 @@ def score(
         result_images = len({result["image_id"] for result in found})
     protocols = tuple(text for evaluator in chosen.values() if (text := getattr(evaluator, "protocol", "")))
     backend = next((one.backend for one in chosen.values() if hasattr(one, "backend")), "")
-    return Scores({kind: of for kind, of in metrics.items() if of}, counts, backend, result_images, protocols)
+    apart = any(getattr(one, "with_classes", False) for one in chosen.values())
+    return Scores({kind: of for kind, of in metrics.items() if of}, counts, backend, result_images, protocols, apart)
 
 
 def _kinds(

@@ -24,7 +24,8 @@ def benchmark_rows(benchmarks: Sequence[Benchmark], name: str, *, published: boo
         name: of the method that was measured.
         published: list the published metrics of each data set below the measured ones.
     """
-    beside = {item.dataset: published_rows(item.dataset) if published else [] for item in benchmarks}
+    compared = {item.dataset for item in benchmarks if published and not item.scores.with_classes}
+    beside = {item.dataset: published_rows(item.dataset) if item.dataset in compared else [] for item in benchmarks}
     columns = columns_of(
         [item.scores.metrics for item in benchmarks],
         COLUMNS | {key: key for key in _extra_recalls(benchmarks)} | LAST,

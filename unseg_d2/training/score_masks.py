@@ -116,6 +116,7 @@ def masks_json(scores: Scores) -> dict[str, Any]:
     return {
         "figures": scores.to_json()["figures"],
         "backend": scores.backend,
+        "with_classes": scores.with_classes,
         "num_masks": n["results"],
         "num_images": scores.result_images,
         "num_objects": n["objects"],
