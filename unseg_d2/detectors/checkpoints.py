@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from unseg_d2.detectors.timm_backbone import timm_names
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.checkpoint import check_match, load_checkpoint, write_checkpoint
 
@@ -39,6 +40,7 @@ TORCHVISION_RULES = (
     (r"^layer(\d)\.", lambda match: f"backbone.bottom_up.res{int(match[1]) + 1}."),
 )
 BACKBONE = "backbone.bottom_up."
+TIMM = f"{BACKBONE}model."  # a network of timm
 # May be missing or left over: derived from the configuration, counters, and the classifier of a backbone.
 OPTIONAL = re.compile(r"^pixel_(mean|std)$|cell_anchors|\.num_batches_tracked$|(^|\.)(fc|head|linear)\.(weight|bias)$")
 
@@ -88,13 +90,17 @@ def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False, to_
     for key, command in TASKS.items():
         if key in checkpoint and "recipe" in checkpoint:
             raise UnsegError(f"{path} is a checkpoint written by {command}, not one of a detector.")
-    given, source = in_detectron2_names(checkpoint["model"])
     state = model.state_dict()
     own = {foreign: name for name, foreign in detectron2_names(state).items()}
-    only_backbone = to_start and all(name.startswith(BACKBONE) for name in given if not OPTIONAL.search(name))
+    backbone = TIMM if any(name.startswith(TIMM) for name in own) else BACKBONE
+    if backbone == TIMM:
+        given, source = timm_names(checkpoint["model"], TIMM), "timm's names"
+    else:
+        given, source = in_detectron2_names(checkpoint["model"])
+    only_backbone = to_start and all(name.startswith(backbone) for name in given if not OPTIONAL.search(name))
     expected = {foreign: state[name] for foreign, name in own.items()}
     per_class = _of_other_classes(given, expected) if to_start else {}
-    wanted = {foreign for foreign in own if not only_backbone or foreign.startswith(BACKBONE)} - set(per_class)
+    wanted = {foreign for foreign in own if not only_backbone or foreign.startswith(backbone)} - set(per_class)
     given = {name: tensor for name, tensor in given.items() if name not in per_class}
     check_match(path, source, given, {foreign: expected[foreign] for foreign in wanted}, OPTIONAL)
     model.load_state_dict({own[foreign]: given[foreign] for foreign in wanted & set(given)}, strict=False)

@@ -9,7 +9,7 @@ from unseg_d2.detectors.builtin.backbone import FrozenBatchNorm, ResNet, build_b
 from unseg_d2.errors import UnsegError
 
 
-@pytest.mark.parametrize(("depth", "channels"), [(18, 512), (50, 2048)])
+@pytest.mark.parametrize(("depth", "channels"), [(18, 512), (50, 2048), (101, 2048)])
 def test_levels(depth: int, channels: int, tiny_cfg: Callable) -> None:
     options = {"MODEL__RESNETS__DEPTH": depth, "MODEL__RESNETS__RES2_OUT_CHANNELS": channels // 8}
     backbone = build_backbone(tiny_cfg(**options)).eval()

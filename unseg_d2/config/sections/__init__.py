@@ -6,6 +6,6 @@ that accepts only some values has ``choices`` (with either engine) or ``builtin`
 refused, not ignored.
 """
 
-from unseg_d2.config.sections import heads, model, run, solver
+from unseg_d2.config.sections import heads, model, run, solver, timm
 
-__all__ = ["heads", "model", "run", "solver"]
+__all__ = ["heads", "model", "run", "solver", "timm"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unseg_d2.config.sections.timm import REGISTERED, TIMM_FPN
 from unseg_d2.settings import Settings, section, setting
 
 
@@ -38,8 +39,9 @@ class BackboneSettings(Settings):
 
     name: str = setting(
         "build_resnet_backbone",
-        "function that builds the backbone; the base recipe names build_resnet_fpn_backbone",
-        builtin=("build_resnet_fpn_backbone",),
+        "function that builds the backbone: build_resnet_fpn_backbone (the base recipe), build_timm_fpn_backbone "
+        "(MODEL.TIMM) or another of Detectron2's",
+        builtin=("build_resnet_fpn_backbone", TIMM_FPN, REGISTERED),
     )
     freeze_at: int = setting(2, "stages up to this one are frozen; 0 trains all", low=0, high=5)
 

@@ -1,4 +1,4 @@
-"""torchvision's ResNet and feature pyramid, arranged as in Detectron2.
+"""torchvision's ResNet, or a network of timm, and torchvision's feature pyramid, arranged as in Detectron2.
 
 Levels: res2 ... res5 and p2 ... p5 have strides 4 ... 32; p6 is every second position of p5.
 """
@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from unseg_d2.config.sections.timm import REGISTERED, TIMM_FPN
 from unseg_d2.detectors.norms import available_norms
+from unseg_d2.detectors.timm_backbone import TimmFeatures, build_timm_features
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 
@@ -104,16 +106,16 @@ class ResNet(nn.Module):
         return features
 
 
-class ResNetFPN(nn.Module):
-    """A ResNet under a feature pyramid (Lin et al., Feature Pyramid Networks).
+class BackboneFPN(nn.Module):
+    """A ResNet, or a network of timm, under a feature pyramid (Lin et al., Feature Pyramid Networks).
 
     Args:
-        bottom_up: the ResNet.
+        bottom_up: the network, which returns res2 ... res5.
         out_channels: channels of every level.
         norm: normalisation after each convolution of the pyramid; "" for none, with biases instead.
     """
 
-    def __init__(self, bottom_up: ResNet, out_channels: int, norm: str) -> None:
+    def __init__(self, bottom_up: ResNet | TimmFeatures, out_channels: int, norm: str) -> None:
         super().__init__()
         self.bottom_up = bottom_up
         self.fpn = FeaturePyramidNetwork(
@@ -127,14 +129,17 @@ class ResNetFPN(nn.Module):
         return {f"p{number}": level for number, level in enumerate(levels, start=2)}
 
 
-def build_backbone(cfg: CfgNode) -> ResNetFPN:
-    """Build the backbone that ``MODEL.BACKBONE``, ``MODEL.RESNETS`` and ``MODEL.FPN`` describe.
+def build_backbone(cfg: CfgNode) -> BackboneFPN:
+    """Build the backbone that ``MODEL.BACKBONE``, ``MODEL.RESNETS`` or ``MODEL.TIMM``, and ``MODEL.FPN`` describe.
 
     Raises:
         UnsegError: ``MODEL.RESNETS.RES2_OUT_CHANNELS`` is not what a ResNet of that depth has.
     """
     resnets = cfg.MODEL.RESNETS
     device = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")
+    if cfg.MODEL.BACKBONE.NAME in (TIMM_FPN, REGISTERED):
+        (fpn_norm,) = available_norms(device, cfg.MODEL.FPN.NORM)
+        return BackboneFPN(build_timm_features(cfg), cfg.MODEL.FPN.OUT_CHANNELS, fpn_norm)
     bottom_up_norm, fpn_norm = available_norms(device, resnets.NORM, cfg.MODEL.FPN.NORM)
     bottom_up = ResNet(
         resnets.DEPTH,
@@ -149,7 +154,7 @@ def build_backbone(cfg: CfgNode) -> ResNetFPN:
             f"MODEL.RESNETS.RES2_OUT_CHANNELS is {resnets.RES2_OUT_CHANNELS}, but a ResNet of depth {resnets.DEPTH} "
             f"has {bottom_up.channels[0]}; set it to that."
         )
-    return ResNetFPN(bottom_up, cfg.MODEL.FPN.OUT_CHANNELS, fpn_norm)
+    return BackboneFPN(bottom_up, cfg.MODEL.FPN.OUT_CHANNELS, fpn_norm)
 
 
 def freeze(module: nn.Module) -> nn.Module:

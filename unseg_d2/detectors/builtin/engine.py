@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from fvcore.common.config import CfgNode
 
+from unseg_d2.config import edited
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
@@ -46,6 +47,7 @@ class BuiltinEngine:
 
     def build_predictor(self, cfg: CfgNode, *, weights: str) -> Predictor:
         """Build the network and load a checkpoint into it; see `Engine.build_predictor`."""
+        cfg = edited(cfg, {"MODEL.TIMM.PRETRAINED": False})  # all weights come from the checkpoint
         model = build_model(cfg).to(resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE"))
         load_weights(model, weights, trust=cfg.MODEL.TRUST_CHECKPOINT)
         return Predictor(functools.partial(detect, model.eval()), cfg)

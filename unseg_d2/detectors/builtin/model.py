@@ -9,7 +9,7 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
-from unseg_d2.detectors.builtin.backbone import STRIDES, ResNetFPN, build_backbone
+from unseg_d2.detectors.builtin.backbone import STRIDES, BackboneFPN, build_backbone
 from unseg_d2.detectors.builtin.batch import make_batch
 from unseg_d2.detectors.builtin.box_coder import BoxCoder
 from unseg_d2.detectors.builtin.box_head import BoxHead, BoxPredictor
@@ -49,7 +49,7 @@ class GeneralizedRCNN(nn.Module):
 
     def __init__(
         self,
-        backbone: ResNetFPN,
+        backbone: BackboneFPN,
         rpn: RegionProposalNetwork,
         roi_heads: RoIHeads,
         *,

@@ -54,6 +54,7 @@ class Detectron2Engine:
     def build_predictor(self, cfg: CfgNode, *, weights: str) -> Predictor:
         """Build the network and load a checkpoint into it; see `Engine.build_predictor`."""
         resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")  # raises if there is no such device
+        cfg = edited(cfg, {"MODEL.TIMM.PRETRAINED": False})  # all weights come from the checkpoint
         model = build_model(to_detectron2(cfg))
         load_weights(model, weights, trust=cfg.MODEL.TRUST_CHECKPOINT)
         model.eval()

@@ -17,6 +17,7 @@ from unseg_d2.detectors.detectron2.roi_heads import (
     DropLossStandardROIHeads,
     PseudoGroundTruthROIHeads,
 )
+from unseg_d2.detectors.detectron2.timm_fpn import use_our_backbone
 from unseg_d2.detectors.detectron2.uncertain import ConfidenceMaskHead
 from unseg_d2.detectors.heads import (
     COMPUTED_BY,
@@ -76,7 +77,7 @@ def computes(part: str, name: str) -> bool:
 
 
 def use_our_heads(cfg: CfgNode) -> None:
-    """Name the heads to build, in place, and check that they compute what the configuration asks for.
+    """Name the heads and the backbone to build, in place, and check that they compute what the configuration asks for.
 
     Args:
         cfg: Detectron2 configuration with the keys of this package.
@@ -84,6 +85,7 @@ def use_our_heads(cfg: CfgNode) -> None:
     Raises:
         UnsegError: a key has no effect with the named heads, or no heads are registered under a name.
     """
+    use_our_backbone(cfg)
     for part, registry in REGISTRIES.items():
         name = head_name(cfg, part)
         if name not in registry:
