@@ -52,7 +52,9 @@ class TimmFeatures(nn.Module):
 
     getter: Any
 
-    def __init__(self, base_name: str, norm: str = TimmSettings.norm, *, pretrained: bool = False) -> None:
+    def __init__(
+        self, base_name: str, norm: str = TimmSettings.norm, *, pretrained: bool = TimmSettings.pretrained
+    ) -> None:
         super().__init__()
         getter = _create(base_name, pretrained)
         strides, channels = list(getter.feature_info.reduction()), list(getter.feature_info.channels())
