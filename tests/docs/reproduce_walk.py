@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -105,7 +106,7 @@ def with_settings(page: Page, values: Mapping[str, str]) -> str:
     lines = []
     for line in page.settings.splitlines():
         name = line.partition("=")[0].removeprefix("export ")
-        lines.append(f"{line.partition('=')[0]}='{values[name]}'" if name in values else line)
+        lines.append(f"{line.partition('=')[0]}={shlex.quote(values[name])}" if name in values else line)
     return "\n".join(lines)
 
 
