@@ -93,9 +93,24 @@ def _coco(scenes: Scenes) -> None:
         prefix = "COCO_train2014_" if split == "train2014" else ""
         names = [Path(name).name for name in scenes.copy(f"coco/{split}/{prefix}{{:012d}}.jpg")]
         scenes.annotate(f"coco/annotations/instances_{split}.json", names)
+        if split == "train2017":
+            _repeat(scenes.root / "coco/annotations/instances_train2017.json", 50)
         (scenes.root / "coco_20k_filenames.txt").write_text("\n".join(names))
     names = [f"{number:012d}.jpg" for number in range(1, NUM_SCENES + 1)]
     scenes.annotate("coco/annotations/lvis_v1_val.json", names, coco_url="http://images.cocodataset.org/val2017/{}")
+
+
+def _repeat(path: Path, times: int) -> None:
+    """List each image several times, as images of their own, so that there is a share of one in a hundred."""
+    content = json.loads(path.read_text())
+    images, annotations = content["images"], content["annotations"]
+    content["images"] = [{**i, "id": i["id"] + k * len(images)} for k in range(times) for i in images]
+    content["annotations"] = [
+        {**a, "id": a["id"] + k * len(annotations), "image_id": a["image_id"] + k * len(images)}
+        for k in range(times)
+        for a in annotations
+    ]
+    path.write_text(json.dumps(content))
 
 
 def _boxes(scenes: Scenes) -> None:
@@ -214,6 +229,8 @@ MASKS = {
     "FEATURES.IMAGE_SIZE": "96",
     "REFINE.NAME": "guided",
     "MASKS.PROMERGE.TAU": "0.6",
+    "MASKS.PROMERGE.MAX_LIKENESS": "1.0",
+    "MASKS.PROMERGE.MIN_BACKGROUND": "0.0",
 }
 """Masks without weights."""
 
@@ -259,6 +276,8 @@ def small(page: str, data: Path) -> str:
         settings = SEMANTIC
     else:
         settings = DETECTOR | MASKS
+        if page == "cutler_label_efficient":
+            settings = settings | {"MODEL.ROI_HEADS.NUM_CLASSES": "4", "TEST.EVAL_PERIOD": "0"}
         if page != "cuvler":  # several backends vote there
             settings = settings | {"FEATURES.MEMBERS": "[]"}
         if page.startswith("cuts3d"):
@@ -271,6 +290,8 @@ def fill_zoo(folder: Path, names: set[str]) -> None:
     overrides = [part for pair in DETECTOR.items() for part in pair]
     folder.mkdir(exist_ok=True)
     for entry in map(find, names):
+        if (folder / str(entry.file)).exists():
+            continue
         is_detector = entry.kind == "detector"
         recipe = entry.recipe_file() if is_detector else "configs/cutler/mask_rcnn_R_50_FPN.yaml"
         save_checkpoint(folder / str(entry.file), build_model(load_cfg(recipe, overrides)))

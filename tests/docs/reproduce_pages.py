@@ -193,7 +193,8 @@ def _place(row: PublishedRow) -> str:
 
 def _name(row: PublishedRow, rows: list[PublishedRow]) -> str:
     """Return the system and its variant, with its network where two systems have one name."""
-    name = row.name if len(row.where) < len("Table 5a") else f"{row.where[-1]}: {row.name}"
+    part = re.fullmatch(r"Table \d+([a-z])", row.where)
+    name = f"({part[1]}) {row.name}" if part else row.name
     if len({other.system.key for other in rows if other.system.name == row.system.name}) > 1:
         return f"{name}, {row.system.network}"
     return name
