@@ -10,12 +10,17 @@ refused by name, except those that a kind of run declares as harmless.
         may_change=("settings.DEVICE",),
         remedy="choose another --output",
     )
+
+What may change is said here for all kinds of runs (:data:`LABEL_SET`, :data:`PROPOSALS`, :data:`TRAINING`): where
+something is, what it is computed on and how fast, how long, and how it is scored. Everything else defines the result.
+Advice never costs finished work: another folder, or, where a command has it, ``--restart``.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +34,24 @@ MOST_CHARACTERS = 80
 """Length of a value in a message, beyond which it is cut."""
 
 logger = logging.getLogger(__name__)
+
+
+LABEL_SET = (
+    *("image_root", "not_images", "features.name"),  # places; features are known by their checksum
+    *("settings.*.DEVICE", "settings.FEATURES.BATCH_SIZE", "settings.PSEUDO.SHARD_SIZE", "shard_size"),
+    *("settings.FEATURES.WEIGHTS", "settings.DEPTH.CACHE"),
+)
+"""Keys of a label set in the making that may differ: the shards that have begun keep their size."""
+LABEL_SET_WARNED = ("versions.",)
+"""Keys of a label set that may differ too, but can change the last digits of a mask."""
+PROPOSALS = ("images",)
+"""Keys of proposals that may differ: where the images are, which are known by content."""
+TRAINING = (
+    *("OUTPUT_DIR", "MODEL.DEVICE", "FEATURES.DEVICE", "MODEL.TRUST_CHECKPOINT", "DATALOADER.NUM_WORKERS"),
+    "VIS_PERIOD",
+    *("SOLVER.MAX_ITER", "SOLVER.CHECKPOINT_PERIOD", "DATASETS.TEST", "TEST."),
+)
+"""Beginnings of the keys that may differ when any training is resumed: places, trust, speed, length and scoring."""
 
 
 class Absent:
@@ -79,6 +102,7 @@ def resume_or_refuse(
     holds: str,
     remedy: str,
     may_change: Sequence[str] = (),
+    warned: Sequence[str] = (),
     causes: str = "",
 ) -> list[Change]:
     """Compare the settings that a run began with and those it is resumed with.
@@ -89,7 +113,8 @@ def resume_or_refuse(
         holds: what the run is and where, such as ``runs/a holds a label set that was made``; the message begins with it
             and continues with *with other settings*.
         remedy: what the user can do, such as ``choose another --output``; the message ends with it.
-        may_change: beginnings of dotted keys that may differ: places, devices, speed, length.
+        may_change: beginnings of dotted keys that may differ: places, devices, speed, length; ``*`` is any text.
+        warned: beginnings of keys that may differ too, with a warning.
         causes: beginning of keys; where some of these differ, other differences follow from them and are not named.
 
     Returns:
@@ -99,13 +124,22 @@ def resume_or_refuse(
         UnsegError: another key differs.
     """
     found = changes(stored, settings)
-    wrong = [change for change in found if not change.key.startswith(tuple(may_change))]
+    wrong = [change for change in found if not _begins(change.key, (*may_change, *warned))]
     if wrong:
         named = [change for change in wrong if causes and change.key.startswith(causes)] or wrong
         raise UnsegError(f"{holds} with other settings: {describe(named)}. {remedy[:1].upper()}{remedy[1:]}.")
-    if found:
-        logger.info("%s with other settings, which may change: %s.", holds, describe(found))
+    doubtful = [change for change in found if _begins(change.key, warned)]
+    if doubtful:
+        logger.warning("%s with others; results may differ in their last digits: %s.", holds, describe(doubtful))
+    plain = [change for change in found if change not in doubtful]
+    if plain:
+        logger.info("%s with other settings, which may change: %s.", holds, describe(plain))
     return found
+
+
+def _begins(key: str, patterns: Sequence[str]) -> bool:
+    """Whether a dotted key begins with one of the patterns, in which ``*`` is any text."""
+    return any(re.match(re.escape(pattern).replace(r"\*", ".*"), key) for pattern in patterns)
 
 
 def open_or_refuse(
@@ -115,7 +149,9 @@ def open_or_refuse(
     holds: str,
     remedy: str,
     may_change: Sequence[str] = (),
+    warned: Sequence[str] = (),
     causes: str = "",
+    kept: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Begin a run by writing its settings, or resume one that has the same.
 
@@ -127,7 +163,9 @@ def open_or_refuse(
         holds: see :func:`resume_or_refuse`.
         remedy: see :func:`resume_or_refuse`.
         may_change: see :func:`resume_or_refuse`.
+        warned: see :func:`resume_or_refuse`.
         causes: see :func:`resume_or_refuse`.
+        kept: keys, not nested, whose value stays that of the run's beginning.
 
     Returns:
         The settings as the file has them.
@@ -138,7 +176,8 @@ def open_or_refuse(
     settings = _as_json(settings)
     if path.is_file():
         stored = read_manifest(path, remedy)
-        options: dict[str, Any] = {"may_change": may_change, "causes": causes}
+        settings |= {key: stored[key] for key in kept if key in stored}
+        options: dict[str, Any] = {"may_change": may_change, "warned": warned, "causes": causes}
         if not resume_or_refuse(stored, settings, holds=holds, remedy=remedy, **options):
             return settings
     write_json(path, settings, indent=1)

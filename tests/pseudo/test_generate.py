@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from fvcore.common.config import CfgNode
 from pseudo_fakes import fake_pipeline, killed_pipeline, picture, save_pictures
 
 from unseg_d2.config import load_cfg
+from unseg_d2.data.coco import find_image_root, read_coco
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.make_shard import ShardMaker
@@ -53,7 +55,7 @@ def test_makes_a_coco_file_of_a_folder(images: Path, tmp_path: Path) -> None:
     info = labels["info"]
     assert info["settings"]["FEATURES"]["IMAGE_SIZE"] == 64 and info["versions"]["torch"]
     assert info["features"] == {"name": "mean_colour", "checksum": "0" * 64}
-    assert info["image_root"] == str(images)
+    assert info["image_root"] == "../images" and find_image_root(read_coco(path), path).samefile(images)
     assert (tmp_path / "out" / "failures.jsonl").read_bytes() == b""
 
 
@@ -207,6 +209,69 @@ def test_finished_label_sets_are_left_alone(images: Path, tmp_path: Path, monkey
     monkeypatch.setattr(ShardMaker, "__call__", lambda *_: pytest.fail("there is nothing left to make"))
     generate(images, tmp_path / "out")
     assert content(tmp_path / "out") == before
+
+
+def test_places_speed_and_notes_are_no_part_of_the_result(images: Path, tmp_path: Path) -> None:
+    """A log among the pictures, another folder for the project, other batches and devices: the run goes on."""
+    generate(images, tmp_path / "whole")
+    project = tmp_path / "project"
+    generate(images, project / "masks", shard_index=0, num_shards=2)
+    shutil.copytree(images, project / "photos")  # a staged copy
+    (project / "photos" / "slurm-17.out").write_text("a log")
+    project.rename(tmp_path / "renamed")
+    masks = tmp_path / "renamed" / "masks"
+    path = generate(tmp_path / "renamed" / "photos", masks, "FEATURES.BATCH_SIZE", "2", "PSEUDO.SHARD_SIZE", "9")
+    assert path is not None and find_image_root(read_coco(path), path).samefile(tmp_path / "renamed" / "photos")
+    whole = json.loads((tmp_path / "whole" / "labels.json").read_text())
+    assert json.loads(path.read_text())["annotations"] == whole["annotations"]
+
+
+def test_other_versions_go_on_with_a_warning(images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    generate(images, tmp_path / "out", shard_index=0, num_shards=2)
+    manifest = tmp_path / "out" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["versions"]["pillow"] = "1.0"
+    manifest.write_text(json.dumps(content))
+    assert generate(images, tmp_path / "out")
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "versions.pillow was '1.0', now '" in warning and "last digits" in warning
+
+
+def test_the_own_output_below_the_images_is_none_of_them(images: Path) -> None:
+    generate(images, images / "masks", shard_index=0, num_shards=2)
+    picture(99).save(images / "masks" / "overlay.png")
+    path = generate(images, images / "masks")
+    assert path is not None and len(read_coco(path).images) == 22
+
+
+def test_a_repaired_image_is_tried_again(images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = (images / "003.png").read_bytes()
+    (images / "003.png").write_bytes(whole[:100])
+    path = generate(images, tmp_path / "out", "FEATURES.BATCH_SIZE", "2")
+    assert path is not None and len(read_coco(path).images) == 21
+    before = (tmp_path / "out" / "labels.json").read_bytes()
+    assert generate(images, tmp_path / "out", "FEATURES.BATCH_SIZE", "2") and path.read_bytes() == before
+    assert not caplog.messages
+    (images / "003.png").write_bytes(whole)
+    generate(images, tmp_path / "out", "FEATURES.BATCH_SIZE", "2")
+    assert "1 image has changed since it was read, and is tried again: 003.png." in caplog.messages
+    generate(images, tmp_path / "new", "FEATURES.BATCH_SIZE", "2")
+    assert content(tmp_path / "out") == content(tmp_path / "new")
+
+
+def test_images_replaced_under_the_same_names_are_made_again(images: Path, tmp_path: Path) -> None:
+    """In finished shards, and in one that had begun; of another size, and of the same size in bytes."""
+    for name in ("000", "001", "002", "003"):
+        picture(int(name)).save(images / f"{name}.bmp")
+    generate(images, tmp_path / "out")
+    finished = tmp_path / "out" / "shards" / "000005.jsonl"
+    finished.rename(finished.with_name("000005.jsonl.part"))
+    (tmp_path / "out" / "labels.json").unlink()
+    picture(50).save(images / "001.bmp")
+    picture(51, 30, 20).save(images / "more" / "009.png")
+    generate(images, tmp_path / "out")
+    generate(images, tmp_path / "new")
+    assert content(tmp_path / "out") == content(tmp_path / "new")
 
 
 def test_nothing_to_work_on(tmp_path: Path) -> None:

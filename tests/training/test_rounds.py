@@ -139,7 +139,8 @@ def test_a_label_set_of_the_same_name_is_not_mixed(plan: Plan, monkeypatch: pyte
     labels = tmp_path / "labels.json"
     content = Path(plan.labels).read_text()
     labels.write_text(content)
-    plan = replace(plan, labels=f"{labels}::{json.loads(content)['info']['image_root']}")
+    root = Path(plan.labels).parent / json.loads(content)["info"]["image_root"]
+    plan = replace(plan, labels=f"{labels}::{root}")
     self_train(replace(plan, rounds=0))
     labels.write_text(content + "\n")
     with pytest.raises(UnsegError, match=r"other settings: checksums\.labels was '\w+', now '\w+'"):

@@ -19,6 +19,7 @@ from unseg_d2.data.coco import resolve_image
 from unseg_d2.data.images import ImageProblem, read_image
 from unseg_d2.data.label_studio import LABELING_CONFIG, LOCAL_FILES, to_task
 from unseg_d2.data.media import Frames, Media, extract_frames
+from unseg_d2.data.spec import relative_root
 from unseg_d2.detectors.detector import Detector
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.errors import UnsegError
@@ -198,8 +199,8 @@ def _write_files(
     model = weights if weights.startswith("zoo:") else Path(weights).name
     if "coco" in options.formats:
         threshold = detector.cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST
-        info: dict[str, Any] = {"description": "predictions by unseg_d2", "image_root": str(root), "weights": weights}
-        info |= {"score_threshold": threshold, "counts": demo.tally.to_info()}
+        info: dict[str, Any] = {"description": "predictions by unseg_d2", "image_root": relative_root(root, output)}
+        info |= {"weights": weights, "score_threshold": threshold, "counts": demo.tally.to_info()}
         path = output / "predictions.json"
         write_label_set(path, info, images, (annotation for found in annotations for annotation in found))
         demo.written.append(path)

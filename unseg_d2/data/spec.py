@@ -6,6 +6,7 @@ masks (``images::masks``) or the labels (``images::labels``).
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _SEPARATOR = "::"
@@ -30,3 +31,21 @@ def join_spec(path: str | Path, folder: str | Path) -> str:
     'labels.json::photos'
     """
     return f"{path}{_SEPARATOR}{folder}"
+
+
+def relative_root(root: str | Path, folder: str | Path) -> str:
+    """Return how a file in a folder names the folder of its images: relative, so that both can be moved together.
+
+    Args:
+        root: folder of the images.
+        folder: of the file that names it.
+
+    Returns:
+        The relative path with forward slashes; the absolute one where the two share no folder but that of the system.
+    """
+    root, folder = Path(root).resolve(), Path(folder).resolve()
+    try:
+        shared = Path(os.path.commonpath([root, folder]))
+    except ValueError:  # on two drives
+        return str(root)
+    return str(root) if shared == Path(shared.anchor) else Path(os.path.relpath(root, folder)).as_posix()

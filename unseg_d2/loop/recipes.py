@@ -12,15 +12,11 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.config.load import as_values, from_values
 from unseg_d2.errors import UnsegError
-from unseg_d2.manifest import CODE, changes, describe, resume_or_refuse
+from unseg_d2.manifest import CODE, TRAINING, changes, describe, resume_or_refuse
 from unseg_d2.registry import code_of_parts
 
-MAY_CHANGE = (
-    *("OUTPUT_DIR", "MODEL.DEVICE", "FEATURES.DEVICE", "MODEL.TRUST_CHECKPOINT", "DATALOADER.NUM_WORKERS"),
-    "VIS_PERIOD",
-    *("SOLVER.MAX_ITER", "SOLVER.CHECKPOINT_PERIOD", "DATASETS.TEST", "TEST."),
-)
-"""Beginnings of the keys that may differ when any training is resumed: places, trust, speed, length and scoring."""
+MAY_CHANGE = TRAINING
+"""See `unseg_d2.manifest.TRAINING`."""
 OF_DETECTORS = ("LOSSES.", "TEST.")
 """Beginnings of the keys of parts that the small networks do not have."""
 
@@ -74,7 +70,7 @@ def check_recipe(
         checkpoint: of the training, with its ``recipe``.
         path: where it is from, for the error.
         about: what the resumed run would write into its checkpoints, with its ``recipe`` and the code of its plug-ins.
-        may_change: beginnings of keys that may differ besides those of :data:`MAY_CHANGE`.
+        may_change: beginnings of keys that may differ besides those of `unseg_d2.manifest.TRAINING`.
 
     Raises:
         UnsegError: another key differs.
@@ -89,5 +85,5 @@ def check_recipe(
         now,
         holds=f"{path} was trained",
         may_change=(*MAY_CHANGE, *may_change),
-        remedy="choose another OUTPUT_DIR or repeat the command that started it",
+        remedy="choose another --output, or begin anew with --restart",
     )

@@ -7,6 +7,7 @@ interrupted: a shard is a function of its images and the settings alone.
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,26 @@ from fvcore.common.config import CfgNode
 
 import unseg_d2
 from unseg_d2.config import edited
+from unseg_d2.data.spec import relative_root
 from unseg_d2.devices import available_cores
 from unseg_d2.errors import UnsegError
+from unseg_d2.manifest import MOST_NAMED
 from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.inputs import Inputs, list_inputs
 from unseg_d2.pseudo.label_set import export
 from unseg_d2.pseudo.make_shard import Build, ShardJob, ShardMaker
 from unseg_d2.pseudo.pipeline import build_pipeline
+from unseg_d2.pseudo.renew import outdated
 from unseg_d2.pseudo.shards import ShardFolder
 from unseg_d2.pseudo.workers import run_jobs
 from unseg_d2.registry import code_of_parts
 
 _SHARDS_OF_A_SMALL_SET = 16  # keeps several workers busy on few images
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "opencv-python-headless", "pillow", "pycocotools")
+
+CHANGED = "images have changed since they were read, and are"
+
+logger = logging.getLogger(__name__)
 
 
 def generate_label_set(
@@ -59,21 +67,40 @@ def generate_label_set(
     """
     if not 0 <= shard_index < num_shards:
         raise UnsegError(f"The share must be from 0 to {num_shards - 1}, but is {shard_index}.")
-    inputs = list_inputs(images, cfg)
+    inputs = list_inputs(images, cfg, without=Path(output))
     shards = ShardFolder(output)
-    shards.open(_manifest(cfg, inputs, build))
+    shards.open(_manifest(cfg, inputs, build, Path(output)))
     mine = range(shard_index, shards.num_shards, num_shards)
-    missing = [shard for shard in mine if not shards.is_finished(shard)]
-    if missing:
-        pairs = list(zip(inputs.ids, inputs.file_names))
-        jobs = [ShardJob(shard, [pairs[index] for index in shards.positions(shard)]) for shard in missing]
+    jobs, labels = _jobs(shards, mine, inputs), shards.folder / "labels.json"
+    if jobs:
+        _say_what_changed(jobs)
+        if any(job.outdated for job in jobs):
+            labels.unlink(missing_ok=True)  # of the images as they were; the shards hold all of its masks
         workers = default_num_workers(cfg) if num_workers is None else num_workers
         total = sum(len(shards.positions(shard)) for shard in mine)
         _run(ShardMaker(cfg, inputs.root, shards, build), jobs, workers, total)
-    labels = shards.folder / "labels.json"
     if shards.unfinished():
         return None
     return labels if labels.is_file() else export(shards.folder)
+
+
+def _jobs(shards: ShardFolder, mine: range, inputs: Inputs) -> list[ShardJob]:
+    """Return the shards that are to be made, and the finished ones with images that are not what they were."""
+    jobs = []
+    for shard in mine:
+        changed = outdated(shards, shard, inputs.root) if shards.is_finished(shard) else ()
+        if changed or not shards.is_finished(shard):
+            positions = shards.positions(shard)
+            jobs.append(ShardJob(shard, [(inputs.ids[k], inputs.file_names[k]) for k in positions], changed))
+    return jobs
+
+
+def _say_what_changed(jobs: list[ShardJob]) -> None:
+    names = [job.images[position][1] for job in jobs for position in job.outdated]
+    if names:
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        words = "image has changed since it was read, and is" if len(names) == 1 else CHANGED
+        logger.warning("%d %s tried again: %s%s.", len(names), words, ", ".join(names[:MOST_NAMED]), more)
 
 
 def default_num_workers(cfg: CfgNode) -> int:
@@ -85,7 +112,7 @@ def default_num_workers(cfg: CfgNode) -> int:
 
 def _run(maker: ShardMaker, jobs: list[ShardJob], num_workers: int, total: int) -> None:
     """Make the missing shards behind a progress bar."""
-    missing = sum(len(job.images) for job in jobs)
+    missing = sum(len(job.outdated or job.images) for job in jobs)
     masks = failures = 0
     with progress_bar(
         desc=f"starting {min(num_workers, len(jobs))} workers" if num_workers else "masks",
@@ -102,10 +129,10 @@ def _run(maker: ShardMaker, jobs: list[ShardJob], num_workers: int, total: int) 
             masks += progress.masks
             failures += progress.failures
             bar.set_postfix(found=masks, failed=failures, refresh=False)
-            bar.update(progress.images)
+            bar.update(min(progress.images, total - bar.n))  # whole batches are made again for one image
 
 
-def _manifest(cfg: CfgNode, inputs: Inputs, build: Build) -> dict[str, Any]:
+def _manifest(cfg: CfgNode, inputs: Inputs, build: Build, output: Path) -> dict[str, Any]:
     """Return everything that the label set depends on, and what cannot be an image in it."""
     size = min(cfg.PSEUDO.SHARD_SIZE, -(-len(inputs) // _SHARDS_OF_A_SMALL_SET))
     batch = cfg.FEATURES.BATCH_SIZE
@@ -114,7 +141,7 @@ def _manifest(cfg: CfgNode, inputs: Inputs, build: Build) -> dict[str, Any]:
     pipeline = build(_on_cpu(cfg))  # settings that do not work are found before any process starts
     features, depth = pipeline.features, pipeline.depth
     return {
-        "image_root": str(inputs.root),
+        "image_root": relative_root(inputs.root, output),
         "num_images": len(inputs),
         "images_sha256": inputs.checksum,
         "shard_size": -(-size // batch) * batch,

@@ -44,12 +44,13 @@ class Inputs:
         return hashlib.sha256(json.dumps([self.ids, self.file_names]).encode()).hexdigest()
 
 
-def list_inputs(images: str | Path, cfg: CfgNode) -> Inputs:
+def list_inputs(images: str | Path, cfg: CfgNode, *, without: Path | None = None) -> Inputs:
     """List the images that a user names on the command line.
 
     Args:
         images: a folder, a COCO file (``labels.json`` or ``labels.json::image/root``), or the name of a data set.
         cfg: its ``DATASETS`` and ``SYNTHETIC`` settings serve the names of data sets.
+        without: folder of a command's own output; where it lies in a folder of images, nothing in it is one of them.
 
     Raises:
         UnsegError: there is no such folder, file or data set, or no image in it.
@@ -57,7 +58,7 @@ def list_inputs(images: str | Path, cfg: CfgNode) -> Inputs:
     path, root = split_spec(images)
     if path not in BUILTIN and path not in SYNTHETIC:
         if Path(path).is_dir():
-            return _from_folder(Path(path))
+            return _from_folder(Path(path), without)
         if path.lower().endswith(".json"):
             return _from_coco(Path(path), root)
         if os.sep in path:
@@ -65,13 +66,17 @@ def list_inputs(images: str | Path, cfg: CfgNode) -> Inputs:
     return _from_records(str(images), cfg)
 
 
-def _from_folder(root: Path) -> Inputs:
+def _from_folder(root: Path, without: Path | None) -> Inputs:
     folder = scan_folder(root)
-    if not folder.images:
-        found = f"none of its {len(folder.others)} files is one" if folder.others else "it is empty"
+    own = f"{Path(os.path.relpath(without.resolve(), root.resolve())).as_posix()}/" if without else ""
+    if own.startswith("../"):
+        own = ""
+    names = [image.file_name for image in folder.images if not (own and image.file_name.startswith(own))]
+    others = [name for name in folder.others if not (own and name.startswith(own))]
+    if not names:
+        found = f"none of its {len(others)} files is one" if others else "it is empty"
         raise UnsegError(f"There is no image in {root}: {found}.")
-    names = [image.file_name for image in folder.images]
-    return Inputs(root.resolve(), list(range(1, len(names) + 1)), names, folder.others)
+    return Inputs(root.resolve(), list(range(1, len(names) + 1)), names, others)
 
 
 def _from_coco(path: Path, root: str) -> Inputs:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from unseg_d2.data.coco import CocoDataset, check_coco, read_coco
+from unseg_d2.data.spec import relative_root
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.pseudo.shards import ShardFolder
@@ -72,7 +73,10 @@ def export(folder: str | Path, output: str | Path | None = None, *, partial: boo
             f"All are named in {failures}."
         )
     output = Path(output) if output else shards.folder / "labels.json"
-    write_label_set(output, _info(shards), _images(shards), _annotations(shards))
+    info = _info(shards)
+    if "image_root" in info:  # relative to the label set's folder
+        info["image_root"] = relative_root(shards.folder.resolve() / info["image_root"], output.parent)
+    write_label_set(output, info, _images(shards), _annotations(shards))
     return output
 
 

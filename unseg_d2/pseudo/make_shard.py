@@ -14,11 +14,13 @@ import torch
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config import edited
+from unseg_d2.content import content_of
 from unseg_d2.data.coco import resolve_image
 from unseg_d2.data.images import ImageFile, ImageProblem, read_image
 from unseg_d2.depth import GridDepth
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks, to_annotation
+from unseg_d2.pseudo.renew import current_lines, renewed
 from unseg_d2.pseudo.shards import ShardFolder, ShardWriter
 
 Line = dict[str, Any]
@@ -61,10 +63,11 @@ Build = Callable[[CfgNode], Pipeline]
 
 @dataclass(frozen=True)
 class ShardJob:
-    """A shard and its images, as ``(id, file_name)`` pairs."""
+    """A shard and its images, as ``(id, file_name)`` pairs; of a finished one, the positions that have changed."""
 
     shard: int
     images: list[tuple[Any, str]]
+    outdated: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,15 +130,29 @@ def make_shard(
     Raises:
         UnsegError: the disk or the memory is full.
     """
+
+    def make(start: int, end: int) -> list[Line]:
+        return image_lines(pipeline, job.images[start:end], root, max_pixels)
+
+    if job.outdated:
+        lines = list(shards.lines_of(job.shard))
+        yield from map(_progress, renewed(lines, job.outdated, batch_size, make))
+        shards.replace(job.shard, lines)
+        return
     with ShardWriter(shards, job.shard) as writer:
-        writer.truncate(batch_size)
+        if writer.part.is_file():
+            writer.truncate(batch_size, current_lines(writer.part, root))
         yield Progress(writer.done, 0, 0)
         for start in range(writer.done, len(job.images), batch_size):
-            lines = image_lines(pipeline, job.images[start : start + batch_size], root, max_pixels)
+            lines = make(start, start + batch_size)
             writer.append(lines)
-            masks = sum(len(line.get("annotations", [])) for line in lines)
-            yield Progress(len(lines), masks, sum("failure" in line for line in lines))
+            yield _progress(lines)
         writer.finish()
+
+
+def _progress(lines: list[Line]) -> Progress:
+    masks = sum(len(line.get("annotations", [])) for line in lines)
+    return Progress(len(lines), masks, sum("failure" in line for line in lines))
 
 
 def image_lines(pipeline: Pipeline, images: Sequence[tuple[Any, str]], root: Path, max_pixels: int) -> list[Line]:
@@ -153,8 +170,10 @@ def image_lines(pipeline: Pipeline, images: Sequence[tuple[Any, str]], root: Pat
     lines: list[Line] = [{"id": key, "file_name": name} for key, name in images]
     pixels: dict[int, np.ndarray] = {}
     for index, (_, name) in enumerate(images):
+        path = resolve_image(root, name)
+        lines[index]["content"] = content_of(path)
         try:
-            pixels[index] = read_image(resolve_image(root, name), max_pixels=max_pixels)
+            pixels[index] = read_image(path, max_pixels=max_pixels)
         except ImageProblem as problem:
             lines[index]["failure"] = str(problem)
     files = [ImageFile(root / images[index][1], images[index][1]) for index in pixels]

@@ -15,7 +15,7 @@ from pycocotools import mask as mask_utils
 
 from unseg_d2.data.coco import find_image_root
 from unseg_d2.data.results import read_results
-from unseg_d2.data.spec import split_spec
+from unseg_d2.data.spec import relative_root, split_spec
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.label_set import read_label_set, write_label_set
 from unseg_d2.pseudo.tally import Tally, advice
@@ -135,7 +135,8 @@ def merge_files(
     logger.info("After the merge: %s.", counts.line())
     if remedy := advice(counts, info):
         logger.warning("%s", remedy)
-    info["image_root"] = str(Path(root).resolve() if root else find_image_root(labels, _file(Path(path))))
+    folder = Path(root) if root else find_image_root(labels, _file(Path(path)))
+    info["image_root"] = relative_root(folder, Path(output).parent)
     write_label_set(output, info, labels.images, merged.annotations)
     return Path(output)
 

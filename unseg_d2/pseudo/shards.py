@@ -6,8 +6,8 @@
     OUTPUT/shards/000007.jsonl         a finished shard, renamed into place
     OUTPUT/shards/000008.jsonl.part    a shard being written; its complete lines are used when it is taken up again
 
-A line is ``{"id", "file_name", "height", "width", "annotations"}`` or, for an image that could not be used,
-``{"id", "file_name", "failure"}``.
+A line is ``{"id", "file_name", "content", "height", "width", "annotations"}`` or, for an image that could not be used,
+``{"id", "file_name", "content", "failure"}``; ``content`` is the size and sha256 of the image's file.
 """
 
 from __future__ import annotations
@@ -16,20 +16,18 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import explained
-from unseg_d2.manifest import open_or_refuse, read_manifest
+from unseg_d2.files import atomic_write, explained
+from unseg_d2.manifest import LABEL_SET, LABEL_SET_WARNED, open_or_refuse, read_manifest
 
 LOCK_SECONDS = 30.0
 """How long a shard that another process holds is waited for; a killed command's workers need some time to end."""
-MAY_CHANGE: tuple[str, ...] = ()
-"""Keys of the manifest that may differ when a label set is resumed: none, since all of them go into its ``info``."""
-REMEDY = "choose another --output, or remove the folder"
+REMEDY = "choose another --output"
 
 
 class ShardFolder:
@@ -55,8 +53,10 @@ class ShardFolder:
             path,
             manifest,
             holds=f"{self.folder} holds a label set that was made",
-            may_change=MAY_CHANGE,
+            may_change=LABEL_SET,
+            warned=LABEL_SET_WARNED,
             remedy=REMEDY,
+            kept=("shard_size",),
             causes="settings.",  # they usually make another checksum too, which tells nobody anything
         )
 
@@ -101,8 +101,17 @@ class ShardFolder:
         """Yield the lines of all finished shards, in the order of the images."""
         for shard in range(self.num_shards):
             if self.is_finished(shard):
-                with self.path(shard).open("rb") as file:
-                    yield from map(json.loads, file)
+                yield from self.lines_of(shard)
+
+    def lines_of(self, shard: int) -> Iterator[dict[str, Any]]:
+        """Yield the lines of a finished shard."""
+        with self.path(shard).open("rb") as file:
+            yield from map(json.loads, file)
+
+    def replace(self, shard: int, lines: Sequence[dict[str, Any]]) -> None:
+        """Write a finished shard anew, completely or not at all."""
+        with atomic_write(self.path(shard)) as file:
+            file.writelines(map(_encoded, lines))
 
 
 class ShardWriter:
@@ -148,18 +157,19 @@ class ShardWriter:
         self._file.close()
         return False
 
-    def truncate(self, multiple: int) -> None:
-        """Keep the complete lines of an earlier run, in whole batches.
+    def truncate(self, multiple: int, is_current: Callable[[dict[str, Any]], bool] = lambda _: True) -> None:
+        """Keep the complete lines of an earlier run, in whole batches, up to the first whose image has changed since.
 
         Args:
             multiple: images per batch; a batch that was cut short is computed again.
+            is_current: whether the image of a line is what it was.
         """
         if self.path.is_file():
             return
         self._file.seek(0)
         ends, lines = [0], 0
         for line in self._file:
-            if not _is_complete(line):
+            if not _is_complete(line) or not is_current(json.loads(line)):
                 break
             ends.append(ends[-1] + len(line))
             lines += 1
@@ -170,7 +180,7 @@ class ShardWriter:
         """Write the lines of a batch of images."""
         try:
             for line in lines:
-                self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+                self._file.write(_encoded(line))
             self._file.flush()
         except OSError as error:
             raise explained(error, self.part) from error
@@ -195,6 +205,10 @@ class ShardWriter:
         except OSError as failure:  # the rest of a line that did not fit on the disk
             if error is None:
                 raise explained(failure, self.part) from failure
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
 
 def _is_complete(line: bytes) -> bool:

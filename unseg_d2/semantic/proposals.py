@@ -25,15 +25,12 @@ from unseg_d2.content import Ledger
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.losses.class_focal import IGNORE
-from unseg_d2.manifest import open_or_refuse
+from unseg_d2.manifest import PROPOSALS, open_or_refuse
 from unseg_d2.progress import progress_bar
 from unseg_d2.semantic.em import MAX_PROPOSALS
 
 Propose = Callable[[np.ndarray], np.ndarray]
 """``(S, S, 3)`` uint8 RGB -> ``(n, S, S)`` bool, best first."""
-MAY_CHANGE = ("images",)
-"""Settings of proposals that may differ when the rest is made: where the images are, which are known by content."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -65,7 +62,7 @@ def cache_proposals(
         folder / "settings.json",
         settings,
         holds=f"{folder} holds proposals that were made",
-        may_change=MAY_CHANGE,
+        may_change=PROPOSALS,
         remedy="choose another SEMANTIC.PROPOSALS or OUTPUT_DIR",
     )
     ledger = Ledger(folder)
