@@ -71,7 +71,7 @@ MAY_IMPORT = {
     "parity": BASE | {"config", "data", "evaluation", "pseudo"},
     "apps": BASE | {"data", "detectors", "evaluation", "masks", "pseudo", "saliency", "viz"},
 }
-EVERYTHING = {"api", "cli"}
+EVERYTHING = {"api", "cli", "__main__"}
 """Rooms that may import every other; nothing but ``cli`` imports ``cli``, and nothing but these two ``api``."""
 
 PURE = {"graph", "losses"}
@@ -131,7 +131,9 @@ def test_arrows(name):
 
 
 def test_nothing_imports_the_command_line():
-    assert not {module for module in modules() if room(module) != "cli" for name in ours(module) if room(name) == "cli"}
+    """But ``python -m unseg_d2``, which is the command line."""
+    others = {module for module in modules() if room(module) not in ("cli", "__main__")}
+    assert not {module for module in others for name in ours(module) if room(name) == "cli"}
 
 
 def test_nothing_below_uses_the_public_door():

@@ -194,3 +194,11 @@ def test_commands_in_documents_parse_in_current_spelling(
 def test_a_mistyped_command_names_the_nearest() -> None:
     with pytest.raises(UnsegError, match=r"There is no command trian-net\. Did you mean 'train-net'"):
         main.parser(["trian-net"])
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "unseg_d2", "config", "SEED"], capture_output=True, text=True, cwd=REPOSITORY
+    )
+    assert done.returncode == 0, done.stderr
+    assert "SEED" in done.stdout
