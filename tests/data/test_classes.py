@@ -76,10 +76,13 @@ def test_the_same_number_means_the_same_class() -> None:
         check_same(second, [*second, *first[:1]], ("a", "b"))
 
 
-def test_classes_are_kept_beside_a_checkpoint(tmp_path: Path) -> None:
+def test_classes_are_kept_beside_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model_final.pth").write_bytes(b"")
     assert read_classes(tmp_path / "model_final.pth") == []
     write_classes(tmp_path, [{"id": 3, "name": "cat"}])
     assert read_classes(tmp_path / "model_final.pth") == [{"id": 3, "name": "cat"}]
+    monkeypatch.chdir(tmp_path)
+    assert read_classes("zoo:cutler_cascade_final") == []
     (tmp_path / "classes.json").write_text("[1]")
     with pytest.raises(UnsegError, match="is not a list of categories"):
         read_classes(tmp_path / "model_final.pth")

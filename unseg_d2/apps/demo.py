@@ -15,6 +15,7 @@ import cv2
 from pycocotools import mask as mask_utils
 
 from unseg_d2.apps.salient_objects import SalientObjects
+from unseg_d2.data.classes import Category, read_classes
 from unseg_d2.data.coco import resolve_image
 from unseg_d2.data.images import ImageProblem, read_image
 from unseg_d2.data.label_studio import LABELING_CONFIG, LOCAL_FILES, to_task
@@ -25,7 +26,7 @@ from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write, write_json
 from unseg_d2.progress import progress_bar
-from unseg_d2.pseudo.label_set import write_label_set
+from unseg_d2.pseudo.label_set import CATEGORIES, write_label_set
 from unseg_d2.pseudo.tally import Tally
 
 logger = logging.getLogger(__name__)
@@ -84,30 +85,47 @@ def run_demo(detector: Detector | SalientObjects, media: Media, *, output: Path,
     if not records:
         first = demo.failures[0]
         raise UnsegError(f"None of the inputs can be used; the first is {first['file_name']} ({first['reason']}).")
-    images, annotations = [], []
+    images, annotations, categories = [], [], _categories(detector)
+    ids = [category["id"] for category in categories] or 1
     painter = _Painter(output, videos, demo) if "overlays" in options.formats else contextlib.nullcontext()
     with painter as paint:
         predictions = detector.predictor.on_records(records)
         for prediction in _bar(predictions, "predict", len(records)):
             images.append({key: prediction.record[key] for key in ("height", "width")})
             images[-1] |= {"id": prediction.record["image_id"], "file_name": prediction.record["name"]}
-            annotations.append(to_annotations(prediction))
+            annotations.append(to_annotations(prediction, ids))
             if paint:
                 paint(prediction)
     demo.tally = Tally.of(map(len, annotations))
-    _write_files(output, root, detector, images, annotations, options, demo)
+    _write_files(output, root, detector, images, annotations, categories, options, demo)
     return demo
 
 
-def to_annotations(prediction: Prediction) -> list[dict[str, Any]]:
-    """Return COCO annotations without ids: results with ``area`` and ``iscrowd``."""
-    annotations = prediction.to_coco()
+def to_annotations(prediction: Prediction, category_id: int | Sequence[int] = 1) -> list[dict[str, Any]]:
+    """Return COCO annotations without ids: results with ``area`` and ``iscrowd``.
+
+    Args:
+        prediction: of an image.
+        category_id: see `Prediction.to_coco`.
+    """
+    annotations = prediction.to_coco(category_id)
     for annotation in annotations:
         area = annotation["bbox"][2] * annotation["bbox"][3]
         if "segmentation" in annotation:
             area = float(mask_utils.area(annotation["segmentation"]))
         annotation |= {"area": area, "iscrowd": 0}
     return annotations
+
+
+def _categories(detector: Detector | SalientObjects) -> list[Category]:
+    """Return the categories of a detector of several classes, by name where its training wrote them; else none."""
+    count = detector.cfg.MODEL.ROI_HEADS.NUM_CLASSES if isinstance(detector, Detector) else 1
+    if count == 1:
+        return []
+    known = read_classes(detector.weights)
+    if len(known) == count:
+        return known
+    return [{"id": number, "name": f"class {number}"} for number in range(1, count + 1)]
 
 
 def _extract(videos: Iterable[Path], folder: Path, step: int, demo: Demo) -> dict[Path, Frames]:
@@ -192,6 +210,7 @@ def _write_files(
     detector: Detector | SalientObjects,
     images: list[dict[str, Any]],
     annotations: list[list[dict[str, Any]]],
+    categories: list[Category],
     options: DemoOptions,
     demo: Demo,
 ) -> None:
@@ -202,9 +221,13 @@ def _write_files(
         info: dict[str, Any] = {"description": "predictions by unseg_d2", "image_root": relative_root(root, output)}
         info |= {"weights": weights, "score_threshold": threshold, "counts": demo.tally.to_info()}
         path = output / "predictions.json"
-        write_label_set(path, info, images, (annotation for found in annotations for annotation in found))
+        found = (annotation for of_image in annotations for annotation in of_image)
+        write_label_set(path, info, images, found, categories or CATEGORIES)
         demo.written.append(path)
     if "labelstudio" in options.formats:
+        if categories:
+            count = len(categories)
+            logger.info("Label Studio's tasks have one label for all %d classes; predictions.json has each.", count)
         tasks = [
             to_task(image, found, model=model, prefix=options.image_prefix) for image, found in zip(images, annotations)
         ]

@@ -58,14 +58,19 @@ def categories_of(dataset: CocoDataset, num_classes: int, name: str) -> list[Cat
     categories = sorted(({"id": c["id"], "name": str(c.get("name", c["id"]))} for c in dataset.categories), key=_by_id)
     known = {category["id"] for category in categories}
     if len(known) != num_classes or len(categories) != num_classes:
-        raise UnsegError(
-            f"{name} has {_counted(len(known))}, but MODEL.ROI_HEADS.NUM_CLASSES is {num_classes}; set it to "
-            f"{len(known)}, or to 1 for a class-agnostic detector."
-        )
+        raise wrong_number(name, len(known), num_classes)
     strange = sorted({str(a["category_id"]) for a in dataset.annotations if a["category_id"] not in known})
     if strange:
         raise UnsegError(f"{name} has annotations of category {', '.join(strange[:3])}, which it does not list.")
     return categories
+
+
+def wrong_number(name: str, found: int, num_classes: int) -> UnsegError:
+    """Return the error about a data set with another number of categories than the detector has classes."""
+    return UnsegError(
+        f"{name} has {found} categor{'y' if found == 1 else 'ies'}, but MODEL.ROI_HEADS.NUM_CLASSES is {num_classes}; "
+        f"set it to {found}, or to 1 for a class-agnostic detector."
+    )
 
 
 def check_records(records: Sequence[dict[str, Any]], num_classes: int) -> None:
@@ -104,11 +109,14 @@ def write_classes(folder: str | Path, categories: Sequence[Category]) -> None:
 def read_classes(weights: str | Path) -> list[Category]:
     """Return the classes written beside a checkpoint, an empty list where there are none.
 
+    Args:
+        weights: file; the name of one in the zoo has nothing beside it.
+
     Raises:
         UnsegError: the file is damaged.
     """
     path = Path(weights).parent / FILE
-    if not path.is_file():
+    if not (Path(weights).is_file() and path.is_file()):
         return []
     categories = read_json(path)
     if not isinstance(categories, list) or not all(
@@ -120,7 +128,3 @@ def read_classes(weights: str | Path) -> list[Category]:
 
 def _by_id(category: Category) -> tuple[bool, Any]:
     return isinstance(category["id"], str), category["id"]
-
-
-def _counted(number: int) -> str:
-    return f"{number} categor{'y' if number == 1 else 'ies'}"

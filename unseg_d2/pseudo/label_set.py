@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -116,21 +116,23 @@ def write_label_set(
     info: dict[str, Any],
     images: Iterable[dict[str, Any]],
     annotations: Iterable[dict[str, Any]],
+    categories: Sequence[dict[str, Any]] = CATEGORIES,
 ) -> None:
-    """Write a COCO file with one class, an entry per line, completely or not at all.
+    """Write a COCO file, an entry per line, completely or not at all.
 
     Args:
         path: the file.
         info: what made it.
         images: COCO images.
         annotations: COCO annotations; ids are given from 1 on.
+        categories: of the annotations, by default one.
 
     Raises:
         UnsegError: the disk is full.
     """
     numbered = ({"id": index + 1} | annotation for index, annotation in enumerate(annotations))
     with atomic_write(path) as file:
-        file.write(b'{"info":' + _json(info) + b',\n"licenses":[],\n"categories":' + _json(CATEGORIES) + b",\n")
+        file.write(b'{"info":' + _json(info) + b',\n"licenses":[],\n"categories":' + _json(list(categories)) + b",\n")
         _write_list(file, "images", images)
         file.write(b",\n")
         _write_list(file, "annotations", numbered)

@@ -14,7 +14,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.config import get_cfg
 from unseg_d2.data.catalog import find_annotations, load_dataset
-from unseg_d2.data.classes import Category, Records
+from unseg_d2.data.classes import Category, Records, wrong_number
 from unseg_d2.data.training_records import MissingCertainty
 from unseg_d2.detectors.detectron2.label_sets import is_label_set, label_file
 from unseg_d2.errors import UnsegError
@@ -41,7 +41,10 @@ def dataset_records(name: str, cfg: CfgNode | None = None, num_classes: int | No
     if name not in DatasetCatalog or _is_built_in(name) or is_label_set(name):
         return load_dataset(label_file(name), cfg, num_classes)
     records = [standard_record(record, number) for number, record in enumerate(DatasetCatalog.get(name))]
-    return Records(records, _registered_categories(name) if num_classes > 1 else ())
+    categories = _registered_categories(name) if num_classes > 1 else []
+    if categories and len(categories) != num_classes:
+        raise wrong_number(name, len(categories), num_classes)
+    return Records(records, categories)
 
 
 def _registered_categories(name: str) -> list[Category]:
