@@ -10,7 +10,7 @@ Its settings become the section ``MASKS.ISLANDS``, and ``MASKS.GENERATOR islands
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -38,12 +38,14 @@ class Entry(Generic[Part]):
         settings: dataclass of its section of the configuration, or ``None``.
         section: name of that section.
         sets: keys outside of that section to the values that the part works with; naming the part sets them.
+        reads: sections of other parts that it reads besides its own.
     """
 
     make: Callable[..., Part]
     settings: type[Settings] | None
     section: str
     sets: Mapping[str, Any] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
 
     def build(self, cfg: Any) -> Part:
         """Return the part that a configuration describes."""
@@ -73,6 +75,7 @@ class Registry(Generic[Part]):
         *,
         settings: type[Settings] | None = None,
         sets: Mapping[str, Any] | None = None,
+        reads: tuple[str, ...] = (),
     ) -> Callable[[Made], Made]:
         """Return a decorator that registers a class or a function that makes a part.
 
@@ -80,6 +83,7 @@ class Registry(Generic[Part]):
             name: value of the key, in lower case; by default the name of the class or function.
             settings: dataclass of its settings, which becomes the section ``PARENT.NAME``.
             sets: keys of other sections that naming the part sets, to their values, see :func:`set_by_names`.
+            reads: sections of other parts that ``from_config`` reads.
 
         Raises:
             UnsegError: the name is taken.
@@ -93,7 +97,7 @@ class Registry(Generic[Part]):
             where = f"{self.parent}.{own.upper()}"
             if settings is not None:
                 section(where)(settings)
-            self._entries[own] = Entry(make, settings, where, dict(sets or {}))
+            self._entries[own] = Entry(make, settings, where, dict(sets or {}), reads)
             return make
 
         return add
@@ -223,22 +227,31 @@ def check_unused(cfg: Mapping[str, Any]) -> None:
     Raises:
         UnsegError: such a setting has another value than its default.
     """
+    keys = [key for key, registry in REGISTRIES.items() if registry.by_name_only]
+    for sentence in unused_settings(cfg, keys):
+        raise UnsegError(f"{sentence} Name it there, or leave out its settings.")
+
+
+def unused_settings(cfg: Mapping[str, Any], keys: Iterable[str]) -> Iterator[str]:
+    """Yield a sentence for each setting that differs from its default and belongs to a part that is not named.
+
+    Args:
+        cfg: whole configuration.
+        keys: of the kinds of parts to look at.
+    """
     chosen: set[str] = set()
     others: dict[str, tuple[str, str, type[Settings]]] = {}
-    for registry in REGISTRIES.values():
-        for name, entry in registry if registry.by_name_only else ():
-            if name in registry.named(cfg):
-                chosen.add(entry.section)
+    for key in keys:
+        for name, entry in REGISTRIES[key]:
+            if name in REGISTRIES[key].named(cfg):
+                chosen |= {entry.section, *entry.reads}
             elif entry.settings is not None:
-                others[entry.section] = registry.key, name, entry.settings
+                others[entry.section] = key, name, entry.settings
     for where, (key, name, settings) in others.items():
         for own, known in own_settings(settings).items() if where not in chosen else ():
             value = look_up(cfg, where)[own.upper()]
             if value != known.default:
-                raise UnsegError(
-                    f"{where}.{own.upper()} is {value!r}, which has no effect: {key} does not name {name}. Name it "
-                    "there, or leave out its settings."
-                )
+                yield f"{where}.{own.upper()} is {value!r}, which has no effect: {key} does not name {name}."
 
 
 def _origin(make: Callable[..., Any]) -> str:

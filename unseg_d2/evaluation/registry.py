@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, get_args
 from fvcore.common.config import CfgNode
 
 from unseg_d2.errors import UnsegError
+from unseg_d2.plugins import load_plugins
 from unseg_d2.registry import Registry
 from unseg_d2.settings import Settings, section, setting
 
@@ -122,6 +123,7 @@ def detector_evaluators(cfg: CfgNode) -> dict[str, Evaluator]:
 
 def classes_told_apart(cfg: CfgNode) -> int:
     """Return how many classes the evaluators of a recipe tell apart: those of the detector, or 1 for none of them."""
+    load_plugins(cfg.PLUGINS)  # this may be a process of its own
     makers = [EVALUATORS.entry(name).make for name in EVALUATORS.named(cfg)]
     return cfg.MODEL.ROI_HEADS.NUM_CLASSES if any(getattr(make, "with_classes", False) for make in makers) else 1
 

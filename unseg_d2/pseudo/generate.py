@@ -28,8 +28,10 @@ from unseg_d2.pseudo.pipeline import build_pipeline
 from unseg_d2.pseudo.renew import outdated
 from unseg_d2.pseudo.shards import ShardFolder
 from unseg_d2.pseudo.workers import run_jobs
-from unseg_d2.registry import code_of_parts
+from unseg_d2.registry import code_of_parts, unused_settings
 
+PARTS = ("FEATURES.NAME", "DEPTH.SOURCE", "MASKS.GENERATOR", "REFINE.NAME")
+"""Keys of the parts that make a label set; settings of others have no effect on it, which is said."""
 _SHARDS_OF_A_SMALL_SET = 16  # keeps several workers busy on few images
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "opencv-python-headless", "pillow", "pycocotools")
 
@@ -67,6 +69,8 @@ def generate_label_set(
     """
     if not 0 <= shard_index < num_shards:
         raise UnsegError(f"The share must be from 0 to {num_shards - 1}, but is {shard_index}.")
+    for sentence in unused_settings(cfg, PARTS if not cfg.FEATURES.MEMBERS else PARTS[1:]):
+        logger.info(sentence)
     inputs = list_inputs(images, cfg, without=Path(output))
     shards = ShardFolder(output)
     shards.open(_manifest(cfg, inputs, build, Path(output)))
