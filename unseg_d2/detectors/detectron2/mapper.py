@@ -11,6 +11,7 @@ from detectron2.config import CfgNode as Detectron2CfgNode
 from detectron2.config import configurable
 
 from unseg_d2.config import edited
+from unseg_d2.data.classes import check_records
 from unseg_d2.data.copy_paste import copy_paste
 from unseg_d2.data.paste_source import PasteSources, orientation_groups
 from unseg_d2.data.sample import Augmentation, load_sample, load_test_image
@@ -37,7 +38,7 @@ class UnsegDatasetMapper:
         pasting: of ``DATALOADER``; ``copy_paste`` switches it on.
         sources: where objects are pasted from; needed with copy-paste.
         options: arguments of `to_input` besides the sample.
-        with_classes: objects have the class of their annotation; otherwise all are of class 0.
+        num_classes: of the network; with 1, or ``None``, all objects are of class 0, whatever their annotation says.
 
     Raises:
         UnsegError: copy-paste without images to paste from, or with settings that a mapper, which is given one image at
@@ -53,12 +54,13 @@ class UnsegDatasetMapper:
         pasting: DataLoaderSettings,
         sources: PasteSources | None,
         options: dict[str, Any],
-        with_classes: bool = False,
+        num_classes: int | None = None,
     ) -> None:
         cv2.setNumThreads(1)  # before the loader forks: a process that uses an inherited pool of OpenCV waits forever
         self.is_train = is_train
         self.sizes, self.pasting, self.options = sizes, pasting, options
-        self.augmentation = Augmentation(sizes, with_classes=with_classes)
+        self.num_classes = num_classes or 1
+        self.augmentation = Augmentation(sizes, with_classes=self.num_classes > 1)
         self.sources = sources
         if is_train and pasting.copy_paste:
             _check_pasting(pasting)
@@ -79,7 +81,7 @@ class UnsegDatasetMapper:
         # The order of the images is up to Detectron2's loader, which knows more kinds of it than ours.
         plain = edited(cfg, {"DATALOADER.SAMPLER_TRAIN": "TrainingSampler", "DATALOADER.REPEAT_THRESHOLD": 0.0})
         arguments |= {"sizes": InputSettings.from_config(cfg), "pasting": DataLoaderSettings.from_config(plain)}
-        arguments["with_classes"] = cfg.MODEL.ROI_HEADS.NUM_CLASSES > 1
+        arguments["num_classes"] = cfg.MODEL.ROI_HEADS.NUM_CLASSES
         if not is_train:
             arguments["options"] = {"channel_order": cfg.INPUT.FORMAT, "with_instances": False}
         elif _needs_records(cfg):
@@ -95,7 +97,8 @@ class UnsegDatasetMapper:
             dataset_dict: Detectron2's standard dataset dict; it is not changed.
 
         Raises:
-            UnsegError: the image cannot be read or has another size than stated, or a mask is damaged.
+            UnsegError: the image cannot be read or has another size than stated, a mask is damaged, or the network does
+                not have the class of an object.
         """
         if not self.is_train:
             sizes = {"min_size": self.sizes.min_size_test, "max_size": self.sizes.max_size_test}
@@ -113,6 +116,8 @@ class UnsegDatasetMapper:
             rng: source of the draws of size, flip, second image and paste, in this order.
         """
         record = standard_record(dataset_dict)
+        if self.num_classes > 1:
+            check_records([record], self.num_classes)
         sample = load_sample(record, rng=rng, augmentation=self.augmentation)
         if self.pasting.copy_paste and self.sources is not None:
             source = load_sample(self.sources.draw(record, rng), rng=rng, augmentation=self.augmentation)
