@@ -75,6 +75,8 @@ def relink(markdown: str, source: str) -> str:
         page = PAGES.get(target) or (target.endswith(".md") and target.removeprefix("docs/"))
         if page and (target in PAGES or target.startswith("docs/")):
             return f"[{link['text']}]({posixpath.relpath(page, here or '.')}{link['anchor'] or ''})"
+        if target.startswith("docs/"):  # a file beside the pages, which the site has too
+            return link[0]
         return link["text"] if target in link["text"] else f"{link['text']} (`{target}`)"
 
     return LINK.sub(replace, markdown)

@@ -170,7 +170,7 @@ def figures_table(query: str) -> str:
         lines += [[name, *(_cell(cells.get((name, p)), metrics[p]) for p in places)] for name in names]
     lines.insert(1, ["---", *["---:"] * (len(lines[0]) - 1)])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    cited = "; ".join(dict.fromkeys(row.citation for row in rows))
+    cited = ", ".join(dict.fromkeys(part for row in rows for part in (row.source.title, row.where) if part))
     how = "; ".join(dict.fromkeys(CERTAINTIES[row.certainty] for row in rows))
     notes = "".join(f" {note[0].upper()}{note[1:]}." for note in dict.fromkeys(row.note for row in rows) if note)
     return f"{table}\n\n[{cited}]({rows[0].source.url}): {how}.{notes}\n"

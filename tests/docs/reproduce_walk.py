@@ -131,6 +131,4 @@ def run_recording(command: list[str], folder: Path, **environment: str) -> list[
 def execute(call: Call) -> None:
     """Run a command of unseg-d2 in this process."""
     words = list(call.words[1:])
-    if call.command == "generate-masks":
-        words += ["--num-workers", "0"]  # processes of their own would import everything anew
     main.execute(main.parser(words).parse_args(words))

@@ -26,7 +26,7 @@ from unseg_d2.data.prepare import coco_like
 from unseg_d2.recipes import find_recipe
 from unseg_d2.zoo.registry import find
 
-VALUES = {"DETECTRON2_DATASETS": "/data", "OUT": "out", "GPUS": "2", "OPTS": "SEED=3"}
+VALUES = {"DETECTRON2_DATASETS": "/data", "OUT": "out", "GPUS": "2", "WORKERS": "0", "OPTS": "SEED=3"}
 ALL = {path.stem: read_page(path) for path in PAGES}
 MADE = ("train-net", "train-saliency", "train-semantic", "self-train")
 """Commands whose results are checkpoints."""
@@ -81,7 +81,7 @@ def test_inputs_are_there(page: Page, tmp_path: Path) -> None:
     for earlier in before(page):
         for call in calls_of(earlier, tmp_path):
             for name in call.zoo:
-                assert find(name).address
+                assert find(name).file
             if earlier is page:
                 assert_inputs(call, made)
             made |= outputs(call)
@@ -186,6 +186,12 @@ ALIKE = re.compile(r"label_efficient/.*_(?!1perc|100perc)\d+perc")
 FAMILIES = sorted({re.search(r"^OUT=(\S+)", page.settings, re.M)[1] for page in ALL.values()})
 
 
+def on_stand_ins(page: Page, data: Path) -> dict[str, str]:
+    """Values of a page's variables for a run on small data, in one process."""
+    values = {"DETECTRON2_DATASETS": str(data), "OUT": "out", "GPUS": "1", "WORKERS": "0"}
+    return values | {"OPTS": small(page.name, data)}
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
@@ -208,7 +214,13 @@ def test_pages_run_on_stand_ins(
     todo = [page for page in todo if page.name not in REPEATING or os.environ.get(EVERY_PAGE)]
     todo.sort(key=lambda page: (len(before(page)), page.name))
     for page in todo:
-        values = {"DETECTRON2_DATASETS": str(data), "OUT": "out", "GPUS": "1", "OPTS": small(page.name, data)}
+        values = {
+            "DETECTRON2_DATASETS": str(data),
+            "OUT": "out",
+            "GPUS": "1",
+            "WORKERS": "0",
+            "OPTS": small(page.name, data),
+        }
         for call in recorded(page, tmp_path, values):
             if call.program == "unseg-d2" and (os.environ.get(EVERY_PAGE) or not ALIKE.search(" ".join(call.words))):
                 fill_zoo(tmp_path / "zoo", call.zoo)
@@ -221,9 +233,8 @@ def test_pages_run_on_stand_ins(
 def test_job_file_runs_on_stand_ins(data: Path, tmp_path: Path) -> None:
     """Masks by an array of two jobs and the training of CuVLER, as a user submits them."""
     page = ALL["cuvler"]
-    values = {"DETECTRON2_DATASETS": str(data), "OUT": "out", "GPUS": "1", "OPTS": small(page.name, data)}
     job = tmp_path / "job.sbatch"
-    job.write_text(job_file(page).replace(page.settings, with_settings(page, values) + "\n"))
+    job.write_text(job_file(page).replace(page.settings, with_settings(page, on_stand_ins(page, data)) + "\n"))
     fill_zoo(tmp_path / "zoo", {"dino_resnet50"})
     programs = stand_ins(tmp_path / "programs", record=False)
     environment = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(FOLDER.parents[1])}
