@@ -214,14 +214,7 @@ def test_pages_run_on_stand_ins(
     todo = [page for page in todo if page.name not in REPEATING or os.environ.get(EVERY_PAGE)]
     todo.sort(key=lambda page: (len(before(page)), page.name))
     for page in todo:
-        values = {
-            "DETECTRON2_DATASETS": str(data),
-            "OUT": "out",
-            "GPUS": "1",
-            "WORKERS": "0",
-            "OPTS": small(page.name, data),
-        }
-        for call in recorded(page, tmp_path, values):
+        for call in recorded(page, tmp_path, on_stand_ins(page, data)):
             if call.program == "unseg-d2" and (os.environ.get(EVERY_PAGE) or not ALIKE.search(" ".join(call.words))):
                 fill_zoo(tmp_path / "zoo", call.zoo)
                 execute(call)
