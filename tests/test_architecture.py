@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "progress": set(),
     "rle": {"errors"},
     "pixels": set(),
-    "batch_loader": {"devices"},
+    "batch_loader": {"devices", "errors"},
     "config": BASE,
     "data": BASE | {"batch_loader"},
     "published": BASE,

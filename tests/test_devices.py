@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
-from unseg_d2.devices import resolve_device
+from unseg_d2.devices import device_failure, resolve_device
 from unseg_d2.errors import UnsegError
 
 
@@ -41,3 +43,26 @@ def test_devices_that_are_not_there(gpus, count: int, name: str, message: str) -
     gpus(count)
     with pytest.raises(UnsegError, match=message):
         resolve_device(name, "MODEL.DEVICE")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "GPU's memory is full; lower"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "^The memory is full; lower"),
+        (MemoryError(), "^The memory is full; lower"),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "device failed .*illegal memory"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "The device failed"),
+        (RuntimeError("NCCL error in: ProcessGroupNCCL.cpp"), "The device failed"),
+        (RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED when calling cublasCreate(handle)"), "The device failed"),
+    ],
+)
+def test_errors_of_the_device_are_sentences(error: Exception, message: str) -> None:
+    assert re.search(message, device_failure(error) or "")
+
+
+@pytest.mark.parametrize(
+    "text", ["too blue to segment", "mat1 and mat2 shapes cannot be multiplied", "singular matrix"]
+)
+def test_errors_of_data_are_not_the_device_s(text: str) -> None:
+    assert device_failure(RuntimeError(text)) is None

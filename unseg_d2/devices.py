@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 
 import torch
 
 from unseg_d2.errors import UnsegError
+
+_NO_GPU_MEMORY = re.compile(r"CUDA out of memory|CUDNN_STATUS_ALLOC|HIP out of memory")
+_NO_MEMORY = re.compile(r"DefaultCPUAllocator|Insufficient memory|not enough memory")
+_DEVICE = re.compile(
+    r"\b(CUDA|HIP|MPS|cuDNN|NCCL|cuBLAS|cuSOLVER)\w*[ _](driver |internal )?(error|failure|status)"
+    r"|device-side assert|illegal memory access|Triton Error",
+    re.IGNORECASE,
+)
 
 
 def resolve_device(name: str, key: str = "FEATURES.DEVICE") -> torch.device:
@@ -37,3 +46,30 @@ def resolve_device(name: str, key: str = "FEATURES.DEVICE") -> torch.device:
 def available_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device_failure(error: BaseException) -> str | None:
+    """Return one sentence if an exception comes from a device or from lack of memory, ``None`` for any other.
+
+    Args:
+        error: what torch, NumPy or OpenCV raised.
+
+    >>> device_failure(RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"))
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, torch.OutOfMemoryError) or _NO_GPU_MEMORY.search(text):
+        return (
+            "The GPU's memory is full; lower FEATURES.BATCH_SIZE or --num-workers when making masks, "
+            "SOLVER.IMS_PER_BATCH when training, TEST.IMS_PER_BATCH when predicting, or the size of the images."
+        )
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
+        return (
+            "The memory is full; lower --num-workers, DATALOADER.NUM_WORKERS, the batch size or the size of the "
+            "images (PSEUDO.MAX_PIXELS leaves the largest out)."
+        )
+    if type(error).__name__ == "AcceleratorError" or _DEVICE.search(text):
+        return (
+            f"The device failed ({text[:200]}); finished work is kept: run the same command again, and if the device "
+            "fails again, compute on the CPU (FEATURES.DEVICE cpu, MODEL.DEVICE cpu)."
+        )
+    return None

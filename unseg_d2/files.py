@@ -79,6 +79,11 @@ def fitting_name(name: str, suffix: str) -> str:
     return os.fsdecode(os.fsencode(name)[: _LONGEST - len(os.fsencode(ending))]) + ending
 
 
+def no_link(path: str, flags: int) -> int:
+    """Open a file that is written to piece by piece, as ``opener`` of ``open``; a symbolic link is not followed."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 def _hold(file: BinaryIO) -> None:
     """Lock a temporary file as long as it is written: process ids of containers and machines may be equal."""
     with suppress(OSError):  # a file system without locks
@@ -113,6 +118,8 @@ def explained(error: OSError, path: Path) -> OSError | UnsegError:
     """Turn a failure of writing that the user can fix into one sentence; other errors are returned unchanged."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UnsegError(f"The disk is full: {path} was not written. Free some space and run the same command again.")
+    if error.errno == errno.ELOOP:
+        return UnsegError(f"{path} is a symbolic link, which is not followed; remove it, or choose another --output.")
     if error.errno in _WRONG_PLACE:
         return UnsegError(f"{path} cannot be written: {os.strerror(error.errno)}. Choose another --output.")
     return error

@@ -27,6 +27,16 @@ def fail_on_second() -> None:
     dist.barrier()  # waits for a process that never comes
 
 
+def kill_the_second() -> None:
+    if rank_and_world_size()[0] == 1:
+        os.kill(os.getpid(), 9)
+    dist.barrier()
+
+
+def fail_on_the_device() -> None:
+    raise RuntimeError("CUDA error: unspecified launch failure")
+
+
 def test_two_processes_are_connected(tmp_path: Path) -> None:
     launch(note_what_it_sees, 2, (tmp_path,), device="cpu")
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
@@ -43,6 +53,17 @@ def test_one_process_stays_here(tmp_path: Path) -> None:
 def test_the_message_of_a_failed_process_arrives() -> None:
     with pytest.raises(UnsegError, match="The second process has a problem"):
         launch(fail_on_second, 2, (), device="cpu")
+
+
+@pytest.mark.parametrize("_", range(2))
+def test_a_killed_process_is_one_sentence(_: int) -> None:
+    with pytest.raises(UnsegError, match=r"of this training (ended by SIGKILL|was killed).* from the last checkpoint"):
+        launch(kill_the_second, 2, (), device="cpu")
+
+
+def test_an_error_of_the_device_is_one_sentence() -> None:
+    with pytest.raises(UnsegError, match="The device failed"):
+        launch(fail_on_the_device, 2, (), device="cpu")
 
 
 def test_a_group_of_torchrun_is_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from collections.abc import Sequence
@@ -79,8 +80,25 @@ def slow_pipeline(cfg) -> MaskPipeline:
 
 
 def killed_pipeline(cfg) -> MaskPipeline:
-    """The process that uses it is killed at its first image, as if out of memory."""
-    return pipeline_of(MeanColour(), BrightRed(), lambda *_: os.kill(os.getpid(), 9), cfg.FEATURES.IMAGE_SIZE)
+    """The process that uses it is killed before its first image, as if out of memory."""
+    if multiprocessing.parent_process() is not None:
+        os.kill(os.getpid(), 9)
+    return fake_pipeline(cfg)
+
+
+def killed_by_white_pipeline(cfg) -> MaskPipeline:
+    """A process that uses it is killed by an image with a white corner: every time, or once if a folder is named."""
+    return pipeline_of(MeanColour(), BrightRed(), _killed_by_white, cfg.FEATURES.IMAGE_SIZE)
+
+
+def _killed_by_white(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    if (image[0, 0] == 255).all():
+        once = os.environ.get("KILLED_ONCE_IN")
+        if once is None or not Path(once, "killed").exists():
+            if once:
+                Path(once, "killed").touch()
+            os.kill(os.getpid(), 9)
+    return masks
 
 
 def picture(seed: int, height: int = 40, width: int = 60) -> Image.Image:

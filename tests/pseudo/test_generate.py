@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from fvcore.common.config import CfgNode
-from pseudo_fakes import fake_pipeline, killed_pipeline, picture, save_pictures
+from PIL import Image
+from pseudo_fakes import fake_pipeline, killed_by_white_pipeline, killed_pipeline, picture, save_pictures
 
 from unseg_d2.config import load_cfg
 from unseg_d2.data.coco import find_image_root, read_coco
@@ -161,6 +162,39 @@ def test_killed_worker_is_reported(images: Path, tmp_path: Path) -> None:
         generate_label_set(settings(), images, tmp_path / "out", num_workers=1, build=killed_pipeline)
 
 
+def with_a_white_corner(path: Path) -> None:
+    with Image.open(path) as image:
+        image.putpixel((0, 0), (255, 255, 255))
+        image.save(path)
+
+
+@pytest.mark.parametrize("batch", ["1", pytest.param("3", marks=pytest.mark.slow)])
+def test_an_image_that_kills_its_worker_once_changes_nothing(
+    batch: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_a_white_corner(sorted(images.rglob("*.png"))[2])
+    opts = ("FEATURES.BATCH_SIZE", batch)
+    monkeypatch.setenv("KILLED_ONCE_IN", str(tmp_path))
+    arguments = (settings(*opts), images, tmp_path / "replaced")
+    generate_label_set(*arguments, num_workers=2, build=killed_by_white_pipeline)
+    assert (tmp_path / "killed").exists()
+    generate(images, tmp_path / "whole", *opts)
+    assert content(tmp_path / "replaced") == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("batch", ["1", pytest.param("3", marks=pytest.mark.slow)])
+def test_an_image_that_always_kills_its_worker_is_recorded(batch: str, images: Path, tmp_path: Path) -> None:
+    paths = sorted(images.rglob("*.png"))
+    with_a_white_corner(paths[2])
+    opts = ("FEATURES.BATCH_SIZE", batch)
+    generate_label_set(settings(*opts), images, tmp_path / "out", num_workers=1, build=killed_by_white_pipeline)
+    labels = json.loads((tmp_path / "out" / "labels.json").read_text())
+    (failure,) = map(json.loads, (tmp_path / "out" / "failures.jsonl").read_text().splitlines())
+    assert failure["file_name"] == paths[2].relative_to(images).as_posix()
+    assert "killed twice" in failure["reason"]
+    assert len(labels["images"]) == len(paths) - 1
+
+
 class FullDisk(io.FileIO):
     """A file that takes 200 bytes."""
 
@@ -178,7 +212,7 @@ def full(*_: object, **__: object) -> None:
 @pytest.mark.parametrize(
     ("name", "replacement"),
     [
-        ("shards.open", lambda path, _: io.BufferedRandom(FullDisk(path, "a+"))),
+        ("shards.open", lambda path, *_, **__: io.BufferedRandom(FullDisk(path, "a+"))),
         ("shards.os.fsync", full),
         ("shards.os.replace", full),
         ("label_set.write_label_set", full),

@@ -62,6 +62,16 @@ def test_full_gpu_memory_is_not_blamed_on_the_image(images: Path) -> None:
         image_lines(Full(), [(1, "000.png")], images, LARGE)
 
 
+@pytest.mark.parametrize("error", [RuntimeError("CUDA error: an illegal memory access was encountered"), MemoryError()])
+def test_a_failing_device_is_not_blamed_on_the_image(error: Exception, images: Path) -> None:
+    class Failing:
+        def __call__(self, images, files):
+            raise error
+
+    with pytest.raises(UnsegError, match=r"device failed|memory is full"):
+        image_lines(Failing(), [(1, "000.png"), (2, "more/000.png")], images, LARGE)
+
+
 def test_threads_are_given_back() -> None:
     before = torch.get_num_threads(), cv2.getNumThreads()
     with one_thread():

@@ -109,3 +109,14 @@ def test_full_disk_is_one_sentence_and_loses_nothing(shards: ShardFolder, monkey
     assert not shards.is_finished(0)
     write(shards, 0)
     assert [item["id"] for item in shards.lines()] == [0, 1, 2]
+
+
+def test_a_link_in_place_of_an_unfinished_shard_is_not_followed(tmp_path: Path) -> None:
+    shards = ShardFolder(tmp_path / "out")
+    shards.open({"num_images": 2, "shard_size": 2})
+    (tmp_path / "out" / "shards").mkdir()
+    (tmp_path / "diary").write_text("dear diary")
+    shards.path(0).with_name("000000.jsonl.part").symlink_to(tmp_path / "diary")
+    with pytest.raises(UnsegError, match="is a symbolic link, which is not followed"), ShardWriter(shards, 0):
+        pass
+    assert (tmp_path / "diary").read_text() == "dear diary"

@@ -16,6 +16,7 @@ class Server:
 
     Attributes:
         content: of ``/file.pth``.
+        length: the Content-Length that it states, empty for the true one.
         cut_after: bytes after which a connection is cut, one entry per connection; then they are left alone.
         ranges: the Range header of each request, "" without one.
     """
@@ -25,6 +26,7 @@ class Server:
     etag: str = '"1"'
     kind: str = "application/octet-stream"
     knows_ranges: bool = True
+    length: str = ""
     cut_after: list[int] = field(default_factory=list)
     ranges: list[str] = field(default_factory=list)
 
@@ -50,7 +52,7 @@ def server() -> Iterator[Server]:
             self.send_response(206 if start else 200)
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(state.content) - 1}/{len(state.content)}")
-            self.send_header("Content-Length", str(len(state.content) - start))
+            self.send_header("Content-Length", state.length or str(len(state.content) - start))
             self.send_header("Content-Type", state.kind)
             self.send_header("ETag", state.etag)
             self.end_headers()

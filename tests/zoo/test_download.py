@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import multiprocessing
 import os
 import socket
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save
 
 from unseg_d2.errors import UnsegError
 from unseg_d2.zoo.download import download
 
-CONTENT = bytes(range(256)) * 4000
+CONTENT = b"\x80" + bytes(range(256)) * 4000 + b"\x80"  # begins as a pickle does, also backwards
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -128,3 +132,52 @@ def test_two_processes_fetch_it_once(server, path):
         process.join(120)
     assert [process.exitcode for process in processes] == [0, 0]
     assert server.ranges == [""] and path.read_bytes() == CONTENT
+
+
+def zipped(cut: int = 0) -> bytes:
+    stream = io.BytesIO()
+    torch.save({"weight": torch.arange(4.0)}, stream)
+    return stream.getvalue()[: len(stream.getvalue()) - cut]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "an empty file"),
+        (b"\n<!DOCTYPE html><html><body>Sign in</body></html>", "a web page"),
+        (b"\xef\xbb\xbf<html>", "a web page"),
+        (gzip.compress(zipped()), "a file compressed with gzip"),
+        (b'{"error": "quota exceeded"}', "a text"),
+        (b"Too many users have viewed or downloaded this file recently.", "something else"),
+        (zipped(cut=200), "a file that was cut off"),
+    ],
+)
+def test_bodies_that_are_no_weights_are_not_kept(content, problem, server, path):
+    server.content = content
+    with pytest.raises(UnsegError, match=f"delivers {problem} .*with a browser"):
+        download(server.address, path)
+    assert visible(path.parent) == []
+
+
+def test_safetensors_are_known_by_their_header(server, tmp_path):
+    server.content = save({"weight": torch.arange(4.0)})
+    assert download(server.address, tmp_path / "zoo" / "file.safetensors")
+    server.content = server.content[:20]
+    with pytest.raises(UnsegError, match="delivers a damaged file"):
+        download(server.address, tmp_path / "other" / "file.safetensors")
+
+
+@pytest.mark.parametrize("name", ["file.pth.part", ".file.pth.lock", ".file.pth.part.version"])
+def test_links_are_not_followed(name, server, path, tmp_path):
+    path.parent.mkdir()
+    (tmp_path / "diary").write_text("dear diary")
+    (path.parent / name).symlink_to(tmp_path / "diary")
+    with pytest.raises(UnsegError, match="symbolic link, which is not followed"):
+        download(server.address, path)
+    assert (tmp_path / "diary").read_text() == "dear diary"
+
+
+def test_a_length_that_is_no_number(server, path):
+    server.length = "many"
+    with pytest.raises(UnsegError, match="no valid length"):
+        download(server.address, path)

@@ -107,3 +107,37 @@ def test_commands(served, capsys):
     assert [line.split()[1] for line in lines if line.startswith("*") and "published" not in line] == [NAME]
     with pytest.raises(UnsegError, match="dino_vits8: missing or damaged"):
         main(["verify", "dino_vits8"])
+
+
+def test_the_first_download_is_pinned(served, server, tmp_path):
+    path = store.get(NAME)
+    first = server.content
+    path.unlink()
+    torch.save({"model": {"weight": torch.arange(5.0)}}, tmp_path / "model.pth")
+    server.content = (tmp_path / "model.pth").read_bytes()
+    with pytest.raises(UnsegError, match="damaged in transit or replaced"):
+        store.get(NAME)
+    path.write_bytes(server.content)
+    with pytest.raises(UnsegError, match="another content than its sha256 says"):
+        store.get(NAME)
+    path.write_bytes(first)
+    assert store.get(NAME) == path
+
+
+def test_a_checksum_can_be_demanded(served, server, tmp_path, capsys):
+    with pytest.raises(UnsegError, match=f"instead of {'0' * 64}"):
+        main(["get", NAME, "--sha256", "0" * 64])
+    main(["get", NAME, "--sha256", hashlib.sha256(server.content).hexdigest()])
+    with pytest.raises(UnsegError, match="64 digits"):
+        main(["get", NAME, "--sha256", "abc"])
+    with pytest.raises(UnsegError, match="one NAME"):
+        main(["get", NAME, "found", "--sha256", "0" * 64])
+
+
+@pytest.mark.parametrize("record", [b"", b"\xff\xfe", b"yes it is"])
+def test_a_damaged_record_is_said(record, served):
+    path = store.get(NAME)
+    path.with_name(f"{path.name}.sha256").write_bytes(record)
+    assert store.verify(NAME).wrong and "is damaged" in store.verify(NAME).text
+    with pytest.raises(UnsegError, match=r"pth\.sha256 is damaged"):
+        store.get(NAME)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_FILES = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE),
+}
 USER_ERROR, UNEXPECTED_ERROR, INTERRUPTED = 2, 1, 130
 """Exit statuses besides 0; 2 is argparse's too."""
 
@@ -50,13 +54,11 @@ def run(main: Callable[[], Any]) -> NoReturn:
     except BrokenPipeError:  # the reader, such as `head`, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            status = _unexpected(error)
-        else:
-            where = f" while writing {error.filename}" if error.filename else ""
-            status = _fail(f"the disk is full{where}; free some space and run the same command again.", USER_ERROR)
+        known = _of_the_disk(error)
+        status = _fail(known, USER_ERROR) if known else _unexpected(error)
     except Exception as error:  # the last line must not be a traceback
-        status = _unexpected(error)
+        known = _of_the_device(error)
+        status = _fail(known, USER_ERROR) if known else _unexpected(error)
     sys.exit(status)
 
 
@@ -103,6 +105,26 @@ def _let_one_process_speak() -> None:
     if under_torchrun() and os.environ["RANK"] != "0":
         logging.getLogger("unseg_d2").setLevel(logging.ERROR)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _of_the_disk(error: OSError) -> str | None:
+    """Say what is wrong with a file that can be named; ``None`` for errors of the network, of processes and so on."""
+    where = f" {error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full{where and f' while writing{where}'}; free some space and run the same command again."
+    if error.errno in _FILES and where:
+        reason = os.strerror(error.errno or 0)
+        return f"{error.filename!s} cannot be used: {reason}; check the path and its permissions."
+    return None
+
+
+def _of_the_device(error: Exception) -> str | None:
+    """Say what is wrong with a device or the memory; ``None`` for any other error."""
+    if "torch" not in sys.modules and not isinstance(error, MemoryError):
+        return None
+    from unseg_d2.devices import device_failure
+
+    return device_failure(error)
 
 
 def _fail(message: str, status: int) -> int:

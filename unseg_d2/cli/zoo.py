@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from unseg_d2.cli import completion
 from unseg_d2.cli.parser import Command, CommandParser, add_commands
@@ -36,6 +37,11 @@ def _list_arguments(parser: CommandParser) -> None:
 
 def _get_arguments(parser: CommandParser) -> None:
     _complete(parser.add_argument("names", nargs="+", metavar="NAME", help="as `unseg-d2 zoo list` shows them"))
+    parser.add_argument(
+        "--sha256",
+        metavar="HEX",
+        help="demand this content (default: what is published, or the first download)",
+    )
 
 
 def _verify_arguments(parser: CommandParser) -> None:
@@ -55,8 +61,13 @@ def _list(args: argparse.Namespace) -> None:
 
 def _get(args: argparse.Namespace) -> None:
     """Fetch, and print the licence."""
+    if args.sha256 and len(args.names) > 1:
+        raise UnsegError("--sha256 is of one file: name one NAME.")
+    if args.sha256 and not re.fullmatch("[0-9a-fA-F]{64}", args.sha256):
+        raise UnsegError(f"--sha256 is {args.sha256!r}, but must be 64 digits from 0 to 9 and a to f.")
+    pinned = args.sha256.lower() if args.sha256 else None
     for entry in [find(name) for name in args.names]:
-        path = get(entry.name)
+        path = get(entry.name, sha256=pinned)
         print(f"{entry.name}  {path}\n  licence: {entry.licence['name']} {entry.licence['url'] or ''}".rstrip())
 
 

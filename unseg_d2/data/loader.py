@@ -176,18 +176,10 @@ class _Batches:
         self.loader, self.finish = loader, finish
 
     def __iter__(self) -> Iterator[list[Sample]]:
-        try:
-            for item in self.loader:
-                if isinstance(item, _Failure):
-                    item.throw()
-                yield self.finish(item)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise UnsegError(
-                f"A loader process died ({str(error).splitlines()[0]}); memory or /dev/shm may have run out: "
-                "lower DATALOADER.NUM_WORKERS (0 needs no shared memory)."
-            ) from error
+        for item in self.loader:
+            if isinstance(item, _Failure):
+                item.throw()
+            yield self.finish(item)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
+import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
+from unseg_d2.devices import device_failure
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.machines import ONE_MACHINE, Machines, under_torchrun
 
@@ -109,9 +113,10 @@ def _join_torchrun(main: Callable[..., None], args: Sequence[Any], use_cuda: boo
             _check_gpus(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         dist.init_process_group("nccl" if use_cuda else "gloo")
-    dist.barrier()  # no process changes files until all of them have read what is there
-    main(*args)
-    dist.barrier()
+    with _lost_peers_in_a_sentence():
+        dist.barrier()  # no process changes files until all of them have read what is there
+        main(*args)
+        dist.barrier()
 
 
 def _spawn(
@@ -125,10 +130,8 @@ def _spawn(
         arguments = (group, main, args, use_cuda, level, messages)
         try:
             mp.start_processes(_worker, arguments, nprocs=num_processes, start_method="spawn")
-        except mp.ProcessExitedException:
-            if messages.empty():
-                raise
-            raise UnsegError(messages.get()) from None
+        except mp.ProcessExitedException as error:
+            raise UnsegError(_killed(error) if messages.empty() else messages.get()) from None
 
 
 @dataclass(frozen=True)
@@ -159,14 +162,58 @@ def _worker(
         torch.set_num_threads(max(1, torch.get_num_threads() // group.local))
     try:
         _connect(group, rank, use_cuda)
-        main(*args)
-        dist.barrier()
+        with _lost_peers_in_a_sentence():
+            main(*args)
+            dist.barrier()
+    except _LostPeer:
+        time.sleep(1.0)  # the parent should first meet the process that was killed, whose signal says more
+        messages.put(_LOST)
+        os._exit(2)
     except UnsegError as error:
         messages.put(str(error))
         os._exit(2)  # the others wait for this process in a collective call; their parent ends them
+    except Exception as error:
+        if not (reason := device_failure(error)):
+            raise
+        messages.put(reason)
+        os._exit(2)
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+class _LostPeer(UnsegError):
+    """Another process of the group ended."""
+
+
+_LOST = (
+    "Another process of this training was killed, perhaps for lack of memory; the same command goes on from the "
+    "last checkpoint (with --resume, where it has that option); if memory is short, with smaller batches or fewer "
+    "loader processes."
+)
+_CUT = re.compile(r"connection (closed|reset|refused)|broken pipe|\bpeer\b|ncclRemoteError|communicator was", re.I)
+
+
+@contextmanager
+def _lost_peers_in_a_sentence() -> Iterator[None]:
+    """Turn the error of a collective call whose other end is gone into one sentence."""
+    try:
+        yield
+    except UnsegError:
+        raise
+    except RuntimeError as error:  # torch has no type of its own for it in all versions
+        if not _CUT.search(str(error)) or rank_and_world_size()[1] == 1:
+            raise
+        raise _LostPeer(_LOST) from error
+
+
+def _killed(error: mp.ProcessExitedException) -> str:
+    how = f"by {error.signal_name}" if error.signal_name else f"with status {error.exit_code}"
+    return (
+        f"Process {error.error_index} of this training ended {how}, perhaps for lack of memory; "
+        "the same command goes on from the last checkpoint (with --resume, where it has that option); if memory is "
+        "short, with smaller batches or fewer loader processes."
+    )
 
 
 def _ignore_deprecation() -> None:

@@ -26,6 +26,7 @@ from unseg_d2.pseudo.label_set import export
 from unseg_d2.pseudo.make_shard import Build, ShardJob, ShardMaker
 from unseg_d2.pseudo.pipeline import build_pipeline
 from unseg_d2.pseudo.renew import outdated
+from unseg_d2.pseudo.retries import RetriedImages
 from unseg_d2.pseudo.shards import ShardFolder
 from unseg_d2.pseudo.workers import run_jobs
 from unseg_d2.registry import code_of_parts, unused_settings
@@ -118,6 +119,7 @@ def _run(maker: ShardMaker, jobs: list[ShardJob], num_workers: int, total: int) 
     """Make the missing shards behind a progress bar."""
     missing = sum(len(job.outdated or job.images) for job in jobs)
     masks = failures = 0
+    retry = RetriedImages(maker.cfg.FEATURES.BATCH_SIZE)
     with progress_bar(
         desc=f"starting {min(num_workers, len(jobs))} workers" if num_workers else "masks",
         total=total,
@@ -126,7 +128,7 @@ def _run(maker: ShardMaker, jobs: list[ShardJob], num_workers: int, total: int) 
         bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]",
         smoothing=0.05,
     ) as bar:
-        for count, progress in enumerate(run_jobs(maker, jobs, num_workers)):
+        for count, progress in enumerate(run_jobs(maker, jobs, num_workers, retry)):
             if count == 0:
                 bar.unpause()  # the start of the workers does not count in the speed
                 bar.set_description("masks", refresh=False)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from unseg_d2.content import content_of
 from unseg_d2.data.coco import resolve_image
 from unseg_d2.data.images import ImageFile, ImageProblem, read_image
 from unseg_d2.depth import GridDepth
+from unseg_d2.devices import device_failure
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks, to_annotation
 from unseg_d2.pseudo.renew import current_lines, renewed
@@ -63,20 +64,38 @@ Build = Callable[[CfgNode], Pipeline]
 
 @dataclass(frozen=True)
 class ShardJob:
-    """A shard and its images, as ``(id, file_name)`` pairs; of a finished one, the positions that have changed."""
+    """A shard and its images; the rest is for one whose process was killed.
+
+    Attributes:
+        shard: number of the shard.
+        images: ``(id, file_name)`` pairs.
+        outdated: positions of a finished shard that have changed.
+        counted: images that were reported before.
+        again: position of the batch that is tried once more, -1 for none.
+        alone: position of the batch whose images are tried one by one.
+        failures: position of an image to its failure, in place of trying it.
+    """
 
     shard: int
     images: list[tuple[Any, str]]
     outdated: tuple[int, ...] = ()
+    counted: int = 0
+    again: int = -1
+    alone: int = -1
+    failures: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a batch added: images, masks found in them, images that could not be used."""
+    """What a batch added: images, masks found in them, images that could not be used.
+
+    ``trying`` is the position of an image that is about to be tried alone, -1 otherwise.
+    """
 
     images: int
     masks: int
     failures: int
+    trying: int = -1
 
 
 @dataclass(frozen=True)
@@ -142,12 +161,32 @@ def make_shard(
     with ShardWriter(shards, job.shard) as writer:
         if writer.part.is_file():
             writer.truncate(batch_size, current_lines(writer.part, root))
-        yield Progress(writer.done, 0, 0)
+        yield Progress(writer.done - job.counted, 0, 0)
         for start in range(writer.done, len(job.images), batch_size):
-            lines = make(start, start + batch_size)
+            batch = range(start, min(start + batch_size, len(job.images)))
+            if start == job.alone or job.failures.keys() & set(batch):
+                lines = yield from _one_by_one(job, batch, root, make)
+            else:
+                lines = make(start, start + batch_size)
             writer.append(lines)
             yield _progress(lines)
         writer.finish()
+
+
+def _one_by_one(
+    job: ShardJob, batch: range, root: Path, make: Callable[[int, int], list[Line]]
+) -> Generator[Progress, None, list[Line]]:
+    """Return the lines of a batch that killed processes; each image is announced, so that the one to blame is known."""
+    lines: list[Line] = []
+    for position in batch:
+        key, name = job.images[position]
+        if position in job.failures:
+            line = {"id": key, "file_name": name, "content": content_of(resolve_image(root, name))}
+            lines.append(line | {"failure": job.failures[position]})
+        else:
+            yield Progress(0, 0, 0, trying=position)
+            lines += make(position, position + 1)
+    return lines
 
 
 def _progress(lines: list[Line]) -> Progress:
@@ -194,12 +233,12 @@ def _masks(pipeline: Pipeline, images: list[np.ndarray], files: list[ImageFile])
         return []
     try:
         return list(pipeline(images, files))
-    except torch.OutOfMemoryError:
-        raise UnsegError("The GPU's memory is full; lower FEATURES.BATCH_SIZE or --num-workers.") from None
     except ImageProblem as problem:
         if len(images) == 1:
             return [str(problem)]
-    except (ValueError, RuntimeError, ArithmeticError) as error:
+    except (ValueError, RuntimeError, ArithmeticError, MemoryError, cv2.error) as error:
+        if reason := device_failure(error):  # is no fault of the image, and the next one would fail too
+            raise UnsegError(reason) from None
         if len(images) == 1:
             return [f"{type(error).__name__}: {' '.join(str(error).split())}"]
     return [found for image, file in zip(images, files) for found in _masks(pipeline, [image], [file])]

@@ -145,7 +145,7 @@ class ShardWriter:
         """Open and lock the unfinished shard; fails while another process holds it or has just renamed it."""
         try:
             self.part.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.part, "a+b")  # noqa: SIM115 (closed in __exit__)
+            self._file = open(self.part, "a+b", opener=no_link)  # noqa: SIM115 (closed in __exit__)
         except OSError as error:
             raise explained(error, self.part) from error
         try:

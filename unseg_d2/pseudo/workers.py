@@ -12,7 +12,7 @@ import signal
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -24,6 +24,10 @@ Report = Any
 Prepare = Callable[[int], Callable[[Job], Iterator[Report]]]
 """Called once in each worker with its index; what it returns does a job and yields reports. Must be picklable."""
 
+Retry = Callable[[Job, list[Report], UnsegError], Job]
+"""Called when the worker of a job is killed, with what it reported and why it ended; returns the job for the worker in
+its place, or raises the error."""
+
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -31,19 +35,22 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 class _Worker:
     process: BaseProcess
     connection: Connection
+    index: int
     job: Job = None
+    reports: list[Report] = field(default_factory=list)
 
 
-def run_jobs(prepare: Prepare, jobs: list[Job], num_workers: int) -> Iterator[Report]:
+def run_jobs(prepare: Prepare, jobs: list[Job], num_workers: int, retry: Retry | None = None) -> Iterator[Report]:
     """Do jobs in worker processes and yield their reports as they come.
 
     Args:
         prepare: see `Prepare`.
         jobs: handed out in this order.
         num_workers: processes; 0 does everything in this one.
+        retry: see `Retry`; ``None`` ends everything when a worker is killed.
 
     Raises:
-        UnsegError: a worker raised one, or was killed.
+        UnsegError: a worker raised one, or was killed and is not replaced.
         RuntimeError: a worker raised something else; the message is its traceback.
     """
     if num_workers == 0:
@@ -53,7 +60,7 @@ def run_jobs(prepare: Prepare, jobs: list[Job], num_workers: int) -> Iterator[Re
         return
     workers = _start(prepare, min(num_workers, len(jobs)))
     try:
-        yield from _serve(workers, list(reversed(jobs)))
+        yield from _serve(workers, list(reversed(jobs)), prepare, retry)
     finally:
         for worker in workers:
             worker.process.terminate()
@@ -62,20 +69,21 @@ def run_jobs(prepare: Prepare, jobs: list[Job], num_workers: int) -> Iterator[Re
 
 
 def _start(prepare: Prepare, count: int) -> list[_Worker]:
+    with _one_thread():
+        return [_start_one(prepare, index) for index in range(count)]
+
+
+def _start_one(prepare: Prepare, index: int) -> _Worker:
     # "spawn", because a forked process inherits broken thread pools of OpenMP, and cannot use CUDA.
     context = multiprocessing.get_context("spawn")
-    workers = []
-    with _one_thread():
-        for index in range(count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, prepare, index), daemon=True)
-            process.start()
-            theirs.close()
-            workers.append(_Worker(process, ours))
-    return workers
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, prepare, index), daemon=True)
+    process.start()
+    theirs.close()
+    return _Worker(process, ours, index)
 
 
-def _serve(workers: list[_Worker], jobs: list[Job]) -> Iterator[Report]:
+def _serve(workers: list[_Worker], jobs: list[Job], prepare: Prepare, retry: Retry | None) -> Iterator[Report]:
     """Give each idle worker a job until there are none left, passing on what they report."""
     busy = {worker.connection: worker for worker in workers}
     while busy:
@@ -85,17 +93,27 @@ def _serve(workers: list[_Worker], jobs: list[Job]) -> Iterator[Report]:
             try:
                 kind, value = connection.recv()
             except (EOFError, ConnectionResetError):
-                raise _killed(worker) from None
+                if retry is None or worker.job is None:  # one that never began would not begin the next time
+                    raise _killed(worker) from None
+                jobs.append(retry(worker.job, worker.reports, _killed(worker)))
+                with _one_thread():
+                    fresh = _start_one(prepare, worker.index)
+                workers[workers.index(worker)] = fresh
+                del busy[connection]
+                busy[fresh.connection] = fresh
+                continue
             if kind == "report":
+                worker.reports.append(value)
                 yield value
             elif kind == "problem":
                 raise UnsegError(value)
             elif kind == "crash":
                 raise RuntimeError(f"A worker process failed:\n{value}")
             elif jobs:
-                worker.job = jobs.pop()
+                worker.job, worker.reports = jobs.pop(), []
                 connection.send(worker.job)
             else:
+                worker.job = None
                 connection.send(None)
                 del busy[connection]
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import explained
+from unseg_d2.files import explained, no_link
 from unseg_d2.progress import progress_bar
 
 ATTEMPTS = 5  # connections in a row without progress
@@ -50,10 +50,15 @@ def download(address: str, path: Path, *, sha256: str | None = None, page: str =
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for own in (part, _validator(part), path.with_name(f".{path.name}.lock")):
+            if own.is_symlink():  # to whatever file; it is not ours to write
+                raise UnsegError(f"{own} is a symbolic link, which is not followed; remove it.")
         with _lock(path.with_name(f".{path.name}.lock")):
             if not path.is_file():
                 _fetch(address, part, path, page or address, pause)
                 found = checksum(part)
+                if not sha256:
+                    refuse_other_content(part, path, address, page or address)
                 if sha256 and found != sha256:
                     part.unlink()
                     _validator(part).unlink(missing_ok=True)
@@ -81,6 +86,50 @@ def checksum(path: Path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def refuse_other_content(file: Path, path: Path, address: str, page: str) -> None:
+    """Delete a finished download and raise :class:`UnsegError` if its first bytes are not those of weights.
+
+    Args:
+        file: what was fetched.
+        path: where it was to go; its ending tells the format.
+        address: where it came from.
+        page: web page of the file.
+    """
+    with open(file, "rb") as content:
+        start = content.read(512)
+        content.seek(max(0, _size(file) - 66_000))
+        end = content.read()
+    problem = _problem(start, end, _size(file), path.suffix)
+    if problem:
+        file.unlink()
+        _validator(file).unlink(missing_ok=True)
+        raise UnsegError(
+            f"{address} delivers {problem} instead of weights; the download was deleted. Fetch the file with a browser "
+            f"from {page} and put it there: {path}"
+        )
+
+
+def _problem(start: bytes, end: bytes, size: int, suffix: str) -> str:
+    """Say what a file is that is no file of weights; empty if nothing speaks against it."""
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not size:
+        return "an empty file"
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")):
+        return "a web page"
+    if start.startswith(b"\x1f\x8b") and suffix not in (".gz", ".tgz"):
+        return "a file compressed with gzip"
+    if text.startswith((b"{", b"[")) and suffix not in (".json",) and not start.startswith(b"{\x00"):
+        return "a text (JSON)"
+    if suffix == ".safetensors":
+        length = int.from_bytes(start[:8], "little")
+        return "" if 2 <= length <= size - 8 and start[8:9] == b"{" else "a damaged file"
+    if suffix in (".pth", ".pt", ".ckpt", ".pkl"):
+        if start.startswith(b"PK\x03\x04"):  # torch's format since 1.6 is a zip file, whose contents stand at its end
+            return "" if b"PK\x05\x06" in end else "a file that was cut off"
+        return "" if start.startswith(b"\x80") else "something else"  # a pickle
+    return ""
 
 
 def _fetch(address: str, part: Path, path: Path, page: str, pause: float) -> None:
@@ -134,15 +183,22 @@ def _connection(address: str, part: Path, path: Path, page: str) -> bool:
         start = start if resumed else 0
         if not resumed:
             _remember(part, response.headers.get("ETag") or response.headers.get("Last-Modified"))
-        length = response.headers.get("Content-Length")
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if encoding.lower() != "identity":
+            raise UnsegError(f"{address} answers with a compressed file ({encoding}); fetch it with a browser: {page}.")
+        length = response.headers.get("Content-Length", "")
+        if length and not length.isdecimal():
+            raise UnsegError(f"{address} states no valid length ({length[:40]!r}); look at {page}.")
         total = start + int(length) if length else None
         _append(response, part, start, total, path.name)
+    if total is not None and _size(part) > total:
+        part.unlink()
     return total is None or _size(part) == total
 
 
 def _append(response: http.client.HTTPResponse, part: Path, start: int, total: int | None, name: str) -> None:
     with (
-        open(part, "ab" if start else "wb") as file,
+        open(part, "ab" if start else "wb", opener=no_link) as file,
         progress_bar(total=total, initial=start, desc=name, unit="B", unit_scale=True) as bar,
     ):
         try:
@@ -174,7 +230,7 @@ def _size(path: Path) -> int:
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    with open(path, "w") as file:
+    with open(path, "a", opener=no_link) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

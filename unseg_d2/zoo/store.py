@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -59,16 +61,28 @@ def resolve(weights: str | Path) -> str:
     return text
 
 
-def get(name: str) -> Path:
+def get(name: str, *, sha256: str | None = None) -> Path:
     """Return the file of an entry, fetching it on first use.
 
+    Where the authors publish no checksum, that of the first download is kept beside the file
+    (``<file>.sha256``, as ``sha256sum`` writes it) and demanded from then on; such a file, or ``sha256``, pins the
+    content before anything is fetched.
+
+    Args:
+        name: of the entry.
+        sha256: in hexadecimal, to be demanded where the authors publish none.
+
     Raises:
-        UnsegError: the zoo has no such entry, it is not published, or it cannot be fetched from here.
+        UnsegError: the zoo has no such entry, it is not published or cannot be fetched from here, or the content is not
+            the known one.
     """
     entry = find(name)
     if entry.file is None:
         raise UnsegError(f"The authors publish no weights of {entry.name}; look at {entry.page}")
     path = local_path(entry)
+    known = entry.sha256 or sha256 or _recorded(path)
+    if sha256 and known != sha256:
+        raise UnsegError(f"{entry.name} has the published sha256 {known}, so {sha256} cannot be demanded.")
     if not path.is_file():
         if entry.address is None:
             raise UnsegError(
@@ -76,9 +90,13 @@ def get(name: str) -> Path:
                 f"and put it there: {path} (licence: {entry.licence['name']})"
             )
         logger.info("Fetching %s from %s; licence: %s.", entry.name, entry.address, entry.licence["name"])
-        found = download(entry.address, path, sha256=entry.sha256, page=entry.page)
-        with atomic_write(_record(path)) as file:
-            file.write(f"{found}  {path.name}\n".encode())
+        known = download(entry.address, path, sha256=known, page=entry.page)
+        _write_record(path, known)
+    elif known:
+        if _checksum_of(path, path.stat().st_mtime_ns, path.stat().st_size) != known:
+            raise UnsegError(f"{path} has another content than its sha256 says, {known}; delete it and fetch it again.")
+        if sha256:
+            _write_record(path, known)
     return path
 
 
@@ -102,7 +120,10 @@ def verify(name: str) -> Verdict:
     unpublished = "the authors publish no checksum"
     if not _record(path).is_file():
         return Verdict(True, False, f"not verifiable ({unpublished}, and it was not fetched from here), sha256 {found}")
-    recorded = _record(path).read_text().split()[0]
+    try:
+        recorded = _recorded(path)
+    except UnsegError as error:
+        return Verdict(False, True, f"WRONG: {error}")
     if found != recorded:
         return Verdict(False, True, f"WRONG: sha256 {found}, but {recorded} when it was fetched; delete {path}")
     return Verdict(True, False, f"as fetched, not verifiable further ({unpublished}), sha256 {found}")
@@ -115,6 +136,27 @@ def local_path(entry: Entry) -> Path:
 
 def _record(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
+
+
+def _recorded(path: Path) -> str | None:
+    """Return the checksum that is kept beside a file, ``None`` where none is."""
+    if not _record(path).is_file():
+        return None
+    words = _record(path).read_text(encoding="utf-8", errors="replace").split()
+    if not words or not re.fullmatch(r"[0-9a-fA-F]{64}", words[0]):
+        raise UnsegError(f"{_record(path)} is damaged: it must hold a sha256 of 64 digits; correct or delete it.")
+    return words[0].lower()
+
+
+def _write_record(path: Path, sha256: str) -> None:
+    with atomic_write(_record(path)) as file:
+        file.write(f"{sha256}  {path.name}\n".encode())
+
+
+@functools.cache
+def _checksum_of(path: Path, time: int, size: int) -> str:
+    """Return the sha256 of a file, once per process and version of the file."""
+    return checksum(path)
 
 
 def _same(address: str, other: str) -> bool:
