@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import atomic_write, explained
+from unseg_d2.files import atomic_write, explained, no_link
 from unseg_d2.manifest import LABEL_SET, LABEL_SET_WARNED, open_or_refuse, read_manifest
 
 LOCK_SECONDS = 30.0
