@@ -21,6 +21,7 @@ BASE = [
     "tqdm>=4.66",
     "tensorboard>=2.14",
     "jinja2>=3.1",
+    "msgspec>=0.19",
 ]
 EXTRAS = {
     "crf": ["pydensecrf2>=1.1"],  # only the reference of the dense CRF; builds from source: needs a C++ compiler

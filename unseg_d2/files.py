@@ -10,6 +10,7 @@ import json
 import os
 import re
 import time
+import unicodedata
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -123,3 +124,14 @@ def explained(error: OSError, path: Path) -> OSError | UnsegError:
     if error.errno in _WRONG_PLACE:
         return UnsegError(f"{path} cannot be written: {os.strerror(error.errno)}. Choose another --output.")
     return error
+
+
+def same_name(name: str) -> str:
+    """Return a file name in the form in which names are compared: with ``/``, and accents composed with their letter.
+
+    macOS writes an accent as a character of its own, Windows separates folders by a backslash.
+
+    >>> same_name("photos\\\\cafe\u0301.png") == "photos/caf\u00e9.png"
+    True
+    """
+    return unicodedata.normalize("NFC", name.replace("\\", "/"))

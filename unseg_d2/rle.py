@@ -8,7 +8,6 @@ Shape legend
 from __future__ import annotations
 
 import base64
-import re
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +19,9 @@ from unseg_d2.errors import UnsegError
 
 Segmentation = dict[str, Any] | list[list[float]]  # RLE (counts as text or as a list of lengths) or polygons
 
-_COUNTS = re.compile("(?:[P-o]{0,6}[0-O])+")  # numbers of up to seven digits, each ending with one below 32
+_LONGEST = 200  # times height and width: no outline of an object is as long
+_DIGITS = 7  # of the longest number in run lengths
+_BATCH = 100_000  # characters of run lengths that are summed at once
 
 
 def encode_mask(mask: np.ndarray) -> dict[str, Any]:
@@ -112,15 +113,66 @@ def compress(segmentation: Segmentation, height: int | None, width: int | None) 
     """
     try:
         if isinstance(segmentation, list):
-            rle = mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
+            rle = _drawn(segmentation, height, width)
         elif isinstance(segmentation["counts"], list):
             rle = mask_utils.frPyObjects(segmentation, height, width)
         else:
             rle = segmentation
         counts = rle["counts"]
+    except UnsegError:
+        raise
     except Exception as error:  # pycocotools raises the bare class too
         raise UnsegError(f"a mask is damaged: {error}.") from None
     return {**rle, "counts": counts.decode("ascii")} if isinstance(counts, bytes) else rle
+
+
+def _drawn(polygons: list[list[float]], height: int | None, width: int | None) -> dict[str, Any]:
+    """Draw polygons; pycocotools takes memory in proportion to their length, so they are cut off around the image.
+
+    Raises:
+        UnsegError: the size of the image is not known, a polygon holds what is no finite number, or is too long.
+    """
+    if height is None or width is None:
+        raise UnsegError("the height and width of the image are missing, so its polygons cannot be drawn.")
+    if not polygons:
+        raise UnsegError("a mask is damaged: it has no polygons.")
+    side, limit, length = max(height, width), _LONGEST * (height + width), 0.0
+    drawn = []
+    for polygon in polygons:
+        corners = np.asarray(polygon, np.float64).reshape(-1, 2)
+        if not np.isfinite(corners).all():
+            raise UnsegError("a polygon holds what is no finite number.")
+        if len(corners) < 3:
+            raise UnsegError("a polygon needs at least three points (x1, y1, x2, y2, x3, y3, ...).")
+        if corners.min() < -side or corners.max() > 2 * side:
+            corners = _cut_off(corners, -side, 2.0 * side)
+            polygon = corners.ravel().tolist()
+        length += np.abs(np.diff(corners, axis=0, append=corners[:1])).max(1, initial=0).sum()
+        drawn.append(polygon)
+    if length > limit:
+        raise UnsegError(f"its polygons are {length:.0f} px long in an image of {height}x{width}, which no outline is.")
+    drawn = [polygon for polygon in drawn if len(polygon) >= 6]
+    return mask_utils.merge(mask_utils.frPyObjects(drawn, height, width)) if drawn else _empty(height, width)
+
+
+def _cut_off(corners: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return the part of a polygon ``(n, 2)`` in a square, side by side as Sutherland and Hodgman do."""
+    for axis, limit, sign in ((0, low, 1.0), (1, low, 1.0), (0, high, -1.0), (1, high, -1.0)):
+        inside = sign * (corners[:, axis] - limit) >= 0
+        before = np.roll(corners, 1, axis=0)
+        result = []
+        for corner, previous, is_in, was_in in zip(corners, before, inside, np.roll(inside, 1)):
+            if is_in != was_in:
+                share = (limit - previous[axis]) / (corner[axis] - previous[axis])
+                result.append(previous + share * (corner - previous))
+            if is_in:
+                result.append(corner)
+        corners = np.array(result).reshape(-1, 2)
+    return corners
+
+
+def _empty(height: int, width: int) -> dict[str, Any]:
+    return encode_mask(np.zeros((height, width), bool))
 
 
 def _sized(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:
@@ -154,9 +206,10 @@ def decode_confidence(encoded: dict[str, Any]) -> np.ndarray:
         UnsegError: the data is damaged.
     """
     try:
-        values = np.frombuffer(zlib.decompress(base64.b64decode(encoded["data"])), np.uint8)
-        return values.reshape(encoded["size"])
-    except (ValueError, KeyError, TypeError, zlib.error) as error:
+        height, width = encoded["size"]
+        stream = zlib.decompressobj().decompress(base64.b64decode(encoded["data"]), int(height) * int(width) + 1)
+        return np.frombuffer(stream, np.uint8).reshape(height, width)
+    except (ValueError, KeyError, TypeError, OverflowError, zlib.error) as error:
         raise UnsegError(f"a spatial confidence is damaged: {error}.") from None
 
 
@@ -170,24 +223,70 @@ def run_totals(counts: Sequence[str]) -> np.ndarray:
         counts: texts of ``n`` masks.
 
     Returns:
-        ``(n,)`` int64 pixels; -1 where the text does not hold run lengths.
+        ``(n,)`` int64 pixels; -1 where the text does not hold run lengths, or one of them is negative.
     """
     totals = np.full(len(counts), -1, np.int64)
-    valid = [index for index, text in enumerate(counts) if _COUNTS.fullmatch(text)]
-    if not valid:
-        return totals
-    sizes = np.array([len(counts[index]) for index in valid])
-    digits = np.frombuffer("".join(counts[index] for index in valid).encode(), np.uint8).astype(np.int64) - 48
-    first = np.flatnonzero(np.r_[True, (digits[:-1] & 32) == 0])  # first digit of every number
-    place = np.arange(digits.size) - np.repeat(first, np.diff(np.r_[first, digits.size]))
-    sign = np.where(digits & 48 == 16, -(32 << (5 * place)), 0)
-    numbers = np.add.reduceat(((digits & 31) << (5 * place)) + sign, first)
-    start = np.searchsorted(first, np.r_[0, np.cumsum(sizes)[:-1]])  # first number of every mask
-    length = np.diff(np.r_[start, numbers.size])
-    rank = np.arange(numbers.size) - np.repeat(start, length)
-    occurrences = (np.repeat(length, length) - 1 - rank) // 2 + 1  # a difference counts in every second run after it
-    totals[valid] = np.add.reduceat(numbers * np.where(rank == 0, 1, occurrences), start)
+    batch: list[int] = []
+    size = 0
+    for index, text in enumerate(counts):
+        if text and text.isascii():
+            batch.append(index)
+            size += len(text)
+        if size >= _BATCH:
+            totals[batch] = _totals([counts[index] for index in batch])
+            batch, size = [], 0
+    if batch:
+        totals[batch] = _totals([counts[index] for index in batch])
     return totals
+
+
+def _totals(counts: Sequence[str]) -> np.ndarray:
+    """`run_totals` of texts in ASCII, none of them empty, few enough for the processor's cache."""
+    digits = np.frombuffer("".join(counts).encode("ascii"), np.uint8) - np.uint8(48)
+    stop = np.cumsum([len(text) for text in counts])
+    start = np.r_[0, stop[:-1]]
+    last = np.flatnonzero(digits & 32 == 0)  # last digit of every number
+    length = np.diff(last, prepend=-1)
+    good = np.logical_and.reduceat(digits < 64, start) & (digits[stop - 1] & 32 == 0)
+    if good.all():
+        begin = np.asarray(np.searchsorted(last, start))  # first number of every mask
+        good = np.maximum.reduceat(length, begin) <= _DIGITS
+    if not good.all():
+        totals = np.full(len(counts), -1, np.int64)
+        if good.any():
+            totals[good] = _totals([text for text, is_good in zip(counts, good) if is_good])
+        return totals
+    runs = _runs(_numbers(digits, last, length), begin)
+    return np.where(np.minimum.reduceat(runs, begin) < 0, -1, np.add.reduceat(runs, begin))
+
+
+def _numbers(digits: np.ndarray, last: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Return the numbers that end with the digits at ``last``."""
+    first = last - length + 1
+    numbers = (digits[first] & 31).astype(np.int64)
+    for place in range(1, int(length.max())):
+        longer = np.flatnonzero(length > place)
+        numbers[longer] |= (digits[first[longer] + place] & 31).astype(np.int64) << (5 * place)
+    negative = np.flatnonzero(digits[last] & 16)
+    numbers[negative] -= np.left_shift(np.int64(1), 5 * length[negative])
+    return numbers
+
+
+def _runs(numbers: np.ndarray, begin: np.ndarray) -> np.ndarray:
+    """Return the run lengths, those of every mask in the place of its numbers: second, fourth, ..., first, ..."""
+    amount = np.diff(np.r_[begin, numbers.size])
+    even = begin + amount // 2  # where the first, ... go
+    rank = np.arange(numbers.size) - np.repeat(begin, amount)
+    place = np.repeat(begin, amount) + (rank >> 1) + np.where(rank & 1, 0, np.repeat(amount // 2, amount))
+    arranged = np.empty_like(numbers)
+    arranged[place] = numbers
+    head = arranged[even]
+    arranged[even] = 0  # the third run is no difference to the first
+    ends = np.column_stack([begin, even]).ravel()
+    sums = np.r_[0, np.cumsum(arranged)]
+    runs = sums[1:] - np.repeat(sums[ends], np.diff(np.r_[ends, numbers.size]))
+    runs[even] = head
+    return runs
 
 
 def _by(size: Any) -> str:

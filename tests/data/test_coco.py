@@ -65,7 +65,7 @@ def test_damaged_run_lengths_are_found_though_nothing_is_missing() -> None:
     content["annotations"][0] |= {"bbox": [20, 10, 30, 20], "area": 600}
     check_coco(content)
     content["annotations"][0]["segmentation"]["counts"] = "`n1"
-    with pytest.raises(UnsegError, match="annotation 1 is damaged"):
+    with pytest.raises(UnsegError, match=r'annotation 1 of "a/1\.jpg" is damaged'):
         check_coco(content)
 
 
@@ -80,6 +80,7 @@ def test_uncompressed_crowd_masks_become_compressed() -> None:
 
 def test_exchanged_width_and_height_are_put_right() -> None:
     content = label_set()
+    del content["annotations"][1]  # a polygon: with it, only images whose run lengths say so would be turned
     for image in content["images"]:
         image["height"], image["width"] = WIDE, TALL
     dataset = check_coco(content)
@@ -113,29 +114,43 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     ("content", "message"),
     [
         ([], "a list of results"),
-        ("text", "the list 'images' is missing"),
-        (changed("images", ...), "the list 'images' is missing"),
-        (changed("annotations", ...), "the list 'annotations' is missing"),
-        (changed("images/0", 5), "an entry of 'images' is 5"),
-        (changed("images/0/id", ...), "lacks the key 'id'"),
-        (changed("images/0/file_name", ...), "lacks the key 'file_name'"),
-        (changed("images/0/file_name", 3), "but text is needed"),
-        (changed("images/0/width", ...), "lacks a valid 'height' and 'width'"),
-        (changed("images/0/width", "80"), "lacks a valid 'height' and 'width'"),
-        (changed("images/1/id", 1), "image id 1 occurs more than once"),
-        (changed("annotations/1/id", 1), "annotation id 1 occurs more than once"),
-        (changed("annotations/0/image_id", ...), "annotation 1 lacks the key 'image_id'"),
+        ("text", 'holds "text", but a COCO file'),
+        (changed("images", ...), 'the list "images" is missing'),
+        (changed("annotations", ...), 'the list "annotations" is missing'),
+        (changed("annotations", None), 'the list "annotations" is missing'),
+        (changed("images/0", 5), "image number 1 is 5"),
+        (changed("images/0/id", ...), 'image number 1 lacks the key "id"'),
+        (changed("images/0/file_name", ...), 'image 1 lacks the key "file_name"'),
+        (changed("images/0/file_name", 3), 'the "file_name" of image 1 .*is 3, but text is needed'),
+        (changed("images/0/width", "wide"), 'the "width" of image 1 .*is "wide", but a whole number'),
+        (changed("images/0/width", float("inf")), 'the "width" of image 1 .*is Infinity, but a whole number'),
+        (changed("images/1/id", 1), 'image id 1 occurs more than once: "a/1.jpg" and "b/1.jpg"'),
+        (changed("images/1/id", [1]), 'the "id" of image number 2 is .*, but a number or text'),
+        (changed("annotations/0", None), "annotation number 1 is null"),
+        (changed("annotations/0/image_id", ...), 'annotation 1 lacks the key "image_id"'),
         (changed("annotations/0/image_id", 9), "image 9, which is not listed"),
-        (changed("annotations/0/segmentation", ...), "neither 'segmentation' nor 'bbox'"),
-        (changed("annotations/0/segmentation/size", [70, 80]), "annotation 1 of a/1.jpg: .*70x80 does not fit .*60x80"),
-        (changed("annotations/0/segmentation/counts", "zzzz"), "annotation 1 of a/1.jpg: .*damaged"),
-        (changed("annotations/1/segmentation", [[1, 2, 3, 4]]), "at least three points"),
-        (changed("annotations/1/bbox", [1, 2, 3]), "four numbers"),
-        (changed("annotations/1/bbox", [1, 2, 3, float("nan")]), "four numbers"),
-        (changed("annotations/0/score", "high"), "annotation 1 of a/1.jpg: score is 'high', but a number"),
-        (changed("annotations/0/score", float("nan")), "score is nan, but a number"),
-        (changed("annotations/0/confidence", OTHER_GRID), "annotation 1 of a/1.jpg: a spatial confidence is damaged"),
-        (changed("annotations/0/confidence", [0.5, 1.0]), "annotation 1 of a/1.jpg: a spatial confidence is damaged"),
+        (changed("annotations/0/image_id", "9"), 'image "9", which is not listed'),
+        (changed("annotations/0/image_id", [1]), 'the "image_id" of annotation 1 is .*, but a number or text'),
+        (changed("annotations/0/iscrowd", "maybe"), 'the "iscrowd" of annotation 1 .*is "maybe", but 0 or 1'),
+        (
+            changed("annotations/0/segmentation/size", [70, 80]),
+            'annotation 1 of "a/1.jpg": .*70x80 does not fit .*60x80',
+        ),
+        (changed("annotations/0/segmentation/size", 7), 'the "segmentation" of annotation 1 .*holds 7, but polygons'),
+        (changed("annotations/0/segmentation/counts", "zzzz"), 'annotation 1 of "a/1.jpg".* damaged'),
+        (changed("annotations/0/segmentation/counts", "~~~~"), 'annotation 1 of "a/1.jpg".* damaged'),
+        (changed("annotations/0/segmentation/counts", "T3^Nn0V2"), 'annotation 1 of "a/1.jpg".* damaged'),
+        (changed("annotations/1/segmentation/0/3", None), 'the "segmentation" of annotation 2 .image 1. holds null'),
+        (changed("annotations/1/segmentation/0/3", "x"), 'the "segmentation" of annotation 2 .image 1. holds "x"'),
+        (changed("annotations/1/segmentation/0/3", float("nan")), 'the "segmentation" of annotation 2 .*holds NaN'),
+        (changed("annotations/1/segmentation/0/3", 1e9), 'the "segmentation" of annotation 2 .*holds 1000000000'),
+        (changed("annotations/1/segmentation/0/3", -1e308), 'the "segmentation" of annotation 2 .*holds -1e'),
+        (changed("annotations/1/bbox", [1, 2, 3]), '"bbox" has 3 values, but four numbers'),
+        (changed("annotations/1/bbox", [1, 2, 3, float("nan")]), 'the "bbox" of annotation 2 .*holds NaN, but four'),
+        (changed("annotations/1/bbox", {"x": 1}), 'the "bbox" of annotation 2 .*is {"x": 1}, but four numbers'),
+        (changed("annotations/0/score", "high"), 'the "score" of annotation 1 .image 1. is "high", but a number'),
+        (changed("annotations/0/score", float("nan")), 'the "score" of annotation 1 .*is NaN, but a number'),
+        (changed("annotations/0/confidence", OTHER_GRID), 'annotation 1 of "a/1.jpg": a spatial confidence is damaged'),
     ],
 )
 def test_says_what_is_wrong(tmp_path: Path, content: Any, message: str) -> None:

@@ -47,6 +47,16 @@ def test_images_without_annotations_are_left_out(caplog: pytest.LogCaptureFixtur
     assert usable_records(given, config(DATALOADER__FILTER_EMPTY_ANNOTATIONS=False)) == given
 
 
+def test_crowd_regions_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    given = records()
+    given[0]["annotations"][0]["iscrowd"] = given[1]["annotations"][0]["iscrowd"] = 1
+    with caplog.at_level("INFO"):
+        usable_records(given, config())
+    assert "Left out 2 crowd regions" in caplog.text
+    with pytest.raises(UnsegError, match="none of the 2 images has an annotation: all 4 annotations are crowd regions"):
+        usable_records(records(2, iscrowd=1), config())
+
+
 def test_nothing_to_train_on() -> None:
     with pytest.raises(UnsegError, match="none of the 2 images has an annotation"):
         usable_records([record | {"annotations": []} for record in records(2)], config())
@@ -54,10 +64,22 @@ def test_nothing_to_train_on() -> None:
         usable_records([], config())
 
 
-def test_boxes_without_masks_need_a_detector_without_masks() -> None:
+def test_boxes_without_masks_are_left_out_of_a_detector_with_masks(caplog: pytest.LogCaptureFixture) -> None:
     given = records()
     del given[0]["annotations"][1]["segmentation"]
-    with pytest.raises(UnsegError, match=r"0\.png has boxes without masks"):
+    with caplog.at_level("INFO"):
+        kept = usable_records(given, config())
+    assert [len(record["annotations"]) for record in kept] == [1, 2, 2]
+    assert "Left out 1 boxes without masks" in caplog.text
+    assert usable_records(given, config(MODEL__MASK_ON=False)) == given
+
+
+def test_only_boxes_need_a_detector_without_masks() -> None:
+    given = records()
+    for record in given:
+        for annotation in record["annotations"]:
+            del annotation["segmentation"]
+    with pytest.raises(UnsegError, match=r"0\.png and all other images have boxes without masks"):
         usable_records(given, config())
     assert usable_records(given, config(MODEL__MASK_ON=False)) == given
 

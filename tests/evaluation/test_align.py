@@ -20,7 +20,7 @@ def test_whole_names_come_before_their_last_parts() -> None:
 
 
 def test_nothing_in_common_or_not_clear() -> None:
-    with pytest.raises(UnsegError, match=r"begins with 1.jpg, the other with 2.jpg"):
+    with pytest.raises(UnsegError, match=r"begins with '1.jpg', the other with '2.jpg'"):
         align_images(images(i1="1.jpg"), images(i1="2.jpg"))
     with pytest.raises(UnsegError, match=r"1.jpg occurs in several folders"):
         align_images(images(i1="x/1.jpg", i2="y/1.jpg"), images(i1="1.jpg"))

@@ -211,7 +211,8 @@ def test_a_detector_on_real_layouts(shared_data: Path, tmp_path: Path, monkeypat
 
 def test_predictions_are_kept_per_recipe_and_resumed(tmp_path: Path) -> None:
     truth = str(data_set(tmp_path))
-    (tmp_path / "1.png").write_bytes(b"")
+    for name in ("1.png", "2.png", "3.png"):
+        (tmp_path / name).write_bytes(b"")
     weights = tmp_path / "model.pth"
     weights.write_text("weights")
     first, again, other = FakeEngine(), FakeEngine(), FakeEngine()

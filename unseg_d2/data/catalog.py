@@ -12,9 +12,10 @@ from pathlib import Path
 
 from fvcore.common.config import CfgNode
 
+from unseg_d2.data.annotations.names import check_there
 from unseg_d2.data.builtin import ALIASES, BUILTIN, datasets_root
 from unseg_d2.data.classes import Records, categories_of
-from unseg_d2.data.coco import CocoDataset, find_image_root, read_coco, to_records
+from unseg_d2.data.coco import CocoDataset, find_image_root, locate_images, read_coco, to_records
 from unseg_d2.data.images import list_images
 from unseg_d2.data.spec import split_spec
 from unseg_d2.data.synthetic.dataset import SPLITS, ensure_synthetic
@@ -111,17 +112,13 @@ def _annotated(path: Path, root: Path | None, num_classes: int) -> Records:
     if root is not None and not root.is_dir():
         raise UnsegError(f"There is no folder {root}, which should hold the images of {path}.")
     root = root or find_image_root(dataset, path)
-    records = _records(dataset, root, str(path), num_classes)
-    if records and not os.path.isfile(records[0]["file_name"]):
-        raise UnsegError(
-            f"The images of {path} are not in {root}: there is no {records[0]['file_name']}; "
-            f"name their folder with {path}::FOLDER."
-        )
-    return records
+    return _records(dataset, root, str(path), num_classes)
 
 
 def _records(dataset: CocoDataset, root: Path, name: str, num_classes: int) -> Records:
-    """Records with their classes, or of one class; logs it where the file has several."""
+    """Records with their classes, or of one class; logs it where the file has several, refuses missing pictures."""
+    dataset, missing = locate_images(dataset, root, name)
+    check_there(missing, len(dataset.images), root, name)
     categories = categories_of(dataset, num_classes, name)
     if categories:
         numbers = {category["id"]: number for number, category in enumerate(categories)}

@@ -29,26 +29,47 @@ def usable_records(records: Sequence[dict[str, Any]], cfg: CfgNode) -> list[dict
         UnsegError: nothing is left, the recipe needs masks, scores or spatial confidence that are not there, or an
             annotation has a class that the network does not have.
     """
-    kept = list(records)
+    kept = _with_masks(records) if cfg.MODEL.MASK_ON else list(records)
+    crowds = sum(len(record.get("annotations", ())) - len(_instances(record)) for record in kept)
+    if crowds:
+        logger.info("Left out %d crowd regions (iscrowd 1), which are not trained on.", crowds)
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
-        kept = [record for record in records if _instances(record)]
+        kept = [record for record in kept if _instances(record)]
     if len(kept) < len(records):
         logger.info("Left out %d of %d images, which have no annotations.", len(records) - len(kept), len(records))
     if not kept:
-        reason = f"none of the {len(records)} images has an annotation" if records else "the data set holds no images"
-        raise UnsegError(f"There is nothing to train on: {reason}.")
-    if cfg.MODEL.MASK_ON:
-        for record in kept:
-            if not all(annotation.get("segmentation") for annotation in _instances(record)):
-                raise UnsegError(
-                    f"{record['file_name']} has boxes without masks; give masks or set MODEL.MASK_ON False."
-                )
+        raise UnsegError(f"There is nothing to train on: {_nothing(records, crowds)}.")
     if cfg.MODEL.ROI_HEADS.NUM_CLASSES > 1:
         check_records(kept, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
     _check_confidence(kept, cfg)
     if cfg.MODEL.ROI_HEADS.USE_SOFT_TARGETS:
         _check_scores(kept)
     return kept
+
+
+def _with_masks(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out the boxes without masks, which a network with masks cannot learn from; refuse to leave out all."""
+    kept, boxes = [], 0
+    for record in records:
+        annotations = record.get("annotations", ())
+        masks = [a for a in annotations if a.get("segmentation") or a.get("iscrowd")]
+        boxes += len(annotations) - len(masks)
+        kept.append(record if len(masks) == len(annotations) else record | {"annotations": masks})
+    if boxes and not any(map(_instances, kept)):
+        raise UnsegError(
+            f"{records[0]['file_name']} and all other images have boxes without masks; give masks or set MODEL.MASK_ON "
+            "False."
+        )
+    if boxes:
+        logger.info("Left out %d boxes without masks; with MODEL.MASK_ON False they count.", boxes)
+    return kept
+
+
+def _nothing(records: Sequence[dict[str, Any]], crowds: int) -> str:
+    if not records:
+        return "the data set holds no images"
+    only = f": all {crowds} annotations are crowd regions (iscrowd 1)" if crowds else ""
+    return f"none of the {len(records)} images has an annotation{only}"
 
 
 def _check_confidence(records: Sequence[dict[str, Any]], cfg: CfgNode) -> None:

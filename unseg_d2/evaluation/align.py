@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from unseg_d2.errors import UnsegError
+from unseg_d2.files import same_name
 
 
 def align_images(images: Iterable[dict[str, Any]], others: Iterable[dict[str, Any]]) -> dict[Any, Any]:
@@ -26,8 +27,8 @@ def align_images(images: Iterable[dict[str, Any]], others: Iterable[dict[str, An
     >>> align_images([{"id": 1, "file_name": "val/7.jpg"}], [{"id": 7, "file_name": "7.jpg"}])
     {1: 7}
     """
-    names = {image["id"]: image["file_name"] for image in images}
-    other_names = {image["id"]: image["file_name"] for image in others}
+    names = {image["id"]: same_name(image["file_name"]) for image in images}
+    other_names = {image["id"]: same_name(image["file_name"]) for image in others}
     matched = _match(names, other_names)
     if not matched:
         names, other_names = _last_parts(names), _last_parts(other_names)
@@ -37,7 +38,7 @@ def align_images(images: Iterable[dict[str, Any]], others: Iterable[dict[str, An
             raise UnsegError(f"The images cannot be matched by name: {repeated[0]} occurs in several folders.")
     if not matched:
         first, second = (next(iter(part.values()), "none") for part in (names, other_names))
-        raise UnsegError(f"No image is in both files: one begins with {first}, the other with {second}.")
+        raise UnsegError(f"No image is in both files: one begins with '{first}', the other with '{second}'.")
     return matched
 
 

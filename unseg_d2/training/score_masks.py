@@ -10,11 +10,13 @@ from typing import Any
 from unseg_d2.config.recipe import Recipe, load_recipe
 from unseg_d2.data.coco import CocoDataset, read_coco
 from unseg_d2.data.results import read_result_list
+from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.align import align_images
 from unseg_d2.evaluation.registry import Evaluator, build_evaluators
 from unseg_d2.evaluation.scores import Scores, check_annotations, score
 from unseg_d2.evaluation.table import as_text, columns_of
 from unseg_d2.pseudo.label_set import read_label_set
+from unseg_d2.rle import compress
 
 COLUMNS = {name: name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")} | {
     "Recall50": "R@.5"
@@ -88,11 +90,40 @@ def match_masks(path: Path, truth: CocoDataset) -> MatchedMasks:
     """
     results = read_result_list(path)
     if results is not None:
+        results = of_images(results, truth, path)
         return MatchedMasks(results, len({result["image_id"] for result in results}), 0)
     labels = read_label_set(path)
     ids = align_images(labels.images, truth.images)
     kept = [item | {"image_id": ids[item["image_id"]]} for item in labels.annotations if item["image_id"] in ids]
-    return MatchedMasks(kept, len(ids), len(labels.images) - len(ids))
+    return MatchedMasks(of_images(kept, truth, path), len(ids), len(labels.images) - len(ids))
+
+
+def of_images(results: list[dict[str, Any]], truth: CocoDataset, path: Path) -> list[dict[str, Any]]:
+    """Give results the ids of the images of a data set, where ``"7"`` means 7, and draw polygons in their size.
+
+    Args:
+        results: what was read.
+        truth: the data set that lists the images.
+        path: where the results are from, for messages.
+
+    Raises:
+        UnsegError: a result has polygons and its image no size, or they cannot be drawn.
+    """
+    sizes = {image["id"]: (image.get("height"), image.get("width")) for image in truth.images}
+    ids: dict[Any, Any] = {str(key): key for key in sizes}
+    ids |= {key: key for key in sizes} | truth.joined
+    matched = []
+    for number, result in enumerate(results, 1):
+        key, segmentation = ids.get(result["image_id"], result["image_id"]), result.get("segmentation")
+        key = ids.get(str(key), key) if key not in ids else key
+        change: dict[str, Any] = {"image_id": key}
+        if isinstance(segmentation, list) and key in sizes:
+            try:
+                change["segmentation"] = compress(segmentation, *sizes[key])
+            except UnsegError as error:
+                raise UnsegError(f"{path}: mask {number} (image {key!r}): {error}") from None
+        matched.append(result | change)
+    return matched
 
 
 def masks_table(scores: Scores) -> str:

@@ -1,0 +1,191 @@
+"""File names of annotation files, and the pictures that they mean below a folder."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
+
+from unseg_d2.data.annotations.counts import Counts
+from unseg_d2.data.annotations.dataset import CocoDataset
+from unseg_d2.data.annotations.parse import quoted
+from unseg_d2.errors import UnsegError
+from unseg_d2.files import same_name
+
+_TRANSPOSED = (5, 6, 7, 8)  # EXIF orientations that exchange the sides
+_ORIENTATION = 0x0112
+
+
+class ImageFolder:
+    """Finds pictures below a folder; each folder is listed once, whatever the number of pictures.
+
+    Attributes:
+        root: absolute path of the folder.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = os.path.abspath(root)
+        self._listed: dict[str, dict[str, str]] = {}
+
+    def find(self, file_name: str, *, whole: bool = False) -> str | None:
+        """Return the name of a picture relative to the folder, as it is on the disk.
+
+        Tried are the whole name and then, since files name folders of other machines, ever shorter ends of it. Accents
+        may be composed or not, and folders separated by backslashes.
+
+        Args:
+            file_name: as an annotation file has it.
+            whole: try the whole name only.
+
+        Returns:
+            ``None`` where there is no such picture.
+        """
+        inside = _inside(self.root, file_name)
+        if inside is not None and (found := self._there(inside.split(os.sep))):
+            return found
+        parts = [part for part in same_name(file_name).split("/") if part not in ("", ".")]
+        if ".." in parts or "\0" in file_name:
+            return None
+        for start in range(1 if whole else len(parts)):
+            if found := self._there(parts[start:]):
+                return found
+        return None
+
+    def _there(self, parts: Sequence[str]) -> str | None:
+        folder, names = self.root, []
+        for part in parts:
+            name = self._names(folder).get(unicodedata.normalize("NFC", part))
+            if name is None:
+                return None
+            names.append(name)
+            folder = f"{folder}{os.sep}{name}"
+        return "/".join(names)
+
+    def _names(self, folder: str) -> dict[str, str]:
+        """Return what lies in a folder by its composed name; nothing where there is no such folder."""
+        if folder not in self._listed:
+            try:
+                names = os.listdir(folder)
+            except OSError:
+                names = []
+            self._listed[folder] = {unicodedata.normalize("NFC", name): name for name in names}
+        return self._listed[folder]
+
+
+def resolve_image(root: str | Path, file_name: str) -> Path:
+    """Return the absolute path of an image, which must be below the root.
+
+    Raises:
+        UnsegError: an absolute path or ``..`` leads out of the root.
+
+    >>> resolve_image("/data", "train/../1.jpg").as_posix()
+    '/data/1.jpg'
+    """
+    absolute = os.path.abspath(root)
+    inside = _inside(absolute, file_name)
+    if inside is None:
+        raise UnsegError(f"file_name {quoted(file_name)} points outside the image folder {root}.")
+    return Path(absolute, inside)
+
+
+def locate_images(dataset: CocoDataset, root: str | Path, name: object) -> tuple[CocoDataset, list[str]]:
+    """Give the images of a data set the names that their pictures have on the disk.
+
+    Args:
+        dataset: what was read; it is not changed.
+        root: folder of the pictures.
+        name: of the data set, for messages.
+
+    Returns:
+        The data set with names relative to ``root``, and the names of the images whose pictures are not there.
+
+    Raises:
+        UnsegError: a picture that is not there would lie outside of ``root``, or two names mean one picture.
+    """
+    folder, counts = ImageFolder(root), Counts()
+    images, missing, taken = [], [], dict[str, str]()
+    for image in dataset.images:
+        stated = image["file_name"]
+        found = folder.find(stated)
+        if found is None:
+            resolve_image(root, stated)
+            missing.append(stated)
+            found = stated
+        elif found != stated and folder.find(stated, whole=True) is None:
+            counts.add(f"pictures were found in {root} by the last parts of their names")
+        if taken.setdefault(found, stated) != stated:
+            raise UnsegError(
+                f"{name} has the images {quoted(taken[found])} and {quoted(stated)}, but in {root} there is only "
+                f"{found} for both."
+            )
+        images.append(image if found == stated else image | {"file_name": found})
+    counts.say(name)
+    return replace(dataset, images=images), missing
+
+
+def check_there(missing: Sequence[str], total: int, root: object, name: object) -> None:
+    """Raise `UnsegError` where pictures are not there; it is said before any work and not when one is needed."""
+    if missing:
+        raise UnsegError(
+            f"{len(missing)} of the {total} images of {name} are not in {root}; the first is {missing[0]}. Put them "
+            f"there, take them out of the file, or name the folder of the images with {name}::FOLDER."
+        )
+
+
+def find_image_root(dataset: CocoDataset, path: str | Path) -> Path:
+    """Guess the folder of the images of an annotation file.
+
+    Tried in this order: ``image_root`` in its ``info``, the folder of the file, ``images`` in it, and ``images`` beside
+    it; the first that holds one of the first images is returned, and where none does, the first that holds one by the
+    last parts of its name.
+
+    Args:
+        dataset: what `read_coco` returned.
+        path: the annotation file.
+
+    Raises:
+        UnsegError: none of them has the images.
+    """
+    roots = image_roots(dataset.info.get("image_root"), path)
+    names = [image["file_name"] for image in dataset.images[:10]]
+    for whole in (True, False):
+        for root in roots:
+            if not names or _holds(root, names, whole=whole):
+                return root
+    raise UnsegError(
+        f"The images of {path} were not found: {names[0]} is in none of {', '.join(map(str, roots))}. "
+        f"Name their folder with {path}::FOLDER."
+    )
+
+
+def image_roots(stated: object, path: str | Path) -> list[Path]:
+    """Return the folders that may hold the images of an annotation file, the likeliest first."""
+    folder = Path(path).resolve().parent
+    roots = [folder, folder / "images", folder.parent / "images"]
+    return [folder / stated, *roots] if isinstance(stated, str) and stated and "\0" not in stated else roots
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """Return height and width of a picture in px as it is shown, ``None`` where it cannot be read."""
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            turned = picture.getexif().get(_ORIENTATION) in _TRANSPOSED
+    except Exception:  # Pillow raises nearly anything on damaged files; who needs the pixels will say what is wrong
+        return None
+    return (width, height) if turned else (height, width)
+
+
+def _holds(root: Path, names: Iterable[str], *, whole: bool) -> bool:
+    folder = ImageFolder(root)
+    return any(folder.find(name, whole=whole) for name in names)
+
+
+def _inside(root: str, file_name: str) -> str | None:
+    """Return a name relative to an absolute folder, ``None`` if it leads out of it."""
+    path, above = os.path.normpath(os.path.join(root, file_name)), os.path.join(root, "")
+    return path[len(above) :] if path.startswith(above) and path != above and "\0" not in file_name else None

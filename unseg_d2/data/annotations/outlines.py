@@ -1,0 +1,51 @@
+"""Polygons in any of the forms that tools write, as the flat lists that COCO has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unseg_d2.data.annotations.structs import Point, Polygons
+
+LEAST = 6  # numbers: three corners
+
+
+def flat_polygons(polygons: Polygons) -> tuple[list[list[float]], int]:
+    """Return polygons as flat lists, and how many were left out because they have less than three corners.
+
+    Args:
+        polygons: one polygon, flat (``[x, y, x, y, x, y]``), of pairs (``[[x, y], ...]``) or of points
+            (``[{"x": x, "y": y}, ...]``), or a list of such polygons.
+
+    >>> flat_polygons([0.0, 0.0, 4.0, 0.0, 4.0, 4.0])
+    ([[0.0, 0.0, 4.0, 0.0, 4.0, 4.0]], 0)
+    >>> flat_polygons([[0.0, 0.0], [4.0, 0.0], [4.0, 4.0]])
+    ([[0.0, 0.0, 4.0, 0.0, 4.0, 4.0]], 0)
+    >>> flat_polygons([[[0.0, 0.0], [4.0, 0.0], [4.0, 4.0]], [1.0, 1.0, 2.0, 2.0]])
+    ([[0.0, 0.0, 4.0, 0.0, 4.0, 4.0]], 1)
+    """
+    candidates = [polygons] if _is_one(polygons) else polygons
+    flat = [_flat(polygon) for polygon in candidates]
+    kept = [polygon for polygon in flat if len(polygon) >= LEAST and len(polygon) % 2 == 0]
+    return kept, len(flat) - len(kept)
+
+
+def _is_one(polygons: Polygons) -> bool:
+    """Whether a list is one polygon and not a list of polygons."""
+    if not polygons or not isinstance(polygons[0], list):
+        return bool(polygons)
+    return all(
+        isinstance(item, list) and len(item) == 2 and not isinstance(item[0], (list, Point)) for item in polygons
+    )
+
+
+def _flat(polygon: Any) -> list[float]:
+    if not isinstance(polygon, list):
+        return []
+    kinds = set(map(type, polygon))
+    if kinds == {float}:
+        return polygon
+    if kinds == {Point}:
+        return [value for corner in polygon for value in (corner.x, corner.y)]
+    if kinds == {list} and all(len(corner) == 2 for corner in polygon):
+        return [value for corner in polygon for value in corner]
+    return []

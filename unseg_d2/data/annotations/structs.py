@@ -1,0 +1,110 @@
+"""What annotation files hold, as types that are checked while a file is parsed.
+
+They are wide where nothing is lost (numbers as text, null for what is missing) and narrow where a number would be
+wrong: no coordinate is NaN, infinite, or beyond any image.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+FARTHEST = 1_000_000
+"""Pixels: no image is as long, and no coordinate of an annotation lies farther out."""
+
+Identity = int | float | str
+"""Of an image, a category or an annotation; floats are whole numbers that a tool wrote with a point."""
+
+Coordinate = Annotated[float, Meta(ge=-FARTHEST, le=FARTHEST)]
+Finite = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+Side = Annotated[int, Meta(ge=0, le=FARTHEST)]
+RunLength = Annotated[int, Meta(ge=0, le=FARTHEST**2)]
+
+
+class Point(Struct, gc=False):
+    """A corner of a polygon, as some tools write it."""
+
+    x: Coordinate
+    y: Coordinate
+
+
+class RunLengths(Struct, gc=False):
+    """A mask as COCO's run lengths, compressed (text) or not; the size may be that of the image."""
+
+    counts: str | list[RunLength]
+    size: Annotated[list[Side], Meta(min_length=2, max_length=2)] | None = None
+
+
+Polygons = list[Coordinate | Point | list[Coordinate | Point | list[Coordinate]]]
+"""One flat polygon, or one of pairs or points, or a list of either."""
+
+
+class Image(Struct, gc=False):
+    """An image; LVIS names its file in ``coco_url`` only."""
+
+    id: Identity
+    file_name: str | None = None
+    height: Side | None = None
+    width: Side | None = None
+    coco_url: str | None = None
+    proposals_left_out: int | None = None
+
+
+class Category(Struct, gc=False):
+    """A class; without an id it counts from 1 on in the order of the file."""
+
+    id: Identity | None = None
+    name: str | int | float | None = None
+
+
+class Mask(Struct, gc=False):
+    """What annotations and results share: a box, a mask, or both."""
+
+    bbox: list[Coordinate] | None = None
+    segmentation: RunLengths | Polygons | None = None
+    category_id: Identity | None = None
+
+
+class Annotation(Mask, gc=False, kw_only=True):
+    """An object, or a crowd region."""
+
+    image_id: Identity
+    id: Identity | None = None
+    area: Any = None  # it follows from mask and box, so what is no number is no loss
+    iscrowd: int | bool | float | None = None
+    score: Finite | None = None
+    confidence: Any = None  # ours is a grid in base64; other tools use the name for a number
+
+
+class Result(Mask, gc=False, kw_only=True):
+    """A detection; its score may be missing, but not null."""
+
+    image_id: Identity
+    score: Finite | UnsetType = UNSET
+
+
+class Content(Struct, gc=False):
+    """A COCO file, a label set, or LVIS."""
+
+    images: list[Image]
+    annotations: list[Annotation] | None = None
+    categories: list[Category | str] | None = None
+    info: Any = None
+
+
+class Found(Mask, gc=False, kw_only=True):
+    """A mask in the line of a shard."""
+
+    area: Finite | None = None
+    score: Finite | None = None
+    confidence: Any = None
+
+
+class Line(Image, gc=False, kw_only=True):
+    """A line of a shard: an image with its masks, or the reason why it could not be used."""
+
+    file_name: str
+    annotations: list[Found] | None = None
+    failure: str | None = None
