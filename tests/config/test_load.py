@@ -112,3 +112,37 @@ def test_infinity_is_a_number_where_no_range_is_stated() -> None:
     assert load_cfg(None, ["SOLVER.CLIP_GRADIENTS.NORM_TYPE", "1e999"]).SOLVER.CLIP_GRADIENTS.NORM_TYPE == float("inf")
     with pytest.raises(UnsegError, match=r"SOLVER\.BASE_LR"):
         load_cfg(None, ["SOLVER.BASE_LR", "1e999"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"_BASE_: loop.yaml\n", "leads back to it"),
+        (b"_BASE_: 5\n", "with the name of a file as _BASE_"),
+        (b"_BASE_: .\n", "The _BASE_ of .* is not a file"),
+        (b"_BASE_: none.yaml\n", "The _BASE_ of .* cannot be read"),
+        (b"_BASE_: /dev/stdin\n", "The _BASE_ of .* is not a file"),
+        (b"SEED: \xff\xfe\n", "not a recipe in UTF-8|not valid YAML"),
+        (b"SEED: &a [*a]\n", "references to itself"),
+        (b"a: &a {b: 1}\nc: &c {d: *c}\n", "references to itself"),
+        (b"[" * 5000, "nested too deeply"),
+        (b"SEED: !!python/object/apply:os.system ['touch harm']\n", "not valid YAML"),
+    ],
+)
+def test_damaged_recipes_are_one_sentence(
+    content: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop.yaml").write_bytes(content)
+    with pytest.raises(UnsegError, match=message) as caught:
+        load_cfg("loop.yaml")
+    assert "\n" not in str(caught.value).strip()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["loop.yaml"]
+
+
+def test_a_recipe_of_references_that_multiply_is_refused(tmp_path: Path) -> None:
+    lines = ["SEED0: &s0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"SEED{n}: &s{n} [{', '.join([f'*s{n - 1}'] * 10)}]" for n in range(1, 12)]
+    (tmp_path / "recipe.yaml").write_text("\n".join(lines))
+    with pytest.raises(UnsegError, match="holds more than 100000 values"):
+        load_cfg(tmp_path / "recipe.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import cv2
@@ -235,3 +236,33 @@ def test_no_source() -> None:
 @pytest.mark.parametrize("kind", ["metric", "relative", "inverse"])
 def test_files_say_what_they_were_declared_to_be(scenes: Path, kind: DepthKind) -> None:
     assert FilesDepth(kind)([image()], [file(scenes)])[0].kind == kind
+
+
+def archive_with(change: bytes, at: int) -> bytes:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, depth=np.arange(600, dtype=np.float32).reshape(20, 30))
+    content = bytearray(stream.getvalue())
+    content[at : at + len(change)] = change
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("0.npy", b""),
+        ("0.npz", b""),
+        ("0.png", b""),
+        ("0.npy", b"\x93NUMPY\x01\x00\xff\xff" + b"{" * 99),
+        ("0.npy", b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (10**9, 10**9), }"),
+        ("0.npz", archive_with(b"\x00" * 40, at=120)),
+        ("0.npz", archive_with(b"\x63", at=8)),
+        ("0.npz", archive_with(b"", at=0)[:-30]),
+    ],
+)
+def test_every_damage_is_a_problem_of_the_image(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / "depth").mkdir()
+    (tmp_path / "depth" / name).write_bytes(content)
+    source = FilesDepth("relative", FilesDepthSettings(root=str(tmp_path / "depth")))
+    with pytest.raises(ImageProblem, match=f"{name} cannot be read: .") as caught:
+        source([np.zeros((20, 30, 3), np.uint8)], [ImageFile(tmp_path / "0.jpg", "0.jpg")])
+    assert "\n" not in str(caught.value)

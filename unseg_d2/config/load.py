@@ -23,6 +23,7 @@ from unseg_d2.settings import SECTIONS, all_settings, fitted, look_up
 logger = logging.getLogger(__name__)
 
 OVERRIDES = "the overrides"
+_MOST_VALUES = 100_000
 Place = Callable[[str], str]
 """Maps a key to the words that say where it was set."""
 
@@ -169,6 +170,8 @@ class _Recipe(CfgNode):  # type: ignore[misc]  # fvcore ships no types
 
     @classmethod
     def _open_cfg(cls, filename: str) -> IO[str]:
+        if not os.path.isfile(filename) and os.path.exists(filename):  # a pipe would be waited for
+            raise UnsegError(f"{filename} is not a file.")
         _, folder, shipped = os.path.abspath(filename).replace(os.sep, "/").rpartition("/configs/")
         if folder and not os.path.isfile(filename):
             filename = str(find_recipe(f"configs/{shipped}"))
@@ -184,13 +187,34 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise UnsegError(f"{path} is not valid YAML{line}: {getattr(error, 'problem', error)}.") from None
-    except (FileNotFoundError, AssertionError, UnsegError) as error:
+    except RecursionError:
+        raise UnsegError(f"{path} is nested too deeply, or its _BASE_ leads back to it; correct that.") from None
+    except (UnicodeDecodeError, ValueError) as error:
+        raise UnsegError(f"{path}, or its _BASE_, is not a recipe in UTF-8: {error}.") from None
+    except (OSError, AssertionError, UnsegError) as error:
+        if isinstance(error, OSError) and error.filename and Path(error.filename) == path:
+            raise UnsegError(f"{path} cannot be read: {error.strerror}.") from None
         raise UnsegError(f"The _BASE_ of {path} cannot be read: {error}") from None
-    except TypeError:
+    except (TypeError, AttributeError):  # a _BASE_ that is no text, values that cannot be merged
         values = None
     if not isinstance(values, dict):
-        raise UnsegError(f"{path} is not a mapping of keys to values.")
+        raise UnsegError(f"{path} is not a mapping of keys to values with the name of a file as _BASE_.")
+    if _size(values, _MOST_VALUES) > _MOST_VALUES:
+        raise UnsegError(f"{path} holds more than {_MOST_VALUES} values, perhaps by references to itself.")
     return values
+
+
+def _size(value: Any, most: int) -> int:
+    """Return how many values there are in nested ones, without counting much beyond ``most``."""
+    count, waiting = 0, [value]
+    while waiting and count <= most:
+        item = waiting.pop()
+        count += 1
+        if isinstance(item, dict):
+            waiting += [*item.keys(), *item.values()]
+        elif isinstance(item, (list, tuple, set)):
+            waiting += item
+    return count
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -85,8 +84,9 @@ class FilesDepth:
         path = self._find(file)
         try:
             depth = read_depth(path) * np.float32(self.settings.scale)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ImageProblem(f"the depth file {path} cannot be read: {error}") from None
+        except Exception as error:  # the readers of arrays and archives raise nearly anything on damaged files
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ImageProblem(f"the depth file {path} cannot be read: {reason}") from None
         if self.kind == "metric" and self.settings.zero == "far":
             depth[depth == 0] = BEYOND * depth.max()
         return depth

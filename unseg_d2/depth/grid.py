@@ -90,7 +90,7 @@ class GridDepth:
     def _load(self, path: Path) -> DepthMap | None:
         try:
             return DepthMap(torch.from_numpy(np.load(path, allow_pickle=False)), self.source.kind)
-        except (OSError, ValueError):  # cut short by a full disk or by hand: predict it again
+        except Exception:  # cut short by a full disk or by hand: predict it again
             return None
 
     @staticmethod

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unseg_d2.data.coco import read_json
-from unseg_d2.data.prepare.writer import CocoWriter, Prepared, coco_writer
+from unseg_d2.data.prepare.writer import CocoWriter, Prepared, coco_writer, one_record
 from unseg_d2.errors import UnsegError
 
 COCO20K_IMAGES = 19817
@@ -129,15 +129,32 @@ def _convert(
     content = read_json(source)
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
         raise UnsegError(f"{source} is not a COCO annotation file: it needs 'images' and 'annotations'.")
-    annotations = defaultdict(list)
-    for annotation in content["annotations"]:
-        annotations[annotation["image_id"]].append(annotation)
+    annotations = by_image(source, content["annotations"])
     with coco_writer(target, source=source.name, protocol=protocol, full=full) as writer:
-        for image in content["images"]:
-            if keep(image):
-                size = {key: image[key] for key in ("id", "height", "width")}
-                writer.add({**size, "file_name": file_name(image)}, _objects(annotations[image["id"]], writer))
+        for index, image in enumerate(content["images"]):
+            with one_record(source, f"images[{index}]"):
+                if keep(image):
+                    size = {key: image[key] for key in ("id", "height", "width")}
+                    writer.add({**size, "file_name": file_name(image)}, _objects(annotations[image["id"]], writer))
     return writer.prepared
+
+
+def by_image(source: Path, annotations: Any) -> dict[Any, list[dict[str, Any]]]:
+    """Return annotations by the id of their image.
+
+    Args:
+        source: file they come from, for messages.
+        annotations: list of COCO annotations.
+
+    Raises:
+        UnsegError: one of them is no annotation of an image.
+    """
+    grouped: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    with one_record(source):
+        for index, annotation in enumerate(annotations):
+            with one_record(source, f"annotations[{index}]"):
+                grouped[annotation["image_id"]].append(dict(annotation))
+    return grouped
 
 
 def _objects(annotations: list[dict[str, Any]], writer: CocoWriter) -> list[dict[str, Any]]:
@@ -173,7 +190,7 @@ def _subset(root: Path, image_list: Path, numbers: set[int]) -> Prepared:
 def _listed(path: Path) -> list[str]:
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (FileNotFoundError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError):
         raise UnsegError(f"There is no list of images {path}: a text file with one image per line is needed.") from None
 
 

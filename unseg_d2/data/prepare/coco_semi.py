@@ -9,14 +9,13 @@ their images, can be used instead.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unseg_d2.data.coco import read_json
-from unseg_d2.data.prepare.coco_like import FULL
-from unseg_d2.data.prepare.writer import Prepared, coco_writer
+from unseg_d2.data.prepare.coco_like import FULL, by_image
+from unseg_d2.data.prepare.writer import Prepared, coco_writer, one_record
 from unseg_d2.errors import UnsegError
 
 
@@ -40,6 +39,10 @@ def prepare_coco_semi(root: Path, *, percent: int, split_seed: int = 0, split_li
     if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= content.keys():
         raise UnsegError(f"{source} is not a COCO annotation file with 'images', 'annotations' and 'categories'.")
     images = content["images"]
+    with one_record(source, "images"):
+        known = {image["id"]: image["file_name"] for image in images}
+        if not all(isinstance(name, str) for name in known.values()):
+            raise ValueError("a file_name is no text")
     if split_list is None:
         kept = split_images((image["id"] for image in images), percent, split_seed)
         rule = f"the first {percent} % of the order of the SHA-256 of '{split_seed}:IMAGE_ID'"
@@ -49,7 +52,7 @@ def prepare_coco_semi(root: Path, *, percent: int, split_seed: int = 0, split_li
     protocol = f"{len(kept)} of {len(images)} images of COCO train2017: {rule}; all annotations with their categories."
     if len(images) != FULL["train2017"]:
         protocol += f" THE TRAINING SET HAS {len(images)} IMAGES INSTEAD OF {FULL['train2017']}."
-    return _write(target, source.name, content, kept, protocol)
+    return _write(target, source, content, kept, protocol)
 
 
 def split_images(ids: Iterable[Any], percent: int, split_seed: int = 0) -> set[Any]:
@@ -85,11 +88,12 @@ def listed_images(path: Path, images: list[dict[str, Any]]) -> set[Any]:
     if path.suffix == ".json":
         content = read_json(path)
         listed = content.get("images", []) if isinstance(content, dict) else content
-        names = [str(item["id"] if isinstance(item, dict) else item) for item in listed]
+        with one_record(path):
+            names = [str(item["id"] if isinstance(item, dict) else item) for item in listed]
     else:
         try:
             names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except (FileNotFoundError, UnicodeDecodeError):
+        except (OSError, UnicodeDecodeError):
             raise UnsegError(
                 f"There is no list of images {path}: a text file with one image per line is needed."
             ) from None
@@ -103,12 +107,11 @@ def listed_images(path: Path, images: list[dict[str, Any]]) -> set[Any]:
     return {known[name] for name in parts}
 
 
-def _write(target: Path, source: str, content: dict[str, Any], kept: Collection[Any], protocol: str) -> Prepared:
-    annotations = defaultdict(list)
-    for annotation in content["annotations"]:
-        annotations[annotation["image_id"]].append(annotation)
-    with coco_writer(target, source=source, protocol=protocol, categories=content["categories"]) as writer:
-        for image in content["images"]:
-            if image["id"] in kept:
-                writer.add(image, annotations[image["id"]])
+def _write(target: Path, source: Path, content: dict[str, Any], kept: Collection[Any], protocol: str) -> Prepared:
+    annotations = by_image(source, content["annotations"])
+    with coco_writer(target, source=source.name, protocol=protocol, categories=content["categories"]) as writer:
+        for index, image in enumerate(content["images"]):
+            with one_record(source, f"images[{index}]"):
+                if image["id"] in kept:
+                    writer.add(image, annotations[image["id"]])
     return writer.prepared

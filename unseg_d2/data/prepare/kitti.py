@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unseg_d2.data.prepare.label_maps import image_size, mask_annotation, read_map
-from unseg_d2.data.prepare.writer import CocoWriter, Prepared, coco_writer
+from unseg_d2.data.prepare.writer import CocoWriter, Prepared, coco_writer, one_record
 from unseg_d2.errors import UnsegError
 
 
@@ -30,10 +30,13 @@ def prepare_kitti(root: Path) -> Prepared:
         for label in labels:
             image = f"training/image_2/{label.stem}.png"
             height, width = image_size(folder / image)
-            writer.add(
-                {"id": int(label.stem), "file_name": image, "height": height, "width": width},
-                _boxes(label, writer),
-            )
+            if not label.stem.isdecimal():
+                raise UnsegError(f"The name of {label} is no number, as KITTI's are; move the file elsewhere.")
+            with one_record(label):
+                writer.add(
+                    {"id": int(label.stem), "file_name": image, "height": height, "width": width},
+                    _boxes(label, writer),
+                )
     return writer.prepared
 
 
@@ -60,7 +63,7 @@ def prepare_kitti_instances(root: Path) -> Prepared:
 
 def _boxes(path: Path, writer: CocoWriter) -> Iterator[dict[str, Any]]:
     """Yield the boxes of a label file: type, truncated, occluded, alpha, left, top, right, bottom, 3D ..."""
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         fields = line.split()
         if not fields:
             continue

@@ -18,10 +18,10 @@ def read_map(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             values = np.array(image)
-    except (OSError, ValueError) as error:
-        raise UnsegError(f"{path} is not a label image: {error}.") from None
-    if values.ndim != 2:
-        raise UnsegError(f"{path} has {values.shape[-1]} channels, but a label image has one.")
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+        raise UnsegError(f"{path} is not a label image: {' '.join(str(error).split())}.") from None
+    if values.ndim != 2 or values.dtype.kind not in "uib":
+        raise UnsegError(f"{path} is {values.shape} {values.dtype}, but a label image has one channel of integers.")
     return values
 
 
@@ -41,5 +41,5 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.height, image.width
-    except OSError:
+    except Exception:  # as above
         raise UnsegError(f"There is no image {path}, or it is damaged; its size is needed.") from None

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from unseg_d2.data.prepare.label_maps import image_size, mask_annotation, read_map
-from unseg_d2.data.prepare.writer import CocoWriter, Prepared, coco_writer
+from unseg_d2.data.prepare.writer import CocoWriter, Prepared, coco_writer, one_record
 from unseg_d2.errors import UnsegError
 
 BOXES = "validation-annotations-bbox.csv"
@@ -36,7 +36,8 @@ def prepare_openimages(root: Path) -> Prepared:
         for number, path in enumerate(_images(folder), start=1):
             height, width = image_size(path)
             image = {"id": number, "file_name": path.name, "height": height, "width": width}
-            writer.add(image, (_box(row, height, width) for row in rows.pop(path.stem, ())))
+            with one_record(folder / "annotations" / BOXES, f"image {path.stem}"):
+                writer.add(image, (_box(row, height, width) for row in rows.pop(path.stem, ())))
         _refuse_rest(rows, folder)
     return writer.prepared
 
@@ -68,13 +69,17 @@ def _rows(path: Path, columns: tuple[str, ...]) -> dict[str, list[dict[str, str]
     """Return the rows of a table by image."""
     rows = defaultdict(list)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with one_record(path), path.open(newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)
             missing = set(columns) - set(table.fieldnames or ())
             if missing:
                 raise UnsegError(f"{path} has no column {min(missing)}; take the file of Open Images V6.")
             for row in table:
-                rows[row["ImageID"]].append({key: row[key] for key in columns})
+                if None in (kept := {key: row[key] for key in columns}).values():
+                    raise UnsegError(f"Line {table.line_num} of {path} is cut off; download the file again.")
+                rows[row["ImageID"]].append(kept)
+    except csv.Error as error:
+        raise UnsegError(f"{path} is not a table: {error}.") from None
     except FileNotFoundError:
         raise UnsegError(f"There is no file {path}; download it there.") from None
     return rows

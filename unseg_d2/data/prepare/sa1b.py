@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unseg_d2.data.coco import read_json
-from unseg_d2.data.prepare.writer import Prepared, coco_writer
+from unseg_d2.data.prepare.writer import Prepared, coco_writer, one_record
 from unseg_d2.errors import UnsegError
 
 
@@ -30,16 +30,23 @@ def prepare_sa1b(root: Path) -> Prepared:
         for path in paths:
             content = _read(path)
             image = content["image"]
-            name = (path.parent / image["file_name"]).relative_to(folder).as_posix()
-            size = {"height": image["height"], "width": image["width"]}
-            kept = [{key: item[key] for key in ("segmentation", "bbox", "area")} for item in content["annotations"]]
-            writer.add({"id": image["image_id"], "file_name": name, **size}, kept)
+            with one_record(path):
+                name = (path.parent / image["file_name"]).relative_to(folder).as_posix()
+                size = {"height": image["height"], "width": image["width"]}
+                kept = [{key: item[key] for key in ("segmentation", "bbox", "area")} for item in content["annotations"]]
+                writer.add({"id": image["image_id"], "file_name": name, **size}, kept)
     return writer.prepared
 
 
 def _read(path: Path) -> dict[str, Any]:
     content = read_json(path)
     wanted = {"image_id", "file_name", "height", "width"}
-    if not isinstance(content, dict) or not wanted <= set(content.get("image", ())) or "annotations" not in content:
+    image = content.get("image") if isinstance(content, dict) else None
+    if (
+        not isinstance(content, dict)
+        or not isinstance(image, dict)
+        or not wanted <= image.keys()
+        or "annotations" not in content
+    ):
         raise UnsegError(f"{path} is not an annotation of SA-1B: it needs 'image' and 'annotations'.")
     return content

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from unseg_d2.data.prepare.writer import CocoWriter, Prepared, coco_writer
+from unseg_d2.data.prepare.writer import CocoWriter, Prepared, coco_writer, one_record
 from unseg_d2.errors import UnsegError
 
 DIFFICULT = {
@@ -48,10 +48,16 @@ def prepare_voc(root: Path, *, difficult: str = "count", subset: str = "trainval
     source = f"VOC{year}/Annotations"
     with coco_writer(target, source=source, protocol=protocol, full=SIZES[year, subset]) as writer:
         for name in _names(folder, SUBSETS[subset]):
-            tree = _read(folder / "Annotations" / f"{name}.xml")
-            size = {key: int(_number(tree, f"size/{key}", name)) for key in ("height", "width")}
-            image = {"id": int(name.replace("_", "")), "file_name": f"VOC{year}/JPEGImages/{name}.jpg", **size}
-            writer.add(image, _objects(tree, name, difficult, writer))
+            if not name.replace("_", "").isdecimal():
+                raise UnsegError(
+                    f"The lists of VOC {year} name {name!r}, but names are numbers: 000005 or 2007_000027."
+                )
+            path = folder / "Annotations" / f"{name}.xml"
+            with one_record(path):
+                tree = _read(path)
+                size = {key: int(_number(tree, f"size/{key}", name)) for key in ("height", "width")}
+                image = {"id": int(name.replace("_", "")), "file_name": f"VOC{year}/JPEGImages/{name}.jpg", **size}
+                writer.add(image, _objects(tree, name, difficult, writer))
     return writer.prepared
 
 
@@ -64,7 +70,8 @@ def _names(folder: Path, splits: tuple[str, ...]) -> list[str]:
                 f"There is no file {path}; unpack the archive of VOC's {split} images so that {folder} is its "
                 f"{folder.name}."
             )
-        names += path.read_text().split()
+        with one_record(path):
+            names += path.read_text(encoding="utf-8").split()
     return sorted(names)
 
 
@@ -83,7 +90,7 @@ def _objects(tree: ElementTree.Element, name: str, difficult: str, writer: CocoW
 def _read(path: Path) -> ElementTree.Element:
     try:
         return ElementTree.parse(path).getroot()
-    except (FileNotFoundError, ElementTree.ParseError) as error:
+    except (OSError, LookupError, ElementTree.ParseError) as error:
         raise UnsegError(f"{path} is missing or not a VOC annotation: {error}.") from None
 
 

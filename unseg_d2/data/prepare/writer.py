@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from unseg_d2.data.coco import check_coco
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 
@@ -64,16 +65,18 @@ class CocoWriter:
             annotations: COCO annotations; ``id``, ``image_id`` and, where it is missing, ``category_id`` are set here.
 
         Raises:
-            UnsegError: an image with that id was added before.
+            UnsegError: an image with that id was added before, or the reader of annotations would refuse it.
         """
         if image["id"] in self._ids:
             raise UnsegError(f"The image id {image['id']} occurs twice in the source; remove one of the two files.")
         self._ids.add(image["id"])
         self._images.append(image)
         objects = 0
+        annotations = [{**annotation, "image_id": image["id"]} for annotation in annotations]
+        self._check(image, annotations)
         for annotation in annotations:
             number = self._written + 1
-            item = {"category_id": CATEGORY["id"], "iscrowd": 0, **annotation, "id": number, "image_id": image["id"]}
+            item = {"category_id": CATEGORY["id"], "iscrowd": 0, **annotation, "id": number}
             self._file.write((",\n" if self._written else "").encode() + json.dumps(item).encode())
             self._written = number
             self.prepared.crowds += item["iscrowd"]
@@ -81,6 +84,14 @@ class CocoWriter:
         self.prepared.images += 1
         self.prepared.objects += objects
         self.prepared.without_objects += not objects
+
+    def _check(self, image: dict[str, Any], annotations: list[dict[str, Any]]) -> None:
+        """Let the reader of annotations look at what is about to be written: it would refuse the whole file later."""
+        numbered = [{**annotation, "id": number} for number, annotation in enumerate(annotations, start=1)]
+        try:
+            check_coco({"images": [image], "annotations": numbered, "categories": [CATEGORY]})
+        except UnsegError as error:
+            raise UnsegError(f"The source cannot be used: image {image['id']}, {error}") from None
 
     def leave_out(self, reason: str) -> None:
         """Count an annotation of the source that is not written."""
@@ -91,6 +102,28 @@ class CocoWriter:
         for index, image in enumerate(self._images):
             self._file.write((",\n" if index else "").encode() + json.dumps(image).encode())
         self._file.write(b'],\n"info": ' + json.dumps(info).encode() + b"}\n")
+
+
+@contextmanager
+def one_record(path: Path, record: str = "") -> Iterator[None]:
+    """Turn what goes wrong with a record of a source into one sentence.
+
+    Args:
+        path: the file.
+        record: which part of it; empty for the file as a whole.
+
+    Raises:
+        UnsegError: the file is not text, a key is missing, or a value is not what the format says.
+    """
+    where = f"{path}, {record}," if record else f"{path}"
+    try:
+        yield
+    except KeyError as error:
+        raise UnsegError(f"{where} lacks the key {error}; is it the owners' file?") from None
+    except UnicodeDecodeError:
+        raise UnsegError(f"{where} is not text in UTF-8; is it the owners' file?") from None
+    except (ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
+        raise UnsegError(f"{where} is not as the format says ({error}); is it the owners' file?") from None
 
 
 @contextmanager
