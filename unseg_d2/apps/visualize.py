@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unseg_d2.data.coco import CocoDataset, check_coco, find_image_root
+from unseg_d2.data.coco import CocoDataset, check_coco, find_image_root, locate_images
 from unseg_d2.data.results import read_result_list
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.align import align_images
@@ -56,6 +56,8 @@ def visualize(
     root = _find_images(view.dataset, [labels, *([truth] if truth else [])]) if images is None else Path(images)
     if not root.is_dir():
         raise UnsegError(f"There is no folder {root}; name the folder of the images (--images).")
+    view = LabelView(view.title, locate_images(view.dataset, root, labels)[0])
+    compare = compare and LabelView(compare.title, locate_images(compare.dataset, root, labels)[0])
     is_page = output.suffix.lower() in (".html", ".htm")
     page = output if is_page else output / "index.html"
     shown = min(len(view.dataset.images), limit or len(view.dataset.images))

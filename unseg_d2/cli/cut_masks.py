@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unseg_d2.cli.common import recipe
 from unseg_d2.cli.groups import add_images, add_labels, add_output, add_processes, add_recipe
@@ -40,15 +40,15 @@ def _execute(args: argparse.Namespace) -> None:
     print(f"{smaller} of {len(before)} masks lost a part ({100 * smaller / max(1, len(before)):.1f} %).")
 
 
-def area(labels: CocoDataset) -> dict[tuple[str, int], int]:
-    """Return the area of each mask by the name of its image and its index among that image's masks."""
-    names = {image["id"]: image["file_name"] for image in labels.images}
-    areas: dict[tuple[str, int], int] = {}
-    count: dict[str, int] = {}
+def area(labels: CocoDataset) -> dict[tuple[Any, int], int]:
+    """Return the area of each mask by the id of its image and its index among that image's masks."""
+    areas: dict[tuple[Any, int], int] = {}
+    count: dict[Any, int] = {}
     for annotation in labels.annotations:
-        name = names[annotation["image_id"]]
-        areas[name, count.setdefault(name, 0)] = int(annotation["area"])
-        count[name] += 1
+        if "segmentation" in annotation:
+            image = annotation["image_id"]
+            areas[image, count.setdefault(image, 0)] = int(annotation["area"])
+            count[image] += 1
     return areas
 
 

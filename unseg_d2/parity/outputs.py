@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_utils
 
+from unseg_d2.data.annotations.masks import draw_polygons
 from unseg_d2.data.coco import CocoDataset, read_coco
 from unseg_d2.data.results import read_result_list
 from unseg_d2.errors import UnsegError
@@ -56,7 +57,10 @@ def read_labels(path: Path, images: Iterable[str] = ()) -> Outputs:
     labels = read_label_set(path)
     names = {image["id"]: image_name(image["file_name"]) for image in labels.images}
     found: dict[str, list[Any]] = {name: [] for name in names.values()}
-    for annotation in labels.annotations:
+    sizes = {image["id"]: (image.get("height"), image.get("width")) for image in labels.images}
+    for annotation in draw_polygons(labels.annotations, sizes, path):
+        if "segmentation" not in annotation:
+            raise UnsegError(f"{path} has boxes without a mask, so there is nothing to compare them with.")
         found[names[annotation["image_id"]]].append(annotation["segmentation"])
     return Outputs("masks", found)
 

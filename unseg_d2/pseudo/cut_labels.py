@@ -22,7 +22,8 @@ import numpy as np
 from fvcore.common.config import CfgNode
 from scipy import ndimage
 
-from unseg_d2.data.coco import find_image_root
+from unseg_d2.data.annotations.counts import Counts
+from unseg_d2.data.coco import find_image_root, locate_images
 from unseg_d2.data.images import ImageFile, ImageProblem
 from unseg_d2.data.spec import join_spec
 from unseg_d2.depth import GridDepth, build_depth
@@ -64,7 +65,7 @@ def cut_label_set(
     path = Path(labels) / "labels.json" if Path(labels).is_dir() else Path(labels)
     dataset = read_label_set(path)
     root = Path(image_root) if image_root else find_image_root(dataset, path)
-    build = partial(build_cut_pipeline, labels=path)
+    build = partial(build_cut_pipeline, labels=path, root=root)
     return generate_label_set(cfg, join_spec(path, root), output, num_workers=num_workers, build=build)
 
 
@@ -147,8 +148,13 @@ def cut_pixels(masks: np.ndarray, depth: DepthMap, settings: LocalCutSettings) -
     return result, confidence
 
 
-def build_cut_pipeline(cfg: CfgNode, labels: Path) -> CutPipeline:
-    """Return the pipeline that cuts the masks of a label set.
+def build_cut_pipeline(cfg: CfgNode, labels: Path, root: str | Path | None = None) -> CutPipeline:
+    """Return the pipeline that cuts the masks of a label set; boxes without a mask are left out and counted.
+
+    Args:
+        cfg: see `cut_label_set`.
+        labels: COCO file.
+        root: folder of the images, whose names on the disk count; ``None`` takes those of the file.
 
     Raises:
         UnsegError: the label set is damaged, or ``DEPTH.SOURCE`` is not set.
@@ -156,12 +162,18 @@ def build_cut_pipeline(cfg: CfgNode, labels: Path) -> CutPipeline:
     source = build_depth(cfg)
     if source is None:
         raise UnsegError("Cutting in 3D needs depth: set DEPTH.SOURCE to files, synthetic, hub or marigold.")
-    dataset = read_label_set(labels)
+    dataset, counts = read_label_set(labels), Counts()
+    if root is not None:
+        dataset, _ = locate_images(dataset, root, labels)
     names = {image["id"]: image["file_name"] for image in dataset.images}
     masks: dict[str, list[tuple[Any, float]]] = {}
     for annotation in dataset.annotations:
+        if "segmentation" not in annotation:
+            counts.add("boxes have no mask to cut and were left out")
+            continue
         pair = (annotation["segmentation"], float(annotation.get("score", 1.0)))
         masks.setdefault(names[annotation["image_id"]], []).append(pair)
+    counts.say(labels)
     checksum = hashlib.sha256(labels.read_bytes()).hexdigest()
     cache = Path(cfg.DEPTH.CACHE) if cfg.DEPTH.CACHE else None
     settings = CutS3DSettings.from_config(cfg).local

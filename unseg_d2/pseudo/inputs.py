@@ -13,7 +13,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.data.builtin import BUILTIN
 from unseg_d2.data.catalog import SYNTHETIC, load_dataset
-from unseg_d2.data.coco import find_image_root, read_coco, resolve_image
+from unseg_d2.data.coco import find_image_root, locate_images, read_coco, resolve_image
 from unseg_d2.data.images import scan_folder
 from unseg_d2.data.spec import split_spec
 from unseg_d2.errors import UnsegError
@@ -86,8 +86,9 @@ def _from_coco(path: Path, root: str) -> Inputs:
     folder = Path(root) if root else find_image_root(dataset, path)
     if not folder.is_dir():
         raise UnsegError(f"There is no folder {folder}.")
-    for image in dataset.images:
-        resolve_image(folder, image["file_name"])
+    dataset, missing = locate_images(dataset, folder, path)
+    for name in missing:
+        resolve_image(folder, name)
     ids = [image["id"] for image in dataset.images]
     return Inputs(folder.resolve(), ids, [image["file_name"] for image in dataset.images], [])
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from pycocotools import mask as mask_utils
 
+from unseg_d2.data.annotations.masks import draw_polygons
 from unseg_d2.data.coco import find_image_root
 from unseg_d2.data.results import read_results
 from unseg_d2.data.spec import relative_root, split_spec
@@ -116,8 +117,13 @@ def merge_files(
     unknown = next((item["image_id"] for item in results if item["image_id"] not in known), None)
     if unknown is not None:
         raise UnsegError(f"{predictions} has detections of image {unknown}, which {previous} does not list.")
+    masks = [annotation for annotation in labels.annotations if "segmentation" in annotation]
+    if len(masks) < len(labels.annotations):
+        logger.info("Left out %d boxes of %s, which have no mask.", len(labels.annotations) - len(masks), previous)
+    sizes = {image["id"]: (image.get("height"), image.get("width")) for image in labels.images}
+    masks, results = list(draw_polygons(masks, sizes, previous)), list(draw_polygons(results, sizes, predictions))
     try:
-        merged = merge(labels.annotations, results, score_threshold=score_threshold, match_iou=match_iou)
+        merged = merge(masks, results, score_threshold=score_threshold, match_iou=match_iou)
     except ValueError as error:
         raise UnsegError(f"{previous} and {predictions} cannot be merged: {error}") from None
     if merged.mismatched:

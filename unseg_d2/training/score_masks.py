@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from unseg_d2.config.recipe import Recipe, load_recipe
+from unseg_d2.data.annotations.masks import draw_polygons
 from unseg_d2.data.coco import CocoDataset, read_coco
 from unseg_d2.data.results import read_result_list
-from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.align import align_images
 from unseg_d2.evaluation.registry import Evaluator, build_evaluators
 from unseg_d2.evaluation.scores import Scores, check_annotations, score
 from unseg_d2.evaluation.table import as_text, columns_of
 from unseg_d2.pseudo.label_set import read_label_set
-from unseg_d2.rle import compress
 
 COLUMNS = {name: name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")} | {
     "Recall50": "R@.5"
@@ -113,17 +112,10 @@ def of_images(results: list[dict[str, Any]], truth: CocoDataset, path: Path) -> 
     ids: dict[Any, Any] = {str(key): key for key in sizes}
     ids |= {key: key for key in sizes} | truth.joined
     matched = []
-    for number, result in enumerate(results, 1):
-        key, segmentation = ids.get(result["image_id"], result["image_id"]), result.get("segmentation")
-        key = ids.get(str(key), key) if key not in ids else key
-        change: dict[str, Any] = {"image_id": key}
-        if isinstance(segmentation, list) and key in sizes:
-            try:
-                change["segmentation"] = compress(segmentation, *sizes[key])
-            except UnsegError as error:
-                raise UnsegError(f"{path}: mask {number} (image {key!r}): {error}") from None
-        matched.append(result | change)
-    return matched
+    for result in results:
+        key = result["image_id"]
+        matched.append(result | {"image_id": ids[key] if key in ids else ids.get(str(key), key)})
+    return list(draw_polygons(matched, sizes, path))
 
 
 def masks_table(scores: Scores) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pycocotools import mask as mask_utils
 
 from unseg_d2.data.annotations.counts import Counts
 from unseg_d2.data.annotations.outlines import flat_polygons
+from unseg_d2.data.annotations.parse import quoted
 from unseg_d2.data.annotations.structs import Mask, RunLengths
 from unseg_d2.errors import UnsegError
-from unseg_d2.rle import Segmentation, run_totals, to_rle
+from unseg_d2.rle import Segmentation, compress, run_totals, to_rle
 
 BATCH = 2_000  # masks whose run lengths are checked at once; more would not fit the cache
 
@@ -103,6 +104,30 @@ def rle_of(segmentation: Segmentation, height: int | None, width: int | None) ->
     if height is None or width is None:
         raise UnsegError("the height and width of its image are missing, and no picture beside the file has them.")
     return to_rle(segmentation, height, width)
+
+
+def draw_polygons(
+    items: Iterable[dict[str, Any]], sizes: Mapping[Any, tuple[int | None, int | None]], where: object
+) -> Iterator[dict[str, Any]]:
+    """Yield annotations or results with polygons drawn as run lengths; others as they are.
+
+    Args:
+        items: with an ``image_id`` each.
+        sizes: height and width of each image in px, by its id; what is of no such image stays as it is.
+        where: the items are from, for messages.
+
+    Raises:
+        UnsegError: the size of an image is not known, or its polygons cannot be drawn.
+    """
+    for number, item in enumerate(items, 1):
+        polygons, key = item.get("segmentation"), item["image_id"]
+        if not isinstance(polygons, list) or key not in sizes:
+            yield item
+            continue
+        try:
+            yield item | {"segmentation": compress(polygons, *sizes[key])}
+        except UnsegError as error:
+            raise UnsegError(f"{where}: mask {number} (of image {quoted(key)}) cannot be drawn: {error}") from None
 
 
 def check_run_lengths(items: Sequence[dict[str, Any]], name: Callable[[int], str]) -> None:

@@ -104,7 +104,7 @@ def locate_images(dataset: CocoDataset, root: str | Path, name: object) -> tuple
         The data set with names relative to ``root``, and the names of the images whose pictures are not there.
 
     Raises:
-        UnsegError: a picture that is not there would lie outside of ``root``, or two names mean one picture.
+        UnsegError: two names mean one picture.
     """
     folder, counts = ImageFolder(root), Counts()
     images, missing, taken = [], [], dict[str, str]()
@@ -112,7 +112,6 @@ def locate_images(dataset: CocoDataset, root: str | Path, name: object) -> tuple
         stated = image["file_name"]
         found = folder.find(stated)
         if found is None:
-            resolve_image(root, stated)
             missing.append(stated)
             found = stated
         elif found != stated and folder.find(stated, whole=True) is None:
