@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from unseg_d2.cli.words import TOP_LEVEL_KEYS, Grammar, WordError, is_key, sort_words
@@ -90,3 +92,16 @@ def test_every_key_of_the_configuration_looks_like_one() -> None:
     every = keys(get_cfg())
     assert all(is_key(key) for key in every)
     assert {key for key in every if "." not in key} <= set(TOP_LEVEL_KEYS)
+
+
+def test_a_file_that_exists_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old cameras and Windows write names that look like keys; a file does not hide a key where no name is due."""
+    grammar = Grammar({"--input": "+", "--output": None}, settings=True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "TEST.JPG").touch()
+    for words in (["--input", "TEST.JPG"], ["--input", "good.jpg", "TEST.JPG"], ["--input=TEST.JPG"]):
+        found = sort_words([*words, "MODEL.DEVICE", "cpu", "--output", "x"], grammar)
+        assert found.words == [*words, "--output", "x"] and found.settings == ["MODEL.DEVICE", "cpu"]
+    assert sort_words(["--output", "TEST.JPG", "TEST.JPG", "1"], grammar).settings == ["TEST.JPG", "1"]
+    with pytest.raises(WordError, match=r"TEST\.PNG needs a value"):
+        sort_words(["--input", "good.jpg", "TEST.PNG"], grammar)

@@ -13,6 +13,7 @@ from torch import nn
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.checkpoint import (
     check_match,
+    has_checkpoint,
     last_checkpoint,
     load_checkpoint,
     load_network,
@@ -163,3 +164,14 @@ def test_a_state_of_another_optimiser_is_one_sentence(model: nn.Module) -> None:
     for damaged in ({**whole, "optimizer": 3}, {**whole, "iteration": None}, {"iteration": 4}):
         with pytest.raises(UnsegError, match=r"cannot be resumed from model\.pth"):
             restore_training(optimizer, scaler, damaged, "model.pth")
+
+
+def test_a_deleted_last_checkpoint_leaves_the_one_before(tmp_path, caplog):
+    for name in ("model_0000009.pth", "model_0000019.pth"):
+        write_checkpoint(tmp_path / name, {"model": {"a": torch.zeros(1)}})
+    (tmp_path / "last_checkpoint").write_text("model_final.pth")
+    assert last_checkpoint(tmp_path) == tmp_path / "model_0000019.pth"
+    assert has_checkpoint(tmp_path) and "model_final.pth any more" in caplog.messages[-1]
+    for path in tmp_path.glob("model_*.pth"):
+        path.unlink()
+    assert last_checkpoint(tmp_path) == tmp_path / "model_final.pth" and not has_checkpoint(tmp_path)

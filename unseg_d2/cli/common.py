@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from unseg_d2.cli.parser import RESUMES
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.machines import under_torchrun
 
@@ -49,8 +50,8 @@ def run(main: Callable[[], Any]) -> NoReturn:
         if logging.getLogger("unseg_d2").isEnabledFor(logging.DEBUG):  # --verbose
             traceback.print_exc()
         status = _fail(str(error), USER_ERROR)
-    except KeyboardInterrupt:
-        status = _fail("interrupted; the same command resumes where it stopped.", INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        status = _fail(f"interrupted; {interrupt.args[0] if interrupt.args else RESUMES}.", INTERRUPTED)
     except BrokenPipeError:  # the reader, such as `head`, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
@@ -98,6 +99,21 @@ def recipe(
     pairs = ", ".join(f"{key} = {value}" for key, value in zip(changes[::2], changes[1::2]))
     logger.debug("Recipe: %s, with %s.", path or "all defaults", pairs or "no change")
     return load_cfg(path, changes)
+
+
+def resumes(args: argparse.Namespace) -> None:
+    """Say that ``--resume`` is what a training does anyway, where it was given."""
+    if args.resume:
+        logger.info("--resume is no longer needed: a training resumes by itself; --restart begins anew.")
+
+
+def begun_anew(args: argparse.Namespace, cfg: CfgNode) -> None:
+    """Set a training in ``OUTPUT_DIR`` aside where ``--restart`` was given; otherwise it resumes."""
+    from unseg_d2.loop.restart import set_aside
+
+    resumes(args)
+    if args.restart:
+        set_aside(Path(cfg.OUTPUT_DIR))
 
 
 def _let_one_process_speak() -> None:

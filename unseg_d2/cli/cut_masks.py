@@ -62,5 +62,6 @@ COMMAND = Command(
         "DEPTH.FILES.ROOT depth/ DEPTH.FILES.SCALE 0.001",
     ),
     notes="Depth comes from DEPTH.SOURCE. The settings of the cut are those of MASKS.CUTS3D.",
+    resumes=True,
 )
 main = COMMAND.main

@@ -157,5 +157,6 @@ COMMAND = Command(
     notes="AP counts the best 100 results of an image, also on LVIS: the published results say 300 there, but were "
     "computed with 100. Images without ground truth count: results on them are false. A crowd region is no miss if "
     "nothing is found on it, and a result on it is not false.",
+    resumes=True,
 )
 main = COMMAND.main

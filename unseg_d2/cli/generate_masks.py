@@ -49,5 +49,6 @@ COMMAND = Command(
     ),
     notes="Interrupted at any point, the same command resumes where it stopped. To use several machines, start the "
     "command on each with its own --shard-index; the last one to finish writes labels.json.",
+    resumes=True,
 )
 main = COMMAND.main

@@ -97,10 +97,14 @@ def add_output(parser: CommandParser, text: str, **options: Any) -> None:
 
 
 def add_training_output(parser: CommandParser) -> argparse._ArgumentGroup:
-    """Add ``--output``, the folder of a training, and ``--resume``; return their group."""
+    """Add ``--output``, the folder of a training, ``--restart`` and ``--resume``; return their group."""
     group = parser.add_argument_group("output")
     group.add_argument("--output", metavar="FOLDER", help="folder of the training (default: OUTPUT_DIR of the recipe)")
-    group.add_argument("--resume", action="store_true", help="resume from the last checkpoint in that folder")
+    start = group.add_mutually_exclusive_group()
+    start.add_argument(
+        "--restart", action="store_true", help="begin anew; the training in that folder is set aside in before_1"
+    )
+    start.add_argument("--resume", action="store_true", help="no longer needed: a training resumes by itself")
     return group
 
 

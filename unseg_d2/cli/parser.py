@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 USAGE_ERROR = 2
 
 
+RESUMES, BEGINS_ANEW = "the same command resumes where it stopped", "the same command begins anew"
+"""What an interrupted command says of itself."""
+
+
 class CommandParser(argparse.ArgumentParser):
     """Reads options in any order, with settings (``KEY VALUE``) anywhere between them.
 
@@ -114,6 +118,7 @@ class Command:
         examples: complete command lines, which the help shows.
         notes: further sentences of the help.
         rewrite: see :class:`CommandParser`.
+        resumes: whether, interrupted, the same command goes on where it stopped; by default it begins anew.
     """
 
     description: str | None
@@ -122,6 +127,7 @@ class Command:
     examples: tuple[str, ...] = ()
     notes: str = ""
     rewrite: Callable[[list[str]], list[str]] | None = field(default=None)
+    resumes: bool = False
 
     def parser(self, prog: str | None = None) -> CommandParser:
         """Return the parser of the command alone.
@@ -139,7 +145,7 @@ class Command:
         parser.examples, parser.rewrite = self.examples, self.rewrite
         self.arguments(parser)
         if self.execute is not None:
-            parser.set_defaults(execute=self.execute)
+            parser.set_defaults(execute=self.execute, interrupted=RESUMES if self.resumes else BEGINS_ANEW)
             _add_messages(parser)
 
     def main(self, arguments: Sequence[str] | None = None) -> None:
@@ -156,7 +162,10 @@ def execute(args: argparse.Namespace) -> None:
     package = logging.getLogger("unseg_d2")
     if args.loudness is not None and package.level < logging.ERROR:  # at which all processes are but the first
         package.setLevel(args.loudness)
-    args.execute(args)
+    try:
+        args.execute(args)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(args.interrupted) from None
 
 
 def add_commands(parser: CommandParser, commands: Mapping[str, tuple[str, Command]], metavar: str) -> None:

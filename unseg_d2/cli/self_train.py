@@ -76,5 +76,6 @@ COMMAND = Command(
     ),
     notes="Killed at any point, the same command resumes where it stopped. A data set is a folder of images, "
     "labels.json, labels.json::image/folder or a built-in name.",
+    resumes=True,
 )
 main = COMMAND.main

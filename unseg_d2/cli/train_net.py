@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unseg_d2.cli.common import recipe
+from unseg_d2.cli.common import recipe, resumes
 from unseg_d2.cli.groups import add_evaluators, add_processes, add_recipe, add_training_output, add_weights, positive
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.errors import UnsegError
@@ -52,8 +52,8 @@ def _execute(args: argparse.Namespace) -> None:
     from unseg_d2.detectors.protocol import select_engine
     from unseg_d2.evaluation.registry import classes_told_apart
     from unseg_d2.loop.machines import Machines
-    from unseg_d2.training.benchmarks import check_datasets
-    from unseg_d2.training.train import train
+    from unseg_d2.training.evaluate import check_test_sets
+    from unseg_d2.training.train import begin_or_resume
 
     cfg = recipe(args, _flags(args))
     machines = Machines(args.num_machines, args.machine_rank, args.dist_url)
@@ -62,10 +62,13 @@ def _execute(args: argparse.Namespace) -> None:
     if args.eval_only:
         if not weights:
             raise UnsegError("--eval-only needs the checkpoint to evaluate: add --weights path/to/model.pth")
-    else:
-        # Now, and not only after the training.
-        check_datasets(cfg.DATASETS.TEST, cfg, classes_told_apart(cfg))
-        weights = str(train(engine, cfg, num_processes=args.num_gpus, machines=machines, resume=args.resume))
+        if args.restart:
+            raise UnsegError("--restart has no effect with --eval-only, which trains nothing; leave one of them out.")
+    check_test_sets(cfg, classes_told_apart(cfg))  # now, and not only after the training
+    if not args.eval_only:
+        resumes(args)
+        options = {"num_processes": args.num_gpus, "machines": machines, "restart": args.restart}
+        weights = str(begin_or_resume(engine, cfg, **options))
         if machines.rank > 0:
             return
     _evaluate(engine, cfg, weights, args.num_gpus)
@@ -113,5 +116,8 @@ COMMAND = Command(
         "unseg-d2 train-net --config-file configs/cutler/cascade_mask_rcnn_R_50_FPN.yaml --eval-only "
         "--weights zoo:cutler_cascade_final --gt coco_val2017 TEST.DETECTIONS_PER_IMAGE 100",
     ),
+    notes="Interrupted at any point, the same command resumes from the last checkpoint. A folder that holds a training "
+    "of something else is refused; --restart sets it aside and begins anew.",
+    resumes=True,
 )
 main = COMMAND.main

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from unseg_d2.cli.common import recipe, settings
+from unseg_d2.cli.common import begun_anew, recipe, settings
 from unseg_d2.cli.groups import add_recipe, add_training_output, add_weights
 from unseg_d2.cli.parser import Command, CommandParser
 
@@ -24,10 +24,11 @@ def _arguments(parser: CommandParser) -> None:
 def _execute(args: argparse.Namespace) -> None:
     """Train, and predict the training images if asked to."""
     cfg = recipe(args, {"OUTPUT_DIR": args.output})
+    begun_anew(args, cfg)
     from unseg_d2.saliency.load import load_saliency_model
     from unseg_d2.saliency.train import train_saliency, training_images, write_masks
 
-    weights = train_saliency(cfg, resume=args.resume)
+    weights = train_saliency(cfg, resume=not args.restart)
     print(f"weights: {weights}")
     if args.write_masks:
         model, _ = load_saliency_model(weights, settings(args))
@@ -41,10 +42,11 @@ COMMAND = Command(
     _execute,
     examples=(
         "unseg-d2 train-saliency --config-file configs/saliency/two_tricks.yaml --output runs/saliency",
-        "unseg-d2 train-saliency --config-file configs/saliency/two_tricks.yaml --output runs/saliency --resume "
+        "unseg-d2 train-saliency --config-file configs/saliency/two_tricks.yaml --output runs/saliency "
         "--write-masks runs/saliency/masks",
     ),
-    notes="Recipes are in configs/saliency. Repeat the command with --resume after an interruption. Score the result "
-    "with: unseg-d2 evaluate saliency --weights runs/saliency/model_final.pth --datasets ecssd",
+    notes="Recipes are in configs/saliency. Interrupted, the same command resumes; --restart begins anew. Score the "
+    "result with: unseg-d2 evaluate saliency --weights runs/saliency/model_final.pth --datasets ecssd",
+    resumes=True,
 )
 main = COMMAND.main

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from unseg_d2.cli.common import recipe
+from unseg_d2.cli.common import begun_anew, recipe
 from unseg_d2.cli.groups import add_recipe, add_training_output, add_weights
 from unseg_d2.cli.parser import Command, CommandParser
 
@@ -18,9 +18,10 @@ def _arguments(parser: CommandParser) -> None:
 def _execute(args: argparse.Namespace) -> None:
     """Train, and print where the checkpoint is."""
     cfg = recipe(args, {"OUTPUT_DIR": args.output})
+    begun_anew(args, cfg)
     from unseg_d2.semantic.train import train_semantic
 
-    print(f"weights: {train_semantic(cfg, resume=args.resume)}")
+    print(f"weights: {train_semantic(cfg, resume=not args.restart)}")
 
 
 COMMAND = Command(
@@ -30,9 +31,10 @@ COMMAND = Command(
     examples=(
         "unseg-d2 train-semantic --config-file configs/semantic/folder.yaml --output runs/semantic "
         "DATASETS.TRAIN \"('photos/',)\"",
-        "unseg-d2 train-semantic --config-file configs/semantic/folder.yaml --output runs/semantic --resume",
+        "unseg-d2 train-semantic --config-file configs/semantic/folder.yaml --output runs/semantic --restart",
     ),
-    notes="Recipes are in configs/semantic. Repeat the command with --resume after an interruption. Score the result "
-    "with: unseg-d2 evaluate semantic --weights runs/semantic/model_final.pth --datasets IMAGES::LABELS",
+    notes="Recipes are in configs/semantic. Interrupted, the same command resumes; --restart begins anew. Score the "
+    "result with: unseg-d2 evaluate semantic --weights runs/semantic/model_final.pth --datasets IMAGES::LABELS",
+    resumes=True,
 )
 main = COMMAND.main

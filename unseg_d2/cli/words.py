@@ -1,12 +1,13 @@
 """The words of a command line before argparse reads them: settings taken out, former spellings renamed.
 
-Settings, ``KEY VALUE`` or ``KEY=VALUE``, may stand anywhere, also after an option with any number of values. What is
-neither a setting nor an option nor the value of one is a mistake and is reported here: argparse would instead complain
-about the first option that is missing because of it.
+Settings, ``KEY VALUE`` or ``KEY=VALUE``, may stand anywhere, also after an option with any number of values; there, a
+dotted word that is a file is a name. What is neither a setting nor an option nor the value of one is a mistake and is
+reported here: argparse would instead complain about the first option that is missing because of it.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -95,7 +96,7 @@ def sort_words(words: Sequence[str], grammar: Grammar) -> Sorted:
             ended, many = True, False
         elif _is_option(word) and not ended:
             many = _take_option(word, rest, grammar, found)
-        elif grammar.settings and is_key(word.partition("=")[0]):
+        elif grammar.settings and is_key(word.partition("=")[0]) and not (many and _is_file(word)):
             many = False
             found.settings += _setting(word, rest, grammar)
         elif many or grammar.positional:
@@ -161,6 +162,11 @@ def _is_option(word: str) -> bool:
 def _is_other(word: str, grammar: Grammar) -> bool:
     """Whether a word cannot be a value: an option of the command, or something that looks like a long one."""
     return word == "--" or word.partition("=")[0] in grammar.options or re.match("--[A-Za-z]", word) is not None
+
+
+def _is_file(word: str) -> bool:
+    """Whether a word that has the form of a key is the name of a file: old cameras write ``TEST.JPG``."""
+    return word not in TOP_LEVEL_KEYS and os.path.exists(word)
 
 
 def _visible(grammar: Grammar) -> list[str]:

@@ -10,6 +10,7 @@ from fvcore.common.config import CfgNode
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.classes import Records, check_same, write_classes
 from unseg_d2.data.loader import build_train_loader
+from unseg_d2.data.presence import check_images
 from unseg_d2.data.sample import Sample
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.distributed import rank_and_world_size
@@ -52,10 +53,12 @@ def training_records(cfg: CfgNode, read: RecordsReader = load_dataset) -> Record
         read: returns the records of a data set.
 
     Raises:
-        UnsegError: a data set cannot be read, or two mean different classes by a number.
+        UnsegError: a data set cannot be read, images of it are missing, or two mean different classes by a number.
     """
     names = list(cfg.DATASETS.TRAIN)
     datasets = [read(name, cfg, cfg.MODEL.ROI_HEADS.NUM_CLASSES) for name in names]
+    for name, dataset in zip(names, datasets):
+        check_images(dataset, name)
     for name, dataset in zip(names[1:], datasets[1:]):
         check_same(datasets[0].categories, dataset.categories, (names[0], name))
     return Records([record for dataset in datasets for record in dataset], datasets[0].categories)

@@ -6,6 +6,7 @@ On disk a checkpoint has Detectron2's format, ``{"model": {name: tensor}, "itera
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.weight_files import check_values, read_weight_file, refuse_address
 from unseg_d2.zoo.store import resolve
+
+logger = logging.getLogger(__name__)
 
 FINAL = "model_final.pth"
 """Name of the checkpoint at the end of a training."""
@@ -137,6 +140,8 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
 def last_checkpoint(folder: str | Path) -> Path | None:
     """Return the checkpoint that ``last_checkpoint`` in a folder points to, or ``None`` if there is none.
 
+    Where that checkpoint was deleted, the last of the numbered ones counts, and the log says so.
+
     Raises:
         UnsegError: it names no file of this folder.
     """
@@ -146,7 +151,19 @@ def last_checkpoint(folder: str | Path) -> Path | None:
     name = pointer.read_text(encoding="utf-8", errors="replace").strip()
     if not name or "\0" in name or Path(name).name != name:
         raise UnsegError(f"{pointer} must hold the name of a checkpoint in its folder, but holds {name[:80]!r}.")
-    return Path(folder) / name
+    path = Path(folder) / name
+    if path.is_file():
+        return path
+    earlier = max(path.parent.glob("model_[0-9]*.pth"), key=lambda found: found.name, default=None)
+    if earlier is not None:
+        logger.warning("There is no %s any more; %s is the last checkpoint.", path, earlier)
+    return earlier or path
+
+
+def has_checkpoint(folder: str | Path) -> bool:
+    """Return whether a training in a folder can be resumed; see :func:`last_checkpoint`."""
+    path = last_checkpoint(folder)
+    return path is not None and path.is_file()
 
 
 def check_match(

@@ -38,3 +38,8 @@ ONE_MACHINE = Machines()
 def under_torchrun() -> bool:
     """Return whether torchrun started this process as one of a group."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def is_main_process(machines: Machines = ONE_MACHINE) -> bool:
+    """Return whether this process, before it has started any, is the one that writes for all."""
+    return machines.rank == 0 and (not under_torchrun() or os.environ["RANK"] == "0")

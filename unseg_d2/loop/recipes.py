@@ -85,5 +85,5 @@ def check_recipe(
         now,
         holds=f"{path} was trained",
         may_change=(*MAY_CHANGE, *may_change),
-        remedy="choose another --output, or begin anew with --restart",
+        remedy="choose another OUTPUT_DIR, or begin anew with --restart",
     )

@@ -14,6 +14,7 @@ from unseg_d2.data.builtin import ALIASES, BUILTIN
 from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.data.classes import categories_of
 from unseg_d2.data.coco import read_coco
+from unseg_d2.data.presence import check_images
 from unseg_d2.data.spec import split_spec
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.evaluation.registry import build_evaluators, classes_told_apart
@@ -106,6 +107,7 @@ def predict_dataset(
         File of COCO results.
     """
     weights, records = resolve(weights), load_dataset(dataset, cfg, classes_told_apart(cfg))
+    check_images(records, dataset)
     output = results / "predictions" / f"{_stem(dataset)}_{fingerprint(made_from(engine, cfg, records, weights))}"
     return predict_to_file(engine, cfg, records, weights=weights, output=output, num_processes=num_processes)
 

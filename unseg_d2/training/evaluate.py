@@ -9,6 +9,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.classes import as_records, check_same, read_classes
+from unseg_d2.data.presence import check_images
 from unseg_d2.data.results import read_results
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
@@ -53,11 +54,26 @@ def evaluate_detector(
     """
     detector_evaluators(cfg)  # before anything is predicted
     records = load_dataset(dataset, cfg, classes_told_apart(cfg))
+    check_images(records, dataset)
     learnt = read_classes(weights) if records.categories else []
     if learnt:
         check_same(learnt, records.categories, (f"the training of {weights}", dataset))
     predictions = predict_to_file(engine, cfg, records, weights=weights, output=output, num_processes=num_processes)
     return score_records(records, read_results(predictions), cfg, dataset)
+
+
+def check_test_sets(cfg: CfgNode, num_classes: int = 1) -> None:
+    """Check that every set in ``DATASETS.TEST`` can be evaluated on, before any work.
+
+    Args:
+        cfg: recipe.
+        num_classes: of the detector; with several, the sets must have as many categories.
+
+    Raises:
+        UnsegError: annotations or images are missing, or the categories are others.
+    """
+    for name in cfg.DATASETS.TEST:
+        check_images(load_dataset(name, cfg, num_classes), name)
 
 
 def check_expected(metrics: Metrics, expected: list[list[Any]]) -> None:

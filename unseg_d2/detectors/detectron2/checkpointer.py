@@ -9,6 +9,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
 
 from unseg_d2.detectors.checkpoints import check_resumable, load_weights, save_checkpoint
+from unseg_d2.loop.checkpoint import last_checkpoint
 from unseg_d2.zoo.store import resolve
 
 ENGINE = "detectron2"  # recorded in checkpoints, because the state of an optimiser fits one engine only
@@ -27,6 +28,10 @@ class SafeCheckpointer(DetectionCheckpointer):
     def __init__(self, model: nn.Module, save_dir: str = "", *, trust: bool = False, **parts: Any) -> None:
         super().__init__(model, save_dir, **parts)
         self.trust = trust
+
+    def get_checkpoint_file(self) -> str:
+        """Return the file to resume from, empty where there is none; see `unseg_d2.loop.checkpoint.last_checkpoint`."""
+        return str(last_checkpoint(self.save_dir) or "")
 
     def save(self, name: str, **extra: Any) -> None:
         """Write ``<save_dir>/<name>.pth``, then point ``last_checkpoint`` to it; each completely or not at all.

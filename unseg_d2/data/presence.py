@@ -1,0 +1,45 @@
+"""Whether the images that a data set lists are there, before anything is done with the first of them."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from unseg_d2.errors import UnsegError
+
+FEW = 1000
+"""Images of one folder up to which each is asked for; of more, the folder is listed once."""
+
+
+def check_images(records: Sequence[dict[str, Any]], name: str) -> None:
+    """Refuse a data set of which images are missing; no image is opened.
+
+    Args:
+        records: Detectron2's standard dataset dicts.
+        name: of the data set, for the message.
+
+    Raises:
+        UnsegError: images are missing; the message counts them and names the first.
+    """
+    folders: dict[str, list[str]] = defaultdict(list)
+    for record in records:
+        folder, file = os.path.split(record["file_name"])
+        folders[folder].append(file)
+    missing = [os.path.join(folder, file) for folder, files in folders.items() for file in _missing(folder, files)]
+    if missing:
+        raise UnsegError(
+            f"{len(missing)} of the {len(records)} images of {name} {'is' if len(missing) == 1 else 'are'} not there, "
+            f"such as {missing[0]}; put them there, or take them off the list."
+        )
+
+
+def _missing(folder: str, files: list[str]) -> list[str]:
+    if len(files) <= FEW:
+        return [file for file in files if not os.path.isfile(os.path.join(folder, file))]
+    try:
+        there = set(os.listdir(folder))
+    except OSError:
+        return files
+    return [file for file in files if file not in there]
