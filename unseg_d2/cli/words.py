@@ -165,7 +165,7 @@ def _is_other(word: str, grammar: Grammar) -> bool:
 
 
 def _is_file(word: str) -> bool:
-    """Whether a word that has the form of a key is the name of a file: old cameras write ``TEST.JPG``."""
+    """Whether a word that has the form of a key is the name of a file, as old cameras write them."""
     return word not in TOP_LEVEL_KEYS and os.path.exists(word)
 
 
