@@ -113,7 +113,7 @@ _SCRIPT = """#!/bin/bash
 #SBATCH --ntasks=1
 #SBATCH --requeue
 #SBATCH --open-mode=append
-#SBATCH --output=%x-%A_%a.log
+#SBATCH --output=%x-%j.log
 #SBATCH --signal=B:USR1@300
 set -euo pipefail
 
@@ -141,6 +141,7 @@ if [ -z "${{STEP:-}}" ]; then
 {submit}
     if [ -z "$STARTED" ]; then echo "There is no step $FIRST." >&2; exit 2; fi
 else
+    export SRUN_CPUS_PER_TASK=${{SLURM_CPUS_PER_TASK:-1}}  # which srun no longer takes from the job
     trap 'scontrol requeue "$SLURM_JOB_ID"' USR1
     "step_$STEP" &
     wait $!
