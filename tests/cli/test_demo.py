@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -15,10 +16,12 @@ from unseg_d2.apps.salient_objects import objects
 from unseg_d2.cli.demo import main
 from unseg_d2.config import load_cfg
 from unseg_d2.data.coco import find_image_root, read_coco
+from unseg_d2.data.label_studio import to_task
 from unseg_d2.data.sample import Sample, batches_of_one_size
 from unseg_d2.detectors.builtin.model import build_model
 from unseg_d2.detectors.checkpoints import save_checkpoint
 from unseg_d2.errors import UnsegError
+from unseg_d2.zoo.registry import find
 
 BASE = Path(__file__).resolve().parents[2] / "configs" / "base_cascade_mask_rcnn_R_50_FPN.yaml"
 TINY = f"""_BASE_: {BASE}
@@ -70,7 +73,7 @@ def test_every_format(tiny, photos, tmp_path, capsys):
     assert files(output) == overlays | others
     labels = read_coco(output / "predictions.json")
     assert [image["file_name"] for image in labels.images] == ["1.png", "2.jpg", "deep/3.png"]
-    assert find_image_root(labels, output / "predictions.json") == photos
+    assert find_image_root(labels, output / "predictions.json").resolve() == photos
     assert len(labels.annotations) > 3 and all(0.01 < a["score"] <= 1 and a["area"] >= 0 for a in labels.annotations)
     assert f"{len(labels.annotations)} instances on 3 images" in capsys.readouterr().out
     tasks = json.loads((output / "label_studio.json").read_text())
@@ -188,6 +191,7 @@ def test_refusals(arguments, message, photos, tmp_path):
 def test_a_saliency_head(photos, tmp_path, monkeypatch, capsys):
     """Objects are the parts of its mask; the head is positive where the one descriptor it looks at is."""
     monkeypatch.setenv("UNSEG_D2_ZOO", str(tmp_path))
+    monkeypatch.setattr("unseg_d2.zoo.store._checksum_of", lambda path, *_: find(path.stem).sha256)  # a stand-in
     weight = torch.zeros(1, 64, 1, 1)
     weight[0, 0] = 40.0
     torch.save({"decoder": {"weight": weight, "bias": torch.zeros(1)}}, tmp_path / "found.pt")
@@ -224,3 +228,29 @@ def test_nothing_usable(tiny, photos, tmp_path):
     with pytest.raises(UnsegError, match=r"None of the inputs can be used; the first is .*broken.jpg"):
         main(["--input", str(photos / "broken.jpg"), "--output", str(tmp_path / "out"), *tiny])
     assert "broken.jpg" in (tmp_path / "out" / "failures.jsonl").read_text()
+
+
+def test_names_that_are_no_text_or_very_long(tiny, tmp_path, capsys):
+    folder = tmp_path / "names"
+    folder.mkdir()
+    names = [os.fsdecode(b"caf\xe9.png"), "n" * 251 + ".png", "n" * 240 + ".png"]
+    for name in names:
+        Image.new("RGB", (64, 64), "red").save(folder / name, format="PNG")
+    (folder / os.fsdecode(b"br\xf6ken.png")).write_bytes(b"no picture")
+    output = tmp_path / "out"
+    formats = ["--format", "overlays,coco,labelstudio", "--score-threshold", "0.01"]
+    main(["--input", str(folder), "--output", str(output), *formats, *tiny])
+    assert "3 images" in capsys.readouterr().out
+    assert len(list((output / "overlays").iterdir())) == 3
+    labels = json.loads((output / "predictions.json").read_text())
+    assert sorted(image["file_name"] for image in labels["images"]) == sorted(names)
+    (cafe,) = [task for task in json.loads((output / "label_studio.json").read_text()) if "caf" in str(task["data"])]
+    assert cafe["data"]["image"].endswith("caf%E9.png")
+    written = "".join(path.read_text() for path in output.glob("*.json*"))
+    assert str(tmp_path) not in written, "where the project lies is not told"
+
+
+def test_hostile_names_are_text_in_label_studio():
+    image = {"id": 1, "file_name": '"><script>alert(1)</script>#?.png', "height": 4, "width": 4}
+    address = to_task(image, [], model="m")["data"]["image"]
+    assert address == "/data/local-files/?d=%22%3E%3Cscript%3Ealert%281%29%3C/script%3E%23%3F.png"

@@ -15,8 +15,8 @@ import cv2
 from pycocotools import mask as mask_utils
 
 from unseg_d2.apps.salient_objects import SalientObjects
+from unseg_d2.apps.video_file import VideoFile
 from unseg_d2.data.classes import Category, read_classes
-from unseg_d2.data.coco import resolve_image
 from unseg_d2.data.images import ImageProblem, read_image
 from unseg_d2.data.label_studio import LABELING_CONFIG, LOCAL_FILES, to_task
 from unseg_d2.data.media import Frames, Media, extract_frames
@@ -24,10 +24,11 @@ from unseg_d2.data.spec import relative_root
 from unseg_d2.detectors.detector import Detector
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import atomic_write, write_json
+from unseg_d2.files import atomic_write, fitting_name, write_json
 from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.label_set import CATEGORIES, write_label_set
 from unseg_d2.pseudo.tally import Tally
+from unseg_d2.viz.overlay_folder import overlay_path
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def run_demo(detector: Detector | SalientObjects, media: Media, *, output: Path,
     videos = _extract(media.videos, output / "frames", options.frame_step, demo)
     files = media.images + [file for frames in videos.values() for file in frames.files]
     root, records = _readable(files, demo)
-    _write_failures(demo, output / "failures.jsonl")
+    _write_failures(demo, output / "failures.jsonl", [*media.images, *media.videos, *media.others])
     if not records:
         first = demo.failures[0]
         raise UnsegError(f"None of the inputs can be used; the first is {first['file_name']} ({first['reason']}).")
@@ -164,19 +165,19 @@ class _Painter:
     def __init__(self, output: Path, videos: dict[Path, Frames], demo: Demo) -> None:
         self.output, self.videos, self.demo = output, videos, demo
         self.folder: Path | None = None  # frames of the video that is being written
-        self.writer: cv2.VideoWriter | None = None
+        self.writer: VideoFile | None = None
 
     def __enter__(self) -> _Painter:
         self.demo.written.append(self.output / "overlays")
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._finish()
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._finish(complete=kind is None)
 
     def __call__(self, prediction: Prediction) -> None:
         file = Path(prediction.record["file_name"])
         drawn = cv2.cvtColor(prediction.draw(file), cv2.COLOR_RGB2BGR)
-        with atomic_write(resolve_image(self.output / "overlays", f"{prediction.record['name']}.jpg")) as target:
+        with atomic_write(overlay_path(self.output / "overlays", prediction.record["name"])) as target:
             target.write(cv2.imencode(".jpg", drawn)[1].tobytes())
         if file.parent != self.folder:
             self._finish()
@@ -186,22 +187,16 @@ class _Painter:
             self.writer.write(drawn)
 
     def _start(self, folder: Path, shape: tuple[int, ...]) -> None:
-        path = self.output / "videos" / f"{folder.name}.mp4"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = self.output / "videos" / fitting_name(folder.name, ".mp4")
         self.folder = folder
-        writer = cv2.VideoWriter(
-            str(path), cv2.VideoWriter.fourcc(*"mp4v"), self.videos[folder].rate, (shape[1], shape[0])
-        )
-        if writer.isOpened():
-            self.writer = writer
+        self.writer = VideoFile(path, self.videos[folder].rate, (shape[0], shape[1]))
+        if self.writer.opened:
             self.demo.written.append(path)
-        else:
-            logger.warning("OpenCV has no encoder for %s here; the overlays of its frames are written alone.", path)
 
-    def _finish(self) -> None:
-        if self.writer:
-            self.writer.release()
-        self.folder = self.writer = None
+    def _finish(self, *, complete: bool = True) -> None:
+        writer, self.folder, self.writer = self.writer, None, None
+        if writer:
+            writer.close(complete=complete)
 
 
 def _write_files(
@@ -219,7 +214,7 @@ def _write_files(
     if "coco" in options.formats:
         threshold = detector.cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST
         info: dict[str, Any] = {"description": "predictions by unseg_d2", "image_root": relative_root(root, output)}
-        info |= {"weights": weights, "score_threshold": threshold, "counts": demo.tally.to_info()}
+        info |= {"weights": model, "score_threshold": threshold, "counts": demo.tally.to_info()}
         path = output / "predictions.json"
         found = (annotation for of_image in annotations for annotation in of_image)
         write_label_set(path, info, images, found, categories or CATEGORIES)
@@ -237,8 +232,12 @@ def _write_files(
         demo.written += [output / "label_studio.json", output / "label_studio.xml"]
 
 
-def _write_failures(demo: Demo, path: Path) -> None:
+def _write_failures(demo: Demo, path: Path, inputs: Sequence[Path]) -> None:
+    """Write the failures, named relative to the folder of all inputs: where that lies is nobody's business."""
     path.unlink(missing_ok=True)  # of an earlier run
+    root = os.path.commonpath([file.parent for file in inputs])
+    for failure in demo.failures:
+        failure["file_name"] = os.path.relpath(failure["file_name"], root)
     if demo.failures:
         with atomic_write(path) as file:
             file.write("".join(json.dumps(failure) + "\n" for failure in demo.failures).encode())

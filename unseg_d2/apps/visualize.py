@@ -106,8 +106,18 @@ def _find_images(dataset: CocoDataset, near: Sequence[Path]) -> Path:
     """Look for the images where the label set says they are, and near the given files."""
     for path in near:
         with contextlib.suppress(UnsegError):
-            return find_image_root(dataset, path / "labels.json" if path.is_dir() else path)
-    raise UnsegError(f"The images of {near[0]} were not found; name their folder (--images).")
+            root = find_image_root(dataset, path / "labels.json" if path.is_dir() else path)
+            break
+    else:
+        raise UnsegError(f"The images of {near[0]} were not found; name their folder (--images).")
+    # A file from elsewhere could name any folder of this machine, whose pictures would be in a page for others.
+    known = [Path.cwd(), *(path.resolve().parent.parent if path.is_file() else path.resolve().parent for path in near)]
+    if not any(root.resolve().is_relative_to(folder) for folder in known if folder.parent != folder):
+        raise UnsegError(
+            f"{near[0]} says that its images lie in {root}, outside this folder and its own; if that is right, "
+            f"say so with --images {root}."
+        )
+    return root
 
 
 def _dataset_of(results: Sequence[dict[str, Any]], truth: CocoDataset, path: Path) -> CocoDataset:

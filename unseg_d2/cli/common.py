@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import logging
 import os
 import sys
@@ -39,6 +40,8 @@ def run(main: Callable[[], Any]) -> NoReturn:
     Args:
         main: the command; it reads ``sys.argv``.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     _log_to_stderr()
     _let_one_process_speak()
     warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated")  # raised by libraries, at import

@@ -7,6 +7,7 @@ the runs. A run is one bit 1, two bits that choose a length size, its length - 1
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -58,7 +59,7 @@ def to_task(
             results.append(result | {"type": "rectanglelabels", "from_name": "box", "value": value})
     scores = [annotation["score"] for annotation in annotations]
     prediction = {"model_version": model, "score": float(np.mean(scores)) if scores else 0.0, "result": results}
-    return {"data": {"image": prefix + quote(image["file_name"])}, "predictions": [prediction]}
+    return {"data": {"image": prefix + quote(os.fsencode(image["file_name"]))}, "predictions": [prediction]}
 
 
 def encode_brush(mask: np.ndarray) -> list[int]:

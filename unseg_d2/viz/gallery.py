@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,8 +158,8 @@ def _write_chunks(folder: Path, chunks: Iterator[Markup]) -> int:
     passing = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        passing = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        os.chmod(passing, 0o755)
+        passing = folder.with_name(f".{folder.name}.tmp-{uuid.uuid4().hex}")
+        passing.mkdir()  # who may read it is the umask's business
         size = 0
         for number, chunk in enumerate(chunks):
             size += (passing / f"{number}.js").write_text(f"receiveChunk({number},{chunk})", encoding="utf-8")

@@ -12,7 +12,7 @@ import numpy as np
 
 from unseg_d2.data.coco import resolve_image
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import atomic_write
+from unseg_d2.files import atomic_write, fitting_name
 from unseg_d2.rle import decode_mask
 from unseg_d2.viz.entries import ordered
 from unseg_d2.viz.labels import LabelView, annotations_by_name, evenly_spaced, read_labelled_image
@@ -52,9 +52,23 @@ def write_overlays(
         except UnsegError as error:
             problems.append((name, str(error)))
             continue
-        with atomic_write(resolve_image(folder, f"{name}.jpg")) as file:
+        with atomic_write(overlay_path(folder, name)) as file:
             file.write(cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))[1].tobytes())
     return problems
+
+
+def overlay_path(folder: Path, name: str) -> Path:
+    """Return where the overlay of an image goes, ``<file_name>.jpg``, with a name that the file system takes.
+
+    Args:
+        folder: of the overlays.
+        name: ``file_name`` of the image, which must lie below its folder.
+
+    Raises:
+        UnsegError: the name points outside the folder.
+    """
+    path = resolve_image(folder, name)
+    return path.with_name(fitting_name(path.name, ".jpg"))
 
 
 def _draw(pixels: np.ndarray, annotations: Sequence[dict[str, Any]]) -> np.ndarray:

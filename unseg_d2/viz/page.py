@@ -67,4 +67,4 @@ def write_text(path: Path, parts: Iterable[str]) -> None:
     """
     with atomic_write(path) as file:
         for part in parts:
-            file.write(part.encode())
+            file.write(part.encode(errors="backslashreplace"))  # names need not be text
