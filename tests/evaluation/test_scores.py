@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
 
@@ -11,6 +12,7 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.best_iou import BestIoU
 from unseg_d2.evaluation.records import ground_truth
 from unseg_d2.evaluation.scores import Scores, check_annotations, score
+from unseg_d2.rle import encode_mask
 
 
 def record(image_id: int, **annotation: Any) -> dict[str, Any]:
@@ -70,3 +72,37 @@ def test_rows_and_json() -> None:
 def test_a_data_set_without_annotations_is_named() -> None:
     with pytest.raises(UnsegError, match="photos has no annotations"):
         check_annotations([], "photos")
+
+
+def masks_and_boxes() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Two objects, each found exactly; the second has a box only."""
+    masks = np.zeros((2, 20, 40), bool)
+    masks[0, 2:12, 2:12] = masks[1, 2:12, 22:32] = True
+    boxes = [[2, 2, 10, 10], [22, 2, 10, 10]]
+    objects = [{"image_id": 1, "bbox": box, "area": 100, "iscrowd": 0} for box in boxes]
+    objects[0]["segmentation"] = encode_mask(masks[0])
+    results = [
+        {"image_id": 1, "bbox": box, "segmentation": encode_mask(mask), "score": 0.9} for box, mask in zip(boxes, masks)
+    ]
+    return {"images": [{"id": 1, "height": 20, "width": 40}], "annotations": objects}, results
+
+
+def test_one_object_without_a_mask_does_not_hide_the_masks() -> None:
+    truth, results = masks_and_boxes()
+    scores = score(truth, results)
+    assert scores.metrics["bbox"]["AP"] == pytest.approx(100) and scores.metrics["segm"]["AP"] == pytest.approx(100)
+    assert scores.notes == ("1 objects have no mask; where masks are compared, they count as crowd regions.",)
+    del results[1]["segmentation"]
+    scores = score(truth, results)
+    assert scores.metrics["segm"]["AP"] == pytest.approx(100)
+    assert scores.notes[1] == "1 results have no mask and count only where boxes are compared."
+
+
+def test_boxes_without_any_mask_say_so() -> None:
+    truth, results = masks_and_boxes()
+    for result in results:
+        del result["segmentation"]
+    scores = score(truth, results)
+    assert set(scores.metrics) == {"bbox"}
+    assert scores.notes == ("Masks are not compared: there are results without masks.",)
+    assert score(truth, results, with_masks=False).notes == ()

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from pycocotools import mask as mask_utils
+
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.class_agnostic import ClassAgnostic, ClassAgnosticSettings, check_results, image_sizes
 from unseg_d2.evaluation.registry import Evaluator, Kind, check_kinds, kinds_of
@@ -27,6 +30,7 @@ class Scores:
         backend: the library that did the matching; empty where no evaluator uses one.
         result_images: images that the results are of.
         protocols: what the evaluators say about how they compute their metrics.
+        notes: what masks are not compared of, and why.
         with_classes: whether one tells classes apart, so that its metrics do not compare with class-agnostic ones.
     """
 
@@ -35,6 +39,7 @@ class Scores:
     backend: str
     result_images: int
     protocols: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     with_classes: bool = False
 
     def rows(self, columns: Iterable[str], digits: int = 1) -> list[list[str]]:
@@ -93,7 +98,7 @@ def score(
         truth: COCO dictionary with ``images`` and ``annotations``.
         results: COCO results with the image ids of the truth, see `unseg_d2.evaluation.registry.Evaluator`.
         evaluators: by name, see `unseg_d2.evaluation.registry.build_evaluators`; by default class-agnostic AP and AR.
-        with_masks: compare masks as well as boxes, where every annotation and every result has one.
+        with_masks: compare masks as well as boxes, where annotations and results have any.
         result_images: images that the results are of, where some are known to have none; counted by default.
         ignored_images: images whose results were left out before, for the counts.
 
@@ -106,18 +111,21 @@ def score(
     check_results(found, image_sizes(content))
     kinds, reason = _kinds(content["annotations"], found, with_masks)
     check_kinds(chosen, kinds, reason)
+    compared = {"bbox": (content, found)} | ({"segm": _with_masks(content, found)} if "segm" in kinds else {})
     metrics: Metrics = {kind: {} for kind in kinds}
     for name, evaluator in chosen.items():
         for kind in kinds:
             if kind in kinds_of(evaluator):
-                _add(metrics[kind], evaluator(content, found, kind), name)
+                _add(metrics[kind], evaluator(*compared[kind], kind), name)
     counts = _counts(content) | {"results": len(found), "ignored_images": ignored_images}
     if result_images is None:
         result_images = len({result["image_id"] for result in found})
     protocols = tuple(text for evaluator in chosen.values() if (text := getattr(evaluator, "protocol", "")))
     backend = next((one.backend for one in chosen.values() if hasattr(one, "backend")), "")
     apart = any(getattr(one, "with_classes", False) for one in chosen.values())
-    return Scores({kind: of for kind, of in metrics.items() if of}, counts, backend, result_images, protocols, apart)
+    notes = _notes(content["annotations"], found, kinds, reason) if with_masks else ()
+    metrics = {kind: of for kind, of in metrics.items() if of}
+    return Scores(metrics, counts, backend, result_images, protocols, notes, apart)
 
 
 def _kinds(
@@ -127,9 +135,44 @@ def _kinds(
     if not with_masks:
         return ["bbox"], "only boxes are to be compared"
     for name, items in (("the ground truth has annotations", annotations), ("there are results", results)):
-        if not all(item.get("segmentation") for item in items):
+        if items and not any(item.get("segmentation") for item in items):
             return ["bbox"], f"{name} without masks"
     return ["bbox", "segm"], ""
+
+
+def _with_masks(truth: dict[str, Any], results: list[dict[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return what masks are compared of.
+
+    Results without a mask are left out. An object without one becomes a crowd region, its box: it cannot be found, and
+    what is found of it is not false.
+    """
+    sizes = image_sizes(truth)
+    annotations = []
+    for item in truth["annotations"]:
+        height, width = sizes[item["image_id"]]
+        if item.get("segmentation"):
+            annotations.append(item)
+        elif height is not None and width is not None:
+            region = mask_utils.frPyObjects(np.array([item["bbox"]], np.float64), height, width)[0]
+            rle = {"size": [height, width], "counts": region["counts"].decode("ascii")}
+            annotations.append({**item, "iscrowd": 1, "segmentation": rle})
+    return {**truth, "annotations": annotations}, [item for item in results if item.get("segmentation")]
+
+
+def _notes(
+    annotations: list[dict[str, Any]], results: list[dict[str, Any]], kinds: list[Kind], reason: str
+) -> tuple[str, ...]:
+    """Say what the masks are not compared of."""
+    if "segm" not in kinds:
+        return (f"Masks are not compared: {reason}.",)
+    objects = sum(not item.get("segmentation") and not item.get("iscrowd") for item in annotations)
+    without = sum(not item.get("segmentation") for item in results)
+    notes = []
+    if objects:
+        notes.append(f"{objects} objects have no mask; where masks are compared, they count as crowd regions.")
+    if without:
+        notes.append(f"{without} results have no mask and count only where boxes are compared.")
+    return tuple(notes)
 
 
 def _add(metrics: dict[str, float], found: Mapping[str, Any], evaluator: str) -> None:

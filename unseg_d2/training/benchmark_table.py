@@ -50,7 +50,9 @@ def protocol_lines(benchmarks: Sequence[Benchmark]) -> list[str]:
         text = f"{item.dataset}: {n['images']} images ({n['images_without_objects']} without objects), "
         text += f"{n['objects']} objects, {n['crowds']} crowd regions, {n['results']} results. {item.protocol}"
         if n["without_mask"]:
-            text += f" {n['without_mask']} annotations have no mask, so only boxes are compared."
+            with_masks = "segm" in item.scores.metrics
+            told = "which count as crowd regions beside masks" if with_masks else "so only boxes are compared"
+            text += f" {n['without_mask']} annotations have no mask, {told}."
         ignored = n["ignored_images"]
         lines.append(text + (f" {ignored} images without ground truth were ignored." if ignored else ""))
     return lines

@@ -129,6 +129,7 @@ def masks_table(scores: Scores) -> str:
         lines.append(f"ignored  {n['ignored_images']} images without ground truth")
     if scores.backend:
         lines.append(f"backend  {scores.backend}")
+    lines += [f"note     {note}" for note in scores.notes]
     columns = columns_of([scores.metrics], COLUMNS)
     return "\n".join([*lines, "", as_text([["", *columns.values()], *scores.rows(columns, digits=2)])])
 
