@@ -32,6 +32,8 @@ EXTRAS = {
     "ray": ["ray>=2.40"],
     "app": ["gradio>=5"],
     "completion": ["argcomplete>=3.1"],
+    "heic": ["pillow-heif>=0.16"],  # iPhone photos
+    "tiff": ["tifffile>=2024.1", "imagecodecs>=2024.1"],  # TIFF of many bands, and its compressions
     "supervision": ["supervision>=0.24"],  # Prediction.to_supervision
     "test": [
         "argcomplete>=3.1",
@@ -44,6 +46,8 @@ EXTRAS = {
         "numba>=0.60",
         "transformers>=4.50",
         "supervision>=0.24",
+        "tifffile>=2024.1",
+        "pillow-heif>=0.16",
     ],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})

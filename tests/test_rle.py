@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.rle import decode_confidence, decode_mask, encode_confidence, encode_mask, encode_runs, to_rle
+from unseg_d2.rle import (
+    decode_confidence,
+    decode_mask,
+    decode_masks,
+    encode_confidence,
+    encode_mask,
+    encode_runs,
+    to_rle,
+)
 
 HEIGHT, WIDTH = 40, 50
 
@@ -13,6 +21,17 @@ def rectangle(top: int, left: int, bottom: int, right: int) -> np.ndarray:
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[top:bottom, left:right] = True
     return mask
+
+
+def test_several_masks_are_those_of_each() -> None:
+    rng = np.random.default_rng(0)
+    masks = [
+        rectangle(*corner, *(corner + size))
+        for corner, size in zip(rng.integers(0, 38, (9, 2)), rng.integers(0, 9, (9, 2)))
+    ]
+    masks += [rng.random((HEIGHT, WIDTH)) < density for density in (0, 0.002, 0.5, 1)]
+    np.testing.assert_array_equal(decode_masks([encode_mask(mask) for mask in masks], HEIGHT, WIDTH), np.stack(masks))
+    assert decode_masks([], HEIGHT, WIDTH).shape == (0, HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize("density", [0.0, 0.03, 0.5, 1.0])

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, NamedTuple
 
 from unseg_d2.files import explained
@@ -35,6 +36,8 @@ class Content(NamedTuple):
 def content_of(path: str | Path) -> Content | None:
     """Return the content of a file, or ``None`` where there is none that can be read."""
     try:
+        if not S_ISREG(os.stat(path).st_mode):
+            return None  # to open a FIFO waits for somebody who writes to it
         with open(path, "rb") as file:
             digest = hashlib.sha256()
             while block := file.read(BLOCK):
@@ -65,12 +68,12 @@ class Comparison:
             recorded: what :func:`content_of` returned then.
         """
         try:
-            stat = os.stat(path)
+            found = os.stat(path)
         except OSError:
             return False
-        if recorded is None or stat.st_size != recorded.size:
+        if recorded is None or found.st_size != recorded.size:
             return True
-        if stat.st_ctime < self._before and not self._is_touched(os.path.dirname(os.path.abspath(path))):
+        if found.st_ctime < self._before and not self._is_touched(os.path.dirname(os.path.abspath(path))):
             return False
         return content_of(path) not in (None, recorded)
 

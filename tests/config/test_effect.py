@@ -10,7 +10,7 @@ import pytest
 
 from unseg_d2.config import load, load_cfg
 from unseg_d2.plugins import load_plugins
-from unseg_d2.settings import SECTIONS, Setting, all_settings, setting
+from unseg_d2.settings import SECTIONS, Setting, Settings, all_settings, setting
 
 PACKAGE = Path(__file__).resolve().parents[2] / "unseg_d2"
 load_plugins()
@@ -41,11 +41,12 @@ class Words:
     def reads(self, key: str) -> bool:
         """Whether a module names the key and its section: in capitals, or as a field and the class of the settings."""
         section, _, name = key.rpartition(".")
-        last, settings, field = section.rpartition(".")[2], SECTIONS[section].__name__, name.lower()
+        last, field = section.rpartition(".")[2], name.lower()
+        settings = {known.__name__ for known in SECTIONS[section].__mro__ if known not in (Settings, object)}
         return any(
             key in words
             or (name in words and (not last or last in words))
-            or (field in words and settings in words)
+            or (field in words and settings & words)
             or ("_" in field and field in words and "settings" in words)  # a word of its own
             for words in self.modules
         )
@@ -70,7 +71,7 @@ def test_every_key_is_read_refused_or_declared(words):
 
 def test_what_is_declared_is_not_read():
     declared = {key for key, known in KEYS.items() if known.no_effect}
-    assert declared == {"INPUT.MASK_FORMAT", "INPUT.CROP.TYPE", "INPUT.CROP.SIZE"}
+    assert declared == {"INPUT.MASK_FORMAT", "INPUT.CROP.TYPE", "INPUT.CROP.SIZE", "PSEUDO.MAX_PIXELS"}
     source = "".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
     assert not {key for key in declared if f".{'.'.join(key.split('.')[-2:])}" in source}  # cfg.INPUT.CROP.SIZE
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unseg_d2.data.images import ImageProblem, list_images, read_image, scan_folder
+from unseg_d2.data.images import ImageProblem, Reading, list_images, read_image, scan_folder
 from unseg_d2.errors import UnsegError
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -95,7 +95,7 @@ def png_header(width: int, height: int) -> bytes:
 def test_says_what_is_wrong(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(ImageProblem, match=reason):
-        read_image(tmp_path / "a.png", max_pixels=90_000_000)
+        read_image(tmp_path / "a.png", Reading(max_pixels=90_000_000))
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".tif", ".webp", ".bmp"])
@@ -111,7 +111,7 @@ def test_truncated_files_are_refused(tmp_path: Path, suffix: str) -> None:
 def test_the_pixel_limit_can_be_raised_above_pillows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     red_and_blue().save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    assert_red_and_blue(read_image(tmp_path / "a.png", max_pixels=200))
+    assert_red_and_blue(read_image(tmp_path / "a.png", Reading(max_pixels=200)))
     assert Image.MAX_IMAGE_PIXELS == 10
 
 

@@ -139,6 +139,21 @@ def test_image_annotated_lying_on_its_side_is_not_turned_upright(record: dict[st
     assert load_test_image(record | {"height": 8, "width": 6}, min_size=0, max_size=0).size == (8, 6)
 
 
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_square_or_upside_down_photo_is_read_as_stored_when_asked(tmp_path: Path, orientation: int) -> None:
+    stored = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
+    record = {"file_name": str(tmp_path / "a.png"), "image_id": 1, "height": 9, "width": 9}
+    ignoring = Augmentation(replace(FIXED.settings, exif="ignore"))
+    for augmentation, expected in ((ignoring, stored), (FIXED, np.rot90(stored, {3: 2, 6: -1}[orientation]))):
+        sample = load_sample(record, rng=rng(), augmentation=augmentation)
+        np.testing.assert_array_equal(sample.image.numpy().transpose(1, 2, 0), expected)
+        tested = load_test_image(record, min_size=0, max_size=0, reading=augmentation.settings.reading)
+        np.testing.assert_array_equal(tested.image, sample.image)
+
+
 def test_test_image_is_resized_and_has_no_instances(record: dict[str, Any]) -> None:
     sample = load_test_image(record, min_size=12, max_size=100)
     assert sample.size == (12, 16) and (sample.height, sample.width) == (6, 8) and len(sample) == 0

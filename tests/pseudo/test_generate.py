@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fvcore.common.config import CfgNode
 from PIL import Image
@@ -20,9 +21,12 @@ from pseudo_fakes import fake_pipeline, killed_by_white_pipeline, killed_pipelin
 
 from unseg_d2.config import load_cfg
 from unseg_d2.data.coco import find_image_root, read_coco
+from unseg_d2.data.images import Reading
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.generate import generate_label_set
+from unseg_d2.pseudo.label_set import read_label_set, summarise
 from unseg_d2.pseudo.make_shard import ShardMaker
+from unseg_d2.viz.labels import LabelView
 
 
 def settings(*opts: str) -> CfgNode:
@@ -109,7 +113,7 @@ def test_unusable_images_are_named_and_the_rest_is_used(images: Path, tmp_path: 
 
 def test_large_images_are_refused_by_the_setting(images: Path, tmp_path: Path) -> None:
     with pytest.raises(UnsegError, match=r"None of the 22 images could be used; the first is 000.png \(60x40 pixels"):
-        generate(images, tmp_path / "out", "PSEUDO.MAX_PIXELS", "2399")
+        generate(images, tmp_path / "out", "INPUT.MAX_PIXELS", "2399")
 
 
 @pytest.mark.parametrize("batch", ["1", "3"])
@@ -330,3 +334,30 @@ def test_nothing_to_work_on(tmp_path: Path) -> None:
     with pytest.raises(UnsegError, match="from 0 to 1, but is 2"):
         generate(tmp_path / "images", tmp_path / "out", shard_index=2, num_shards=2)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_was_done_to_the_pictures_is_counted_and_said(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for index, high in enumerate((1000, 4095)):
+        values = np.linspace(100, high, 48 * 64).reshape(48, 64).astype(np.uint16)
+        Image.fromarray(values).save(folder / f"{index}.png")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.new("RGB", (64, 48), "red").save(folder / "turned.jpg", exif=exif)
+    generate(folder, tmp_path / "out")
+    text = summarise(tmp_path / "out")
+    assert (
+        "2 pictures of uint16: each is stretched to 8 bit from the values that it uses (100 to 4095 over all)" in text
+    )
+    assert "1 picture turned as EXIF says" in text
+    generate(folder, tmp_path / "other", "INPUT.WINDOW", "[0, 4095]", "INPUT.EXIF", "ignore")
+    text = summarise(tmp_path / "other")
+    assert "2 pictures of uint16: stretched to 8 bit from INPUT.WINDOW (0 to 4095)" in text
+    assert "1 picture not turned as EXIF says" in text
+    labels = read_label_set(tmp_path / "other")
+    assert labels.info["settings"]["INPUT"] == {"WINDOW": [0, 4095], "EXIF": "ignore"}
+    assert LabelView("", labels).reading == Reading(window=[0, 4095], exif="ignore")
+    assert "INPUT" not in read_label_set(tmp_path / "out").info["settings"]
+    with pytest.raises(UnsegError, match="INPUT"):
+        generate(folder, tmp_path / "out", "INPUT.EXIF", "ignore")

@@ -10,7 +10,7 @@ import torch
 from pseudo_fakes import BrightRed, fake_pipeline, picture, save_pictures
 
 from unseg_d2.config import load_cfg
-from unseg_d2.data.images import ImageProblem
+from unseg_d2.data.images import ImageProblem, Reading
 from unseg_d2.depth import GridDepth
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.make_shard import image_lines, one_thread
@@ -18,7 +18,7 @@ from unseg_d2.rle import decode_confidence, decode_mask
 from unseg_d2.structures import DepthMap, Proposals
 
 CFG = load_cfg(None, ["FEATURES.IMAGE_SIZE", "64"])
-LARGE = 10**9
+LARGE = Reading(max_pixels=10**9)
 
 
 @pytest.fixture()

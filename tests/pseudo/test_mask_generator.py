@@ -76,7 +76,7 @@ def test_refusals(arguments: tuple, sentence: str) -> None:
 
 
 def test_what_is_no_image(photo: Path) -> None:
-    generator = MaskGenerator.from_recipe(RECIPE, "PSEUDO.MAX_PIXELS", 100)
+    generator = MaskGenerator.from_recipe(RECIPE, "INPUT.MAX_PIXELS", 100)
     with pytest.raises(UnsegError, match=r"photo\.png cannot be used: 128x96 pixels: over the limit of 100"):
         generator(photo)
     with pytest.raises(UnsegError, match="scale values in"):

@@ -17,9 +17,12 @@ from pycocotools import mask as mask_utils
 from unseg_d2.apps.salient_objects import SalientObjects
 from unseg_d2.apps.video_file import VideoFile
 from unseg_d2.data.classes import Category, read_classes
-from unseg_d2.data.images import ImageProblem, read_image
+from unseg_d2.data.images import ImageProblem, Reading
 from unseg_d2.data.label_studio import LABELING_CONFIG, LOCAL_FILES, to_task
 from unseg_d2.data.media import Frames, Media, extract_frames
+from unseg_d2.data.pictures.decode import read_picture
+from unseg_d2.data.pictures.report import Treatments
+from unseg_d2.data.settings import InputSettings
 from unseg_d2.data.spec import relative_root
 from unseg_d2.detectors.detector import Detector
 from unseg_d2.detectors.prediction import Prediction
@@ -81,7 +84,7 @@ def run_demo(detector: Detector | SalientObjects, media: Media, *, output: Path,
     demo = Demo(failures=[{"file_name": str(path), "reason": "not an image or video"} for path in media.others])
     videos = _extract(media.videos, output / "frames", options.frame_step, demo)
     files = media.images + [file for frames in videos.values() for file in frames.files]
-    root, records = _readable(files, demo)
+    root, records = _readable(files, InputSettings.from_config(detector.cfg).reading, demo)
     _write_failures(demo, output / "failures.jsonl", [*media.images, *media.videos, *media.others])
     if not records:
         first = demo.failures[0]
@@ -144,18 +147,23 @@ def _extract(videos: Iterable[Path], folder: Path, step: int, demo: Demo) -> dic
     return found
 
 
-def _readable(files: Sequence[Path], demo: Demo) -> tuple[Path, list[dict[str, Any]]]:
+def _readable(files: Sequence[Path], reading: Reading, demo: Demo) -> tuple[Path, list[dict[str, Any]]]:
     """Return the folder that all names are relative to, and the records of the images that can be read."""
     root = Path(os.path.commonpath([file.parent for file in files]) if files else ".")
     records: list[dict[str, Any]] = []
+    treatments = Treatments()
     for file in _bar(files, "read", len(files)):
         try:
-            height, width = read_image(file).shape[:2]
+            picture = read_picture(file, reading)
+            height, width = picture.pixels.shape[:2]
         except ImageProblem as problem:
             demo.failures.append({"file_name": str(file), "reason": str(problem)})
             continue
+        treatments.add(picture.treatment)
         record = {"file_name": str(file), "name": file.relative_to(root).as_posix(), "image_id": len(records) + 1}
         records.append(record | {"height": height, "width": width, "annotations": []})
+    for line in treatments.lines():
+        logger.info(line)
     return root, records
 
 

@@ -10,6 +10,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.data.coco import resolve_image
 from unseg_d2.data.images import ImageFile, read_image
+from unseg_d2.data.settings import InputSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.masks.cuts3d.cuts3d import CutS3D, CutS3DTrace
@@ -47,7 +48,7 @@ def explain_masks(cfg: CfgNode, images: str, output: Path, *, limit: int = 50) -
     for name in progress_bar(evenly_spaced(inputs.file_names, limit), unit=" images"):
         try:
             image = ImageFile(resolve_image(inputs.root, name), name)
-            pixels = read_image(image.path, max_pixels=cfg.PSEUDO.MAX_PIXELS)
+            pixels = read_image(image.path, InputSettings.from_config(cfg).reading)
             picture = explain(pipeline, pipeline.generator, pixels, image)
         except UnsegError as error:
             problems.append((name, error))

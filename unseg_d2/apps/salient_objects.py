@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from scipy import ndimage
 
 from unseg_d2.data.coco import encode_mask
 from unseg_d2.data.images import read_image
+from unseg_d2.data.settings import InputSettings
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.saliency import SaliencyModel
 
@@ -35,9 +37,10 @@ class SalientObjects:
         Args:
             records: Detectron2's standard dataset dicts; annotations in them are not read.
         """
+        reading = InputSettings.from_config(self.cfg).reading
         for record in records:
-            (mask,) = self.model([read_image(Path(record["file_name"]))])
-            yield objects(mask, record).above(self.score_threshold)
+            (mask,) = self.model([read_image(Path(record["file_name"]), reading)])
+            yield replace(objects(mask, record).above(self.score_threshold), reading=reading)
 
 
 def objects(mask: np.ndarray, record: dict[str, Any]) -> Prediction:

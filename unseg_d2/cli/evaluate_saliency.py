@@ -121,13 +121,15 @@ def _score(
 ) -> list[MethodScores]:
     """Return the scores of every method on a data set."""
     from unseg_d2.data.catalog import load_dataset
+    from unseg_d2.data.settings import InputSettings
     from unseg_d2.saliency.datasets import load_saliency
     from unseg_d2.saliency.score import Protocol, score_corloc, score_methods
 
     if task == "corloc":
         return score_corloc(load_dataset(dataset, cfg), methods, args.refine, cfg, published=args.published)
+    reading = InputSettings.from_config(cfg).reading
     protocol = Protocol.square(cfg.SALIENCY.TEST.CROP, published=args.published)
-    return score_methods(load_saliency(dataset), methods, args.refine, protocol, cfg)
+    return score_methods(load_saliency(dataset, reading=reading), methods, args.refine, protocol, cfg)
 
 
 def _methods(args: argparse.Namespace, cfg: CfgNode) -> dict[str, Method]:

@@ -14,19 +14,20 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from unseg_d2.data.images import MAX_PIXELS, MIN_SIDE, ImageProblem, pil_to_rgb, read_image
+from unseg_d2.data.images import MIN_SIDE, ImageProblem, Reading, pil_to_rgb, read_image
+from unseg_d2.data.pictures.reading import DEFAULT_READING
 from unseg_d2.errors import UnsegError
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray"
 """A path, a Pillow image, or an ``(H, W, 3)`` uint8 array in RGB."""
 
 
-def as_rgb(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def as_rgb(image: ImageLike, reading: Reading = DEFAULT_READING) -> np.ndarray:
     """Return the pixels of an image.
 
     Args:
         image: a path, a Pillow image of any mode, or an ``(H, W, 3)`` uint8 array in RGB.
-        max_pixels: larger files and Pillow images are refused.
+        reading: how files and Pillow images become RGB; arrays are taken as they are.
 
     Returns:
         ``(H, W, 3)`` uint8; an array is passed on and not copied.
@@ -40,9 +41,9 @@ def as_rgb(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     name = f"The image {os.fspath(image)}" if isinstance(image, (str, os.PathLike)) else "The Pillow image"
     try:
         if isinstance(image, Image.Image):
-            return pil_to_rgb(image, max_pixels=max_pixels)
+            return pil_to_rgb(image, reading)
         if isinstance(image, (str, os.PathLike)):
-            return read_image(Path(image), max_pixels=max_pixels)
+            return read_image(Path(image), reading)
     except ImageProblem as problem:
         raise UnsegError(f"{name} cannot be used: {problem}.") from None
     raise UnsegError(f"An image is a path, a Pillow image or an (H, W, 3) uint8 array, not {_a(type(image).__name__)}.")

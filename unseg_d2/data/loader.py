@@ -24,6 +24,7 @@ from unseg_d2.data.batch_paste import CopyPaste, PlannedBatch
 from unseg_d2.data.paste_source import PasteSources, orientation_groups
 from unseg_d2.data.sample import Augmentation, Sample, load_sample, load_test_image
 from unseg_d2.data.schedule import batch_order
+from unseg_d2.data.settings import InputSettings
 from unseg_d2.data.training_records import usable_records
 from unseg_d2.data.transport import PackedBatch, PackedRecords, pack, unpack
 from unseg_d2.errors import UnsegError
@@ -82,7 +83,7 @@ def build_test_loader(records: Sequence[dict[str, Any]], cfg: CfgNode) -> Iterab
     Returns:
         An iterable with a length; raises `UnsegError` at an image that cannot be used.
     """
-    dataset = _TestImages(PackedRecords(records), cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+    dataset = _TestImages(PackedRecords(records), InputSettings.from_config(cfg))
     return _Images(batch_loader(dataset, range(len(records)), min(cfg.DATALOADER.NUM_WORKERS, len(records))))
 
 
@@ -141,12 +142,13 @@ class _TestImages(Dataset):
     """Maps an index to a test image."""
 
     records: PackedRecords
-    min_size: int
-    max_size: int
+    settings: InputSettings
 
     def __getitem__(self, index: int) -> PackedBatch | _Failure:
+        low, high = self.settings.min_size_test, self.settings.max_size_test
         try:
-            return pack([load_test_image(self.records[index], min_size=self.min_size, max_size=self.max_size)])
+            record = self.records[index]
+            return pack([load_test_image(record, min_size=low, max_size=high, reading=self.settings.reading)])
         except Exception as error:
             return _Failure.of(error, [self.records[index]["file_name"]])
 

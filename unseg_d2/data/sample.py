@@ -12,8 +12,9 @@ Shape legend
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -24,7 +25,9 @@ from PIL import Image
 from pycocotools import mask as mask_utils
 from torch import Tensor
 
-from unseg_d2.data.images import ImageProblem, read_image
+from unseg_d2.data.pictures.decode import read_picture
+from unseg_d2.data.pictures.reading import DEFAULT_READING, ImageProblem, Picture, Reading
+from unseg_d2.data.pictures.report import say_once
 from unseg_d2.data.settings import Flip, InputSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.rle import decode_confidence, to_rle, to_rles
@@ -194,7 +197,7 @@ def load_sample(record: dict[str, Any], *, rng: np.random.Generator, augmentatio
     Raises:
         UnsegError: the image cannot be read or has another size than the record says, or a mask is damaged.
     """
-    image = _read(record)
+    image = _read(record, augmentation.settings.reading)
     height, width = image.shape[:2]
     geometry = augmentation.draw(rng, height, width)
     annotations = [a for a in record.get("annotations", ()) if not a.get("iscrowd", 0)]
@@ -221,18 +224,21 @@ def load_sample(record: dict[str, Any], *, rng: np.random.Generator, augmentatio
     return Sample(geometry.image(image), boxes, masks, scores, confidence, *about, classes)
 
 
-def load_test_image(record: dict[str, Any], *, min_size: int, max_size: int) -> Sample:
+def load_test_image(
+    record: dict[str, Any], *, min_size: int, max_size: int, reading: Reading = DEFAULT_READING
+) -> Sample:
     """Make a sample without instances.
 
     Args:
         record: Detectron2's standard dataset dict; annotations are ignored.
         min_size: shortest edge, px; 0 keeps the size.
         max_size: upper limit of the longest edge, px.
+        reading: how the file becomes RGB.
 
     Raises:
         UnsegError: the image cannot be read or has another size than the record says.
     """
-    return image_sample(_read(record), record, min_size=min_size, max_size=max_size)
+    return image_sample(_read(record, reading), record, min_size=min_size, max_size=max_size)
 
 
 def image_sample(image: np.ndarray, record: dict[str, Any], *, min_size: int, max_size: int) -> Sample:
@@ -274,29 +280,39 @@ def batches_of_one_size(samples: Iterable[Sample], size: int) -> Iterator[list[S
         yield batch
 
 
-def _read(record: dict[str, Any]) -> np.ndarray:
+def _read(record: dict[str, Any], reading: Reading) -> np.ndarray:
     """The image of a record, with the height and width that the record states.
 
     Published label sets ignore the EXIF orientation: where the size fits only without applying it, it is not applied.
     """
     path = record["file_name"]
+    expected = (record.get("height"), record.get("width"))
     try:
-        image = read_image(path)
+        picture = read_picture(path, reading)
+        if _lies(picture, expected):
+            picture = read_picture(path, replace(reading, exif="ignore"))
+            picture = replace(picture, treatment=picture.treatment | {"lying": True})
     except ImageProblem as problem:
         raise UnsegError(
             f"The image {path} cannot be used: {problem}. Repair it or remove it from the data set."
         ) from None
-    expected = (record.get("height", image.shape[0]), record.get("width", image.shape[1]))
-    if image.shape[:2] != expected and image.shape[1::-1] == expected:
-        with Image.open(path) as stored:
-            if stored.size[::-1] == expected:
-                image = np.asarray(stored.convert("RGB"))
-    if image.shape[:2] != expected:
+    image = picture.pixels
+    stated = tuple(found if side is None else side for found, side in zip(image.shape, expected))
+    if image.shape[:2] != stated:
+        turned = " turned as EXIF says" if picture.treatment.get("turned") else ""
+        turned = " not turned, because INPUT.EXIF is ignore" if picture.treatment.get("unturned") else turned
         raise UnsegError(
-            f"The image {path} has {image.shape[0]}x{image.shape[1]} pixels (height x width), but the annotations are "
-            f"for {expected[0]}x{expected[1]}; is it the image that was annotated?"
+            f"The image {path} has {image.shape[0]}x{image.shape[1]} pixels (height x width){turned}, but the "
+            f"annotations are for {stated[0]}x{stated[1]}; is it the image that was annotated?"
         )
+    say_once(Path(path), picture.treatment)
     return image
+
+
+def _lies(picture: Picture, expected: tuple[Any, Any]) -> bool:
+    """Whether a picture that was turned has the size that is expected only as it is stored."""
+    size = picture.pixels.shape[:2]
+    return bool(picture.treatment.get("turned")) and size != expected and size[::-1] == expected
 
 
 def _rectangle(box: np.ndarray) -> list[list[float]]:

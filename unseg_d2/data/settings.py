@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from unseg_d2.data.pictures.reading import Reading
 from unseg_d2.settings import Settings, section, setting
 
 PasteMode = Literal["default", "parity"]
@@ -97,8 +98,8 @@ class DataLoaderSettings(Settings):
 
 @section("INPUT")
 @dataclass(frozen=True)
-class InputSettings(Settings):
-    """Sizes and augmentation."""
+class InputSettings(Reading):
+    """How pictures are read, their sizes and augmentation."""
 
     min_size_train: Sequence[int] = setting(
         (800,), "lengths of the shorter edge in training, drawn by MIN_SIZE_TRAIN_SAMPLING", low=0, unit="px"
@@ -123,9 +124,15 @@ class InputSettings(Settings):
     min_confidence: float = setting(0.5, "lowest spatial confidence within a mask", symbol="SC_min", low=0, high=1)
 
     def check(self) -> None:
-        """Raise ValueError where sizes to draw from are missing."""
+        """Raise ValueError where sizes to draw from are missing, or the window or the bands are no such."""
         if not self.min_size_train or (self.min_size_train_sampling == "range" and len(self.min_size_train) != 2):
             raise ValueError("min_size_train needs at least one length, and exactly two for a range")
+        self.reading.check()
+
+    @property
+    def reading(self) -> Reading:
+        """How pictures are read."""
+        return Reading(self.window, self.bands, self.exif, self.max_pixels)
 
 
 @section("INPUT.CROP")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
-import cv2
 import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.images import ImageFile, ImageProblem
+from unseg_d2.data.pictures.stored import read_numbers
 from unseg_d2.depth.registry import DEPTH_SOURCES
 from unseg_d2.errors import UnsegError
 from unseg_d2.settings import Settings, setting
@@ -129,11 +129,11 @@ def read_depth(path: Path) -> np.ndarray:
         ValueError: the file is damaged or holds something else.
     """
     if path.suffix == ".png":
-        content = np.fromfile(path, np.uint8)
-        values = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
-        if values is None:
-            raise ValueError("it is not a PNG file, or damaged")
-        if values.ndim == 3 and (values == values[..., :1]).all():
+        try:
+            values = read_numbers(path)
+        except ImageProblem as problem:
+            raise ValueError(str(problem)) from None
+        if (values == values[..., :1]).all():
             values = values[..., 0]
     else:
         values = np.load(path, allow_pickle=False)

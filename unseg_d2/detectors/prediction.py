@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unseg_d2.data.image_input import ImageLike, as_rgb
+from unseg_d2.data.pictures.reading import DEFAULT_READING, Reading
 from unseg_d2.errors import UnsegError, missing_extra
-from unseg_d2.rle import decode_mask
+from unseg_d2.rle import decode_masks
 from unseg_d2.viz.overlay import draw_instances
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Prediction:
         scores: ``(n,)`` float32 in [0, 1].
         rles: one compressed COCO run-length encoding per detection, at the original size; empty without masks.
         classes: ``(n,)`` int64 class numbers; by default all are of class 0.
+        reading: how the image was read, so that `draw` reads it in the same way.
     """
 
     record: dict[str, Any]
@@ -42,6 +44,7 @@ class Prediction:
     scores: np.ndarray
     rles: list[dict[str, Any]] = field(default_factory=list)
     classes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    reading: Reading = DEFAULT_READING
 
     def __post_init__(self) -> None:
         if len(self.classes) == 0:
@@ -53,10 +56,7 @@ class Prediction:
     @cached_property
     def masks(self) -> np.ndarray:
         """``(n, H, W)`` bool, decoded on first use; ``(0, H, W)`` if the network has no mask branch."""
-        masks = np.zeros((len(self.rles), *self.size), bool)
-        for mask, rle in zip(masks, self.rles):
-            mask[:] = decode_mask(rle, *self.size)
-        return masks
+        return decode_masks(self.rles, *self.size)
 
     def above(self, score_threshold: float) -> Prediction:
         """Return the detections with at least this score.
@@ -115,7 +115,7 @@ class Prediction:
         Raises:
             UnsegError: the image cannot be read, or has another size.
         """
-        pixels = as_rgb(image)
+        pixels = as_rgb(image, self.reading)
         if pixels.shape[:2] != self.size:
             raise UnsegError(
                 f"The image has {pixels.shape[0]}x{pixels.shape[1]} pixels (height x width), but the prediction is for "

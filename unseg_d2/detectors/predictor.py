@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,6 +13,7 @@ from fvcore.common.config import CfgNode
 from unseg_d2.data.image_input import ImageLike, as_rgb
 from unseg_d2.data.loader import build_test_loader
 from unseg_d2.data.sample import Sample, batches_of_one_size, image_sample
+from unseg_d2.data.settings import InputSettings
 from unseg_d2.detectors.postprocess import Detections, to_prediction
 from unseg_d2.detectors.prediction import Prediction
 
@@ -56,8 +57,9 @@ class Predictor:
 
         def samples() -> Iterator[Sample]:
             sizes = {"min_size": self.cfg.INPUT.MIN_SIZE_TEST, "max_size": self.cfg.INPUT.MAX_SIZE_TEST}
+            reading = InputSettings.from_config(self.cfg).reading
             for index, image in enumerate(images):
-                pixels = as_rgb(image)
+                pixels = as_rgb(image, reading)
                 name = str(image) if isinstance(image, (str, Path)) else ""
                 records.append(
                     {"file_name": name, "image_id": index, "height": pixels.shape[0], "width": pixels.shape[1]}
@@ -67,6 +69,7 @@ class Predictor:
         yield from self._predict(samples(), iter(records.popleft, None))
 
     def _predict(self, samples: Iterable[Sample], records: Iterator[dict[str, Any]]) -> Iterator[Prediction]:
+        reading = InputSettings.from_config(self.cfg).reading
         for batch in batches_of_one_size(samples, self.cfg.TEST.IMS_PER_BATCH):
             for sample, found in zip(batch, self.network(batch), strict=True):
-                yield to_prediction(next(records), sample, found)
+                yield replace(to_prediction(next(records), sample, found), reading=reading)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from unseg_d2.data.pictures.reading import ImageProblem
+from unseg_d2.data.pictures.stored import read_grey
 from unseg_d2.data.results import read_results
 from unseg_d2.errors import UnsegError
 from unseg_d2.parity.arrays_of_pickle import read_arrays
@@ -73,9 +74,8 @@ def read_unioncut(folder: Path) -> dict[str, np.ndarray]:
     found = {}
     for path in paths:
         try:
-            with Image.open(path) as picture:
-                values = np.asarray(picture.convert("L"))
-        except (OSError, UnidentifiedImageError):
-            raise UnsegError(f"{path} is not a picture.") from None
+            values = read_grey(path)
+        except ImageProblem as problem:
+            raise UnsegError(f"{path} cannot be used: {problem}.") from None
         found[path.stem.removesuffix(UNION_SUFFIX)] = values > 127
     return found

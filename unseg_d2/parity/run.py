@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from fvcore.common.config import CfgNode
-from PIL import Image
 
 from unseg_d2.data.images import list_images
+from unseg_d2.data.pictures.stored import stored_size
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
 from unseg_d2.parity.outputs import Outputs, image_name, read_labels
@@ -46,8 +46,7 @@ def generate(cfg: CfgNode, folder: Path, names: Iterable[str], output: Path, num
     """
     images: list[dict[str, Any]] = []
     for number, path in enumerate(find_images(folder, names).values(), start=1):
-        with Image.open(path) as image:
-            width, height = image.size
+        height, width = stored_size(path)
         images.append(
             {"id": number, "file_name": path.relative_to(folder).as_posix(), "height": height, "width": width}
         )

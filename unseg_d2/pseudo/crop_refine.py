@@ -50,10 +50,9 @@ def refine_crops(
     crops = map_in_threads(refine, windows.items())
     for (top, left, bottom, right), group, found in zip(windows, windows.values(), crops):
         for index, crop in zip(group, found):
-            candidate = np.zeros_like(masks[index])
-            candidate[top:bottom, left:right] = crop
-            if crop.any() and box_iou(boxes[index], mask_box(candidate)) >= min_box_iou:
-                results[index], refined[index] = candidate, True
+            if crop.any() and box_iou(boxes[index], _moved(mask_box(crop), top, left)) >= min_box_iou:
+                results[index, top:bottom, left:right] = crop  # the mask lies in its window, outside is nothing
+                refined[index] = True
     return results, refined
 
 
@@ -62,6 +61,10 @@ def _refine_window(
 ) -> np.ndarray:
     (top, left, bottom, right), group = item
     return refiner(image[top:bottom, left:right], masks[group][:, top:bottom, left:right])
+
+
+def _moved(box: tuple[int, int, int, int], top: int, left: int) -> tuple[int, int, int, int]:
+    return box[0] + top, box[1] + left, box[2] + top, box[3] + left
 
 
 def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:

@@ -33,7 +33,7 @@ from unseg_d2.masks.cuts3d.localcut import LocalCutSettings, localcut
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.label_set import read_label_set
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks
-from unseg_d2.rle import decode_mask
+from unseg_d2.rle import decode_masks
 from unseg_d2.structures import DepthMap, PseudoMask
 
 GRID = 60  # cells per side: that of CutS3D, whose threshold is in units of the image's side
@@ -108,12 +108,12 @@ class CutPipeline:
     def _cut(self, size: tuple[int, int], file: ImageFile, depth: DepthMap) -> PseudoMasks:
         found = self.masks.get(file.file_name, [])
         try:
-            masks = [decode_mask(segmentation, *size) for segmentation, _ in found]
+            masks = decode_masks([segmentation for segmentation, _ in found], *size)
         except UnsegError as error:
             raise ImageProblem(f"a mask does not fit the image: {error}") from None
-        if not masks:
+        if not len(masks):
             return PseudoMasks()
-        cut, confidence = cut_pixels(np.stack(masks), depth, self.settings)
+        cut, confidence = cut_pixels(masks, depth, self.settings)
         return PseudoMasks(
             PseudoMask(mask, score, cells) for mask, cells, (_, score) in zip(cut, confidence, found, strict=True)
         )

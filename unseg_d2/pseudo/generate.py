@@ -16,6 +16,7 @@ from fvcore.common.config import CfgNode
 
 import unseg_d2
 from unseg_d2.config import edited
+from unseg_d2.data.settings import InputSettings
 from unseg_d2.data.spec import relative_root
 from unseg_d2.devices import available_cores
 from unseg_d2.errors import UnsegError
@@ -153,11 +154,17 @@ def _manifest(cfg: CfgNode, inputs: Inputs, build: Build, output: Path) -> dict[
         "shard_size": -(-size // batch) * batch,
         "features": {"name": features.name, "checksum": features.checksum},
         "depth": None if depth is None else {"name": depth.source.name, "kind": depth.source.kind},
-        "settings": {name: cfg[name] for name in ("FEATURES", "DEPTH", "MASKS", "REFINE", "PSEUDO")},
+        "settings": {name: cfg[name] for name in ("FEATURES", "DEPTH", "MASKS", "REFINE", "PSEUDO")} | _reading(cfg),
         "versions": _versions(),
         "not_images": inputs.others,
         **code_of_parts(cfg, without=("LOSSES.", "TEST.")),
     }
+
+
+def _reading(cfg: CfgNode) -> dict[str, Any]:
+    """Return the keys of ``INPUT`` that say how images are read, where they are not the defaults."""
+    changes = InputSettings.from_config(cfg).reading.changes()
+    return {"INPUT": changes} if changes else {}
 
 
 def _on_cpu(cfg: CfgNode) -> CfgNode:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from unseg_d2.data.coco import CocoDataset, check_coco, read_coco
+from unseg_d2.data.pictures.report import Treatments
 from unseg_d2.data.spec import relative_root
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
@@ -93,9 +94,11 @@ def summarise(folder: str | Path, labels: str | Path | None = None) -> str:
     shards = ShardFolder(folder)
     shards.load()
     failures = capped = 0
+    treatments = Treatments()
     for line in shards.lines():
         failures += "failure" in line
         capped += "proposals_left_out" in line
+        treatments.add(line.get("treatment", {}))
     counts = tally(shards)
     labels = Path(labels) if labels else shards.folder / "labels.json"
     text = [f"{counts.line()}: {labels if labels.is_file() else shards.folder}"]
@@ -104,6 +107,7 @@ def summarise(folder: str | Path, labels: str | Path | None = None) -> str:
         text.append(f"{skipped} {'file' if skipped == 1 else 'files'} not usable: {shards.folder / 'failures.jsonl'}")
     if capped:
         text.append(f"{capped} images had more proposals than MASKS.MAX_PROPOSALS; the best were taken.")
+    text += treatments.lines()
     if shards.unfinished():
         text.append(f"{shards.num_missing()} of {shards.manifest['num_images']} images are still to be done.")
     if remedy := advice(counts, shards.manifest):

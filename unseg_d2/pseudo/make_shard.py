@@ -16,7 +16,9 @@ from fvcore.common.config import CfgNode
 from unseg_d2.config import edited
 from unseg_d2.content import content_of
 from unseg_d2.data.coco import resolve_image
-from unseg_d2.data.images import ImageFile, ImageProblem, read_image
+from unseg_d2.data.images import ImageFile, ImageProblem, Reading
+from unseg_d2.data.pictures.decode import read_picture
+from unseg_d2.data.settings import InputSettings
 from unseg_d2.depth import GridDepth
 from unseg_d2.devices import device_failure
 from unseg_d2.errors import UnsegError
@@ -123,18 +125,17 @@ class ShardMaker:
         cfg = _on_gpu(self.cfg, worker)
         with one_thread():
             pipeline = self.build(cfg)
+        reading = InputSettings.from_config(cfg).reading
 
         def make(job: ShardJob) -> Iterator[Progress]:
             with one_thread():
-                yield from make_shard(
-                    pipeline, self.shards, job, self.root, cfg.FEATURES.BATCH_SIZE, cfg.PSEUDO.MAX_PIXELS
-                )
+                yield from make_shard(pipeline, self.shards, job, self.root, cfg.FEATURES.BATCH_SIZE, reading)
 
         return make
 
 
 def make_shard(
-    pipeline: Pipeline, shards: ShardFolder, job: ShardJob, root: Path, batch_size: int, max_pixels: int
+    pipeline: Pipeline, shards: ShardFolder, job: ShardJob, root: Path, batch_size: int, reading: Reading
 ) -> Iterator[Progress]:
     """Write the lines of a shard that are missing, batch by batch.
 
@@ -144,14 +145,14 @@ def make_shard(
         job: which images.
         root: folder that the file names are relative to.
         batch_size: images per call of the pipeline.
-        max_pixels: larger images are recorded as failures.
+        reading: how files become RGB; what cannot be read is recorded as a failure.
 
     Raises:
         UnsegError: the disk or the memory is full.
     """
 
     def make(start: int, end: int) -> list[Line]:
-        return image_lines(pipeline, job.images[start:end], root, max_pixels)
+        return image_lines(pipeline, job.images[start:end], root, reading)
 
     if job.outdated:
         lines = list(shards.lines_of(job.shard))
@@ -194,14 +195,14 @@ def _progress(lines: list[Line]) -> Progress:
     return Progress(len(lines), masks, sum("failure" in line for line in lines))
 
 
-def image_lines(pipeline: Pipeline, images: Sequence[tuple[Any, str]], root: Path, max_pixels: int) -> list[Line]:
+def image_lines(pipeline: Pipeline, images: Sequence[tuple[Any, str]], root: Path, reading: Reading) -> list[Line]:
     """Return the lines of a batch of images; one that cannot be used gives its reason instead of masks.
 
     Args:
         pipeline: finds the masks.
         images: ``(id, file_name)`` pairs.
         root: folder that the file names are relative to.
-        max_pixels: larger images are refused.
+        reading: how files become RGB.
 
     Raises:
         UnsegError: the memory is full.
@@ -212,9 +213,13 @@ def image_lines(pipeline: Pipeline, images: Sequence[tuple[Any, str]], root: Pat
         path = resolve_image(root, name)
         lines[index]["content"] = content_of(path)
         try:
-            pixels[index] = read_image(path, max_pixels=max_pixels)
+            picture = read_picture(path, reading)
         except ImageProblem as problem:
             lines[index]["failure"] = str(problem)
+            continue
+        pixels[index] = picture.pixels
+        if picture.treatment:
+            lines[index]["treatment"] = picture.treatment
     files = [ImageFile(root / images[index][1], images[index][1]) for index in pixels]
     for index, found in zip(pixels, _masks(pipeline, list(pixels.values()), files)):
         if isinstance(found, str):

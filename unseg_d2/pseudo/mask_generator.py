@@ -11,6 +11,7 @@ from fvcore.common.config import CfgNode
 from unseg_d2.config.recipe import Recipe, load_recipe
 from unseg_d2.data.image_input import ImageLike, as_rgb
 from unseg_d2.data.images import ImageFile, ImageProblem
+from unseg_d2.data.settings import InputSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.pipeline import MaskPipeline, build_pipeline
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks
@@ -56,7 +57,7 @@ class MaskGenerator:
             UnsegError: the image cannot be used, or has no usable depth.
         """
         path = Path(image) if isinstance(image, (str, os.PathLike)) else Path("image")
-        pixels = as_rgb(image, max_pixels=self.cfg.PSEUDO.MAX_PIXELS)
+        pixels = as_rgb(image, InputSettings.from_config(self.cfg).reading)
         try:
             return self.pipeline([pixels], [ImageFile(path, path.name)])[0]
         except (ImageProblem, ValueError) as problem:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from unseg_d2.data.builtin import SALIENCY_DATASETS, datasets_root
-from unseg_d2.data.images import list_images, read_image
+from unseg_d2.data.images import ImageProblem, list_images, read_image
+from unseg_d2.data.pictures.reading import DEFAULT_READING, Reading
+from unseg_d2.data.pictures.stored import read_grey
 from unseg_d2.data.spec import split_spec
 from unseg_d2.errors import UnsegError, nearest
 
@@ -35,14 +36,16 @@ class SalientImage:
     path: Path
     name: str
     mask: Path | None = None
+    reading: Reading = DEFAULT_READING
 
 
-def load_saliency(spec: str, *, masks: bool = True) -> list[SalientImage]:
+def load_saliency(spec: str, *, masks: bool = True, reading: Reading = DEFAULT_READING) -> list[SalientImage]:
     """List the images of a data set, sorted by name.
 
     Args:
         spec: see the top of this module.
         masks: whether every image must have a mask; if not, any folder of images will do.
+        reading: how the images become RGB.
 
     Raises:
         UnsegError: the data set is not on disk, or images have no masks.
@@ -53,7 +56,7 @@ def load_saliency(spec: str, *, masks: bool = True) -> list[SalientImage]:
     found = []
     for file in files:
         name = str(Path(file.file_name).with_suffix(""))
-        found.append(SalientImage(file.path, name, known.get(name)))
+        found.append(SalientImage(file.path, name, known.get(name), reading))
     missing = [image.name for image in found if image.mask is None]
     if masks and missing:
         raise UnsegError(
@@ -69,7 +72,7 @@ def read_salient(image: SalientImage) -> tuple[np.ndarray, np.ndarray | None]:
         UnsegError: a file is damaged, or the mask has another size than the image.
     """
     try:
-        pixels = read_image(image.path)
+        pixels = read_image(image.path, image.reading)
     except UnsegError as error:
         raise UnsegError(f"{image.path} cannot be used: {error}.") from None
     if image.mask is None:
@@ -86,9 +89,8 @@ def read_salient(image: SalientImage) -> tuple[np.ndarray, np.ndarray | None]:
 def read_mask(path: Path) -> np.ndarray:
     """Read a mask as ``(H, W)`` float32 in [0, 1]; white is 1. Levels 0 and 1 alone mean black and white."""
     try:
-        with Image.open(path) as image:
-            mask = np.array(image.convert("L"), dtype=np.float32)
-    except OSError as error:
+        mask = read_grey(path).astype(np.float32)
+    except ImageProblem as error:
         raise UnsegError(f"The mask {path} cannot be read: {error}.") from None
     return mask / (255 if mask.max() > 1 else 1)
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from unseg_d2.config.recipe import flat_options
 from unseg_d2.data.image_input import ImageLike, as_list, as_rgb
+from unseg_d2.data.pictures.reading import DEFAULT_READING, Reading
+from unseg_d2.data.settings import InputSettings
 from unseg_d2.saliency.load import load_saliency_model
 from unseg_d2.saliency.predict import SaliencyModel
 
@@ -20,10 +22,11 @@ class SaliencyHead:
     Attributes:
         weights: the file, as the caller named it.
         model: features, head, and what is done to its masks.
+        reading: how files become RGB.
     """
 
-    def __init__(self, weights: str, model: SaliencyModel) -> None:
-        self.weights, self.model = weights, model
+    def __init__(self, weights: str, model: SaliencyModel, reading: Reading = DEFAULT_READING) -> None:
+        self.weights, self.model, self.reading = weights, model, reading
 
     @classmethod
     def load(
@@ -49,8 +52,8 @@ class SaliencyHead:
         """
         name = os.fspath(weights)
         path = None if recipe is None else os.fspath(recipe)
-        model, _ = load_saliency_model(name, flat_options(overrides), recipe=path, trust=trust_checkpoint)
-        return cls(name, model)
+        model, cfg = load_saliency_model(name, flat_options(overrides), recipe=path, trust=trust_checkpoint)
+        return cls(name, model, InputSettings.from_config(cfg).reading)
 
     def __call__(self, images: ImageLike | Iterable[ImageLike]) -> list[np.ndarray]:
         """Return the soft mask of each image.
@@ -64,4 +67,4 @@ class SaliencyHead:
         Raises:
             UnsegError: an image cannot be used.
         """
-        return self.model([as_rgb(image) for image in as_list(images)])
+        return self.model([as_rgb(image, self.reading) for image in as_list(images)])

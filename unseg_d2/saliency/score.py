@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from fvcore.common.config import CfgNode
 
+from unseg_d2.data.settings import InputSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.corloc import located, object_box, part_boxes
 from unseg_d2.evaluation.refinements import REFINEMENTS
@@ -148,12 +149,13 @@ def score_corloc(
         published: the part with the largest box, and more than .5.
     """
     refine = {name: build_soft_refiner(name, cfg) for name in refinements}
+    reading = InputSettings.from_config(cfg).reading
     truth = [record_boxes(record) for record in records]
     masks: dict[tuple[str, str], list[np.ndarray]] = {}
     for k, (record, boxes) in enumerate(zip(records, truth)):
         if not len(boxes):
             continue
-        image = SalientImage(Path(record["file_name"]), Path(record["file_name"]).stem)
+        image = SalientImage(Path(record["file_name"]), Path(record["file_name"]).stem, reading=reading)
         pixels, _ = read_salient(image)
         for name, method in methods.items():
             (mask,) = method([pixels], [image], Protocol.square(0))

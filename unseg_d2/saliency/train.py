@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from unseg_d2.content import Ledger
+from unseg_d2.data.settings import InputSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import single_backend
 from unseg_d2.files import atomic_write
@@ -144,7 +145,8 @@ def training_images(cfg: CfgNode) -> list[SalientImage]:
     """
     if not cfg.DATASETS.TRAIN:
         raise UnsegError("There is nothing to train on: append DATASETS.TRAIN \"('path/to/images',)\".")
-    images = [image for spec in cfg.DATASETS.TRAIN for image in load_saliency(spec, masks=False)]
+    reading = InputSettings.from_config(cfg).reading
+    images = [image for spec in cfg.DATASETS.TRAIN for image in load_saliency(spec, masks=False, reading=reading)]
     targets = Path(cfg.SALIENCY.TARGETS)
     if not cfg.SALIENCY.TARGETS:
         return images
@@ -152,7 +154,7 @@ def training_images(cfg: CfgNode) -> list[SalientImage]:
         raise UnsegError(
             f"SALIENCY.TARGETS is {targets}, but there is no such folder; train-saliency --write-masks makes one."
         )
-    images = [SalientImage(image.path, image.name, targets / f"{image.name}.png") for image in images]
+    images = [replace(image, mask=targets / f"{image.name}.png") for image in images]
     missing = [image.name for image in images if image.mask is None or not image.mask.is_file()]
     if missing:
         raise UnsegError(f"{len(missing)} of {len(images)} images have no mask in {targets}, such as {missing[0]}.png.")
@@ -189,7 +191,7 @@ def write_masks(
         logger.info("%d masks in %s are of other weights or images and are made again.", other, folder)
     for k in missing:
         with ledger.making(paths[k], images[k].path):
-            pixels, _ = read_salient(SalientImage(images[k].path, images[k].name))
+            pixels, _ = read_salient(replace(images[k], mask=None))
             with atomic_write(paths[k]) as file:
                 Image.fromarray(np.round(model([pixels])[0] * 255).astype(np.uint8)).save(file, format="PNG")
         if (k + 1) % 100 == 0:

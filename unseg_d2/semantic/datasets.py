@@ -16,17 +16,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from fvcore.common.config import CfgNode
-from PIL import Image
 from scipy.io import loadmat
 
 from unseg_d2.data.builtin import datasets_root
 from unseg_d2.data.catalog import SYNTHETIC
-from unseg_d2.data.images import list_images, read_image
+from unseg_d2.data.images import ImageProblem, list_images, read_image
+from unseg_d2.data.pictures.reading import DEFAULT_READING, Reading
+from unseg_d2.data.pictures.stored import read_stored
+from unseg_d2.data.settings import InputSettings
 from unseg_d2.data.spec import split_spec
 from unseg_d2.data.synthetic import CLASSES, ensure_synthetic
 from unseg_d2.errors import UnsegError, nearest
@@ -73,11 +75,13 @@ class SemanticSet:
         images: sorted by name, or in the order of the set's list.
         classes: names of the classes of the labels.
         class_map: ``(256,)`` uint8, class of each number in a label file; 255 is none.
+        reading: how the images become RGB.
     """
 
     images: list[SemanticImage]
     classes: tuple[str, ...]
     class_map: np.ndarray
+    reading: Reading = DEFAULT_READING
 
     @property
     def labelled(self) -> bool:
@@ -91,7 +95,7 @@ class SemanticSet:
             UnsegError: a file is missing or damaged, or the labels do not have the size of the image.
         """
         item = self.images[index]
-        image = _read_image(item.image)
+        image = _read_image(item.image, self.reading)
         if item.labels is None:
             return image, None
         labels = _read_labels(item.labels)
@@ -114,6 +118,10 @@ def load_semantic_set(spec: str, cfg: CfgNode) -> SemanticSet:
     Raises:
         UnsegError: no such set, or it is not where it should be; the message says where to get it.
     """
+    return replace(_load(spec, cfg), reading=InputSettings.from_config(cfg).reading)
+
+
+def _load(spec: str, cfg: CfgNode) -> SemanticSet:
     if spec in BUILTIN:
         return BUILTIN[spec]()
     if spec in SYNTHETIC:
@@ -213,10 +221,10 @@ def _read_list(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").split()
 
 
-def _read_image(path: Path) -> np.ndarray:
+def _read_image(path: Path, reading: Reading) -> np.ndarray:
     if path.suffix != ".mat":
         try:
-            return read_image(path)
+            return read_image(path, reading)
         except UnsegError as error:
             raise UnsegError(f"{path} cannot be used: {error}.") from None
     image = _read_mat(path, "img")  # red, green, blue, infrared
@@ -231,9 +239,8 @@ def _read_labels(path: Path) -> np.ndarray:
         labels = _read_mat(path, "gt")
     else:
         try:
-            with Image.open(path) as picture:
-                labels = np.asarray(picture)
-        except OSError as error:
+            labels = read_stored(path)
+        except ImageProblem as error:
             raise UnsegError(f"{path} cannot be read as labels: {error}.") from None
     if labels.ndim != 2:
         raise UnsegError(f"{path} is a colour picture, but labels are one number per pixel.")

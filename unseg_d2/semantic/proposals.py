@@ -22,6 +22,8 @@ import cv2
 import numpy as np
 
 from unseg_d2.content import Ledger
+from unseg_d2.data.pictures.reading import ImageProblem
+from unseg_d2.data.pictures.stored import read_stored
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.losses.class_focal import IGNORE
@@ -92,7 +94,10 @@ def read_proposals(folder: Path, name: str, size: tuple[int, int]) -> np.ndarray
     path = proposal_file(folder, name)
     if not path.is_file():
         raise UnsegError(f"There are no proposals {path}; the same command makes them.")
-    labels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        labels: np.ndarray | None = read_stored(path)
+    except ImageProblem:
+        labels = None
     if labels is None or labels.dtype != np.uint8 or labels.ndim != 2:
         raise UnsegError(f"{path} is damaged or no 8-bit label map; delete it, the same command makes it again.")
     if labels.shape != tuple(size):

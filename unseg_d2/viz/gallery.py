@@ -132,7 +132,7 @@ def _entries(
     for image in progress(shown):
         name = image["file_name"]
         try:
-            pixels = read_labelled_image(root, image)
+            pixels = read_labelled_image(root, image, labels.reading)
             yield make_entry(name, pixels, [names.get(name, []) for names in by_name], side=side, quality=quality)
         except UnsegError as error:
             yield broken_entry(name, str(error), len(by_name))

@@ -11,6 +11,7 @@ import numpy as np
 
 from unseg_d2.data.coco import CocoDataset, resolve_image
 from unseg_d2.data.images import read_image
+from unseg_d2.data.pictures.reading import DEFAULT_READING, Reading
 from unseg_d2.errors import UnsegError
 
 
@@ -20,6 +21,13 @@ class LabelView:
 
     title: str
     dataset: CocoDataset
+
+    @property
+    def reading(self) -> Reading:
+        """How the images were read when the labels were made, as far as their ``info`` tells."""
+        settings = self.dataset.info.get("settings")
+        changes = settings.get("INPUT") if isinstance(settings, dict) else None
+        return Reading.of_changes(changes if isinstance(changes, dict) else {})
 
 
 def evenly_spaced(items: Sequence[Any], limit: int) -> Sequence[Any]:
@@ -42,12 +50,13 @@ def annotations_by_name(dataset: CocoDataset) -> dict[str, list[dict[str, Any]]]
     return grouped
 
 
-def read_labelled_image(root: Path, image: dict[str, Any]) -> np.ndarray:
+def read_labelled_image(root: Path, image: dict[str, Any], reading: Reading = DEFAULT_READING) -> np.ndarray:
     """Read an image of a label set.
 
     Args:
         root: folder that file names are relative to.
         image: its COCO entry.
+        reading: how it was read when its labels were made, see :attr:`LabelView.reading`.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB.
@@ -55,7 +64,7 @@ def read_labelled_image(root: Path, image: dict[str, Any]) -> np.ndarray:
     Raises:
         UnsegError: it cannot be read, lies outside the folder, or has another size than the label set says.
     """
-    pixels = read_image(resolve_image(root, image["file_name"]))
+    pixels = read_image(resolve_image(root, image["file_name"]), reading)
     stated, found = (image.get("height"), image.get("width")), pixels.shape[:2]
     if None not in stated and stated != found:
         raise UnsegError(f"the image has {found[1]}x{found[0]} pixels, its annotations say {stated[1]}x{stated[0]}")

@@ -8,6 +8,7 @@ Shape legend
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -40,14 +41,29 @@ def draw_instances(
     """
     _check(image, masks, scores, opacity)
     canvas = image.copy()
-    for index in _largest_first(masks):
-        _fill(canvas, masks[index], instance_colour(index), opacity)
+    parts = _largest_first(masks)
+    for part in parts:
+        _fill(canvas, part, opacity)
         if outline:
-            _outline(canvas, masks[index], instance_colour(index))
+            _outline(canvas, part)
     if scores is not None:
-        for index in _largest_first(masks):
-            _write(canvas, masks[index], f"{scores[index]:.2f}", instance_colour(index))
+        for part in parts:
+            _write(canvas, part, f"{scores[part.index]:.2f}")
     return canvas
+
+
+@dataclass(frozen=True)
+class _Part:
+    """An instance in its box: work on a large image costs what its instances cover."""
+
+    index: int
+    mask: np.ndarray  # (rows, columns) bool, the part of the mask in the box
+    top: int
+    left: int
+
+    @property
+    def colour(self) -> tuple[int, int, int]:
+        return instance_colour(self.index)
 
 
 def _check(image: np.ndarray, masks: np.ndarray, scores: Sequence[float] | None, opacity: float) -> None:
@@ -61,15 +77,22 @@ def _check(image: np.ndarray, masks: np.ndarray, scores: Sequence[float] | None,
         raise ValueError(f"opacity must lie in [0, 1], got {opacity}")
 
 
-def _largest_first(masks: np.ndarray) -> list[int]:
-    """Indices of the non-empty masks in drawing order."""
-    areas = masks.reshape(len(masks), masks.shape[1] * masks.shape[2]).sum(axis=1)
-    return [int(index) for index in np.argsort(-areas, kind="stable") if areas[index] > 0]
+def _largest_first(masks: np.ndarray) -> list[_Part]:
+    """The non-empty masks in drawing order."""
+    parts = []
+    for index, mask in enumerate(masks):
+        left, top, columns, rows = cv2.boundingRect(mask.view(np.uint8))
+        if columns:
+            parts.append(_Part(index, mask[top : top + rows, left : left + columns], top, left))
+    return sorted(parts, key=lambda part: -np.count_nonzero(part.mask))
 
 
-def _fill(canvas: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], opacity: float) -> None:
-    blended = (1 - opacity) * canvas[mask] + opacity * np.array(colour)
-    canvas[mask] = np.rint(blended).astype(np.uint8)
+def _fill(canvas: np.ndarray, part: _Part, opacity: float) -> None:
+    rows, columns = part.mask.shape
+    box = canvas[part.top : part.top + rows, part.left : part.left + columns]
+    levels = np.arange(256)[:, None]
+    table = np.rint((1 - opacity) * levels + opacity * np.array(part.colour)).astype(np.uint8)[None]
+    cv2.copyTo(cv2.LUT(box, table), part.mask.astype(np.uint8), box)
 
 
 def _line_width(canvas: np.ndarray) -> int:
@@ -77,18 +100,19 @@ def _line_width(canvas: np.ndarray) -> int:
     return max(1, round(max(canvas.shape[:2]) / 320))
 
 
-def _outline(canvas: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(canvas, contours, -1, colour, _line_width(canvas), cv2.LINE_AA)
+def _outline(canvas: np.ndarray, part: _Part) -> None:
+    contours, _ = cv2.findContours(part.mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    place = (part.left, part.top)
+    cv2.drawContours(canvas, contours, -1, part.colour, _line_width(canvas), cv2.LINE_AA, offset=place)
 
 
-def _write(canvas: np.ndarray, mask: np.ndarray, text: str, colour: tuple[int, int, int]) -> None:
+def _write(canvas: np.ndarray, part: _Part, text: str) -> None:
     """Put a small label at the top left of the mask's box, moved inside the image."""
+    colour = part.colour
     scale = max(canvas.shape[:2]) / 1400
     (width, height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    left = int(min(columns[0], max(0, canvas.shape[1] - width - 4)))
-    top = int(min(rows[0], max(0, canvas.shape[0] - height - baseline - 4)))
+    left = int(min(part.left, max(0, canvas.shape[1] - width - 4)))
+    top = int(min(part.top, max(0, canvas.shape[0] - height - baseline - 4)))
     cv2.rectangle(canvas, (left, top), (left + width + 4, top + height + baseline + 2), colour, cv2.FILLED)
     luminance = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
     ink = (0, 0, 0) if luminance > 120 else (255, 255, 255)

@@ -13,7 +13,7 @@ import numpy as np
 from unseg_d2.data.coco import resolve_image
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write, fitting_name
-from unseg_d2.rle import decode_mask
+from unseg_d2.rle import decode_masks
 from unseg_d2.viz.entries import ordered
 from unseg_d2.viz.labels import LabelView, annotations_by_name, evenly_spaced, read_labelled_image
 from unseg_d2.viz.overlay import draw_instances
@@ -47,7 +47,7 @@ def write_overlays(
     for image in progress(evenly_spaced(labels.dataset.images, limit)):
         name = image["file_name"]
         try:
-            pixels = read_labelled_image(Path(image_root), image)
+            pixels = read_labelled_image(Path(image_root), image, labels.reading)
             drawn = _draw(pixels, by_name.get(name, []))
         except UnsegError as error:
             problems.append((name, str(error)))
@@ -75,9 +75,7 @@ def _draw(pixels: np.ndarray, annotations: Sequence[dict[str, Any]]) -> np.ndarr
     """Colours are those of the gallery: by score, then area."""
     height, width = pixels.shape[:2]
     annotations = [annotation for annotation in ordered(annotations) if annotation.get("segmentation")]
-    masks = np.zeros((len(annotations), height, width), bool)
-    for index, annotation in enumerate(annotations):
-        masks[index] = decode_mask(annotation["segmentation"], height, width)
+    masks = decode_masks([annotation["segmentation"] for annotation in annotations], height, width)
     scores: list[Any] = [annotation.get("score") for annotation in annotations]
     known = all(isinstance(score, (int, float)) and math.isfinite(score) for score in scores)
     return draw_instances(pixels, masks, scores=scores if known else None)

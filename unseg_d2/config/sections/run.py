@@ -42,10 +42,7 @@ class PseudoSettings(Settings):
 
     shard_size: int = setting(64, "images per shard; an interrupted run resumes after the last finished shard", low=1)
     max_pixels: int = setting(
-        178956970,
-        "images with more pixels are recorded as failures (protects from decompression bombs)",
-        low=1,
-        unit="px",
+        178956970, "former name of INPUT.MAX_PIXELS", unit="px", no_effect="INPUT.MAX_PIXELS is the limit everywhere"
     )
 
 

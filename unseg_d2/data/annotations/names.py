@@ -8,16 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from PIL import Image
-
 from unseg_d2.data.annotations.counts import Counts
 from unseg_d2.data.annotations.dataset import CocoDataset
 from unseg_d2.data.annotations.parse import quoted
+from unseg_d2.data.pictures.reading import ImageProblem
+from unseg_d2.data.pictures.stored import shown_size
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import same_name
-
-_TRANSPOSED = (5, 6, 7, 8)  # EXIF orientations that exchange the sides
-_ORIENTATION = 0x0112
 
 
 class ImageFolder:
@@ -171,12 +168,9 @@ def image_roots(stated: object, path: str | Path) -> list[Path]:
 def picture_size(path: Path) -> tuple[int, int] | None:
     """Return height and width of a picture in px as it is shown, ``None`` where it cannot be read."""
     try:
-        with Image.open(path) as picture:
-            width, height = picture.size
-            turned = picture.getexif().get(_ORIENTATION) in _TRANSPOSED
-    except Exception:  # Pillow raises nearly anything on damaged files; who needs the pixels will say what is wrong
+        return shown_size(path)
+    except ImageProblem:  # who needs the pixels will say what is wrong
         return None
-    return (width, height) if turned else (height, width)
 
 
 def _holds(root: Path, names: Iterable[str], *, whole: bool) -> bool:

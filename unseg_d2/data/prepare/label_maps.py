@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from pycocotools import mask as mask_utils
 
+from unseg_d2.data.pictures.reading import ImageProblem
+from unseg_d2.data.pictures.stored import read_stored, stored_size
 from unseg_d2.errors import UnsegError
 from unseg_d2.rle import encode_mask
 
@@ -16,10 +17,9 @@ from unseg_d2.rle import encode_mask
 def read_map(path: Path) -> np.ndarray:
     """Return the values of a label image as they are stored, ``(H, W)`` integers; palettes are not applied."""
     try:
-        with Image.open(path) as image:
-            values = np.array(image)
-    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-        raise UnsegError(f"{path} is not a label image: {' '.join(str(error).split())}.") from None
+        values = read_stored(path)
+    except ImageProblem as error:
+        raise UnsegError(f"{path} is not a label image: {error}.") from None
     if values.ndim != 2 or values.dtype.kind not in "uib":
         raise UnsegError(f"{path} is {values.shape} {values.dtype}, but a label image has one channel of integers.")
     return values
@@ -39,7 +39,6 @@ def image_size(path: Path) -> tuple[int, int]:
         UnsegError: it does not exist, or is not an image.
     """
     try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except Exception:  # as above
-        raise UnsegError(f"There is no image {path}, or it is damaged; its size is needed.") from None
+        return stored_size(path)
+    except ImageProblem as problem:
+        raise UnsegError(f"The image {path} cannot be used ({problem}); its size is needed.") from None

@@ -101,8 +101,9 @@ class UnsegDatasetMapper:
                 not have the class of an object.
         """
         if not self.is_train:
-            sizes = {"min_size": self.sizes.min_size_test, "max_size": self.sizes.max_size_test}
-            return to_input(load_test_image(standard_record(dataset_dict), **sizes), **self.options)
+            low, high, record = self.sizes.min_size_test, self.sizes.max_size_test, standard_record(dataset_dict)
+            sample = load_test_image(record, min_size=low, max_size=high, reading=self.sizes.reading)
+            return to_input(sample, **self.options)
         return self.draw(dataset_dict, np.random.default_rng(np.random.randint(2**32, size=4, dtype=np.uint32)))
 
     def draw(self, dataset_dict: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:

@@ -1,0 +1,87 @@
+"""Pictures whose numbers are meant as they are stored: label maps, masks, depth; and the size of any picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from unseg_d2.data.pictures.decode import check_size, one_reason, orientation_of, pixel_limit
+from unseg_d2.data.pictures.formats import check_regular, readable_formats
+from unseg_d2.data.pictures.reading import MAX_PIXELS, ImageProblem
+from unseg_d2.data.pictures.tiff import decode_unchanged
+
+
+def stored_size(path: str | Path) -> tuple[int, int]:
+    """Return height and width as the header gives them; nothing is decoded, no orientation is applied.
+
+    Raises:
+        ImageProblem: the file is missing, no image, too small or too large.
+    """
+    with _opened(Path(path)) as image:
+        return image.height, image.width
+
+
+def shown_size(path: str | Path) -> tuple[int, int]:
+    """Return height and width as a viewer shows the picture, by its header and orientation; nothing is decoded.
+
+    Raises:
+        ImageProblem: the file is missing or no image.
+    """
+    path = Path(path)
+    with one_reason(path):
+        check_regular(path)
+        with pixel_limit(None), Image.open(path, formats=readable_formats()) as image:
+            noted = image.format != "PNG" or "exif" in image.info  # in search of it, Pillow would decode a PNG
+            turned = noted and orientation_of(image) in (5, 6, 7, 8)
+            return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def read_stored(path: str | Path) -> np.ndarray:
+    """Return the numbers of a picture as they are stored, ``(H, W)`` or ``(H, W, bands)``; palettes are not applied.
+
+    Raises:
+        ImageProblem: the file is missing, damaged, no image, too small or too large.
+    """
+    with _opened(Path(path)) as image:
+        return np.array(image)
+
+
+def read_grey(path: str | Path) -> np.ndarray:
+    """Return the grey levels of a picture, ``(H, W)`` uint8, as it is stored.
+
+    Raises:
+        ImageProblem: see `read_stored`.
+    """
+    with _opened(Path(path)) as image:
+        return np.array(image.convert("L"))
+
+
+def read_numbers(path: str | Path) -> np.ndarray:
+    """Return the numbers of a picture of up to four bands of any depth, ``(H, W, bands)``, red first, alpha last.
+
+    Raises:
+        ImageProblem: see `read_stored`.
+    """
+    path = Path(path)
+    with _opened(path):
+        pass
+    values = decode_unchanged(path)
+    if values is None:
+        raise ImageProblem("damaged")
+    return values
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    with one_reason(path):
+        check_regular(path)
+        if path.stat().st_size == 0:
+            raise ImageProblem("zero bytes")
+        with pixel_limit(None), Image.open(path, formats=readable_formats()) as image:
+            check_size(image.size)
+            with pixel_limit(MAX_PIXELS):
+                yield image
