@@ -12,17 +12,17 @@ from PIL import Image
 from unseg_d2.data.pictures.decode import check_size, one_reason, orientation_of, pixel_limit
 from unseg_d2.data.pictures.formats import check_regular, readable_formats
 from unseg_d2.data.pictures.reading import MAX_PIXELS, ImageProblem
-from unseg_d2.data.pictures.tiff import decode_unchanged
+from unseg_d2.data.pictures.tiff import decode_unchanged, layout
 
 
 def stored_size(path: str | Path) -> tuple[int, int]:
     """Return height and width as the header gives them; nothing is decoded, no orientation is applied.
 
     Raises:
-        ImageProblem: the file is missing, no image, too small or too large.
+        ImageProblem: the file is missing or no image.
     """
-    with _opened(Path(path)) as image:
-        return image.height, image.width
+    width, height, _ = _header(Path(path))
+    return height, width
 
 
 def shown_size(path: str | Path) -> tuple[int, int]:
@@ -31,13 +31,20 @@ def shown_size(path: str | Path) -> tuple[int, int]:
     Raises:
         ImageProblem: the file is missing or no image.
     """
-    path = Path(path)
+    width, height, orientation = _header(Path(path))
+    return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
+
+
+def _header(path: Path) -> tuple[int, int, int]:
+    """Return width, height and orientation."""
     with one_reason(path):
         check_regular(path)
+        found = layout(path)  # Pillow gives the size of a TIFF as it is turned
+        if found is not None:
+            return found.width, found.height, found.orientation
         with pixel_limit(None), Image.open(path, formats=readable_formats()) as image:
             noted = image.format != "PNG" or "exif" in image.info  # in search of it, Pillow would decode a PNG
-            turned = noted and orientation_of(image) in (5, 6, 7, 8)
-            return (image.width, image.height) if turned else (image.height, image.width)
+            return image.width, image.height, orientation_of(image) if noted else 1
 
 
 def read_stored(path: str | Path) -> np.ndarray:
