@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ MANIFEST = {"num_images": 7, "shard_size": 3, "settings": {"MASKS": {"TAU": 0.15
 
 
 def line(index: int) -> dict[str, object]:
-    return {"id": index, "file_name": f"{index}.png", "annotations": []}
+    return {"id": index, "file_name": f"{index}.png", "height": 4, "width": 5, "annotations": []}
 
 
 @pytest.fixture()
@@ -120,3 +121,37 @@ def test_a_link_in_place_of_an_unfinished_shard_is_not_followed(tmp_path: Path) 
     with pytest.raises(UnsegError, match="is a symbolic link, which is not followed"), ShardWriter(shards, 0):
         pass
     assert (tmp_path / "diary").read_text() == "dear diary"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: b"", "it has 0 lines for 3 images"),
+        (lambda text: text[: len(text) // 2], "line 2 is not JSON"),
+        (lambda text: text.splitlines(keepends=True)[0], "it has 1 lines for 3 images"),
+        (lambda text: text * 2, "image 0 occurs twice"),
+        (lambda text: text.replace(b'"id":1', b'"id":2'), "image 2 occurs twice"),
+        (lambda text: text.replace(b'"id":1,', b""), 'line 2 lacks the key "id"'),
+        (lambda text: text.replace(b'"annotations":[]', b'"annotations":[5]', 1), "line 1 "),
+        (lambda text: text.replace(b'"height":4', b'"height":"tall"', 1), 'the "height" of line 1 is "tall"'),
+        (lambda text: text.replace(b'"height":4,', b"", 1), "line 1 has neither a failure nor a height"),
+        (lambda text: b"[" * 50_000 + b"\n", "line 1 is not JSON"),
+        (lambda text: b"7\n", "line 1"),
+    ],
+)
+def test_a_finished_shard_that_was_damaged_is_named(shards: ShardFolder, change: Any, message: str) -> None:
+    for shard in range(shards.num_shards):
+        write(shards, shard)
+    shards.path(0).write_bytes(change(shards.path(0).read_bytes()))
+    with pytest.raises(
+        UnsegError, match=rf"000000\.jsonl is damaged: .*{message}.*Delete this file and run the command"
+    ):
+        list(shards.lines())
+
+
+def test_a_copied_shard_is_found(shards: ShardFolder) -> None:
+    for shard in range(shards.num_shards):
+        write(shards, shard)
+    shards.path(1).write_bytes(shards.path(0).read_bytes())
+    with pytest.raises(UnsegError, match=r"000001\.jsonl is damaged: image 0 is in 000000\.jsonl too"):
+        list(shards.lines())

@@ -37,7 +37,10 @@ def read_label_set(path: str | Path) -> CocoDataset:
     shards = ShardFolder(path)
     shards.load()
     content = {"images": list(_images(shards)), "annotations": list(_annotations(shards))}
-    return check_coco(content | {"info": _info(shards), "categories": CATEGORIES})
+    try:
+        return check_coco(content | {"info": _info(shards), "categories": CATEGORIES})
+    except UnsegError as error:
+        raise UnsegError(f"{path}: {error}") from None
 
 
 def export(folder: str | Path, output: str | Path | None = None, *, partial: bool = False) -> Path:

@@ -21,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
+from unseg_d2.data.annotations.parse import convert, quoted
+from unseg_d2.data.annotations.structs import Line
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write, explained, no_link
 from unseg_d2.manifest import LABEL_SET, LABEL_SET_WARNED, open_or_refuse, read_manifest
@@ -98,15 +100,48 @@ class ShardFolder:
         return sum(len(self.positions(shard)) for shard in self.unfinished())
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Yield the lines of all finished shards, in the order of the images."""
+        """Yield the lines of all finished shards, in the order of the images.
+
+        Raises:
+            UnsegError: a shard is damaged, or holds images of another one.
+        """
+        shard_of: dict[int, int] = {}  # hash of an id, to save memory
         for shard in range(self.num_shards):
             if self.is_finished(shard):
-                yield from self.lines_of(shard)
+                for line in self.lines_of(shard):
+                    before = shard_of.setdefault(hash(line["id"]), shard)
+                    if before != shard:
+                        other = self.path(before).name
+                        raise self._damaged(shard, f"image {quoted(line['id'])} is in {other} too, so one is a copy")
+                    yield line
 
     def lines_of(self, shard: int) -> Iterator[dict[str, Any]]:
-        """Yield the lines of a finished shard."""
-        with self.path(shard).open("rb") as file:
-            yield from map(json.loads, file)
+        """Yield the lines of a finished shard.
+
+        Raises:
+            UnsegError: one is damaged, occurs twice, or is missing.
+        """
+        ids = set()
+        try:
+            with self.path(shard).open("rb") as file:
+                for number, text in enumerate(file, 1):
+                    line = _parsed(text, number)
+                    if line["id"] in ids:
+                        raise UnsegError(f"image {quoted(line['id'])} occurs twice")
+                    ids.add(line["id"])
+                    yield line
+        except UnsegError as error:
+            raise self._damaged(shard, str(error).rstrip(".")) from None
+        except OSError as error:
+            raise self._damaged(shard, f"it cannot be read: {error.strerror}") from None
+        if len(ids) != (expected := len(self.positions(shard))):
+            raise self._damaged(shard, f"it has {len(ids)} lines for {expected} images")
+
+    def _damaged(self, shard: int, reason: str) -> UnsegError:
+        return UnsegError(
+            f"{self.path(shard)} is damaged: {reason}. Delete this file and run the command that made it again; it makes"
+            " these images anew and keeps the others."
+        )
 
     def replace(self, shard: int, lines: Sequence[dict[str, Any]]) -> None:
         """Write a finished shard anew, completely or not at all."""
@@ -209,6 +244,22 @@ class ShardWriter:
 
 def _encoded(line: dict[str, Any]) -> bytes:
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"
+
+
+def _parsed(text: bytes, number: int) -> dict[str, Any]:
+    """Return a line of a shard.
+
+    Raises:
+        UnsegError: it does not hold what a line holds.
+    """
+    try:
+        line: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError):
+        raise UnsegError(f"line {number} is not JSON") from None
+    checked = convert(line, Line, record=f"line {number}")
+    if checked.failure is None and not (checked.height and checked.width):
+        raise UnsegError(f"line {number} has neither a failure nor a height and width")
+    return line
 
 
 def _is_complete(line: bytes) -> bool:
