@@ -139,8 +139,8 @@ class ShardFolder:
 
     def _damaged(self, shard: int, reason: str) -> UnsegError:
         return UnsegError(
-            f"{self.path(shard)} is damaged: {reason}. Delete this file and run the command that made it again; it makes"
-            " these images anew and keeps the others."
+            f"{self.path(shard)} is damaged: {reason}. Delete this file and run the command that made it again; it "
+            "makes these images anew and keeps the others."
         )
 
     def replace(self, shard: int, lines: Sequence[dict[str, Any]]) -> None:
