@@ -126,6 +126,20 @@ def test_lvis_names_its_files_in_an_address() -> None:
     assert check_coco(value).images[0]["file_name"] == "val2017/7.jpg"
 
 
+def test_panoptic_files_are_read_as_boxes(caplog: pytest.LogCaptureFixture) -> None:
+    segments = [{"id": 3, "category_id": 1, "bbox": BOX, "area": 400}, {"id": 4, "bbox": [0, 0, 9, 9], "iscrowd": 1}]
+    value = content() | {"annotations": [{"image_id": 1, "file_name": "a.png", "segments_info": segments}]}
+    with caplog.at_level("INFO"):
+        found = check_coco(value).annotations
+    assert [(a["bbox"], a["iscrowd"]) for a in found] == [(BOX, 0), ([0, 0, 9, 9], 1)]
+    assert "2 segments of a panoptic file are read as boxes" in caplog.text
+
+
+def test_videos_are_called_so() -> None:
+    with pytest.raises(UnsegError, match='"images" is missing: it lists videos, and only images are read'):
+        check_coco({"videos": [{"id": 1}], "annotations": []})
+
+
 def test_what_is_left_out_is_counted_and_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     value = content()
     value["annotations"] += [{"id": 2, "image_id": 1, "bbox": [], "segmentation": []}]

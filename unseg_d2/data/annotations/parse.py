@@ -136,7 +136,9 @@ def _explain(content: Any, message: str, record: str) -> str:
     names = [step for step in steps if isinstance(step, str)]
     missing = re.fullmatch(r"Object missing required field `(\w+)`.*", problem)
     if missing and not steps and not record:
-        return f'the list "{missing[1]}" is missing, so this is not a COCO annotation file.'
+        videos = isinstance(content, dict) and "videos" in content
+        reason = "it lists videos, and only images are read" if videos else "so this is not a COCO annotation file"
+        return f'the list "{missing[1]}" is missing{":" if videos else ","} {reason}.'
     owner, fields = record, steps
     if len(steps) > 1 and isinstance(steps[1], int) and not record:
         owner, fields = _name(content, str(steps[0]), steps[1]), steps[2:]

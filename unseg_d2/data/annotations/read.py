@@ -31,7 +31,7 @@ def to_dataset(content: Content, sizes: Sizes, counts: Counts) -> CocoDataset:
         UnsegError: ids mean two things, an annotation is of no image, a mask does not fit its image or is damaged, or a
             picture is listed twice with annotations that cannot be joined.
     """
-    images, annotations = _images(content.images, counts), content.annotations or []
+    images, annotations = _images(content.images, counts), _separate(content.annotations or [], counts)
     by_id = {image["id"]: image for image in images}
     owners = _owners(annotations, by_id)
     sizes.settle(images, annotations, owners)
@@ -82,6 +82,21 @@ def _file_name(entry: Image) -> str:
     if entry.coco_url:  # LVIS: http://images.cocodataset.org/val2017/000000397133.jpg
         return "/".join(entry.coco_url.split("/")[-2:])
     raise UnsegError(f'image {quoted(entry.id)} lacks the key "file_name".')
+
+
+def _separate(annotations: list[Annotation], counts: Counts) -> list[Annotation]:
+    """Return the segments of a panoptic file as annotations of their own; others as they are."""
+    if not any(entry.segments_info for entry in annotations):
+        return annotations
+    separate: list[Annotation] = []
+    for entry in annotations:
+        for part in entry.segments_info or ():
+            about = {"area": part.area, "iscrowd": part.iscrowd, "category_id": part.category_id}
+            separate.append(
+                Annotation(image_id=entry.image_id, bbox=part.bbox, segmentation=part.segmentation, **about)
+            )
+    counts.add("segments of a panoptic file are read as boxes; their masks lie in pictures", len(separate))
+    return separate
 
 
 def _owners(annotations: Sequence[Annotation], images: dict[Any, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -67,8 +67,15 @@ class Mask(Struct, gc=False):
     category_id: Identity | None = None
 
 
+class Segment(Mask, gc=False, kw_only=True):
+    """A segment of an image in a panoptic file; its mask lies in a picture."""
+
+    area: Any = None
+    iscrowd: int | bool | float | None = None
+
+
 class Annotation(Mask, gc=False, kw_only=True):
-    """An object, or a crowd region."""
+    """An object, or a crowd region; in a panoptic file all segments of an image."""
 
     image_id: Identity
     id: Identity | None = None
@@ -76,6 +83,7 @@ class Annotation(Mask, gc=False, kw_only=True):
     iscrowd: int | bool | float | None = None
     score: Finite | None = None
     confidence: Any = None  # ours is a grid in base64; other tools use the name for a number
+    segments_info: list[Segment] | None = None
 
 
 class Result(Mask, gc=False, kw_only=True):
