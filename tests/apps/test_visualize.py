@@ -34,6 +34,17 @@ def test_a_page_and_overlays(label_sets: Path) -> None:
     assert shown.overlays == label_sets / "page_overlays" and os.listdir(shown.overlays) == ["1.png.jpg"]
 
 
+def test_names_of_another_machine_are_found_below_the_named_folder(label_sets: Path) -> None:
+    content = json.loads((label_sets / "labels.json").read_text())
+    for image in content["images"]:
+        image["file_name"] = f"/home/somebody/{image['file_name']}"
+    (label_sets / "other.json").write_text(json.dumps(content))
+    folder = Path(visualize(label_sets / "labels.json", label_sets / "one.html").page).parent
+    images = next(path.parent for path in folder.rglob("1.png"))
+    shown = visualize(label_sets / "other.json", label_sets / "page.html", images=images, overlays=True)
+    assert (shown.images, shown.problems) == (2, []) and "1.png.jpg" in os.listdir(label_sets / "page_overlays")
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"), [({"limit": -1}, "The limit is -1"), ({"images": "nowhere"}, "There is no folder nowhere")]
 )

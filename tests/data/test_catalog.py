@@ -47,6 +47,23 @@ def test_builtin_names_follow_the_environment(name: str, tmp_path: Path, monkeyp
     check(load_dataset(name, CFG), tmp_path / BUILTIN[name].images / "sub/a.png")
 
 
+def test_names_of_another_machine_below_a_named_folder(tmp_path: Path) -> None:
+    write_set(tmp_path / "photos", tmp_path / "labels.json")
+    content = json.loads((tmp_path / "labels.json").read_text())
+    content["images"][0]["file_name"] = "C:\\set\\sub\\a.png"
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    check(load_dataset(f"{tmp_path}/labels.json::{tmp_path}/photos", CFG), tmp_path / "photos/sub/a.png")
+
+
+def test_missing_pictures_are_counted_before_any_work(tmp_path: Path) -> None:
+    write_set(tmp_path, tmp_path / "labels.json")
+    content = json.loads((tmp_path / "labels.json").read_text())
+    content["images"] += [{"id": key, "file_name": f"{key}.png", "height": 6, "width": 8} for key in (6, 7)]
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    with pytest.raises(UnsegError, match=r"2 of the 3 images of .* are not in .*; the first is 6\.png"):
+        load_dataset(f"{tmp_path}/labels.json", CFG)
+
+
 def test_missing_builtin_data_names_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     with pytest.raises(UnsegError, match=r"needs the file .*cutler_imagenet1k_train_r2\.json, which is not there"):

@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 
 from unseg_d2.cli.cut_masks import main
+from unseg_d2.config import load_cfg
 from unseg_d2.data.coco import read_coco
 from unseg_d2.errors import UnsegError
 from unseg_d2.masks.cuts3d.localcut import LocalCutSettings
-from unseg_d2.pseudo.cut_labels import cut_pixels
+from unseg_d2.pseudo.cut_labels import build_cut_pipeline, cut_pixels
 from unseg_d2.rle import decode_mask, encode_mask
 from unseg_d2.structures import DepthMap
 
@@ -76,3 +77,14 @@ def test_a_label_set_is_cut(labels: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_without_a_depth_source_it_says_so(labels: Path) -> None:
     with pytest.raises(UnsegError, match=r"set DEPTH\.SOURCE"):
         main(["--labels", str(labels), "--output", str(labels.parent / "cut"), "--num-workers", "0"])
+
+
+def test_boxes_without_a_mask_are_left_out_and_counted(labels: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path, root = labels, str(labels.parent / "depth")
+    content = json.loads(path.read_text())
+    box = {"id": 99, "image_id": content["images"][0]["id"], "bbox": [0, 0, 4, 4]}
+    path.write_text(json.dumps(content | {"annotations": [*content["annotations"], box]}))
+    with caplog.at_level("INFO"):
+        pipeline = build_cut_pipeline(load_cfg(None, [*DEPTH_OPTIONS, "DEPTH.FILES.ROOT", root]), path)
+    assert sum(map(len, pipeline.masks.values())) == len(content["annotations"])
+    assert "1 boxes have no mask to cut and were left out" in caplog.text

@@ -105,6 +105,21 @@ def test_merged_files_are_label_sets_that_say_how_they_were_made(label_set: Path
     assert dataset.info["rounds"][0] == first | {"mismatched_images": []}
 
 
+def test_polygons_are_merged_and_boxes_left_out(
+    label_set: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = json.loads(label_set.read_text())
+    content["annotations"][0]["segmentation"] = [[0, 0, 20, 0, 20, HEIGHT, 0, HEIGHT]]
+    content["annotations"] += [{"id": 2, "image_id": 2, "bbox": [0, 0, 5, 5]}]
+    label_set.write_text(json.dumps(content))
+    box = {"image_id": 2, "bbox": [0, 0, 9, HEIGHT], "segmentation": [0, 0, 9, 0, 9, HEIGHT, 0, HEIGHT], "score": 0.9}
+    (tmp_path / "predictions.json").write_text(json.dumps([box]))
+    with caplog.at_level("INFO"):
+        path = merge_files(label_set, tmp_path / "predictions.json", label_set, score_threshold=0.7, match_iou=0.5)
+    assert columns(read_label_set(path).annotations) == [(1, 0, 20), (2, 0, 9)]
+    assert "Left out 1 boxes" in caplog.text
+
+
 def test_images_that_lie_elsewhere_can_be_named(label_set: Path, tmp_path: Path) -> None:
     (tmp_path / "images").rename(tmp_path / "pictures")
     (tmp_path / "predictions.json").write_text("[]")
