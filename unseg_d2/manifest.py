@@ -53,6 +53,21 @@ TRAINING = (
 )
 """Beginnings of the keys that may differ when any training is resumed: places, trust, speed, length and scoring."""
 
+SELF_TRAINING = (
+    *(
+        "*.DEVICE",
+        "MODEL.TRUST_CHECKPOINT",
+        "OUTPUT_DIR",
+        "DATALOADER.NUM_WORKERS",
+        "FEATURES.BATCH_SIZE",
+        "DEPTH.CACHE",
+    ),
+    *("SOLVER.CHECKPOINT_PERIOD", "VIS_PERIOD", "PSEUDO.SHARD_SIZE"),
+    *("TEST.EVALUATORS", "TEST.CLASS_AGNOSTIC", "TEST.BEST_IOU", "TEST.CORLOC", "TEST.NO_SEGM", "TEST.EVAL_PERIOD"),
+    *("TEST.EXPECTED_RESULTS", "TEST.DETECTIONS_PER_IMAGE", "TEST.IMS_PER_BATCH"),
+)
+"""Keys of the recipes of a self-training run that may differ: places, speed and scoring; ground truth may too."""
+
 
 class Absent:
     """The value of a key that is not there."""

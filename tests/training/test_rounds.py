@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -176,3 +177,73 @@ def test_metrics_are_written_as_json_has_them(from_images: Plan, rows: list[tupl
         assert written["segm"]["APl"] is None and math.isnan(metrics["segm"]["APl"])
         assert written["segm"]["AR100"] == metrics["segm"]["AR100"]
     assert read_metrics(json.loads('{"bbox": {"AP": 1.0, "APl": NaN}}'))["bbox"]["AP"] == 1.0  # of earlier versions
+
+
+def steps_made(plan: Plan, caplog: pytest.LogCaptureFixture) -> list[str]:
+    caplog.clear()
+    self_train(plan)
+    return [message for message in caplog.messages if message.startswith("round ")]
+
+
+def test_weights_that_were_deleted_are_made_again(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was made from them is kept where they end the same."""
+    caplog.set_level("INFO")
+    use(FakeEngine(), monkeypatch)
+    self_train(plan)
+    weights = plan.output / "round0" / "model_final.pth"
+    weights.unlink()
+    assert steps_made(plan, caplog) == [f"round 0: train again, since {weights} is gone"]
+    assert weights.is_file() and steps_made(plan, caplog) == []
+
+
+def test_what_was_made_from_other_weights_is_made_again(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    use(FakeEngine(), monkeypatch)
+    self_train(plan)
+    (plan.output / "round0" / "model_final.pth").write_text("others")
+    assert steps_made(plan, caplog)[:2] == [
+        "round 0: evaluate again, since weights has changed since",
+        "round 1: predict again, since weights has changed since",
+    ]
+
+
+def test_another_ground_truth_measures_again_and_trains_nothing(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level("INFO")
+    use(FakeEngine(), monkeypatch)
+    self_train(plan)
+    steps = steps_made(replace(plan, ground_truth="synthetic_train"), caplog)
+    assert steps == [f"round {k}: evaluate again, since ground truth has changed since" for k in (0, 1)]
+    steps = steps_made(replace(plan, ground_truth="synthetic_train", opts=(*plan.opts, "TEST.NO_SEGM", "True")), caplog)
+    assert steps == [f"round {k}: evaluate again, since scoring has changed since" for k in (0, 1)]
+
+
+def test_images_of_a_run_may_move_but_not_become_more(
+    from_images: Plan, rows: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """A renamed project goes on; `images` wins over what its files remember."""
+    caplog.set_level("INFO")
+    engine = use(FakeEngine(), monkeypatch)
+    pictures = next(path for path in Path(from_images.opts[1]).rglob("images") if len(list(path.iterdir())) == 3)
+    project = tmp_path / "project"
+    shutil.copytree(pictures, project / "photos")
+    plan = replace(from_images, output=project / "run", images=str(project / "photos"), ground_truth="", rounds=0)
+    self_train(plan)
+    project.rename(tmp_path / "renamed")
+    moved = tmp_path / "renamed" / "photos"
+    plan = replace(plan, output=tmp_path / "renamed" / "run", images=str(moved), rounds=1)
+    assert [step.split()[2] for step in steps_made(plan, caplog)] == ["predict", "merge", "train"]
+    assert all(str(moved) in name for name in engine.predicted)
+    moved.rename(tmp_path / "staged")  # the images alone
+    plan = replace(plan, images=str(tmp_path / "staged"), rounds=2)
+    assert [step.split()[2] for step in steps_made(plan, caplog)] == ["predict", "merge", "train"]
+    assert all(str(tmp_path / "staged") in name for name in engine.predicted[3:])
+    picture = next((tmp_path / "staged").glob("*.png"))
+    shutil.copy(picture, tmp_path / "staged" / "added.png")
+    with pytest.raises(UnsegError, match=r"num_images was 3, now 4\. Choose another --output"):
+        self_train(plan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from unseg_d2.errors import UnsegError
@@ -17,11 +18,12 @@ LEFT = (
 logger = logging.getLogger(__name__)
 
 
-def set_aside(output: Path) -> Path | None:
+def set_aside(output: Path, *, without: Sequence[str] = ()) -> Path | None:
     """Move what a training left into ``output/before_1``, ``before_2`` and so on, and say so.
 
     Args:
         output: folder of the training.
+        without: patterns of :data:`LEFT` that stay where they are.
 
     Returns:
         The folder it was moved to, ``None`` where there was nothing.
@@ -29,7 +31,7 @@ def set_aside(output: Path) -> Path | None:
     Raises:
         UnsegError: it cannot be moved.
     """
-    left = [path for pattern in LEFT for path in sorted(output.glob(pattern))]
+    left = [path for pattern in LEFT if pattern not in without for path in sorted(output.glob(pattern))]
     if not left:
         return None
     aside = next(path for number in itertools.count(1) if not (path := output / f"before_{number}").exists())

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from unseg_d2.data.coco import CocoDataset, check_coco, read_coco
 from unseg_d2.data.pictures.report import Treatments
-from unseg_d2.data.spec import relative_root
+from unseg_d2.data.spec import relative_root, split_spec
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.pseudo.shards import ShardFolder
@@ -41,6 +41,23 @@ def read_label_set(path: str | Path) -> CocoDataset:
         return check_coco(content | {"info": _info(shards), "categories": CATEGORIES})
     except UnsegError as error:
         raise UnsegError(f"{path}: {error}") from None
+
+
+def labels_file(labels: Path | str) -> Path:
+    """Return the COCO file of a label set that is named as a file, a folder or ``labels.json::image/root``."""
+    path = Path(split_spec(labels)[0])
+    return path / "labels.json" if path.is_dir() else path
+
+
+def remembers_root(path: Path, root: Path) -> bool:
+    """Return whether a file of `write_label_set` says that its images are in a folder; only its first line is read."""
+    with open(path, "rb") as file:
+        line = file.readline().rstrip(b",\n")
+    try:
+        named = json.loads(line + b"}")["info"]["image_root"]
+        return bool((path.resolve().parent / named).resolve() == root.resolve())
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def export(folder: str | Path, output: str | Path | None = None, *, partial: bool = False) -> Path:

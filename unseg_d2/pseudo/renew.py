@@ -41,6 +41,24 @@ def outdated(shards: ShardFolder, shard: int, root: Path) -> tuple[int, ...]:
     return tuple(index for index, line in enumerate(shards.lines_of(shard)) if not is_current(line))
 
 
+def changed_images(folder: str | Path, root: Path) -> list[str]:
+    """Return the names of the images that are not what they were when a label set was made of them.
+
+    Args:
+        folder: of the label set; one that was not made here has no known images.
+        root: folder of the images.
+    """
+    shards = ShardFolder(folder)
+    if not (shards.folder / "manifest.json").is_file():
+        return []
+    shards.load()
+    names = []
+    for shard in range(shards.num_shards):
+        if shards.is_finished(shard) and (positions := set(outdated(shards, shard, root))):
+            names += [line["file_name"] for k, line in enumerate(shards.lines_of(shard)) if k in positions]
+    return names
+
+
 def renewed(
     lines: list[Line], positions: tuple[int, ...], batch_size: int, make: Callable[[int, int], list[Line]]
 ) -> Iterator[list[Line]]:

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +22,30 @@ from unseg_d2.config import edited, load_cfg
 from unseg_d2.config.load import as_values
 from unseg_d2.config.scaling import scale_to_world_size
 from unseg_d2.data.catalog import find_annotations, load_dataset
+from unseg_d2.data.presence import check_images
+from unseg_d2.data.spec import join_spec
 from unseg_d2.detectors.protocol import Engine, select_engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.registry import detector_evaluators
 from unseg_d2.evaluation.scores import Metrics, Scores, read_metrics
 from unseg_d2.files import write_json
-from unseg_d2.manifest import CODE
+from unseg_d2.loop.checkpoint import has_checkpoint, last_checkpoint
+from unseg_d2.loop.restart import set_aside
+from unseg_d2.manifest import CODE, read_manifest
 from unseg_d2.pseudo.generate import generate_label_set
-from unseg_d2.pseudo.inputs import list_inputs
-from unseg_d2.pseudo.label_set import summarise
+from unseg_d2.pseudo.inputs import Inputs, list_inputs
+from unseg_d2.pseudo.label_set import labels_file, remembers_root, summarise
+from unseg_d2.pseudo.renew import changed_images
 from unseg_d2.recipes import find_recipe
 from unseg_d2.registry import code_of_parts
 from unseg_d2.training.evaluate import evaluate_detector, score_records
 from unseg_d2.training.next_labels import merge_round, predict_round
 from unseg_d2.training.prediction import weights_identity
 from unseg_d2.training.report import write_plot, write_run_gallery
-from unseg_d2.training.state import RUN_FILE, RunState, Step
+from unseg_d2.training.state import RunState, Step, recorded
 from unseg_d2.training.train import train
 from unseg_d2.zoo.download import checksum
+from unseg_d2.zoo.store import resolve
 
 logger = logging.getLogger(__name__)
 
@@ -69,15 +76,22 @@ class Plan:
     num_processes: int = 1
     num_workers: int | None = None
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self, inputs: Inputs | None = None) -> dict[str, Any]:
         """Return everything that the results depend on except the number of rounds, which may grow.
+
+        Args:
+            inputs: the unlabelled images, where they have been listed.
 
         Raises:
             UnsegError: a recipe, an annotation file or the first checkpoint is not there.
         """
         first = self.recipe(0)
         code = code_of_parts(first).get(CODE, {}) | code_of_parts(self.recipe(1)).get(CODE, {})
+        weights = resolve(first.MODEL.WEIGHTS) if first.MODEL.WEIGHTS else ""
+        inputs = inputs or self.inputs()
+        listed = {"num_images": len(inputs)} if inputs else {}
         return {
+            **listed,
             "recipes": {"first": as_values(first), "rounds": as_values(self.recipe(1))},
             "images": self.images,
             "labels": self.labels,
@@ -86,10 +100,15 @@ class Plan:
             "checksums": {
                 "labels": checksum(find_annotations(self.labels, first)) if self.labels else "",
                 "ground_truth": checksum(find_annotations(self.ground_truth, first)) if self.ground_truth else "",
-                "weights": weights_identity(first.MODEL.WEIGHTS),
+                "weights": weights_identity(weights),
+                **({"images": inputs.checksum} if inputs else {}),
             },
             **({CODE: code} if code else {}),
         }
+
+    def inputs(self) -> Inputs | None:
+        """List the unlabelled images; ``None`` where the run starts from a label set."""
+        return list_inputs(self.images, self.recipe(0), without=self.output) if self.images else None
 
     def recipe(self, round_index: int) -> CfgNode:
         """Return the configuration of a round, before its inputs are filled in."""
@@ -146,9 +165,13 @@ class _Run:
         self.plan = plan
         self.first = plan.recipe(0)
         self.engine: Engine = select_engine(self.first.ENGINE)
-        settings = {**plan.settings(), "engine": self.engine.name}
-        if plan.images and not (plan.output / RUN_FILE).is_file():
-            list_inputs(plan.images, self.first)  # images that are not there leave no run behind
+        self.inputs = plan.inputs()
+        settings = {**plan.settings(self.inputs), "engine": self.engine.name}  # what is not there leaves no run behind
+        self.truth: dict[str, Path | str] = {}
+        if plan.ground_truth:
+            check_images(load_dataset(plan.ground_truth, self.first), plan.ground_truth)
+            self.truth["ground_truth"] = find_annotations(plan.ground_truth, self.first)
+            self.truth["scoring"] = json.dumps(as_values(self.first)["TEST"], sort_keys=True)
         self.state = RunState(plan.output, settings)
 
     def all_rounds(self) -> list[tuple[str, Metrics]]:
@@ -168,13 +191,36 @@ class _Run:
         if round_index == 0 and self.plan.labels:
             return Path(self.plan.labels)
         if round_index == 0:
-            return self._step(0, "masks", lambda folder: self._generate(self.plan.images, folder / "masks"))
+            return self.masks
         previous, predictions = self.labels(round_index - 1), self.predict(round_index)
 
         def merge(folder: Path) -> Path:
-            return merge_round(self.first, previous, predictions, folder / "labels.json", round_index)
+            return merge_round(self.first, self._spec(previous), predictions, folder / "labels.json", round_index)
 
-        return self._step(round_index, "merge", merge)
+        return self._step(round_index, "merge", merge, labels=labels_file(previous), predictions=predictions)
+
+    @cached_property
+    def masks(self) -> Path:
+        """The label set that the generator makes of the images; those that changed before the training are renewed."""
+        folder = self.plan.output / "round0"
+        if self.state.find(0, "masks") and not (self.state.find(0, "train") or (folder / "last_checkpoint").is_file()):
+            return self._generate(self.plan.images, folder / "masks")
+        path = self._step(0, "masks", lambda folder: self._generate(self.plan.images, folder / "masks"))
+        assert self.inputs is not None  # a run from a label set asks for no masks
+        changed = changed_images(path.parent, self.inputs.root)
+        if changed and self.state.find(0, "train"):
+            logger.warning(
+                "%d images, such as %s, have changed since this run was trained on their masks; it goes on with those. "
+                "Choose another --output to begin with the images as they are.",
+                *(len(changed), changed[0]),
+            )
+        return path
+
+    def _spec(self, labels: Path | str) -> str:
+        """Return how a label set is named: with the folder of the images where it remembers another one."""
+        if self.inputs is None or remembers_root(Path(labels), self.inputs.root):
+            return str(labels)
+        return join_spec(labels, self.inputs.root)
 
     def train(self, round_index: int) -> Path:
         """Return the checkpoint of a round."""
@@ -182,13 +228,15 @@ class _Run:
         weights = self.train(round_index - 1) if round_index else None
 
         def fit(folder: Path) -> Path:
-            changes: dict[str, Any] = {"DATASETS.TRAIN": (str(labels),), "OUTPUT_DIR": str(folder)}
+            changes: dict[str, Any] = {"DATASETS.TRAIN": (self._spec(labels),), "OUTPUT_DIR": str(folder)}
             if weights:
                 changes["MODEL.WEIGHTS"] = str(weights)
             cfg = edited(self._cfg(round_index), changes)
-            return train(self.engine, cfg, num_processes=self.plan.num_processes, resume=True)
+            resume = last_checkpoint(folder) is None or has_checkpoint(folder)
+            return train(self.engine, cfg, num_processes=self.plan.num_processes, resume=resume)
 
-        return self._step(round_index, "train", fit)
+        start = {"weights": weights} if weights else {}
+        return self._step(round_index, "train", fit, labels=labels_file(labels), **start)
 
     def predict(self, round_index: int) -> Path:
         """Return what the detector of the round before finds on the unlabelled images."""
@@ -199,23 +247,23 @@ class _Run:
             most = self.first.ROUNDS.DETECTIONS_PER_IMAGE
             cfg = edited(self._cfg(round_index - 1), {"ROUNDS.DETECTIONS_PER_IMAGE": most})
             return predict_round(
-                *(self.engine, cfg, str(weights), str(images), folder / "predictions"),
+                *(self.engine, cfg, str(weights), self._spec(images), folder / "predictions"),
                 num_processes=self.plan.num_processes,
             )
 
-        return self._step(round_index, "predict", detect)
+        return self._step(round_index, "predict", detect, weights=weights, images=labels_file(images))
 
     def score_masks(self) -> Metrics:
         """Return the metrics of the generator itself on the images with ground truth."""
 
         def compare(folder: Path) -> Path:
-            labels = self._generate(self.plan.ground_truth, folder / "masks_of_ground_truth")
+            labels = self._generate(self.plan.ground_truth, self._masks_of_truth(folder))
             records = load_dataset(self.plan.ground_truth, self.first)
             results = _as_results(labels, records, self.first)
             scores = score_records(records, results, self.first, self.plan.ground_truth)
             return _write(folder / "figures_masks.json", scores)
 
-        return read_metrics(json.loads(self._step(0, "score_masks", compare).read_text()))
+        return read_metrics(json.loads(self._step(0, "score_masks", compare, **self.truth).read_text()))
 
     def evaluate(self, round_index: int) -> Metrics:
         """Return the metrics of a round's detector."""
@@ -232,7 +280,16 @@ class _Run:
             )
             return _write(folder / "figures.json", scores)
 
-        return read_metrics(json.loads(self._step(round_index, "evaluate", measure).read_text()))
+        path = self._step(round_index, "evaluate", measure, weights=weights, **self.truth)
+        return read_metrics(json.loads(path.read_text()))
+
+    def _masks_of_truth(self, folder: Path) -> Path:
+        """Return where the masks on the ground truth go; those on another ground truth stay where they are."""
+        path, images = folder / "masks_of_ground_truth", list_inputs(self.plan.ground_truth, self.first)
+        known = path / "manifest.json"
+        if known.is_file() and read_manifest(known, "choose another --output")["images_sha256"] != images.checksum:
+            return path.with_name(f"{path.name}_{images.checksum[:8]}")
+        return path
 
     def gallery(self, rows: list[tuple[str, Metrics]]) -> Path:
         """Write the page that shows the results of the last round."""
@@ -242,7 +299,7 @@ class _Run:
             predictions = self.plan.output / f"round{last}" / "evaluation" / "predictions.json"
             results, title = json.loads(predictions.read_text()), f"detector of round {last}"
         else:
-            labelled = load_dataset(str(self.labels(last)), self.first)
+            labelled = load_dataset(self._spec(self.labels(last)), self.first)
             results = [{**item, "image_id": image["image_id"]} for image in labelled for item in image["annotations"]]
             records, title = [{**image, "annotations": []} for image in labelled], f"label set of round {last}"
         return write_run_gallery(self.plan.output / "gallery.html", records, results, title, rows)
@@ -259,16 +316,19 @@ class _Run:
         """Return a round's recipe, scaled to the number of processes."""
         return scale_to_world_size(self.plan.recipe(round_index), self.plan.num_processes)[0]
 
-    def _step(self, round_index: int, name: str, make: Callable[[Path], Path]) -> Path:
-        """Return the output of a finished step, or make and record it."""
-        done = self.state.find(round_index, name)
-        if done:
+    def _step(self, round_index: int, name: str, make: Callable[[Path], Path], **inputs: Path | str) -> Path:
+        """Return the output of a finished step, or make and record it; it is made again where its inputs are others."""
+        done, folder = self.state.find(round_index, name), self.plan.output / f"round{round_index}"
+        why = self.state.why_again(done, inputs) if done else ""
+        if done and not why:
             return self.plan.output / done.output
-        logger.info("round %d: %s", round_index, name)
+        logger.info("round %d: %s%s", round_index, name, f" again, since {why}" if why else "")
+        if name == "train" and "changed" in why:
+            set_aside(folder, without=("evaluation",))  # which is found by content
         started = time.monotonic()
-        path = make(self.plan.output / f"round{round_index}")
+        path = make(folder)
         output = path.relative_to(self.plan.output).as_posix()
-        self.state.finish(Step(round_index, name, output, round(time.monotonic() - started, 1)))
+        self.state.finish(Step(round_index, name, output, round(time.monotonic() - started, 1), recorded(inputs)))
         return path
 
 

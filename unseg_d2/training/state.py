@@ -6,18 +6,20 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
 from unseg_d2.config.load import as_values, from_values
+from unseg_d2.content import Comparison, Content, content_of
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
-from unseg_d2.manifest import CODE, read_manifest, resume_or_refuse
+from unseg_d2.manifest import CODE, SELF_TRAINING, read_manifest, resume_or_refuse
+from unseg_d2.zoo.store import PREFIX
 
 RUN_FILE = "rounds.json"
-MAY_CHANGE = ("MODEL.TRUST_CHECKPOINT",)
-"""Keys of either recipe that may differ when a run is resumed."""
+Inputs: TypeAlias = Mapping[str, Path | str]
+"""Name of each input of a step to its file, or to settings as text."""
 RECIPES = ("first", "rounds")
 """The recipe of the first training and that of the rounds, as ``rounds.json`` names them."""
 REMEDY = "choose another --output or repeat the command that started it"
@@ -34,12 +36,14 @@ class Step:
         name: masks, score_masks, train, evaluate, predict or merge.
         output: the file it made, relative to the run's folder.
         seconds: wall-clock time of the last attempt.
+        inputs: size and sha256 of the files it was made from, or settings as text, by name; ``None`` if not recorded.
     """
 
     round: int
     name: str
     output: str
     seconds: float = 0.0
+    inputs: dict[str, Any] | None = None
 
 
 class RunState:
@@ -51,7 +55,8 @@ class RunState:
         Args:
             folder: the run's folder.
             settings: what the result depends on, with ``recipes`` by the names of :data:`RECIPES`. A folder made with
-                other settings is refused, but for :data:`MAY_CHANGE` and, before they begin, the recipe of the rounds.
+                other settings is refused, but for `unseg_d2.manifest.SELF_TRAINING`, another ground truth, moved images
+                and, before they begin, the recipe of the rounds.
 
         Raises:
             UnsegError: ``rounds.json`` is damaged or belongs to another run.
@@ -68,9 +73,33 @@ class RunState:
         return next(matching, None)
 
     def finish(self, step: Step) -> None:
-        """Record a step as finished."""
+        """Record a step as finished, in place of an earlier one of its name."""
+        self.steps = [known for known in self.steps if (known.round, known.name) != (step.round, step.name)]
         self.steps.append(step)
         self._write()
+
+    def why_again(self, step: Step, inputs: Inputs) -> str:
+        """Return why a finished step has to be made again: its output is gone, or its inputs are others; else empty.
+
+        Args:
+            step: that is finished.
+            inputs: what it is to be made from.
+        """
+        output = self.path.parent / step.output
+        if not output.is_file():
+            return f"{output} is gone"
+        if step.inputs is None:
+            return ""
+        compared = Comparison(output, output.stat().st_mtime)
+        for name, value in inputs.items():
+            seen = step.inputs.get(name)
+            if isinstance(value, Path):
+                changed = compared.has_changed(value, Content(*seen) if seen else None)
+            else:
+                changed = seen != value
+            if changed:
+                return f"{name.replace('_', ' ')} has changed since"
+        return ""
 
     def _differs_from_stored(self) -> bool:
         """Read ``rounds.json``, and return whether it has to be rewritten; refuse other settings."""
@@ -89,7 +118,9 @@ class RunState:
                 "they are mixed with others if it has changed since.",
                 self.path,
             )
-        may_change = [f"recipes.{name}.{key}" for name in RECIPES for key in MAY_CHANGE]
+        may_change = [f"recipes.{name}.{key}" for name in RECIPES for key in SELF_TRAINING]
+        may_change += ["ground_truth", "checksums.ground_truth"]  # what was measured on another one is measured again
+        may_change += [name for name in ("images", "labels") if self.settings["checksums"].get(name)]  # by content
         if not self._rounds_have_begun():
             may_change.append("recipes.rounds.")
         holds = f"{self.path.parent} holds a run that began"
@@ -102,6 +133,11 @@ class RunState:
 
     def _write(self) -> None:
         write_json(self.path, {"settings": self.settings, "steps": [asdict(step) for step in self.steps]}, indent=1)
+
+
+def recorded(inputs: Inputs) -> dict[str, Any]:
+    """Return what a step records of its inputs."""
+    return {name: content_of(value) if isinstance(value, Path) else value for name, value in inputs.items()}
 
 
 def _completed(stored: Mapping[str, Any], settings: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -117,4 +153,8 @@ def _completed(stored: Mapping[str, Any], settings: Mapping[str, Any], path: str
     if CODE in settings:
         filled.setdefault(CODE, settings[CODE])
     filled["checksums"] = {**settings["checksums"], **stored.get("checksums", {})}
+    if "num_images" in settings:
+        filled.setdefault("num_images", settings["num_images"])
+    if str(filled["checksums"].get("weights", "")).startswith(PREFIX):  # earlier versions recorded the name
+        filled["checksums"]["weights"] = settings["checksums"]["weights"]
     return filled

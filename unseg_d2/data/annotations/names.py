@@ -162,7 +162,9 @@ def image_roots(stated: object, path: str | Path) -> list[Path]:
     """Return the folders that may hold the images of an annotation file, the likeliest first."""
     folder = Path(path).resolve().parent
     roots = [folder, folder / "images", folder.parent / "images"]
-    return [folder / stated, *roots] if isinstance(stated, str) and stated and "\0" not in stated else roots
+    if not isinstance(stated, str) or not stated or "\0" in stated:
+        return roots
+    return [Path(os.path.normpath(folder / stated)), *roots]
 
 
 def picture_size(path: Path) -> tuple[int, int] | None:
