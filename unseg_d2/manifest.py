@@ -63,7 +63,7 @@ SELF_TRAINING = (
         "DEPTH.CACHE",
     ),
     *("SOLVER.CHECKPOINT_PERIOD", "VIS_PERIOD", "PSEUDO.SHARD_SIZE"),
-    *("TEST.EVALUATORS", "TEST.CLASS_AGNOSTIC", "TEST.BEST_IOU", "TEST.CORLOC", "TEST.NO_SEGM", "TEST.EVAL_PERIOD"),
+    *("TEST.EVALUATORS", "TEST.CLASS_AGNOSTIC", "TEST.PER_CLASS", "TEST.CORLOC", "TEST.NO_SEGM", "TEST.EVAL_PERIOD"),
     *("TEST.EXPECTED_RESULTS", "TEST.DETECTIONS_PER_IMAGE", "TEST.IMS_PER_BATCH"),
 )
 """Keys of the recipes of a self-training run that may differ: places, speed and scoring; ground truth may too."""
