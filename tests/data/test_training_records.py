@@ -86,7 +86,8 @@ def test_only_boxes_need_a_detector_without_masks() -> None:
 
 @pytest.mark.parametrize("key", CONFIDENT)
 def test_a_recipe_for_confidence_needs_masks_that_have_one(key: str, caplog: pytest.LogCaptureFixture) -> None:
-    cfg, given = config(DATALOADER__COPY_PASTE=True, **{key.replace(".", "__"): CONFIDENT[key]}), records()
+    pasting = {"DATALOADER__COPY_PASTE": True, "DATALOADER__COPY_PASTE_RATE": 1.0}
+    cfg, given = config(**pasting, **{key.replace(".", "__"): CONFIDENT[key]}), records()
     with pytest.raises(UnsegError, match=f"asks for {key} {CONFIDENT[key]}, but no mask has a spatial confidence"):
         usable_records(given, cfg)
     given[0]["annotations"][0]["confidence"] = encode_confidence(np.ones((2, 2)))
