@@ -361,3 +361,23 @@ def test_what_was_done_to_the_pictures_is_counted_and_said(tmp_path: Path) -> No
     assert "INPUT" not in read_label_set(tmp_path / "out").info["settings"]
     with pytest.raises(UnsegError, match="INPUT"):
         generate(folder, tmp_path / "out", "INPUT.EXIF", "ignore")
+
+
+def test_a_folder_of_everything_ends_and_names_what_is_no_picture(tmp_path: Path) -> None:
+    folder = save_pictures(tmp_path / "images", 2)
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 10\n"
+    for name in ("photo.jpg", "plan.eps"):
+        (folder / name).write_bytes(eps)
+    for name in ("pipe.jpg", "pipe"):
+        os.mkfifo(folder / name)
+    Image.new("1", (13_300, 13_300)).save(folder / "bomb.png")
+    generate(folder, tmp_path / "out")
+    failures = map(json.loads, (tmp_path / "out" / "failures.jsonl").read_text().splitlines())
+    assert {line["file_name"]: line["reason"] for line in failures} == {
+        "bomb.png": "13300x13300 pixels: over the limit of 134217728 (INPUT.MAX_PIXELS)",
+        "photo.jpg": "EPS is not read; convert it to PNG or TIFF",
+        "plan.eps": "EPS is not read; convert it to PNG or TIFF",
+        "pipe.jpg": "a FIFO, not a file",
+        "pipe": "a FIFO, not a file",
+    }
+    assert len(read_label_set(tmp_path / "out").images) == 2

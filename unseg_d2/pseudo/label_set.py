@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from unseg_d2.data.coco import CocoDataset, check_coco, read_coco
+from unseg_d2.data.pictures.formats import why_no_image
 from unseg_d2.data.pictures.report import Treatments
 from unseg_d2.data.spec import relative_root, split_spec
 from unseg_d2.errors import UnsegError
@@ -191,8 +192,9 @@ def _write_failures(shards: ShardFolder, path: Path) -> int:
             if "failure" in line:
                 count += 1
                 file.write(_json({"file_name": line["file_name"], "reason": line["failure"]}) + b"\n")
+        root = shards.folder.resolve() / shards.manifest.get("image_root", "")
         for name in shards.manifest["not_images"]:
-            file.write(_json({"file_name": name, "reason": "not an image"}) + b"\n")
+            file.write(_json({"file_name": name, "reason": why_no_image(root / name)}) + b"\n")
     return count
 
 

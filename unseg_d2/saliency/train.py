@@ -177,7 +177,8 @@ def write_masks(
     Raises:
         UnsegError: the folder holds masks that were not made here.
     """
-    ledger = Ledger(folder, checksum(weights) if weights else "")
+    ways = sorted({str(image.reading.changes()) for image in images if image.reading.changes()})
+    ledger = Ledger(folder, " ".join([checksum(weights), *ways]) if weights else "")
     paths = [folder / f"{image.name}.png" for image in images]
     foreign = [path for path in paths if path.is_file() and not ledger.is_known(path)]
     if foreign:

@@ -276,6 +276,8 @@ def _proposal_settings(cfg: CfgNode, run: Run) -> dict[str, Any]:
     more: dict[str, Any] = {}
     if cfg.FEATURES.RESIZE != "square":
         more["resize"] = cfg.FEATURES.RESIZE
+    if changes := run.data.reading.changes():
+        more["pictures"] = changes
     if run.pipeline.depth is not None:
         source = run.pipeline.depth.source
         more["depth"] = {"name": source.name, "kind": source.kind}

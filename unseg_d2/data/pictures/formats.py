@@ -108,15 +108,21 @@ def what_it_is(path: Path) -> str:
     return "truncated or damaged header" if known else "not an image"
 
 
+def why_no_image(path: Path) -> str:
+    """Say what a file is that does not count as an image: ``a FIFO, not a file``, ``EPS is not read; ...``."""
+    try:
+        check_regular(path)
+        return what_it_is(path)
+    except ImageProblem as problem:
+        return str(problem)
+    except OSError:
+        return "not an image"
+
+
 def describe_others(root: Path, names: list[str]) -> str:
     """Say what the first of some files is that are no images; empty where that says nothing."""
     for name in names[:20]:
-        path = Path(os.path.join(root, name))
-        try:
-            check_regular(path)
-            what = what_it_is(path)
-        except (OSError, ImageProblem):
-            continue
+        what = why_no_image(Path(os.path.join(root, name)))
         if what != "not an image":
             return f"{name}: {what}"
     return ""
