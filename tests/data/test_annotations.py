@@ -126,6 +126,20 @@ def test_lvis_names_its_files_in_an_address() -> None:
     assert check_coco(value).images[0]["file_name"] == "val2017/7.jpg"
 
 
+def test_names_that_are_not_utf_8_are_kept() -> None:
+    value = content()
+    value["images"][0]["file_name"] = "caf\udce9.png"
+    assert check_coco(json.loads(json.dumps(value))).images[0]["file_name"] == "caf\udce9.png"
+
+
+@pytest.mark.parametrize("key", ["score", "image_id", "segmentation"])
+def test_half_a_character_and_infinite_ids_are_one_sentence(tmp_path: Path, key: str) -> None:
+    for bad in ("\ud800" if key != "image_id" else float("-inf"), float("inf"), ["\ud800"]):
+        for read, value in ((read_coco, content(**{key: bad})), (read_results, [result(**{key: bad})])):
+            with pytest.raises(UnsegError, match=r"labels\.json: "):
+                read(written(tmp_path, value))
+
+
 def test_panoptic_files_are_read_as_boxes(caplog: pytest.LogCaptureFixture) -> None:
     segments = [{"id": 3, "category_id": 1, "bbox": BOX, "area": 400}, {"id": 4, "bbox": [0, 0, 9, 9], "iscrowd": 1}]
     value = content() | {"annotations": [{"image_id": 1, "file_name": "a.png", "segments_info": segments}]}

@@ -95,9 +95,14 @@ def convert(content: Any, kind: type[Parsed], prefix: str = "", record: str = ""
         UnsegError: a field holds something else than it should.
     """
     try:
-        return msgspec.convert(content, kind, strict=False)
+        try:
+            return msgspec.convert(content, kind, strict=False)
+        except UnicodeEncodeError:  # a file name that is not UTF-8; numbers as text are not looked for then
+            return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
         raise UnsegError(f"{prefix}{_explain(content, str(error), record)}") from None
+    except UnicodeEncodeError:
+        raise UnsegError(f"{prefix}it holds text that is not Unicode.") from None
     except RecursionError:
         raise UnsegError(f"{prefix}it is nested too deeply.") from None
 

@@ -14,11 +14,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 FARTHEST = 1_000_000
 """Pixels: no image is as long, and no coordinate of an annotation lies farther out."""
 
-Identity = int | float | str
-"""Of an image, a category or an annotation; floats are whole numbers that a tool wrote with a point."""
-
 Coordinate = Annotated[float, Meta(ge=-FARTHEST, le=FARTHEST)]
 Finite = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+Identity = int | Finite | str
+"""Of an image, a category or an annotation; floats are whole numbers that a tool wrote with a point."""
+
 Side = Annotated[int, Meta(ge=0, le=FARTHEST)]
 RunLength = Annotated[int, Meta(ge=0, le=FARTHEST**2)]
 
