@@ -88,3 +88,13 @@ def test_no_video(tmp_path):
     (tmp_path / "film.mp4").write_bytes(b"no film")
     with pytest.raises(ImageProblem, match="not a video"):
         extract_frames(tmp_path / "film.mp4", tmp_path / "frames")
+
+
+def test_the_own_output_below_a_folder_is_no_input(tmp_path: Path) -> None:
+    (tmp_path / "out" / "overlays").mkdir(parents=True)
+    for name in ("a.png", "out/overlays/a.png.jpg", "out/film.mp4", "out/notes.txt"):
+        (tmp_path / name).touch()
+    media = list_media([str(tmp_path)], without=tmp_path / "out")
+    assert (media.images, media.videos, media.others) == ([tmp_path / "a.png"], [], [])
+    below = list_media([str(tmp_path / "out" / "overlays")], without=tmp_path / "out")  # the output holds the input
+    assert [path.name for path in below.images] == ["a.png.jpg"]

@@ -53,7 +53,7 @@ def _execute(args: argparse.Namespace) -> None:
     from unseg_d2.data.media import list_media
     from unseg_d2.pseudo.tally import MANY_EMPTY
 
-    media = list_media(args.input)
+    media = list_media(args.input, without=args.output)
     options = DemoOptions(formats, args.frame_step, args.image_prefix)
     demo = run_demo(_detector(args), media, output=args.output, options=options)
     print(f"{demo.tally.line('instances')}, above score {args.score_threshold:g}")

@@ -34,11 +34,12 @@ class Media:
     others: list[Path] = field(default_factory=list)
 
 
-def list_media(inputs: Sequence[str]) -> Media:
+def list_media(inputs: Sequence[str], *, without: Path | None = None) -> Media:
     """List the images and videos behind names of files, folders and glob patterns.
 
     Args:
         inputs: a file, a folder (with its sub-folders), or a pattern such as ``photos/**/*.jpg``.
+        without: folder of a command's own output; where it lies in a named folder, nothing in it is an input.
 
     Raises:
         UnsegError: one of them does not exist, or there is no image or video among them.
@@ -46,7 +47,7 @@ def list_media(inputs: Sequence[str]) -> Media:
     media = Media()
     for text in inputs:
         if Path(text).exists():
-            _add(media, Path(text))
+            _add(media, Path(text), without)
             continue
         if not glob.has_magic(text):
             raise UnsegError(f"There is no file or folder {text}.")
@@ -63,11 +64,16 @@ def list_media(inputs: Sequence[str]) -> Media:
     return media
 
 
-def _add(media: Media, path: Path) -> None:
+def _add(media: Media, path: Path, without: Path | None = None) -> None:
     if path.is_dir():
         folder = scan_folder(path)
-        media.images += [image.path for image in folder.images]
+        own = without.resolve() if without and path.resolve() in without.resolve().parents else None
+        media.images += [
+            image.path for image in folder.images if own is None or own not in image.path.resolve().parents
+        ]
         for other in (path / name for name in folder.others):
+            if own is not None and own in other.resolve().parents:
+                continue
             (media.videos if other.suffix.lower() in VIDEOS else media.others).append(other)
     else:
         (media.videos if path.suffix.lower() in VIDEOS else media.images).append(path)
