@@ -37,6 +37,7 @@ EXTRAS = {
     "supervision": ["supervision>=0.24"],  # Prediction.to_supervision
     "test": [
         "argcomplete>=3.1",
+        "hypothesis>=6.100",
         "pytest>=8",
         "ruff>=0.9",
         "mypy>=1.15",

@@ -60,6 +60,14 @@ def module_name(plugin: str) -> str:
     return Path(plugin).stem if plugin.endswith(".py") else plugin
 
 
+def is_loaded(plugin: str) -> bool:
+    """Whether a plug-in, a module or a ``.py`` file, is imported already."""
+    if not plugin.endswith(".py"):
+        return plugin in sys.modules
+    known = sys.modules.get(Path(plugin).stem)
+    return known is not None and Path(str(getattr(known, "__file__", ""))).resolve() == Path(plugin).resolve()
+
+
 @cache
 def _load_standard() -> None:
     for module in BUILT_IN:

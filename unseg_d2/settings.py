@@ -102,6 +102,8 @@ class Setting:
         return ""
 
     def _in_range(self, number: float) -> bool:
+        if isinstance(number, int) and not -(2**63) <= number < 2**63:  # fits into no tensor, nor into a float
+            return False
         return (
             (math.isfinite(number) or (not self.range() and not math.isnan(number)))
             and (self.low is None or number >= self.low)

@@ -10,7 +10,7 @@ import pytest
 
 from unseg_d2.config import get_cfg, load_cfg
 from unseg_d2.errors import UnsegError
-from unseg_d2.loop.recipes import MAY_CHANGE, check_recipe
+from unseg_d2.loop.recipes import MAY_CHANGE, check_recipe, recipe_of
 
 
 @pytest.mark.parametrize("name", MAY_CHANGE)
@@ -32,3 +32,22 @@ def test_trust_may_be_added_to_any_training(caplog: pytest.LogCaptureFixture) ->
     before, now = ({"recipe": load_cfg(None, opts).dump()} for opts in ([], ["MODEL.TRUST_CHECKPOINT", "True"]))
     check_recipe(before, Path("model.pth"), now)
     assert "MODEL.TRUST_CHECKPOINT was False, now True." in caplog.messages[-1]
+
+
+def test_a_checkpoint_brings_no_code(tmp_path: Path) -> None:
+    harm = tmp_path / "harmful_plugin.py"
+    harm.write_text(f"from pathlib import Path\nPath({str(tmp_path / 'harm')!r}).touch()\n")
+    for plugins in (harm, f"[{harm}]"):
+        stored = {"recipe": f"PLUGINS: {plugins}\nMODEL: {{TRUST_CHECKPOINT: true}}\n"}
+        with pytest.raises(UnsegError, match=r"names the plug-in .*harmful_plugin\.py, which is code; if you trust"):
+            recipe_of(stored, "model.pth", "train-saliency")
+    assert not (tmp_path / "harm").exists()
+    cfg = recipe_of(stored, "model.pth", "train-saliency", ["PLUGINS", repr((str(harm),))])
+    assert (tmp_path / "harm").exists() and not cfg.MODEL.TRUST_CHECKPOINT
+    assert recipe_of({"recipe": "MODEL: {TRUST_CHECKPOINT: true}"}, "m.pth", "x").MODEL.TRUST_CHECKPOINT is False
+
+
+@pytest.mark.parametrize("recipe", ["[1, 2]", "a: [", "SEED: !!python/name:os.system"])
+def test_a_damaged_recipe_in_a_checkpoint_is_one_sentence(recipe: str) -> None:
+    with pytest.raises(UnsegError, match=r"The recipe in model\.pth is damaged"):
+        recipe_of({"recipe": recipe}, "model.pth", "train-saliency")

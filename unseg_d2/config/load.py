@@ -186,7 +186,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise UnsegError(f"{path} is not valid YAML{line}: {getattr(error, 'problem', error)}.") from None
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise UnsegError(f"{path} is not valid YAML{line}: {reason}.") from None
     except RecursionError:
         raise UnsegError(f"{path} is nested too deeply, or its _BASE_ leads back to it; correct that.") from None
     except (UnicodeDecodeError, ValueError) as error:

@@ -13,6 +13,7 @@ from fvcore.common.config import CfgNode
 from unseg_d2.config.load import as_values, from_values
 from unseg_d2.errors import UnsegError
 from unseg_d2.manifest import CODE, TRAINING, changes, describe, resume_or_refuse
+from unseg_d2.plugins import is_loaded
 from unseg_d2.registry import code_of_parts
 
 MAY_CHANGE = TRAINING
@@ -38,11 +39,45 @@ def recipe_of(checkpoint: dict[str, Any], path: str | Path, command: str, opts: 
         opts: ``KEY VALUE`` pairs that differ from the recipe.
 
     Raises:
-        UnsegError: there is none in it.
+        UnsegError: there is none in it, or it names code that nobody else has named.
+    """
+    stored, model = _stored(checkpoint, path, command, opts), None
+    if not _is_trusted(opts):
+        model = stored.get("MODEL")
+    if isinstance(model, dict):
+        stored = stored | {"MODEL": {**model, "TRUST_CHECKPOINT": False}}
+    return from_values(stored, str(path), opts)
+
+
+def _stored(checkpoint: dict[str, Any], path: str | Path, command: str, opts: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the values of the recipe in a checkpoint, none of which lets unknown code run when they are loaded.
+
+    A checkpoint is data, until the command says that it is trusted.
     """
     if not isinstance(checkpoint.get("recipe"), str):
         raise UnsegError(f"{path} is no checkpoint of {command}: it does not know its recipe.")
-    return from_values(yaml.safe_load(checkpoint["recipe"]), str(path), opts)
+    try:
+        stored = yaml.safe_load(checkpoint["recipe"])
+    except (yaml.YAMLError, RecursionError, ValueError):
+        stored = None
+    if not isinstance(stored, dict):
+        raise UnsegError(f"The recipe in {path} is damaged; take another checkpoint.")
+    given = [(key, value) for key, value in zip(opts[::2], opts[1::2]) if key == "PLUGINS"]
+    for key, value in given:
+        from_values({}, str(path), [key, value])  # imports them
+    plugins = stored.get("PLUGINS") or ()
+    names = [plugins] if isinstance(plugins, str) else plugins if isinstance(plugins, (list, tuple)) else []
+    unknown = [str(name) for name in names if not is_loaded(str(name))]
+    if unknown and not _is_trusted(opts):
+        raise UnsegError(
+            f"The recipe in {path} names the plug-in {unknown[0]}, which is code; if you trust it, name it too "
+            "(--import, PLUGINS)."
+        )
+    return stored
+
+
+def _is_trusted(opts: Sequence[str]) -> bool:
+    return ("MODEL.TRUST_CHECKPOINT", "True") in zip(opts[::2], map(str, opts[1::2]))
 
 
 def warn_of_other_features(checkpoint: dict[str, Any], name: str, path: str | Path, cfg: CfgNode) -> None:
@@ -77,7 +112,7 @@ def check_recipe(
     """
     code = about.get(CODE)  # earlier versions did not record it
     before, now = (
-        as_values(recipe_of(content, path, "this training")) | {CODE: content.get(CODE, code)}
+        as_values(from_values(_stored(content, path, "this training"), str(path))) | {CODE: content.get(CODE, code)}
         for content in (checkpoint, about)
     )
     resume_or_refuse(

@@ -29,6 +29,8 @@ from unseg_d2.manifest import LABEL_SET, LABEL_SET_WARNED, open_or_refuse, read_
 
 LOCK_SECONDS = 30.0
 """How long a shard that another process holds is waited for; a killed command's workers need some time to end."""
+MOST_IMAGES, MOST_SHARDS = 10**10, 10**6
+"""Beyond, a manifest is damaged, and looking for its shards would not end."""
 REMEDY = "choose another --output"
 
 
@@ -71,7 +73,18 @@ class ShardFolder:
         path = self.folder / "manifest.json"
         if not path.is_file():
             raise UnsegError(f"{self.folder} holds no label set: there is no manifest.json in it.")
-        self.manifest = read_manifest(path, REMEDY)
+        manifest = read_manifest(path, REMEDY)
+        counts = [manifest.get(key) for key in ("num_images", "shard_size")]
+        others = manifest.get("not_images", [])
+        sound = all(type(count) is int and 1 <= count <= MOST_IMAGES for count in counts) and isinstance(others, list)
+        if not sound or not all(isinstance(name, str) for name in others or ()):
+            raise UnsegError(f"{path} is damaged (its numbers of images or its list not_images); {REMEDY}.")
+        root = manifest.get("image_root", "")
+        if not isinstance(root, str) or "\0" in root:
+            raise UnsegError(f"{path} is damaged (image_root is no text); {REMEDY}.")
+        if (counts[0] or 0) // (counts[1] or 1) > MOST_SHARDS:
+            raise UnsegError(f"{path} is damaged (it tells of more than {MOST_SHARDS} shards); {REMEDY}.")
+        self.manifest = manifest
 
     @property
     def num_shards(self) -> int:
@@ -259,6 +272,8 @@ def _parsed(text: bytes, number: int) -> dict[str, Any]:
     checked = convert(line, Line, record=f"line {number}")
     if checked.failure is None and not (checked.height and checked.width):
         raise UnsegError(f"line {number} has neither a failure nor a height and width")
+    if not isinstance(line.get("annotations", []), list):
+        raise UnsegError(f"line {number} has annotations that are no list")
     return line
 
 

@@ -52,7 +52,7 @@ def identity(value: Identity) -> int | str:
     (3, '3')
     """
     if isinstance(value, float):
-        if value != value or value != int(value):
+        if value != value or abs(value) == float("inf") or value != int(value):
             raise UnsegError(f"the id {value} is neither a whole number nor text.")
         return int(value)
     return value
