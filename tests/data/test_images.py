@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -146,3 +147,17 @@ def test_folders_without_images_are_an_error(tmp_path: Path) -> None:
         list_images(tmp_path)
     with pytest.raises(UnsegError, match="There is no folder"):
         list_images(tmp_path / "missing")
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "locked").mkdir()
+    scandir = os.scandir
+
+    def refusing(path):
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(UnsegError, match=r"folder .*locked cannot be read: Permission denied"):
+        scan_folder(tmp_path)

@@ -135,9 +135,16 @@ def list_images(root: str | Path) -> list[ImageFile]:
     return folder.images
 
 
+def _refuse(error: OSError) -> None:
+    """Say that a folder cannot be read, instead of leaving its images out in silence."""
+    raise UnsegError(
+        f"The folder {error.filename} cannot be read: {error.strerror}; correct its permissions."
+    ) from None
+
+
 def _files(root: Path) -> Iterator[Path]:
     """Yield the files below a folder; links are followed, except back to a folder above."""
-    for folder, folders, names in os.walk(root, followlinks=True):
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse):
         real = os.path.realpath(folder) + os.sep
         folders[:] = [
             name
