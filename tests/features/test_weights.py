@@ -209,3 +209,10 @@ def test_checksum_follows_the_weights(dino):
     with torch.no_grad():
         model.norm.bias[0] -= 1
     assert after != before == weights_checksum(model)
+
+
+@pytest.mark.parametrize("prefix", ["", "vit.", "model."])
+def test_hugging_face_s_names_are_called_so(tmp_path, prefix):
+    torch.save({f"{prefix}embeddings.patch_embeddings.weight": torch.zeros(384, 3, 16, 16)}, tmp_path / "model.pth")
+    with pytest.raises(UnsegError, match="holds Hugging Face's names of 'dinov3_vits16'"):
+        load_vit("dinov3_vits16", str(tmp_path / "model.pth"))

@@ -63,6 +63,11 @@ def load_vit(arch: str, weights: str, *, trust: bool = False) -> nn.Module:
     if not weights:
         return _from_hub(arch)
     state = rename_keys(read_tensors(weights, trust=trust))
+    if any("embeddings.patch_embeddings." in key for key in state):
+        raise UnsegError(
+            f"'{weights}' holds Hugging Face's names of '{arch}' (transformers), which are not read: take the authors' "
+            f"file, or leave FEATURES.WEIGHTS empty for the same weights in timm's names ({ARCHITECTURES[arch]})."
+        )
     model = create_vit(arch, qkv_bias=any(key.endswith(("attn.qkv.bias", "attn.q_bias")) for key in state))
     _load_all(model, state, arch, weights)
     return model.eval()
