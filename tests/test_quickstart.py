@@ -29,8 +29,8 @@ def command(folder: Path, *opts: str, recipe: str = "quickstart_instant.yaml", e
 
 
 def environment() -> dict[str, str]:
-    """The environment of the tests, with the package to be found."""
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    """The environment of the tests, with the package to be found; the figures depend on the number of threads."""
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "2"}
 
 
 @pytest.mark.slow
