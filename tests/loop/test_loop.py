@@ -141,7 +141,13 @@ def test_settings_of_a_recipe(tmp_path):
 
 def test_an_error_closes_the_log(tmp_path, monkeypatch):
     closed = []
-    monkeypatch.setattr(TrainingLog, "close", lambda self: closed.append(self.writer.log_dir))
+    close = TrainingLog.close
+
+    def closing(log: TrainingLog) -> None:
+        closed.append(log.writer.log_dir)
+        close(log)  # or its thread would write on, into a folder that is gone
+
+    monkeypatch.setattr(TrainingLog, "close", closing)
     with pytest.raises(UnsegError, match="not finite"):
         run(tmp_path, scale=float("nan"))
     assert closed == [str(tmp_path)]

@@ -128,7 +128,13 @@ def test_an_error_closes_the_log(
     tiny_cfg: Callable, make_loader: LoaderFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[str] = []
-    monkeypatch.setattr(TrainingLog, "close", lambda self: closed.append(self.writer.log_dir))
+    close = TrainingLog.close
+
+    def closing(log: TrainingLog) -> None:
+        closed.append(log.writer.log_dir)
+        close(log)  # or its thread would write on, into a folder that is gone
+
+    monkeypatch.setattr(TrainingLog, "close", closing)
     with pytest.raises(KeyboardInterrupt):
         train(recipe(tiny_cfg, tmp_path), interrupted(make_loader, after=0), resume=False)
     assert closed == [str(tmp_path)]

@@ -116,13 +116,18 @@ class Failing(HookBase):
         raise RuntimeError("the disk is on fire")
 
 
+def closing(closed: list[str], name: str, close: Callable[[], None]) -> None:
+    closed.append(name)
+    close()  # or the thread of TensorBoard's writer would write on, into a folder that is gone
+
+
 @pytest.mark.parametrize("where", ["before_step", "after_train"])
 def test_an_error_closes_the_log(make_cfg: Callable[..., CfgNode], where: str) -> None:
     trainer = UnsegTrainer(make_cfg("failed", TEST__PRECISE_BN__ENABLED=False))
     trainer._hooks.insert(0, Failing(where))
     closed: list[str] = []
     for writer in trainer.writers:
-        writer.close = functools.partial(closed.append, type(writer).__name__)
+        writer.close = functools.partial(closing, closed, type(writer).__name__, writer.close)
     trainer.resume_or_load(resume=False)
     with pytest.raises(RuntimeError, match="on fire"):
         trainer.train()
