@@ -131,7 +131,7 @@ def test_arrows(name):
 
 
 def test_nothing_imports_the_command_line():
-    """But ``python -m unseg_d2``, which is the command line."""
+    """Nothing but ``python -m unseg_d2``, which is the command line."""
     others = {module for module in modules() if room(module) not in ("cli", "__main__")}
     assert not {module for module in others for name in ours(module) if room(name) == "cli"}
 
