@@ -122,7 +122,7 @@ def read_classes(weights: str | Path) -> list[Category]:
     if not isinstance(categories, list) or not all(
         isinstance(c, dict) and {"id", "name"} <= set(c) for c in categories
     ):
-        raise UnsegError(f"{path} is not a list of categories with 'id' and 'name'; delete it to go on without it.")
+        raise UnsegError(f"{path} is not a list of categories with 'id' and 'name'; delete it to continue without it.")
     return categories
 
 

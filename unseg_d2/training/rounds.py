@@ -210,7 +210,7 @@ class _Run:
         changed = changed_images(path.parent, self.inputs.root)
         if changed and self.state.find(0, "train"):
             logger.warning(
-                "%d images, such as %s, have changed since this run was trained on their masks; it goes on with those. "
+                "%d images, such as %s, have changed since this run was trained on their masks; it keeps those masks. "
                 "Choose another --output to begin with the images as they are.",
                 *(len(changed), changed[0]),
             )

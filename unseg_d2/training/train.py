@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 def begin_or_resume(
     engine: Engine, cfg: CfgNode, *, num_processes: int = 1, machines: Machines = ONE_MACHINE, restart: bool = False
 ) -> Path:
-    """Train a detector, or go on with the training in ``OUTPUT_DIR`` where it is the same.
+    """Train a detector, or resume the one in ``OUTPUT_DIR`` where it is the same.
 
     Args:
         engine: see :func:`train`.
@@ -99,7 +99,7 @@ def _content(dataset: str, cfg: CfgNode, engine: Engine) -> str:
 
 
 def _check_origin(output: Path, origin: dict[str, Any]) -> None:
-    """Refuse to go on with a training of something else; earlier versions did not record what it was."""
+    """Refuse to resume a training of something else; earlier versions did not record what it was."""
     if not (output / RECORD).is_file():
         return
     remedy = f"choose another --output, or begin anew with --restart, which keeps what is in {output}"
