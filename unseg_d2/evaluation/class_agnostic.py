@@ -20,6 +20,7 @@ from pycocotools import mask as mask_utils
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.backends import BACKENDS, select_backend
 from unseg_d2.evaluation.registry import EVALUATORS, KINDS, Kind
+from unseg_d2.evaluation.tally import check_results, image_sizes
 from unseg_d2.rle import compress
 from unseg_d2.settings import Settings, setting
 
@@ -186,32 +187,6 @@ def _dataset(kind: Any, content: dict[str, Any]) -> Any:
     dataset.dataset = content
     dataset.createIndex()
     return dataset
-
-
-def image_sizes(truth: Mapping[str, Any]) -> dict[Any, tuple[int | None, int | None]]:
-    """Return height and width of each image of a COCO dictionary by its id, in pixels; ``None`` where not stated."""
-    return {image["id"]: (image.get("height"), image.get("width")) for image in truth["images"]}
-
-
-def check_results(results: Sequence[dict[str, Any]], sizes: Mapping[Any, tuple[int | None, int | None]]) -> None:
-    """Refuse what would silently count as a result without overlap.
-
-    Args:
-        results: see :func:`evaluate`.
-        sizes: see :func:`image_sizes`.
-
-    Raises:
-        UnsegError: a result is of an image that is not there, or its mask has another size than the image.
-    """
-    for result in results:
-        if result["image_id"] not in sizes:
-            raise UnsegError(f"There is a result of image {result['image_id']}, which the ground truth does not have.")
-        segmentation, size = result.get("segmentation"), sizes[result["image_id"]]
-        if isinstance(segmentation, dict) and None not in size and tuple(segmentation["size"]) != size:
-            raise UnsegError(
-                f"A mask of image {result['image_id']} has the size {'x'.join(map(str, segmentation['size']))}, "
-                f"but the ground truth has {size[0]}x{size[1]}."
-            )
 
 
 def _truth(annotation: dict[str, Any], iou_type: str, sizes: dict[Any, Any]) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from pycocotools import mask as mask_utils
-
 from unseg_d2.errors import UnsegError
-from unseg_d2.evaluation.class_agnostic import ClassAgnostic, ClassAgnosticSettings, check_results, image_sizes
+from unseg_d2.evaluation.chunks import Chunk, chunks_of
+from unseg_d2.evaluation.class_agnostic import ClassAgnostic, ClassAgnosticSettings
 from unseg_d2.evaluation.registry import Evaluator, Kind, check_kinds, kinds_of
+from unseg_d2.evaluation.streams import accumulator_of
 from unseg_d2.evaluation.table import KINDS, as_cell
+from unseg_d2.evaluation.tally import Tally, missing_masks, with_masks
 
 Metrics = dict[str, dict[str, float]]
 """Percent by name per kind of overlap: ``{"bbox": {"AP": 12.5, ...}, "segm": {...}}``; NaN where undefined."""
@@ -92,87 +92,131 @@ def score(
     result_images: int | None = None,
     ignored_images: int = 0,
 ) -> Scores:
-    """Compare results with ground truth by each evaluator; every score of detections and label sets is computed here.
+    """Compare results with ground truth that are in memory.
 
     Args:
         truth: COCO dictionary with ``images`` and ``annotations``.
         results: COCO results with the image ids of the truth, see `unseg_d2.evaluation.registry.Evaluator`.
-        evaluators: by name, see `unseg_d2.evaluation.registry.build_evaluators`; by default class-agnostic AP and AR.
+        evaluators: see :func:`score_stream`, as are the others.
         with_masks: compare masks as well as boxes, where annotations and results have any.
         result_images: images that the results are of, where some are known to have none; counted by default.
         ignored_images: images whose results were left out before, for the counts.
 
     Raises:
-        UnsegError: a result is of an unknown image, an evaluator compares masks where there are none, or two
-            evaluators give a metric the same name.
+        UnsegError: see :func:`score_stream`.
     """
-    content, found = dict(truth), list(results)
+    found = list(results)
+    return score_stream(
+        chunks_of(truth, found),
+        evaluators,
+        with_masks=with_masks,
+        masks_missing=missing_masks(truth["annotations"], found),
+        result_images=result_images,
+        ignored_images=ignored_images,
+    )
+
+
+def score_stream(
+    chunks: Iterable[Chunk],
+    evaluators: Mapping[str, Evaluator] | None = None,
+    *,
+    with_masks: bool = True,
+    masks_missing: str | None = None,
+    result_images: int | None = None,
+    ignored_images: int = 0,
+) -> Scores:
+    """Compare results with ground truth by each evaluator; every score of detections and label sets is computed here.
+
+    Args:
+        chunks: some images of a COCO dictionary with their annotations, and the results of these images, at a time. No
+            image comes twice. Among equal scores the order counts: that of the images, and of the results of an image.
+        evaluators: by name, see `unseg_d2.evaluation.registry.build_evaluators`; by default class-agnostic AP and AR.
+        with_masks: compare masks as well as boxes, where annotations and results have any.
+        masks_missing: what :func:`~unseg_d2.evaluation.tally.missing_masks` says of everything, if it is known before;
+            else masks are compared until the end shows that there were none, which takes time and changes nothing.
+        result_images: images that the results are of, where some are known to have none; counted by default.
+        ignored_images: images whose results were left out before, for the counts.
+
+    Raises:
+        UnsegError: an image comes twice, a result is of an unknown image, an evaluator compares masks where there are
+            none, or two evaluators give a metric the same name.
+        ValueError: ``masks_missing`` is not what the chunks show.
+    """
     chosen = evaluators or {"class_agnostic": ClassAgnostic(ClassAgnosticSettings())}
-    check_results(found, image_sizes(content))
-    kinds, reason = _kinds(content["annotations"], found, with_masks)
-    check_kinds(chosen, kinds, reason)
-    compared = {"bbox": (content, found)} | ({"segm": _with_masks(content, found)} if "segm" in kinds else {})
-    metrics: Metrics = {kind: {} for kind in kinds}
-    for name, evaluator in chosen.items():
-        for kind in kinds:
-            if kind in kinds_of(evaluator):
-                _add(metrics[kind], evaluator(*compared[kind], kind), name)
-    counts = _counts(content) | {"results": len(found), "ignored_images": ignored_images}
-    if result_images is None:
-        result_images = len({result["image_id"] for result in found})
+    reason = masks_missing if with_masks else "only boxes are to be compared"
+    tally, running = Tally(), _Running(chosen, ["bbox"] if reason else ["bbox", "segm"], reason)
+    for truth, results in chunks:
+        tally.add(truth, results)
+        running.update(truth, results, masks_are_certain=masks_missing == "" or tally.masks_on_both_sides)
+    if masks_missing is not None and masks_missing != tally.missing_masks:
+        raise ValueError(f"masks_missing was '{masks_missing}', but it is '{tally.missing_masks}'")
+    if with_masks and tally.missing_masks:
+        reason = tally.missing_masks
+        running.leave_out_masks(reason)
+    metrics = running.compute()
     protocols = tuple(text for evaluator in chosen.values() if (text := getattr(evaluator, "protocol", "")))
     backend = next((one.backend for one in chosen.values() if hasattr(one, "backend")), "")
     apart = any(getattr(one, "with_classes", False) for one in chosen.values())
-    notes = _notes(content["annotations"], found, kinds, reason) if with_masks else ()
-    metrics = {kind: of for kind, of in metrics.items() if of}
-    return Scores(metrics, counts, backend, result_images, protocols, notes, apart)
+    notes: tuple[str, ...] = ()
+    if with_masks:
+        notes = (f"Masks are not compared: {reason}.",) if reason else tally.notes()
+    images = tally.counts["result_images"] if result_images is None else result_images
+    return Scores(metrics, tally.to_counts(ignored_images), backend, images, protocols, notes, apart)
 
 
-def _kinds(
-    annotations: list[dict[str, Any]], results: list[dict[str, Any]], with_masks: bool
-) -> tuple[list[Kind], str]:
-    """Return what can be compared, and why masks cannot."""
-    if not with_masks:
-        return ["bbox"], "only boxes are to be compared"
-    for name, items in (("the ground truth has annotations", annotations), ("there are results", results)):
-        if items and not any(item.get("segmentation") for item in items):
-            return ["bbox"], f"{name} without masks"
-    return ["bbox", "segm"], ""
+class _Running:
+    """The accumulators of evaluators, per kind of overlap.
 
-
-def _with_masks(truth: dict[str, Any], results: list[dict[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return what masks are compared of.
-
-    Results without a mask are left out. An object without one becomes a crowd region, its box: it cannot be found, and
-    what is found of it is not false.
+    Args:
+        evaluators: by name.
+        kinds: what is compared.
+        reason: why masks are not, if so.
     """
-    sizes = image_sizes(truth)
-    annotations = []
-    for item in truth["annotations"]:
-        height, width = sizes[item["image_id"]]
-        if item.get("segmentation"):
-            annotations.append(item)
-        elif height is not None and width is not None:
-            region = mask_utils.frPyObjects(np.array([item["bbox"]], np.float64), height, width)[0]
-            rle = {"size": [height, width], "counts": region["counts"].decode("ascii")}
-            annotations.append({**item, "iscrowd": 1, "segmentation": rle})
-    return {**truth, "annotations": annotations}, [item for item in results if item.get("segmentation")]
 
+    def __init__(self, evaluators: Mapping[str, Evaluator], kinds: Sequence[Kind], reason: str | None) -> None:
+        self.evaluators = evaluators
+        check_kinds(evaluators, kinds, reason or "")
+        self.kinds = {
+            kind: {name: accumulator_of(one, kind) for name, one in evaluators.items() if kind in kinds_of(one)}
+            for kind in kinds
+        }
+        self.refused: UnsegError | None = None
 
-def _notes(
-    annotations: list[dict[str, Any]], results: list[dict[str, Any]], kinds: list[Kind], reason: str
-) -> tuple[str, ...]:
-    """Say what the masks are not compared of."""
-    if "segm" not in kinds:
-        return (f"Masks are not compared: {reason}.",)
-    objects = sum(not item.get("segmentation") and not item.get("iscrowd") for item in annotations)
-    without = sum(not item.get("segmentation") for item in results)
-    notes = []
-    if objects:
-        notes.append(f"{objects} objects have no mask; where masks are compared, they count as crowd regions.")
-    if without:
-        notes.append(f"{without} results have no mask and count only where boxes are compared.")
-    return tuple(notes)
+    def update(self, truth: Mapping[str, Any], results: Sequence[dict[str, Any]], *, masks_are_certain: bool) -> None:
+        """Take some images in.
+
+        What is wrong with masks counts once it is certain that masks are compared.
+        """
+        for accumulator in self.kinds["bbox"].values():
+            accumulator.update(truth, results)
+        if "segm" not in self.kinds:
+            return
+        try:
+            if not self.refused:
+                content = with_masks(truth, results)
+                for accumulator in self.kinds["segm"].values():
+                    accumulator.update(*content)
+        except UnsegError as error:
+            self.refused = error
+        if self.refused and masks_are_certain:
+            raise self.refused
+
+    def leave_out_masks(self, reason: str) -> None:
+        """Forget the masks, for a reason."""
+        check_kinds(self.evaluators, ["bbox"], reason)
+        self.kinds.pop("segm", None)
+        self.refused = None
+
+    def compute(self) -> Metrics:
+        """Return the metrics; what an accumulator holds is freed after it."""
+        if self.refused:
+            raise self.refused
+        metrics: Metrics = {kind: {} for kind in self.kinds}
+        for name in self.evaluators:
+            for kind, accumulators in self.kinds.items():
+                if name in accumulators:
+                    _add(metrics[kind], accumulators.pop(name).compute(), name)
+        return {kind: of for kind, of in metrics.items() if of}
 
 
 def _add(metrics: dict[str, float], found: Mapping[str, Any], evaluator: str) -> None:
@@ -200,15 +244,3 @@ def check_annotations(annotations: Sequence[Any], name: object) -> None:
     """Raise `UnsegError` where a data set, called ``name`` in the message, has no annotations to compare with."""
     if not annotations:
         raise UnsegError(f"{name} has no annotations, so there is nothing to compare with.")
-
-
-def _counts(truth: dict[str, Any]) -> dict[str, int]:
-    annotations = truth["annotations"]
-    objects = [annotation["image_id"] for annotation in annotations if not annotation.get("iscrowd", 0)]
-    return {
-        "images": len(truth["images"]),
-        "images_without_objects": len(truth["images"]) - len(set(objects)),
-        "objects": len(objects),
-        "crowds": len(annotations) - len(objects),
-        "without_mask": sum(not annotation.get("segmentation") for annotation in annotations),
-    }
