@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unseg_d2.data.coco import check_coco, decode_mask, encode_mask, find_image_root, locate_images, read_coco
+from unseg_d2.data.coco import (
+    check_coco,
+    decode_mask,
+    encode_mask,
+    find_image_root,
+    locate_images,
+    read_coco,
+    to_records,
+)
 from unseg_d2.data.results import read_results
 from unseg_d2.errors import UnsegError
 
@@ -99,6 +107,17 @@ def test_numbers_that_nobody_reads_may_be_anything() -> None:
 def test_crowds_stay_crowds() -> None:
     for crowd in (1, True, "1", 1.0):
         assert check_coco(content(iscrowd=crowd)).annotations[0]["iscrowd"] == 1
+
+
+def test_what_a_person_has_said_is_kept() -> None:
+    value = content(corrected=True)
+    value["images"][0]["done"] = True
+    dataset = check_coco(value)
+    assert dataset.images[0]["done"] is True and dataset.annotations[0]["corrected"] is True
+    (record,) = to_records(dataset, "/photos")
+    assert record["done"] is True
+    dataset = check_coco(content(corrected=False))
+    assert "done" not in dataset.images[0] and "corrected" not in dataset.annotations[0]
 
 
 def test_sizes_from_masks_and_pictures(tmp_path: Path) -> None:

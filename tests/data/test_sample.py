@@ -197,3 +197,11 @@ def test_equals_detectron2(tmp_path: Path, flip: str, short: int) -> None:
     np.testing.assert_array_equal(sample.image.permute(1, 2, 0), transform.apply_image(pixels))
     assert torch.equal(sample.masks, instances.gt_masks.tensor.bool())
     torch.testing.assert_close(sample.boxes, instances.gt_boxes.tensor.float(), rtol=0, atol=0)
+
+
+def test_a_sample_says_whether_its_image_is_done(record: dict[str, Any]) -> None:
+    assert not load_sample(record, rng=rng(), augmentation=FIXED).done
+    record["done"] = True
+    assert load_sample(record, rng=rng(), augmentation=FIXED).done
+    record["annotations"][1]["iscrowd"] = 1  # a region with objects that have no mask of their own
+    assert not load_sample(record, rng=rng(), augmentation=FIXED).done

@@ -114,3 +114,18 @@ def test_soft_targets_need_scores_that_are_probabilities(caplog: pytest.LogCaptu
     caplog.clear()
     usable_records(records(score=0.5), cfg)
     assert not caplog.text
+
+
+def test_an_image_that_is_done_and_empty_is_background_to_learn_from() -> None:
+    given = records()
+    given[1] |= {"annotations": [], "done": True}
+    given[2]["annotations"] = []
+    assert usable_records(given, config()) == given[:2]
+
+
+def test_an_image_whose_boxes_are_left_out_is_not_done() -> None:
+    given = records()
+    given[0] |= {"done": True}
+    given[1] |= {"done": True}
+    del given[0]["annotations"][1]["segmentation"]
+    assert [bool(record.get("done")) for record in usable_records(given, config())] == [False, True, False]

@@ -87,3 +87,10 @@ def test_released_code(case: str, stage: int, golden: Path) -> None:
         assert torch.equal(weights, entry["weights"])
     loss = classification_loss(entry["scores"], entry["gt_classes"], weights)
     assert loss.item() == pytest.approx(float(entry["loss_cls"]), abs=1e-6)
+
+
+def test_everything_counts_in_an_image_that_is_done() -> None:
+    reference = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+    boxes = torch.tensor([[0.0, 0.0, 10.0, 5.0], [10.0, 0.0, 20.0, 10.0]])
+    assert droploss_weights(boxes, reference, 0.01, done=True).tolist() == [1, 1]
+    assert droploss_weights(boxes, torch.zeros(0, 4), 0.01, done=True).tolist() == [1, 1]

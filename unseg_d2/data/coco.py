@@ -92,7 +92,7 @@ def to_records(
     Returns:
         Per image ``{file_name (absolute), image_id, height, width, annotations}`` and per annotation ``{bbox (XYWH,
         px), bbox_mode (1), category_id (class number), iscrowd, area}`` and, where present, ``score``,
-        ``segmentation`` and ``confidence``.
+        ``segmentation`` and ``confidence``; ``done`` (True) of an image in which every object has its mask.
 
     Raises:
         UnsegError: a file name points outside ``image_root``.
@@ -104,7 +104,7 @@ def to_records(
     for image in dataset.images:
         path = str(resolve_image(image_root, image["file_name"]))
         record = {"file_name": path, "image_id": image["id"], "annotations": annotations[image["id"]]}
-        records.append(record | {key: image[key] for key in ("height", "width") if key in image})
+        records.append(record | {key: image[key] for key in ("height", "width", "done") if key in image})
     return records
 
 

@@ -49,6 +49,7 @@ class Sample:
         height: height of the original image, px.
         width: width of the original image, px.
         classes: ``(N,)`` int64 class numbers, or ``None`` where all are of class 0.
+        done: every object of the image has its mask, so that what has none is background.
     """
 
     image: Tensor
@@ -61,6 +62,7 @@ class Sample:
     height: int
     width: int
     classes: Tensor | None = None
+    done: bool = False
 
     def __len__(self) -> int:
         return self.boxes.shape[0]
@@ -221,7 +223,8 @@ def load_sample(record: dict[str, Any], *, rng: np.random.Generator, augmentatio
         confidence = None if confidence is None else confidence[kept]
         classes = None if classes is None else classes[kept]
     about = record["file_name"], record["image_id"], height, width
-    return Sample(geometry.image(image), boxes, masks, scores, confidence, *about, classes)
+    done = bool(record.get("done")) and len(annotations) == len(record.get("annotations", ()))  # no crowd is done
+    return Sample(geometry.image(image), boxes, masks, scores, confidence, *about, classes, done)
 
 
 def load_test_image(

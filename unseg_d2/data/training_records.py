@@ -23,7 +23,8 @@ def usable_records(records: Sequence[dict[str, Any]], cfg: CfgNode) -> list[dict
 
     Args:
         records: Detectron2's standard dataset dicts.
-        cfg: configuration; ``DATALOADER.FILTER_EMPTY_ANNOTATIONS`` leaves images without annotations out.
+        cfg: configuration; ``DATALOADER.FILTER_EMPTY_ANNOTATIONS`` leaves images without annotations out, except those
+            that are done: a person has said that nothing is in them.
 
     Raises:
         UnsegError: nothing is left, the recipe needs masks, scores or spatial confidence that are not there, or an
@@ -34,7 +35,7 @@ def usable_records(records: Sequence[dict[str, Any]], cfg: CfgNode) -> list[dict
     if crowds:
         logger.info("Left out %d crowd regions (iscrowd 1), which are not trained on.", crowds)
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
-        kept = [record for record in kept if _instances(record)]
+        kept = [record for record in kept if _instances(record) or record.get("done")]
     if len(kept) < len(records):
         logger.info("Left out %d of %d images, which have no annotations.", len(records) - len(kept), len(records))
     if not kept:
@@ -54,7 +55,7 @@ def _with_masks(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         annotations = record.get("annotations", ())
         masks = [a for a in annotations if a.get("segmentation") or a.get("iscrowd")]
         boxes += len(annotations) - len(masks)
-        kept.append(record if len(masks) == len(annotations) else record | {"annotations": masks})
+        kept.append(record if len(masks) == len(annotations) else record | {"annotations": masks, "done": False})
     if boxes and not any(map(_instances, kept)):
         raise UnsegError(
             f"{records[0]['file_name']} and all other images have boxes without masks; give masks or set MODEL.MASK_ON "

@@ -16,7 +16,9 @@ from torchvision.ops import box_iou
 PUBLISHED_UNIQUE_ROWS = 100  # the released code looks for distinct boxes among the first 100 RoIs only
 
 
-def droploss_weights(pred_boxes: Tensor, reference_boxes: Tensor, iou_threshold: float) -> Tensor:
+def droploss_weights(
+    pred_boxes: Tensor, reference_boxes: Tensor, iou_threshold: float, *, done: bool = False
+) -> Tensor:
     """Return weight 1 for RoIs whose predicted box overlaps a pseudo ground-truth box, 0 for the others.
 
     An image without references keeps nothing: all its weights are 0, because none of its regions is known to be
@@ -26,6 +28,7 @@ def droploss_weights(pred_boxes: Tensor, reference_boxes: Tensor, iou_threshold:
         pred_boxes: ``(R, 4)`` boxes decoded from the head's own deltas, not clipped; xyxy in pixels.
         reference_boxes: ``(G, 4)`` pseudo ground truth of the same image; xyxy in pixels.
         iou_threshold: tau^IoU; an RoI is kept when its largest IoU is above it.
+        done: every object of the image has its box, so that all RoIs are kept: what overlaps none is background.
 
     Returns:
         ``(R,)`` float32 of 0 and 1, without gradient.
@@ -35,6 +38,8 @@ def droploss_weights(pred_boxes: Tensor, reference_boxes: Tensor, iou_threshold:
     [1.0, 0.0]
     """
     pred_boxes, reference_boxes = pred_boxes.detach().float(), reference_boxes.float()
+    if done:
+        return pred_boxes.new_ones(len(pred_boxes))
     if len(pred_boxes) == 0 or len(reference_boxes) == 0:
         return pred_boxes.new_zeros(len(pred_boxes))
     # Two boxes without area give 0 / 0; NaN is not above the threshold, so such an RoI is dropped.

@@ -138,3 +138,17 @@ def test_regions_know_the_score_of_their_instance(heads: Callable) -> None:
 def test_unknown_kind_of_confidence(heads: Callable) -> None:
     with pytest.raises(UnsegError, match=r"CONFIDENCE in .* is 'soft', but must be one of 'none', 'spatial', 'scalar'"):
         heads(MODEL__ROI_MASK_HEAD__CONFIDENCE="soft")
+
+
+@pytest.mark.parametrize("reference", ["all", "published"])
+def test_droploss_spares_nothing_in_an_image_that_is_done(heads: Callable, reference: str) -> None:
+    dropping = heads(
+        MODEL__ROI_HEADS__USE_DROPLOSS=True,
+        MODEL__ROI_HEADS__DROPLOSS_IOU_THRESH=0.01,
+        MODEL__ROI_HEADS__DROPLOSS_REFERENCE=reference,
+    )
+    empty, full = replace(EMPTY, done=True), replace(TRUTH, done=True)
+    rois = dropping.sample([PROPOSALS] * 3, [full, TRUTH, empty])
+    weights = dropping._droploss(rois.boxes, rois, [full, TRUTH, empty], 0).split(rois.counts)
+    assert weights[0].tolist() == [1] * 6 and weights[2].tolist() == [1] * 4
+    assert sorted(weights[1].tolist())[:2] == [0, 0]  # the two proposals that overlap nothing

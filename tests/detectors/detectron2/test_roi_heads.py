@@ -18,6 +18,7 @@ from detectron2.utils.events import EventStorage
 
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.roi_heads import PseudoLabelOutputLayers
+from unseg_d2.detectors.detectron2.uncertain import ScoredBoxes
 from unseg_d2.errors import UnsegError
 
 pytestmark = pytest.mark.detectron2
@@ -157,3 +158,28 @@ def test_wrong_use_is_named() -> None:
     layers = predictor()
     with pytest.raises(RuntimeError, match="DropLossCascadeROIHeads"):
         layers.region_weights(layers(torch.randn(1, 4)), [regions([NEAR], [NEAR], [0])])
+
+
+@pytest.mark.parametrize("reference", ["all", "published"])
+def test_nothing_is_spared_in_an_image_that_is_done(reference: str) -> None:
+    layers = predictor(droploss_reference=reference)
+    boxes = torch.tensor([NEAR])
+    targets = [ScoredBoxes(boxes, torch.ones(1), done=done) for done in (True, False)]
+    targets.append(ScoredBoxes(boxes[:0], torch.ones(0), done=True))
+    layers.targets = [Instances((100, 100), gt_boxes=target).to("cpu") for target in targets]
+    proposals = [regions([NEAR, FAR, OTHER], [NEAR, NEAR, NEAR], [0, 1, 1]) for _ in range(2)]
+    empty = Instances((100, 100), proposal_boxes=Boxes(torch.tensor([NEAR, FAR])), gt_classes=torch.tensor([1, 1]))
+    predictions = torch.zeros(8, 2), torch.zeros(8, 4)
+    weights = layers.region_weights(predictions, [*proposals, empty])
+    assert weights.tolist() == [1, 1, 1, 1, 0, 0, 1, 1]
+
+
+def test_an_empty_image_that_is_done_teaches_background(tiny_cfg: Recipe) -> None:
+    recipe = to_detectron2(tiny_cfg(MODEL__ROI_HEADS__USE_DROPLOSS=True, MODEL__ROI_HEADS__DROPLOSS_IOU_THRESH=0.01))
+    samples = batch(0, 0)
+    spared, state = losses(recipe, samples)
+    for sample in samples:
+        sample["instances"].gt_boxes = ScoredBoxes(torch.zeros(0, 4), torch.zeros(0), done=True)
+    taught, _ = losses(recipe, samples, state)
+    for stage in range(3):
+        assert spared[f"loss_cls_stage{stage}"] == 0 < taught[f"loss_cls_stage{stage}"]

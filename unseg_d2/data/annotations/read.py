@@ -66,6 +66,8 @@ def _images(entries: Sequence[Image], counts: Counts) -> list[dict[str, Any]]:
             image["height"], image["width"] = entry.height, entry.width
         if entry.proposals_left_out:
             image["proposals_left_out"] = entry.proposals_left_out
+        if entry.done:
+            image["done"] = True
         before = images.setdefault(image["id"], image)
         if before is image:
             continue
@@ -156,6 +158,8 @@ def _annotation(entry: Annotation, image: dict[str, Any], counts: Counts) -> dic
         annotation["segmentation"] = segmentation
     if entry.score is not None:
         annotation["score"] = entry.score
+    if entry.corrected:
+        annotation["corrected"] = True
     if isinstance(entry.confidence, dict) and "data" in entry.confidence:
         decode_confidence(entry.confidence)
         annotation["confidence"] = entry.confidence

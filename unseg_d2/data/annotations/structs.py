@@ -50,6 +50,7 @@ class Image(Struct, gc=False):
     width: Side | None = None
     coco_url: str | None = None
     proposals_left_out: int | None = None
+    done: int | bool | None = None  # a person has said that every object has its mask
 
 
 class Category(Struct, gc=False):
@@ -83,6 +84,7 @@ class Annotation(Mask, gc=False, kw_only=True):
     iscrowd: int | bool | float | None = None
     score: Finite | None = None
     confidence: Any = None  # ours is a grid in base64; other tools use the name for a number
+    corrected: int | bool | None = None  # a person has drawn or approved it
     segments_info: list[Segment] | None = None
 
 

@@ -31,6 +31,7 @@ class Targets:
         masks: ``(G, H, W)`` bool, not padded.
         scores: ``(G,)`` float32 in [0, 1], or ``None`` if all are 1.
         confidence: ``(G, H, W)`` uint8 spatial confidence, 255 meaning 1, or ``None`` if it is 1 everywhere.
+        done: these are all objects of the image; DropLoss spares nothing in it.
     """
 
     boxes: Tensor
@@ -38,6 +39,7 @@ class Targets:
     masks: Tensor
     scores: Tensor | None = None
     confidence: Tensor | None = None
+    done: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def _targets(sample: Sample, device: torch.device) -> Targets:
     classes = sample.class_numbers().to(device, non_blocking=True)
     masks, scores = (tensor.to(device, non_blocking=True) for tensor in (sample.masks, sample.scores))
     confidence = None if sample.confidence is None else sample.confidence.to(device, non_blocking=True)
-    return Targets(boxes, classes, masks, scores, confidence)
+    return Targets(boxes, classes, masks, scores, confidence, sample.done)
 
 
 def _round_up(length: int) -> int:

@@ -255,12 +255,14 @@ class RoIHeads(nn.Module):
             return None
         references = [target.boxes for target in targets]
         if self.droploss_reference == "published":
-            if stage == 0 and any(len(target.boxes) == 0 for target in targets):
+            if stage == 0 and any(len(target.boxes) == 0 and not target.done for target in targets):
                 return None  # the released code drops nothing from a batch with an empty image, in the first stage
             references = [published_references(image) for image in rois.gt_boxes.split(rois.counts)]
         boxes = self._own_class(boxes, rois.labels)
-        per_image = zip(boxes.split(rois.counts), references)
-        return torch.cat([droploss_weights(image_boxes, reference, threshold) for image_boxes, reference in per_image])
+        per_image = zip(boxes.split(rois.counts), references, targets)
+        return torch.cat(
+            [droploss_weights(part, near, threshold, done=target.done) for part, near, target in per_image]
+        )
 
     def _own_class(self, boxes: Tensor, labels: Tensor) -> Tensor:
         """Return ``(R, 4)``: from ``(R, 4K)``, the box of each RoI's class, for background that of the last class."""

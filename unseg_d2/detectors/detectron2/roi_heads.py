@@ -141,18 +141,21 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
         threshold = self.droploss_iou_thresh
         if threshold is None:
             return None
+        done = [getattr(t.gt_boxes, "done", False) for t in self.targets or ()] or [False] * len(proposals)
         if self.droploss_reference == "published":
             # In the released code, an image without ground truth switches DropLoss off for the batch of stage 0.
-            if not all(p.has("gt_boxes") for p in proposals):
+            if not all(p.has("gt_boxes") or part for p, part in zip(proposals, done)):
                 return None
-            references = [published_references(p.gt_boxes.tensor) for p in proposals]
+            references = [
+                published_references((p.gt_boxes if p.has("gt_boxes") else p.proposal_boxes).tensor) for p in proposals
+            ]
         elif self.targets is None:
             raise RuntimeError("PseudoLabelOutputLayers needs the heads DropLossCascadeROIHeads or its siblings")
         else:
             references = [t.gt_boxes.tensor for t in self.targets]
         pred_boxes = self.predict_boxes_for_gt_classes(predictions, proposals)
-        weights = [droploss_weights(boxes, reference, threshold) for boxes, reference in zip(pred_boxes, references)]
-        return torch.cat(weights)
+        per_image = zip(pred_boxes, references, done)
+        return torch.cat([droploss_weights(boxes, near, threshold, done=part) for boxes, near, part in per_image])
 
 
 class PseudoGroundTruthROIHeads(ROIHeads):

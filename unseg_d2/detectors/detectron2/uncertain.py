@@ -35,24 +35,25 @@ class ScoredBoxes(Boxes):
     Args:
         tensor: (G, 4) xyxy in pixels.
         scores: (G,) float32 in [0, 1].
+        done: these are all objects of the image; DropLoss spares nothing in it.
     """
 
-    def __init__(self, tensor: Tensor, scores: Tensor) -> None:
+    def __init__(self, tensor: Tensor, scores: Tensor, done: bool = False) -> None:
         super().__init__(tensor)
-        self.scores = scores
+        self.scores, self.done = scores, done
 
     def __getitem__(self, item: int | slice | Tensor) -> ScoredBoxes:
         """Select boxes and their scores."""
         boxes = super().__getitem__(item)
-        return ScoredBoxes(boxes.tensor, self.scores[item].reshape(len(boxes)))
+        return ScoredBoxes(boxes.tensor, self.scores[item].reshape(len(boxes)), self.done)
 
     def to(self, device: torch.device) -> ScoredBoxes:
         """Move to a device."""
-        return ScoredBoxes(self.tensor.to(device), self.scores.to(device))
+        return ScoredBoxes(self.tensor.to(device), self.scores.to(device), self.done)
 
     def clone(self) -> ScoredBoxes:
         """Return a copy."""
-        return ScoredBoxes(self.tensor.clone(), self.scores.clone())
+        return ScoredBoxes(self.tensor.clone(), self.scores.clone(), self.done)
 
 
 class LazyConfidence:
