@@ -10,6 +10,7 @@ from typing import Any
 
 from unseg_d2.data.annotations.counts import Counts
 from unseg_d2.data.annotations.dataset import CocoDataset
+from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.annotations.names import (
     ImageFolder,
     find_image_root,
@@ -32,6 +33,7 @@ __all__ = [
     "encode_mask",
     "find_image_root",
     "locate_images",
+    "open_coco",
     "read_coco",
     "read_json",
     "resolve_image",
@@ -61,6 +63,11 @@ def read_coco(path: str | Path, *, need_annotations: bool = True) -> CocoDataset
         dataset = _checked(content, f"{path}: ", _measure(content, path), counts, need_annotations)
     counts.say(path)
     return dataset
+
+
+def open_coco(path: str | Path, *, need_annotations: bool = True) -> AnnotationIndex:
+    """Return what reads a COCO annotation file one image at a time; for arguments and errors see `read_coco`."""
+    return AnnotationIndex(path, read_coco(path, need_annotations=need_annotations))
 
 
 def check_coco(content: Any, *, need_annotations: bool = True) -> CocoDataset:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.coco import CocoDataset, check_coco, read_coco
 from unseg_d2.data.pictures.formats import why_no_image
 from unseg_d2.data.pictures.report import Treatments
@@ -42,6 +43,11 @@ def read_label_set(path: str | Path) -> CocoDataset:
         return check_coco(content | {"info": _info(shards), "categories": CATEGORIES})
     except UnsegError as error:
         raise UnsegError(f"{path}: {error}") from None
+
+
+def open_label_set(path: str | Path) -> AnnotationIndex:
+    """Return what reads a label set one image at a time; for arguments and errors see `read_label_set`."""
+    return AnnotationIndex(path, read_label_set(path))
 
 
 def labels_file(labels: Path | str) -> Path:
