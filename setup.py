@@ -22,6 +22,7 @@ BASE = [
     "tensorboard>=2.14",
     "jinja2>=3.1",
     "msgspec>=0.19",
+    "filelock>=3.13",
 ]
 EXTRAS = {
     "crf": ["pydensecrf2>=1.1"],  # only the reference of the dense CRF; builds from source: needs a C++ compiler

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import functools
 import hashlib
 import json
@@ -19,11 +18,16 @@ from typing import Any, BinaryIO
 
 from unseg_d2.errors import UnsegError
 
+try:
+    import fcntl
+except ImportError:  # Windows, where no file is deleted that a process has opened
+    fcntl = None  # type: ignore[assignment]
+
 _LONGEST = 255
 """Bytes of a name that every common file system takes."""
 _TEMPORARY = re.compile(r"^\..+\.tmp-([0-9a-f]{32}|\d+)$", re.DOTALL)
-_NEW = 5.0
-"""Seconds in which a temporary file may not be locked yet."""
+_NEW, _OLD = 5.0, 24 * 3600.0
+"""Seconds in which a temporary file may not be locked yet; after which nobody writes it where there are no locks."""
 _WRONG_PLACE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
@@ -82,24 +86,40 @@ def fitting_name(name: str, suffix: str) -> str:
 
 def no_link(path: str, flags: int) -> int:
     """Open a file that is written to piece by piece, as ``opener`` of ``open``; a symbolic link is not followed."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
-def _hold(file: BinaryIO) -> None:
+def _hold(file: BinaryIO) -> bool:
     """Lock a temporary file as long as it is written: process ids of containers and machines may be equal."""
-    with suppress(OSError):  # a file system without locks
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    with suppress(OSError):
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return True
+    return False  # a file system without locks
+
+
+def _is_abandoned(path: str) -> bool:
+    """Whether nobody writes a temporary file any more."""
+    with open(path, "rb") as file:
+        age = time.time() - os.fstat(file.fileno()).st_mtime
+        if age <= _NEW:
+            return False
+        if not _hold(file):
+            return age > _OLD
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
 
 
 @functools.cache
 def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed writers left in a folder; files that a living process holds are kept."""
+    """Remove what killed writers left in a folder; files that a living process writes are kept."""
     with suppress(OSError), os.scandir(folder) as found:
         for entry in found:
             if _TEMPORARY.search(entry.name) and entry.is_file(follow_symlinks=False):
-                with suppress(OSError), open(entry.path, "rb") as file:
-                    if time.time() - os.fstat(file.fileno()).st_mtime > _NEW:
-                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with suppress(OSError):
+                    if _is_abandoned(entry.path):
                         os.unlink(entry.path)
 
 

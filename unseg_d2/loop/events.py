@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-import resource
 import statistics
 import sys
 import time
@@ -120,8 +119,12 @@ class TrainingLog:
 
 
 def memory_megabytes() -> float:
-    """Return the peak memory so far, in MB: of the GPU if one is in use, else of this process."""
+    """Return the peak memory so far, in MB: of the GPU if one is in use, else of this process; 0 on Windows."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated() / MEGABYTE
+    try:
+        import resource
+    except ImportError:  # Windows has another way to ask
+        return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / MEGABYTE if sys.platform == "darwin" else peak / 1024

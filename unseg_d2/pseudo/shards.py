@@ -5,6 +5,7 @@
     OUTPUT/manifest.json               settings, versions and number of images
     OUTPUT/shards/000007.jsonl         a finished shard, renamed into place
     OUTPUT/shards/000008.jsonl.part    a shard being written; its complete lines are used when it is taken up again
+    OUTPUT/shards/.000008.jsonl.lock   held by the process that writes it
 
 A line is ``{"id", "file_name", "content", "height", "width", "annotations"}`` or, for an image that could not be used,
 ``{"id", "file_name", "content", "failure"}``; ``content`` is the size and sha256 of the image's file.
@@ -12,11 +13,10 @@ A line is ``{"id", "file_name", "content", "height", "width", "annotations"}`` o
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -25,6 +25,7 @@ from unseg_d2.data.annotations.parse import convert, quoted
 from unseg_d2.data.annotations.structs import Line
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write, explained, no_link
+from unseg_d2.locks import locked
 from unseg_d2.manifest import LABEL_SET, LABEL_SET_WARNED, open_or_refuse, read_manifest
 
 LOCK_SECONDS = 30.0
@@ -177,33 +178,21 @@ class ShardWriter:
         self.length = len(shards.positions(shard))
         self.done = 0
         self._file: BinaryIO
+        self._opened = ExitStack()
 
     def __enter__(self) -> ShardWriter:
-        end = time.monotonic() + LOCK_SECONDS
-        while not self._open():
-            if time.monotonic() > end:
-                raise UnsegError(f"Another process is writing {self.part}; wait for it or end it.")
-            time.sleep(0.2)
-        if self.path.is_file():  # another process finished it while we waited
-            self.part.unlink()
-            self.done = self.length
+        with self._opened as opened:
+            lock, busy = self.path.with_name(f".{self.path.name}.lock"), f"is writing {self.part}"
+            opened.enter_context(locked(lock, until=self.path, busy=busy, seconds=LOCK_SECONDS))
+            try:
+                self._file = opened.enter_context(open(self.part, "a+b", opener=no_link))
+            except OSError as error:
+                raise explained(error, self.part) from error
+            if self.path.is_file():  # another process finished it while we waited
+                self.part.unlink()
+                self.done = self.length
+            self._opened = opened.pop_all()
         return self
-
-    def _open(self) -> bool:
-        """Open and lock the unfinished shard; fails while another process holds it or has just renamed it."""
-        try:
-            self.part.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.part, "a+b", opener=no_link)  # noqa: SIM115 (closed in __exit__)
-        except OSError as error:
-            raise explained(error, self.part) from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.part)):
-                return True
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        self._file.close()
-        return False
 
     def truncate(self, multiple: int, is_current: Callable[[dict[str, Any]], bool] = lambda _: True) -> None:
         """Keep the complete lines of an earlier run, in whole batches, up to the first whose image has changed since.
@@ -249,7 +238,7 @@ class ShardWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._file.close()
+            self._opened.close()
         except OSError as failure:  # the rest of a line that did not fit on the disk
             if error is None:
                 raise explained(failure, self.part) from failure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import http.client
 import logging
@@ -12,12 +11,12 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import explained, no_link
+from unseg_d2.locks import locked
 from unseg_d2.progress import progress_bar
 
 ATTEMPTS = 5  # connections in a row without progress
@@ -47,13 +46,13 @@ def download(address: str, path: Path, *, sha256: str | None = None, page: str =
     Raises:
         UnsegError: no connection, no such file, a web page instead of it, a wrong checksum, or a full disk.
     """
-    part = path.with_name(f"{path.name}.part")
+    part, lock = path.with_name(f"{path.name}.part"), path.with_name(f".{path.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for own in (part, _validator(part), path.with_name(f".{path.name}.lock")):
+        for own in (part, _validator(part), lock):
             if own.is_symlink():  # to whatever file; it is not ours to write
                 raise UnsegError(f"{own} is a symbolic link, which is not followed; remove it.")
-        with _lock(path.with_name(f".{path.name}.lock")):
+        with locked(lock, until=path, busy=f"is fetching {path.name}"):
             if not path.is_file():
                 _fetch(address, part, path, page or address, pause)
                 found = checksum(part)
@@ -226,14 +225,3 @@ def _size(path: Path) -> int:
     with suppress(FileNotFoundError):
         return path.stat().st_size
     return 0
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    with open(path, "a", opener=no_link) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("Another process is fetching %s; waiting for it.", path.name.strip("."))
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

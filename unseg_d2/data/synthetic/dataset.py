@@ -29,6 +29,7 @@ from unseg_d2.data.synthetic.scenes import Scene, random_scene
 from unseg_d2.data.synthetic.settings import SyntheticSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
+from unseg_d2.locks import locked
 from unseg_d2.progress import progress_bar
 
 Split = Literal["train", "val"]
@@ -40,8 +41,8 @@ _MAX_DEPTH = np.iinfo(np.uint16).max
 def ensure_synthetic(cfg: CfgNode, split: Split) -> tuple[Path, Path]:
     """Return a set of scenes, generating it on first use.
 
-    A set is generated in a temporary folder and renamed into place, so one that exists is complete; several processes
-    may ask at once.
+    A set is generated in a temporary folder and renamed into place, so one that exists is complete; of several
+    processes that ask at once, one generates it and the others wait.
 
     Args:
         cfg: configuration; its ``SYNTHETIC`` block says what to generate and where.
@@ -56,18 +57,12 @@ def ensure_synthetic(cfg: CfgNode, split: Split) -> tuple[Path, Path]:
     settings = _settings(cfg, split)
     fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     folder = Path(cfg.SYNTHETIC.ROOT) / f"{split}-{settings['num_scenes']}-{fingerprint}"
-    if not (folder / "instances.json").is_file():
-        temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
-        try:
-            _generate(temporary, settings)
-            _rename(temporary, folder)
-        except OSError as error:
-            raise UnsegError(
-                f"The synthetic scenes cannot be written to {folder}: {error.strerror}; choose another SYNTHETIC.ROOT."
-            ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return folder / "images", folder / "instances.json"
+    lock, labels = folder.with_name(f".{folder.name}.lock"), folder / "instances.json"
+    if not labels.is_file():
+        with locked(lock, until=labels, busy=f"is rendering {folder}"):
+            if not labels.is_file():
+                _make(folder, settings)
+    return folder / "images", labels
 
 
 def synthetic_scene(cfg: CfgNode, split: Split, index: int) -> Scene:
@@ -109,6 +104,21 @@ def _scene(settings: dict[str, Any], index: int) -> Scene:
         floor_contrast=settings["floor_contrast"],
         by_class=settings.get("surfaces") == "by_class",
     )
+
+
+def _make(folder: Path, settings: dict[str, Any]) -> None:
+    """Generate a set and rename it into place; what a killed process left is removed."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        _generate(temporary, settings)
+        os.rename(temporary, folder)
+    except OSError as error:
+        raise UnsegError(
+            f"The synthetic scenes cannot be written to {folder}: {error.strerror}; choose another SYNTHETIC.ROOT."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _generate(folder: Path, settings: dict[str, Any]) -> None:
@@ -182,12 +192,3 @@ def _depth_mm(depth: np.ndarray) -> np.ndarray:
 def _write_png(path: Path, image: np.ndarray) -> None:
     """Write an image in OpenCV's channel order; unlike ``cv2.imwrite`` this raises when the disk is full."""
     path.write_bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes())
-
-
-def _rename(temporary: Path, folder: Path) -> None:
-    """Move a finished set into place; if another process was faster, its set is the same."""
-    try:
-        os.rename(temporary, folder)
-    except OSError:
-        if not (folder / "instances.json").is_file():
-            raise
