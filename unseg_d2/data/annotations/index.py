@@ -31,6 +31,8 @@ class AnnotationIndex:
         self._annotations: list[list[Entry]] = [[] for _ in dataset.images]
         for annotation in dataset.annotations:
             self._annotations[self._positions[annotation["image_id"]]].append(annotation)
+        masks = (annotation["image_id"] for annotation in dataset.annotations if "segmentation" in annotation)
+        self._by_mask = [self._positions[key] for key in dict.fromkeys(masks)]
 
     def __len__(self) -> int:
         """Number of images."""
@@ -72,6 +74,10 @@ class AnnotationIndex:
     def counts(self) -> np.ndarray:
         """Return the number of annotations of each image, ``(n,)`` int64."""
         return np.array([len(annotations) for annotations in self._annotations], dtype=np.int64)
+
+    def by_first_mask(self) -> np.ndarray:
+        """Return the positions of the images that have masks, in the order of their first masks, ``(m,)`` int64."""
+        return np.array(self._by_mask, dtype=np.int64)
 
     def sizes(self) -> np.ndarray:
         """Return height and width of each image in px, ``(n, 2)`` int32; -1 where they are not known."""
