@@ -17,6 +17,7 @@ from unseg_d2.errors import TRUST_REMEDY, UnsegError
 
 _DETECTRON2 = ("detectron2://", "https://dl.fbaipublicfiles.com/detectron2/")
 """Detectron2's own name for its model zoo, and where that is."""
+_PUT_IN = re.compile(r"_orig_mod\.|_fsdp_wrapped_module\.|_checkpoint_wrapped_module\.")
 
 
 def read_weight_file(path: str | Path, *, trust: bool = False) -> Any:
@@ -89,6 +90,15 @@ def check_values(path: str | Path, tensors: Mapping[str, Tensor], names: Iterabl
             f"The tensor {name} in {path} {problem}, so the file is damaged or its training has failed; "
             "take an earlier checkpoint, or fetch the file again."
         )
+
+
+def bare_name(name: str) -> str:
+    """Return the name of a tensor without what torch.compile, FSDP and activation checkpointing put into it.
+
+    >>> bare_name("_orig_mod.blocks.0._orig_mod.norm1.weight")
+    'blocks.0.norm1.weight'
+    """
+    return _PUT_IN.sub("", name)
 
 
 def _finite(tensor: Tensor) -> bool:

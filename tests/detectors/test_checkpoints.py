@@ -156,7 +156,7 @@ def torchvision_file(path: Path, prefix: str = "") -> dict[str, torch.Tensor]:
     return resnet.state_dict()
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "backbone."])
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "_orig_mod.", "module._orig_mod."])
 def test_torchvision_backbone(prefix: str, model: nn.Module, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     resnet = torchvision_file(tmp_path / "resnet.pth", prefix)

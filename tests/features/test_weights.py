@@ -58,12 +58,25 @@ HEADS = {"head.mlp.0.weight": torch.zeros(2, 2), "head.last_layer.weight_g": tor
     [
         lambda s: s,
         lambda s: {"state_dict": below("module.", s)},
+        lambda s: below("_orig_mod.", s),  # torch.compile
+        lambda s: {"model": below("module._orig_mod.", s)},
+        lambda s: {key.replace("blocks.3.", "blocks.3._orig_mod."): v for key, v in s.items()},
         lambda s: {"teacher": below("backbone.", s) | HEADS, "student": {}, "epoch": 3},  # DINO, full checkpoint
         lambda s: {"student": below("module.backbone.", s) | below("module.", HEADS), "args": argparse.Namespace(a=1)},
         lambda s: {"model": below("module.net.", s) | {"module.head2d_proj.0.weight": torch.ones(1)}},  # DiffNCuts
         lambda s: {"model": below("teacher.backbone.", s) | below("student.backbone.", {k: -v for k, v in s.items()})},
     ],
-    ids=["plain", "module", "dino_full", "dino_student", "diffncuts", "dinov2_training"],
+    ids=[
+        "plain",
+        "module",
+        "compiled",
+        "compiled_module",
+        "compiled_block",
+        "dino_full",
+        "dino_student",
+        "diffncuts",
+        "dinov2_training",
+    ],
 )
 def test_wrapped_files_load(dino, tmp_path, wrap):
     model, state = dino
@@ -177,6 +190,11 @@ def test_missing_file():
         read_tensors("/nowhere/weights.pth")
 
 
+def test_a_folder(tmp_path):
+    with pytest.raises(UnsegError, match=r"names the folder '.*'; name the file of weights in it"):
+        read_tensors(str(tmp_path))
+
+
 def test_unreachable_hub(monkeypatch):
     def refuse(*_args, **_kwargs):
         raise ConnectionError("Name or service not known\nand a second line")
@@ -209,10 +227,3 @@ def test_checksum_follows_the_weights(dino):
     with torch.no_grad():
         model.norm.bias[0] -= 1
     assert after != before == weights_checksum(model)
-
-
-@pytest.mark.parametrize("prefix", ["", "vit.", "model."])
-def test_hugging_face_s_names_are_called_so(tmp_path, prefix):
-    torch.save({f"{prefix}embeddings.patch_embeddings.weight": torch.zeros(384, 3, 16, 16)}, tmp_path / "model.pth")
-    with pytest.raises(UnsegError, match="holds Hugging Face's names of 'dinov3_vits16'"):
-        load_vit("dinov3_vits16", str(tmp_path / "model.pth"))

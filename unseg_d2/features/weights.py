@@ -1,7 +1,8 @@
 """Weights of vision transformers: the network of an architecture name, loaded from files of any known layout.
 
-Files have timm's key names or those of the original DINO, DINOv2, DINOv3 and DiffNCuts code, bare or wrapped in a
-training checkpoint. Nothing is guessed: every parameter of the network must be found, with its shape.
+Files have timm's key names, those of the original DINO, DINOv2, DINOv3 and DiffNCuts code, or those of Hugging Face's
+transformers, bare or wrapped in a training checkpoint. Nothing is guessed: every parameter of the network must be
+found, with its shape.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from unseg_d2.errors import UnsegError, nearest
-from unseg_d2.weight_files import check_values, read_weight_file, refuse_address
+from unseg_d2.features.hugging_face import from_hugging_face, is_hugging_face
+from unseg_d2.weight_files import bare_name, check_values, read_weight_file, refuse_address
 from unseg_d2.zoo.store import resolve
 
 logger = logging.getLogger(__name__)
@@ -63,11 +65,6 @@ def load_vit(arch: str, weights: str, *, trust: bool = False) -> nn.Module:
     if not weights:
         return _from_hub(arch)
     state = rename_keys(read_tensors(weights, trust=trust))
-    if any("embeddings.patch_embeddings." in key for key in state):
-        raise UnsegError(
-            f"'{weights}' holds Hugging Face's names of '{arch}' (transformers), which are not read: take the authors' "
-            f"file, or leave FEATURES.WEIGHTS empty for the same weights in timm's names ({ARCHITECTURES[arch]})."
-        )
     model = create_vit(arch, qkv_bias=any(key.endswith(("attn.qkv.bias", "attn.q_bias")) for key in state))
     _load_all(model, state, arch, weights)
     return model.eval()
@@ -115,6 +112,8 @@ def read_tensors(path: str, *, trust: bool = False) -> dict[str, Tensor]:
     """
     path = resolve(path)
     refuse_address(path)
+    if Path(path).is_dir():
+        raise UnsegError(f"FEATURES.WEIGHTS names the folder '{path}'; name the file of weights in it.")
     if not Path(path).is_file():
         raise UnsegError(
             f"FEATURES.WEIGHTS names '{path}', but there is no such file; correct the path, or leave it empty."
@@ -130,11 +129,14 @@ def read_tensors(path: str, *, trust: bool = False) -> dict[str, Tensor]:
 
 
 def rename_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Map the key names of DINO, DINOv2, DINOv3 and DiffNCuts files to timm's; timm's own pass unchanged.
+    """Map the key names of DINO, DINOv2, DINOv3, DiffNCuts and Hugging Face to timm's; timm's own pass unchanged.
 
-    Prefixes of wrappers (``module.``, ``teacher.``, ``backbone.``, ``net.`` ...) are stripped, pretraining leftovers
-    (heads, mask token) left out.
+    Prefixes of wrappers (``module.``, ``_orig_mod.``, ``teacher.``, ``backbone.``, ``net.`` ...) are stripped,
+    pretraining leftovers (heads, mask token) left out.
     """
+    state = {bare_name(key): value for key, value in state.items()}
+    if is_hugging_face(state):
+        return from_hugging_face(state)
     while prefix := next((p for p in _PREFIXES if any(key.startswith(p) for key in state)), ""):
         state = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
     dinov3 = "storage_tokens" in state

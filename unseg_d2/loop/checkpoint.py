@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
-from unseg_d2.weight_files import check_values, read_weight_file, refuse_address
+from unseg_d2.weight_files import bare_name, check_values, read_weight_file, refuse_address
 from unseg_d2.zoo.store import resolve
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def load_checkpoint(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
     if not model:
         raise UnsegError(f"{path} holds no weights: it has no dictionary that maps names to tensors.")
     rest = {key: value for key, value in content.items() if isinstance(key, str) and key not in model}
-    return {**rest, "model": model}
+    return {**rest, "model": {bare_name(name): tensor for name, tensor in model.items()}}
 
 
 def read_stored(path: Path, *, trust: bool = False) -> Any:
