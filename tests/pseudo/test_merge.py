@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from unseg_d2.data.results import read_results
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.label_set import read_label_set, write_label_set
 from unseg_d2.pseudo.merge import merge, merge_files
+from unseg_d2.pseudo.tally import Tally
 from unseg_d2.rle import encode_mask
 
 HEIGHT, WIDTH = 40, 50
@@ -72,6 +74,26 @@ def test_unfit_annotations() -> None:
         merge([{"image_id": 3, "bbox": [0, 0, 1, 1]}], [], score_threshold=0, match_iou=0.5)
 
 
+def test_masks_that_a_person_has_drawn_win() -> None:
+    """IoU of 20 columns with 10 of them is exactly 0.5: the same object; with 9 it is less: another one."""
+    previous = [annotation(1, slice(0, 20)) | {"corrected": True}, annotation(1, slice(30, 50))]
+    over = [annotation(1, slice(0, 10), 0.9), annotation(1, slice(0, 9), 0.9), annotation(1, slice(30, 50), 0.9)]
+    merged = merge(previous, over, score_threshold=0.7, match_iou=0.5)
+    assert columns(merged.annotations) == [(1, 0, 9), (1, 30, 20), (1, 0, 20)]
+    assert (merged.kept_predictions, merged.kept_previous, merged.yielded) == (2, 1, 1)
+    assert [item.get("corrected") for item in merged.annotations] == [None, None, True]
+    again = merge(merged.annotations, over, score_threshold=0.7, match_iou=0.5)
+    assert columns(again.annotations)[-1] == (1, 0, 20) and again.annotations[-1]["corrected"]
+
+
+def test_nothing_is_added_to_an_image_that_is_done() -> None:
+    previous = [annotation(1, slice(0, 20)), annotation(2, slice(0, 20))]
+    over = [annotation(key, slice(0, 20), 0.9) for key in (1, 2, 3)] + [annotation(1, slice(30, 40), 0.9, height=44)]
+    merged = merge(previous, over, score_threshold=0.7, match_iou=0.5, done={1, 3})
+    assert columns(merged.annotations) == [(1, 0, 20), (2, 0, 20)] and "score" not in merged.annotations[0]
+    assert merged.yielded == 3 and merged.mismatched == []
+
+
 @pytest.mark.parametrize("threshold", [0.7, 0.65])
 def test_published_merges_are_reproduced(golden: Path, threshold: float) -> None:
     folder = golden / "detector" / "selftrain"
@@ -103,6 +125,58 @@ def test_merged_files_are_label_sets_that_say_how_they_were_made(label_set: Path
     assert [record["score_threshold"] for record in dataset.info["rounds"]] == [0.7, 0.65]
     first = {"score_threshold": 0.7, "match_iou": 0.5, "kept_predictions": 1, "kept_previous": 1}
     assert dataset.info["rounds"][0] == first | {"mismatched_images": []}
+
+
+def test_what_a_person_has_done_outlives_the_rounds(
+    label_set: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Image 1 has a corrected mask, image 2 is done and empty; after two merges both still are."""
+    content = json.loads(label_set.read_text())
+    content["annotations"][0]["corrected"] = content["images"][1]["done"] = True
+    label_set.write_text(json.dumps(content))
+    found = [annotation(1, slice(0, 15), 0.9), annotation(1, slice(30, 40), 0.9), annotation(2, slice(0, 9), 0.9)]
+    (tmp_path / "predictions.json").write_text(json.dumps(found))
+    with caplog.at_level("INFO"):
+        for _ in range(2):
+            merge_files(label_set, tmp_path / "predictions.json", label_set, score_threshold=0.7, match_iou=0.5)
+    merged = read_label_set(label_set)
+    assert columns(merged.annotations) == [(1, 30, 10), (1, 0, 20)] and merged.annotations[1]["corrected"] is True
+    assert [image.get("done") for image in merged.images] == [None, True]
+    assert [record["yielded_to_corrections"] for record in merged.info["rounds"]] == [2, 2]
+    assert "2 detections yield to masks that a person has drawn" in caplog.text
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_files_are_merged_as_what_is_in_memory(tmp_path: Path, seed: int) -> None:
+    """Masks and detections in no order of images, images without either, detections of images without masks."""
+    rng = np.random.default_rng(seed)
+    keys = [3, "b", 12, 7, 1, 5, 9, 4]
+    images = [{"id": key, "file_name": f"{key}.png", "height": HEIGHT, "width": WIDTH} for key in keys]
+    images[2]["done"] = images[4]["done"] = True
+    (tmp_path / "3.png").touch()
+    previous, found = [], []
+    for _ in range(30):
+        first = int(rng.integers(0, 40))
+        stripe = slice(first, first + int(rng.integers(2, 10)))
+        previous.append(annotation(keys[rng.integers(6)], stripe) | ({"corrected": True} if rng.random() < 0.2 else {}))
+        moved = slice(max(first - int(rng.integers(0, 2)), 0), stripe.stop)
+        found.append(annotation(keys[rng.integers(1, 8)], moved, round(float(rng.random()), 1)))
+    found.append(annotation(7, slice(0, 9), 0.9, height=44))
+    labels, predictions, output = (tmp_path / name for name in ("labels.json", "found.json", "next.json"))
+    write_label_set(labels, {}, images, [previous[place] for place in rng.permutation(30)])
+    predictions.write_text(json.dumps(found))
+    merge_files(labels, predictions, output, score_threshold=0.5, match_iou=0.5)
+
+    known = read_label_set(labels)
+    whole = merge(known.annotations, read_results(predictions), score_threshold=0.5, match_iou=0.5, done={12, 1})
+    info = json.loads(output.read_text())["info"]
+    (record,) = info["rounds"]
+    assert record["mismatched_images"] == whole.mismatched == [7]
+    numbers = [record[name] for name in ("kept_predictions", "kept_previous", "yielded_to_corrections")]
+    assert numbers == [whole.kept_predictions, whole.kept_previous, whole.yielded] and whole.yielded > 0
+    assert info["counts"] == Tally.of_annotations(known.images, whole.annotations).to_info()
+    write_label_set(tmp_path / "whole.json", info, known.images, whole.annotations)
+    assert output.read_bytes() == (tmp_path / "whole.json").read_bytes()
 
 
 def test_polygons_are_merged_and_boxes_left_out(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 from unseg_d2.data.annotations.index import AnnotationIndex
@@ -144,7 +147,7 @@ def summarise(folder: str | Path, labels: str | Path | None = None) -> str:
 
 def write_label_set(
     path: str | Path,
-    info: dict[str, Any],
+    info: dict[str, Any] | Callable[[], dict[str, Any]],
     images: Iterable[dict[str, Any]],
     annotations: Iterable[dict[str, Any]],
     categories: Sequence[dict[str, Any]] = CATEGORIES,
@@ -153,7 +156,8 @@ def write_label_set(
 
     Args:
         path: the file.
-        info: what made it.
+        info: what made it; a function is called when all annotations were taken. Until it has returned they are in a
+            temporary file without a name, beside the other.
         images: COCO images.
         annotations: COCO annotations; ids are given from 1 on.
         categories: of the annotations, by default one.
@@ -162,11 +166,20 @@ def write_label_set(
         UnsegError: the disk is full.
     """
     numbered = ({"id": index + 1} | annotation for index, annotation in enumerate(annotations))
-    with atomic_write(path) as file:
+    with atomic_write(path) as file, ExitStack() as stack:
+        kept: BinaryIO | None = None
+        if callable(info):
+            kept = stack.enter_context(TemporaryFile(dir=Path(path).parent))
+            _write_list(kept, "annotations", numbered)
+            info = info()
         file.write(b'{"info":' + _json(info) + b',\n"licenses":[],\n"categories":' + _json(list(categories)) + b",\n")
         _write_list(file, "images", images)
         file.write(b",\n")
-        _write_list(file, "annotations", numbered)
+        if kept is None:
+            _write_list(file, "annotations", numbered)
+        else:
+            kept.seek(0)
+            shutil.copyfileobj(kept, file, 1 << 20)
         file.write(b"}\n")
 
 
