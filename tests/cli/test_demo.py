@@ -80,7 +80,7 @@ def test_every_format(tiny, photos, tmp_path, capsys):
     assert sum(len(task["predictions"][0]["result"]) for task in tasks) == len(labels.annotations)
     assert tasks[2]["data"]["image"] == "/data/local-files/?d=deep/3.png"
     failures = [json.loads(line) for line in (output / "failures.jsonl").read_text().splitlines()]
-    assert {Path(failure["file_name"]).name for failure in failures} == {"broken.jpg", "notes.txt"}
+    assert {Path(failure["file_name"]).name for failure in failures} == {"broken.jpg"}
     assert Image.open(output / "overlays" / "deep" / "3.png.jpg").size == (64, 96)
 
 

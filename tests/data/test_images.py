@@ -135,7 +135,7 @@ def test_lists_images_sorted_and_tells_the_rest_apart(tmp_path: Path) -> None:
     folder = scan_folder(tmp_path)
     names = ["a/1.png", "a/deep/2.JPG", "b/1.png", "b/linked/2.JPG", "picture"]
     assert [image.file_name for image in folder.images] == names
-    assert folder.others == ["notes.txt"]
+    assert folder.others.line() == "1 other file is no picture (1 .txt)."
     assert list_images(tmp_path) == folder.images
 
 

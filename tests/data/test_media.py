@@ -32,6 +32,7 @@ def folder(tmp_path: Path) -> Path:
         Image.new("RGB", (8, 6)).save(tmp_path / name)
     (tmp_path / "film.MP4").write_bytes(b"no film")
     (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "plan").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0")
     return tmp_path
 
 
@@ -43,7 +44,7 @@ def test_a_folder(folder):
     media = list_media([str(folder)])
     assert names(media.images, folder) == ["a.jpg", "b.png", "deep/c.png"]
     assert names(media.videos, folder) == ["film.MP4"]
-    assert names(media.others, folder) == ["notes.txt"]
+    assert media.others == {folder / "plan": "EPS is not read; convert it to PNG or TIFF"}
 
 
 def test_files_and_patterns_each_once_in_their_order(folder, monkeypatch):
@@ -95,6 +96,6 @@ def test_the_own_output_below_a_folder_is_no_input(tmp_path: Path) -> None:
     for name in ("a.png", "out/overlays/a.png.jpg", "out/film.mp4", "out/notes.txt"):
         (tmp_path / name).touch()
     media = list_media([str(tmp_path)], without=tmp_path / "out")
-    assert (media.images, media.videos, media.others) == ([tmp_path / "a.png"], [], [])
+    assert (media.images, media.videos, media.others) == ([tmp_path / "a.png"], [], {})
     below = list_media([str(tmp_path / "out" / "overlays")], without=tmp_path / "out")  # the output holds the input
     assert [path.name for path in below.images] == ["a.png.jpg"]

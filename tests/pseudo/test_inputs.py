@@ -25,7 +25,7 @@ def test_folder(images: Path) -> None:
     (images / "notes.txt").write_text("no image")
     inputs = list_inputs(images, load_cfg())
     assert inputs.file_names == ["000.png", "001.png", "more/000.png", "more/001.png"]
-    assert inputs.ids == [1, 2, 3, 4] and inputs.others == ["notes.txt"] and inputs.root == images
+    assert inputs.ids == [1, 2, 3, 4] and inputs.others.names() == ["notes.txt"] and inputs.root == images
 
 
 def test_coco_file_beside_its_images_or_with_their_folder_named(images: Path, tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from unseg_d2.data.images import ImageProblem, Reading
 from unseg_d2.data.label_studio import LABELING_CONFIG, LOCAL_FILES, to_task
 from unseg_d2.data.media import Frames, Media, extract_frames
 from unseg_d2.data.pictures.decode import read_picture
-from unseg_d2.data.pictures.formats import why_no_image
 from unseg_d2.data.pictures.report import Treatments
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.data.spec import relative_root
@@ -82,7 +81,7 @@ def run_demo(detector: Detector | SalientObjects, media: Media, *, output: Path,
     Raises:
         UnsegError: none of the inputs can be used, or the disk is full.
     """
-    demo = Demo(failures=[{"file_name": str(path), "reason": why_no_image(path)} for path in media.others])
+    demo = Demo(failures=[{"file_name": str(path), "reason": why} for path, why in media.others.items()])
     videos = _extract(media.videos, output / "frames", options.frame_step, demo)
     files = media.images + [file for frames in videos.values() for file in frames.files]
     root, records = _readable(files, InputSettings.from_config(detector.cfg).reading, demo)

@@ -15,8 +15,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from unseg_d2.data.others import NO_PICTURES, VIDEOS, Others, ending
 from unseg_d2.data.pictures.decode import pillow_picture, read_picture
-from unseg_d2.data.pictures.formats import EXTENSIONS, check_regular, describe_others, readable_formats
+from unseg_d2.data.pictures.formats import (
+    EXTENSIONS,
+    NO_IMAGE,
+    check_regular,
+    describe_others,
+    readable_formats,
+    why_no_image,
+)
 from unseg_d2.data.pictures.reading import DEFAULT_READING, MAX_PIXELS, MIN_SIDE, ImageProblem, Reading
 from unseg_d2.data.pictures.report import say_once
 from unseg_d2.errors import UnsegError
@@ -51,15 +59,17 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Folder:
-    """What a folder holds, both lists sorted by ``file_name``.
+    """What a folder holds.
 
     Attributes:
-        images: files that look like images.
-        others: ``file_name`` of every other file that is not hidden.
+        images: files that look like images, sorted by ``file_name``.
+        videos: files with the ending of a video, sorted by ``file_name``.
+        others: every other file that is not hidden.
     """
 
     images: list[ImageFile]
-    others: list[str]
+    videos: list[ImageFile]
+    others: Others
 
 
 def read_image(path: str | Path, reading: Reading = DEFAULT_READING) -> np.ndarray:
@@ -99,10 +109,15 @@ def pil_to_rgb(image: Image.Image, reading: Reading = DEFAULT_READING) -> np.nda
     return pillow_picture(image, reading).pixels
 
 
-def scan_folder(root: str | Path) -> Folder:
+def scan_folder(root: str | Path, *, without: Path | None = None) -> Folder:
     """List the files below a folder, images and others apart.
 
-    Sub-folders and links to folders are followed; names that start with a dot are left out.
+    Sub-folders and links to folders are followed; names that start with a dot are left out. Files whose ending is that
+    of no picture are not opened.
+
+    Args:
+        root: the folder.
+        without: folder of a command's own output; where it lies below the root, nothing in it is listed.
 
     Raises:
         UnsegError: the folder does not exist.
@@ -111,14 +126,26 @@ def scan_folder(root: str | Path) -> Folder:
     if not root.is_dir():
         raise UnsegError(f"There is no folder {root}.")
     images: list[ImageFile] = []
-    others: list[str] = []
-    for path in _files(root):
-        file_name = path.relative_to(root).as_posix()
-        if path.suffix.lower() in EXTENSIONS or _opens(path):
-            images.append(ImageFile(path, file_name))
+    videos: list[ImageFile] = []
+    others = Others()
+    own, above = os.path.realpath(without) if without else "", os.path.join(root, "")
+    for path in _files(root, own if own.startswith(os.path.realpath(root) + os.sep) else ""):
+        name = path[len(above) :].replace(os.sep, "/")
+        suffix = ending(name)
+        if suffix in EXTENSIONS:
+            images.append(ImageFile(Path(path), name))
+        elif suffix in VIDEOS:
+            videos.append(ImageFile(Path(path), name))
+        elif suffix in NO_PICTURES:
+            others.add(name, suffix)
+        elif _opens(Path(path)):
+            images.append(ImageFile(Path(path), name))
         else:
-            others.append(file_name)
-    return Folder(sorted(images, key=lambda image: image.file_name), sorted(others))
+            what = why_no_image(Path(path))
+            others.add(name, suffix, "" if what == NO_IMAGE else what)
+    for files in (images, videos):
+        files.sort(key=lambda file: file.file_name)
+    return Folder(images, videos, others)
 
 
 def list_images(root: str | Path) -> list[ImageFile]:
@@ -129,8 +156,10 @@ def list_images(root: str | Path) -> list[ImageFile]:
     """
     folder = scan_folder(root)
     if not folder.images:
-        files = f"none of its {len(folder.others)} files is one" if folder.others else "it is empty"
-        first = describe_others(Path(root), folder.others)
+        names = [*(video.file_name for video in folder.videos[:1]), *folder.others.names()]
+        count = len(folder.others) + len(folder.videos)
+        files = f"none of its {count} files is one" if count else "it is empty"
+        first = describe_others(Path(root), names)
         raise UnsegError(f"There is no image in {root}: {files}{f' ({first})' if first else ''}.")
     return folder.images
 
@@ -142,16 +171,18 @@ def _refuse(error: OSError) -> None:
     ) from None
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Yield the files below a folder; links are followed, except back to a folder above."""
+def _files(root: Path, own: str = "") -> Iterator[str]:
+    """Yield the files below a folder; links are followed, except back to a folder above.
+
+    Args:
+        root: the folder.
+        own: real path of a folder that is left out.
+    """
     for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse):
         real = os.path.realpath(folder) + os.sep
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and not real.startswith(os.path.realpath(os.path.join(folder, name)) + os.sep)
-        ]
-        yield from (Path(folder, name) for name in names if not name.startswith("."))
+        below = {name: os.path.realpath(os.path.join(folder, name)) for name in folders if not name.startswith(".")}
+        folders[:] = [name for name, path in below.items() if path != own and not real.startswith(path + os.sep)]
+        yield from (os.path.join(folder, name) for name in names if not name.startswith("."))
 
 
 def _opens(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +12,13 @@ from pathlib import Path
 import cv2
 
 from unseg_d2.data.images import ImageProblem, scan_folder
+from unseg_d2.data.others import VIDEOS
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 
-VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"}
-"""Extensions of files that are read frame by frame."""
 JPEG_QUALITY = 95  # of stored frames
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -26,12 +28,12 @@ class Media:
     Attributes:
         images: absolute paths, each once.
         videos: absolute paths, each once.
-        others: absolute paths of files in named folders that are neither.
+        others: absolute paths of files in named folders that look like pictures and are not read, and why.
     """
 
     images: list[Path] = field(default_factory=list)
     videos: list[Path] = field(default_factory=list)
-    others: list[Path] = field(default_factory=list)
+    others: dict[Path, str] = field(default_factory=dict)
 
 
 def list_media(inputs: Sequence[str], *, without: Path | None = None) -> Media:
@@ -57,7 +59,7 @@ def list_media(inputs: Sequence[str], *, without: Path | None = None) -> Media:
         for match in matches:
             if not Path(match).is_dir():
                 _add(media, Path(match))
-    for name in ("images", "videos", "others"):
+    for name in ("images", "videos"):
         setattr(media, name, list(dict.fromkeys(Path(os.path.abspath(path)) for path in getattr(media, name))))
     if not media.images and not media.videos:
         raise UnsegError(f"There is no image or video in {', '.join(inputs)}.")
@@ -66,15 +68,12 @@ def list_media(inputs: Sequence[str], *, without: Path | None = None) -> Media:
 
 def _add(media: Media, path: Path, without: Path | None = None) -> None:
     if path.is_dir():
-        folder = scan_folder(path)
-        own = without.resolve() if without and path.resolve() in without.resolve().parents else None
-        media.images += [
-            image.path for image in folder.images if own is None or own not in image.path.resolve().parents
-        ]
-        for other in (path / name for name in folder.others):
-            if own is not None and own in other.resolve().parents:
-                continue
-            (media.videos if other.suffix.lower() in VIDEOS else media.others).append(other)
+        folder = scan_folder(path, without=without)
+        media.images += [image.path for image in folder.images]
+        media.videos += [video.path for video in folder.videos]
+        media.others |= {Path(os.path.abspath(path / name)): reason for name, reason in folder.others.problems()}
+        if line := folder.others.line():
+            logger.info("%s: %s", path, line)
     else:
         (media.videos if path.suffix.lower() in VIDEOS else media.images).append(path)
 

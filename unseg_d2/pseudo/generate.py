@@ -156,7 +156,7 @@ def _manifest(cfg: CfgNode, inputs: Inputs, build: Build, output: Path) -> dict[
         "depth": None if depth is None else {"name": depth.source.name, "kind": depth.source.kind},
         "settings": {name: cfg[name] for name in ("FEATURES", "DEPTH", "MASKS", "REFINE", "PSEUDO")} | _reading(cfg),
         "versions": _versions(),
-        "not_images": inputs.others,
+        "not_images": inputs.others.to_json(),
         **code_of_parts(cfg, without=("LOSSES.", "TEST.")),
     }
 

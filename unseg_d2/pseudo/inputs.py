@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from unseg_d2.data.builtin import BUILTIN
 from unseg_d2.data.catalog import SYNTHETIC, load_dataset
 from unseg_d2.data.coco import find_image_root, locate_images, read_coco, resolve_image
 from unseg_d2.data.images import scan_folder
+from unseg_d2.data.others import Others, ending
+from unseg_d2.data.pictures.formats import describe_others
 from unseg_d2.data.spec import split_spec
 from unseg_d2.errors import UnsegError
 
@@ -27,13 +29,13 @@ class Inputs:
         root: absolute folder that the file names are relative to.
         ids: image ids; those of the COCO file, or 1, 2, ... for a folder.
         file_names: relative to ``root``, with forward slashes.
-        others: files of the folder that are not images.
+        others: files of the folder that are no images.
     """
 
     root: Path
     ids: list[Any]
     file_names: list[str]
-    others: list[str]
+    others: Others = field(default_factory=Others)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -67,16 +69,15 @@ def list_inputs(images: str | Path, cfg: CfgNode, *, without: Path | None = None
 
 
 def _from_folder(root: Path, without: Path | None) -> Inputs:
-    folder = scan_folder(root)
-    own = f"{Path(os.path.relpath(without.resolve(), root.resolve())).as_posix()}/" if without else ""
-    if own.startswith("../"):
-        own = ""
-    names = [image.file_name for image in folder.images if not (own and image.file_name.startswith(own))]
-    others = [name for name in folder.others if not (own and name.startswith(own))]
+    folder = scan_folder(root, without=without)
+    for video in folder.videos:
+        folder.others.add(video.file_name, ending(video.file_name), "a video, not an image")
+    names, count = [image.file_name for image in folder.images], len(folder.others)
     if not names:
-        found = f"none of its {len(others)} files is one" if others else "it is empty"
+        first = describe_others(root, folder.others.names())
+        found = f"none of its {count} files is one{f' ({first})' if first else ''}" if count else "it is empty"
         raise UnsegError(f"There is no image in {root}: {found}.")
-    return Inputs(root.resolve(), list(range(1, len(names) + 1)), names, others)
+    return Inputs(root.resolve(), list(range(1, len(names) + 1)), names, folder.others)
 
 
 def _from_coco(path: Path, root: str) -> Inputs:
@@ -90,7 +91,7 @@ def _from_coco(path: Path, root: str) -> Inputs:
     for name in missing:
         resolve_image(folder, name)
     ids = [image["id"] for image in dataset.images]
-    return Inputs(folder.resolve(), ids, [image["file_name"] for image in dataset.images], [])
+    return Inputs(folder.resolve(), ids, [image["file_name"] for image in dataset.images])
 
 
 def _from_records(name: str, cfg: CfgNode) -> Inputs:
@@ -100,4 +101,4 @@ def _from_records(name: str, cfg: CfgNode) -> Inputs:
         raise UnsegError(f"The data set {name} has no images.")
     root = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
     names = [Path(path).relative_to(root).as_posix() for path in paths]
-    return Inputs(root, [record["image_id"] for record in records], names, [])
+    return Inputs(root, [record["image_id"] for record in records], names)

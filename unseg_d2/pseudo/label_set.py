@@ -12,7 +12,6 @@ from typing import Any, BinaryIO
 
 from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.coco import CocoDataset, check_coco, read_coco
-from unseg_d2.data.pictures.formats import why_no_image
 from unseg_d2.data.pictures.report import Treatments
 from unseg_d2.data.spec import relative_root, split_spec
 from unseg_d2.errors import UnsegError
@@ -74,7 +73,7 @@ def export(folder: str | Path, output: str | Path | None = None, *, partial: boo
     """Write the shards of a label set as one COCO file.
 
     Neither the images nor the annotations are held in memory. ``folder/failures.jsonl`` gets a line ``{"file_name",
-    "reason"}`` per image that could not be used and per file that is not an image.
+    "reason"}`` per image that could not be used and per file that looks like one and is not read.
 
     Args:
         folder: the label set.
@@ -132,9 +131,11 @@ def summarise(folder: str | Path, labels: str | Path | None = None) -> str:
     counts = tally(shards)
     labels = Path(labels) if labels else shards.folder / "labels.json"
     text = [f"{counts.line()}: {labels if labels.is_file() else shards.folder}"]
-    skipped = failures + len(shards.manifest["not_images"])
+    skipped = failures + shards.others.num_problems
     if skipped and (shards.folder / "failures.jsonl").is_file():
         text.append(f"{skipped} {'file' if skipped == 1 else 'files'} not usable: {shards.folder / 'failures.jsonl'}")
+    if others := shards.others.line():
+        text.append(others)
     if capped:
         text.append(f"{capped} images had more proposals than MASKS.MAX_PROPOSALS; the best were taken.")
     text += treatments.lines()
@@ -211,9 +212,8 @@ def _write_failures(shards: ShardFolder, path: Path) -> int:
             if "failure" in line:
                 count += 1
                 file.write(_json({"file_name": line["file_name"], "reason": line["failure"]}) + b"\n")
-        root = shards.folder.resolve() / shards.manifest.get("image_root", "")
-        for name in shards.manifest["not_images"]:
-            file.write(_json({"file_name": name, "reason": why_no_image(root / name)}) + b"\n")
+        for name, reason in shards.others.problems():
+            file.write(_json({"file_name": name, "reason": reason}) + b"\n")
     return count
 
 

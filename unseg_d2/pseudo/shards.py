@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 
 from unseg_d2.data.annotations.parse import convert, quoted
 from unseg_d2.data.annotations.structs import Line
+from unseg_d2.data.others import Others
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write, explained, no_link
 from unseg_d2.locks import locked
@@ -41,6 +42,7 @@ class ShardFolder:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.manifest: dict[str, Any] = {}
+        self.others = Others()
 
     def open(self, manifest: dict[str, Any]) -> None:
         """Begin the label set, or resume it.
@@ -76,10 +78,12 @@ class ShardFolder:
             raise UnsegError(f"{self.folder} holds no label set: there is no manifest.json in it.")
         manifest = read_manifest(path, REMEDY)
         counts = [manifest.get(key) for key in ("num_images", "shard_size")]
-        others = manifest.get("not_images", [])
-        sound = all(type(count) is int and 1 <= count <= MOST_IMAGES for count in counts) and isinstance(others, list)
-        if not sound or not all(isinstance(name, str) for name in others or ()):
-            raise UnsegError(f"{path} is damaged (its numbers of images or its list not_images); {REMEDY}.")
+        if not all(type(count) is int and 1 <= count <= MOST_IMAGES for count in counts):
+            raise UnsegError(f"{path} is damaged (its numbers of images); {REMEDY}.")
+        try:
+            self.others = Others.from_json(manifest.get("not_images"))
+        except TypeError:
+            raise UnsegError(f"{path} is damaged (its list not_images); {REMEDY}.") from None
         root = manifest.get("image_root", "")
         if not isinstance(root, str) or "\0" in root:
             raise UnsegError(f"{path} is damaged (image_root is no text); {REMEDY}.")

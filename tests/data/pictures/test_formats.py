@@ -105,7 +105,7 @@ def test_fifos_sockets_and_devices_are_refused_before_they_are_opened(
     Image.new("RGB", (20, 10)).save(tmp_path / "b.png")
     folder = scan_folder(tmp_path)
     assert [image.file_name for image in folder.images] == ["a.jpg", "b.png"]
-    assert folder.others == ["without_ending"]
+    assert list(folder.others.problems()) == [("without_ending", "a FIFO, not a file")]
     assert content_of(tmp_path / "a.jpg") is None
     for read in (read_image, read_stored, read_grey, stored_size, shown_size):
         with pytest.raises(ImageProblem, match="a FIFO, not a file"):

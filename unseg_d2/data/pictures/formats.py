@@ -51,6 +51,8 @@ _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
 _KNOWN = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")
 """First bytes of formats that are read: a file that has them but does not open is damaged."""
 _HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"hevx")
+NO_IMAGE = "not an image"
+"""What is said of a file that nothing is known of."""
 INSTALL_HEIF = "install pillow-heif: pip install 'unseg-d2[heic]'"
 
 
@@ -105,7 +107,7 @@ def what_it_is(path: Path) -> str:
         if start.startswith(beginning) or lowered.lower().startswith(beginning.lower()):
             return what
     known = start.startswith(_KNOWN) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
-    return "truncated or damaged header" if known else "not an image"
+    return "truncated or damaged header" if known else NO_IMAGE
 
 
 def why_no_image(path: Path) -> str:
@@ -116,13 +118,13 @@ def why_no_image(path: Path) -> str:
     except ImageProblem as problem:
         return str(problem)
     except OSError:
-        return "not an image"
+        return NO_IMAGE
 
 
 def describe_others(root: Path, names: list[str]) -> str:
     """Say what the first of some files is that are no images; empty where that says nothing."""
     for name in names[:20]:
         what = why_no_image(Path(os.path.join(root, name)))
-        if what != "not an image":
+        if what != NO_IMAGE:
             return f"{name}: {what}"
     return ""
