@@ -71,7 +71,8 @@ MAY_IMPORT = {
     "training": BASE | {"loop", "config", "data", "zoo", "pseudo", "detectors", "evaluation", "published", "viz"},
     "compare": BASE | {"data", "evaluation", "published", "training"},
     "parity": BASE | {"config", "data", "evaluation", "pseudo"},
-    "apps": BASE | {"data", "detectors", "evaluation", "masks", "pseudo", "saliency", "viz"},
+    "exchange": BASE | {"data", "pseudo", "viz"},
+    "apps": BASE | {"data", "detectors", "evaluation", "exchange", "masks", "pseudo", "saliency", "viz"},
 }
 EVERYTHING = {"api", "cli", "__main__"}
 """Rooms that may import every other; nothing but ``cli`` imports ``cli``, and nothing but these two ``api``."""

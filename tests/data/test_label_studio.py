@@ -7,11 +7,11 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from unseg_d2.data.label_studio import LABELING_CONFIG, encode_brush, to_task
+from unseg_d2.data.label_studio import decode_brush, encode_brush, labeling_config, to_task
 from unseg_d2.rle import encode_mask
 
 
-def decode_brush(encoded: list[int], height: int, width: int) -> np.ndarray:
+def decoded(encoded: list[int], height: int, width: int) -> np.ndarray:
     """The image ``(H, W, 4)`` that Label Studio shows."""
     bits = "".join(f"{byte:08b}" for byte in encoded)
     place = 0
@@ -49,7 +49,8 @@ def masks() -> list[np.ndarray]:
 def test_decodes_to_the_mask(mask: np.ndarray) -> None:
     encoded = encode_brush(mask)
     assert all(isinstance(byte, int) and 0 <= byte <= 255 for byte in encoded)
-    image = decode_brush(encoded, *mask.shape)
+    image = decoded(encoded, *mask.shape)
+    assert (decode_brush(encoded, *mask.shape) == mask).all()
     np.testing.assert_array_equal(image, np.repeat(255 * mask[..., None].astype(np.uint8), 4, axis=2))
 
 
@@ -62,13 +63,13 @@ def test_task() -> None:
         {"bbox": [3, 4, 6, 8], "score": 0.5},
     ]
     task = to_task(image, annotations, model="zoo:x")
-    assert task["data"] == {"image": "/data/local-files/?d=a%20b/1.jpg"}
+    assert task["data"] == {"image": "/data/local-files/?d=a%20b/1.jpg", "file_name": "a b/1.jpg"}
     (prediction,) = task["predictions"]
     assert prediction["model_version"] == "zoo:x" and prediction["score"] == pytest.approx(0.7)
     painted, boxed = prediction["result"]
     assert (painted["type"], painted["original_width"], painted["original_height"]) == ("brushlabels", 30, 20)
     assert painted["value"]["format"] == "rle" and painted["score"] == 0.9
-    np.testing.assert_array_equal(decode_brush(painted["value"]["rle"], 20, 30)[..., 3] > 0, mask)
+    np.testing.assert_array_equal(decode_brush(painted["value"]["rle"], 20, 30), mask)
     assert boxed["type"] == "rectanglelabels"
     assert {key: boxed["value"][key] for key in ("x", "y", "width", "height")} == {
         "x": 10.0,
@@ -80,7 +81,7 @@ def test_task() -> None:
 
 
 def test_results_name_the_tags_of_the_labelling_interface() -> None:
-    tags = {tag.get("name"): tag for tag in ElementTree.fromstring(LABELING_CONFIG).iter() if tag.get("name")}
+    tags = {tag.get("name"): tag for tag in ElementTree.fromstring(labeling_config()).iter() if tag.get("name")}
     image = {"id": 1, "file_name": "1.jpg", "height": 4, "width": 4}
     annotations = [{"bbox": [0, 0, 1, 1], "score": 1.0, "segmentation": encode_mask(np.eye(4) > 0)}]
     annotations.append({"bbox": [0, 0, 1, 1], "score": 1.0})

@@ -18,7 +18,7 @@ from unseg_d2.apps.salient_objects import SalientObjects
 from unseg_d2.apps.video_file import VideoFile
 from unseg_d2.data.classes import Category, read_classes
 from unseg_d2.data.images import ImageProblem, Reading
-from unseg_d2.data.label_studio import LABELING_CONFIG, LOCAL_FILES, to_task
+from unseg_d2.data.label_studio import LOCAL_FILES, labeling_config, to_task
 from unseg_d2.data.media import Frames, Media, extract_frames
 from unseg_d2.data.pictures.decode import read_picture
 from unseg_d2.data.pictures.report import Treatments
@@ -236,7 +236,7 @@ def _write_files(
         ]
         write_json(output / "label_studio.json", tasks)
         with atomic_write(output / "label_studio.xml") as file:
-            file.write(LABELING_CONFIG.encode())
+            file.write(labeling_config().encode())
         demo.written += [output / "label_studio.json", output / "label_studio.xml"]
 
 

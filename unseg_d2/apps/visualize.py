@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from unseg_d2.data.coco import CocoDataset, check_coco, find_image_root, locate_images
+from unseg_d2.data.coco import CocoDataset, locate_images
 from unseg_d2.data.results import read_result_list
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.align import align_images
+from unseg_d2.exchange.pictures import find_pictures
+from unseg_d2.exchange.source import dataset_of
 from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.label_set import read_label_set
 from unseg_d2.viz.formats import ONE_FILE_LIMIT
@@ -53,7 +52,8 @@ def visualize(
     labels, output = Path(labels), Path(output)
     truth = None if ground_truth is None else Path(ground_truth)
     view, compare = read_views(labels, truth)
-    root = _find_images(view.dataset, [labels, *([truth] if truth else [])]) if images is None else Path(images)
+    near = [labels, *([truth] if truth else [])]
+    root = find_pictures(view.dataset, near) if images is None else Path(images)
     if not root.is_dir():
         raise UnsegError(f"There is no folder {root}; name the folder of the images (--images).")
     view = LabelView(view.title, locate_images(view.dataset, root, labels)[0])
@@ -95,37 +95,11 @@ def read_views(labels: Path, truth: Path | None) -> tuple[LabelView, LabelView |
     elif beside is None:
         raise UnsegError(f"{labels} holds results without file names; name the ground truth (--gt) that they are for.")
     else:
-        dataset = _dataset_of(results, beside, labels)
+        dataset = dataset_of(results, beside, labels)
     view = LabelView(_title(labels), dataset)
     if truth is None or beside is None:
         return view, None
     return view, LabelView(_title(truth), _renamed(beside, dataset))
-
-
-def _find_images(dataset: CocoDataset, near: Sequence[Path]) -> Path:
-    """Look for the images where the label set says they are, and near the given files."""
-    for path in near:
-        with contextlib.suppress(UnsegError):
-            root = find_image_root(dataset, path / "labels.json" if path.is_dir() else path)
-            break
-    else:
-        raise UnsegError(f"The images of {near[0]} were not found; name their folder (--images).")
-    # A file from elsewhere could name any folder of this machine, whose pictures would be in a page for others.
-    known = [Path.cwd(), *(path.resolve().parent.parent if path.is_file() else path.resolve().parent for path in near)]
-    if not any(root.resolve().is_relative_to(folder) for folder in known if folder.parent != folder):
-        raise UnsegError(
-            f"{near[0]} says that its images lie in {root}, outside this folder and its own; if that is right, "
-            f"say so with --images {root}."
-        )
-    return root
-
-
-def _dataset_of(results: Sequence[dict[str, Any]], truth: CocoDataset, path: Path) -> CocoDataset:
-    annotations = [{**result, "id": number} for number, result in enumerate(results, 1)]
-    try:
-        return check_coco({"images": truth.images, "annotations": annotations})
-    except UnsegError as error:
-        raise UnsegError(f"{path}: {error}") from None
 
 
 def _renamed(dataset: CocoDataset, other: CocoDataset) -> CocoDataset:

@@ -17,6 +17,7 @@ COMMANDS = {
     "generate-masks": "make pseudo-masks for images",
     "cut-masks": "cut the masks of a label set in 3D",
     "explain-masks": "draw how CutS3D arrives at its masks",
+    "export": "write a label set or predictions in the format of another tool",
     "export-masks": "write a label set as one COCO file",
     "score-masks": "compare a label set with ground truth",
     "prepare-data": "make the class-agnostic annotations of a public data set",

@@ -1,0 +1,1 @@
+"""Label sets out to other tools, and a person's corrections back."""

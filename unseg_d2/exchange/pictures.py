@@ -1,0 +1,95 @@
+"""The pictures of an export: left where they are, linked, or copied beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from unseg_d2.data.coco import CocoDataset, find_image_root, locate_images, resolve_image
+from unseg_d2.errors import UnsegError
+from unseg_d2.files import explained
+
+Placing = Literal["reference", "link", "copy"]
+"""``reference`` leaves the pictures where they are, ``link`` makes symbolic links, ``copy`` copies."""
+
+
+def located(dataset: CocoDataset, labels: Path, images: Path | None) -> tuple[CocoDataset, Path]:
+    """Find the pictures of a data set.
+
+    Args:
+        dataset: what is exported.
+        labels: file or folder that it was read from; the pictures are searched for near it.
+        images: their folder, if it is known.
+
+    Returns:
+        The data set with the names that the pictures have on the disk, and their folder.
+
+    Raises:
+        UnsegError: they are not found.
+    """
+    root = find_pictures(dataset, [labels]) if images is None else images
+    if not root.is_dir():
+        raise UnsegError(f"There is no folder {root}; name the folder of the images (--images).")
+    found, missing = locate_images(dataset, root, labels)
+    if missing:
+        raise UnsegError(
+            f"{len(missing)} of the {len(dataset.images)} images are not in {root}; the first is {missing[0]}. Put "
+            "them there, or name their folder (--images)."
+        )
+    return found, root
+
+
+def find_pictures(dataset: CocoDataset, near: Sequence[Path]) -> Path:
+    """Look for the pictures where a label set says they are, and near the given files.
+
+    Args:
+        dataset: the label set.
+        near: files or folders of label sets, the first of them its own.
+
+    Raises:
+        UnsegError: they are not found, or lie outside this folder and that of the files.
+    """
+    for path in near:
+        with contextlib.suppress(UnsegError):
+            root = find_image_root(dataset, path / "labels.json" if path.is_dir() else path)
+            break
+    else:
+        raise UnsegError(f"The images of {near[0]} were not found; name their folder (--images).")
+    # A file from elsewhere could name any folder of this machine, whose pictures would be in a page for others.
+    known = [Path.cwd(), *(path.resolve().parent.parent if path.is_file() else path.resolve().parent for path in near)]
+    if not any(root.resolve().is_relative_to(folder) for folder in known if folder.parent != folder):
+        raise UnsegError(
+            f"{near[0]} says that its images lie in {root}, outside this folder and its own; if that is right, "
+            f"say so with --images {root}."
+        )
+    return root
+
+
+def place(root: Path, name: str, target: Path, placing: Placing) -> None:
+    """Link or copy one picture.
+
+    Args:
+        root: folder of the pictures.
+        name: of the picture in it.
+        target: where it shall be; what is there is replaced if it is a link or a file.
+        placing: ``link`` or ``copy``.
+
+    Raises:
+        UnsegError: the name leads out of the folder, or the target cannot be written.
+    """
+    source = resolve_image(root, name)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and target.samefile(source) and not target.is_symlink():
+            return  # the export lies where the pictures are
+        target.unlink(missing_ok=True)
+        if placing == "link":
+            target.symlink_to(os.path.relpath(source.resolve(), target.parent.resolve()))
+        else:
+            shutil.copyfile(source, target)
+    except OSError as error:
+        raise explained(error, target) from error
