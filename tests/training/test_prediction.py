@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from fake_engine import FakeEngine
 from PIL import Image
 
 from unseg_d2.config import load_cfg
+from unseg_d2.data.results import read_results
 from unseg_d2.errors import UnsegError
 from unseg_d2.training import prediction
 from unseg_d2.training.prediction import predict_to_file
@@ -117,6 +119,69 @@ def test_images_replaced_under_the_same_names_are_predicted_again(
     third = FakeEngine()
     predict_to_file(third, load_cfg(), records, weights=weights, output=tmp_path / "out")
     assert not third.predicted
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: text.replace('"score":0.8', '"score":0.7'),
+        lambda text: text.replace('"images": [', '"images": [null, '),
+        lambda text: text.replace('"images"', '"pictures"'),
+    ],
+)
+def test_a_damaged_part_is_made_again(
+    tmp_path: Path,
+    weights: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[str], str],
+) -> None:
+    monkeypatch.setattr(prediction, "PART_SIZE", 2)
+    whole = predict_to_file(FakeEngine(), load_cfg(), RECORDS, weights=weights, output=tmp_path).read_bytes()
+    (part,) = (tmp_path / "parts").rglob("part_000001.json")
+    content = part.read_text()
+    assert damage(content) != content
+    part.write_text(damage(content))
+    again = FakeEngine()
+    path = predict_to_file(again, load_cfg(), RECORDS, weights=weights, output=tmp_path)
+    assert again.predicted == ["2.png", "3.png"] and path.read_bytes() == whole and part.read_text() == content
+    (message,) = [text for text in caplog.messages if "is damaged and made again" in text]
+    assert str(part) in message
+
+
+def test_parts_and_identities_of_earlier_versions_are_kept(
+    tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts of one line without a checksum; the identity of the images was the sha256 of one JSON text."""
+    monkeypatch.setattr(prediction, "PART_SIZE", 2)
+    path = predict_to_file(FakeEngine(), load_cfg(), RECORDS, weights=weights, output=tmp_path)
+    results, (folder,) = json.loads(path.read_text()), (tmp_path / "parts").iterdir()
+    for number in range(3):
+        found = results[2 * number : 2 * number + 2]
+        text = json.dumps({"images": [None] * len(found), "results": found})
+        (folder / f"part_{number:06d}.json").write_text(text)
+    path.unlink()
+    again = FakeEngine()
+    predict_to_file(again, load_cfg(), RECORDS, weights=weights, output=tmp_path)
+    assert not again.predicted and json.loads(path.read_text()) == results
+
+    for names in (["/a/b/1.png", "/a/c/d/2.png"], ["/a/1.png"], ["1.png", "x/2.png"], ["/1.png", "/b/2.png"], []):
+        records = [{"file_name": name, "image_id": number} for number, name in enumerate(names)]
+        root = os.path.commonpath([os.path.dirname(os.path.abspath(name)) for name in names]) if names else ""
+        listed = [[number, os.path.relpath(os.path.abspath(name), root)] for number, name in enumerate(names)]
+        expected = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+        assert prediction.made_from(FakeEngine(), load_cfg(), records, "")["images"] == expected
+
+
+def test_each_result_has_a_line(tmp_path: Path, weights: str) -> None:
+    path = predict_to_file(FakeEngine(), load_cfg(), RECORDS, weights=weights, output=tmp_path)
+    lines = path.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("[", "]") and len(lines) == 7
+    assert [json.loads(line.rstrip(",")) for line in lines[1:-1]] == read_results(path)
+    assert predict_to_file(FakeEngine(), load_cfg(), [], weights=weights, output=tmp_path / "none").is_file()
+    assert read_results(tmp_path / "none" / "predictions.json") == []
 
 
 def test_a_copy_of_the_images_elsewhere_changes_nothing(tmp_path: Path, weights: str) -> None:

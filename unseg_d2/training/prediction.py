@@ -6,8 +6,8 @@
     OUTPUT/predictions.json                      all of them
     OUTPUT/made_from.json                        what they depend on
 
-A part records the content of its images too, ``{"images": [[size, sha256], ...], "results": [...]}``, so images that
-were replaced under the same names are predicted again.
+A part records the content of its images too (`unseg_d2.training.prediction_parts`), so images that were replaced under
+the same names are predicted again. Held are the results of one part, and names and ids of the images.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch.distributed as distributed
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config import edited
 from unseg_d2.config.load import as_values
-from unseg_d2.content import Comparison, Content, content_of
-from unseg_d2.data.classes import as_records
+from unseg_d2.content import Comparison, content_of
+from unseg_d2.data.image_list import ImageList
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.registry import EVALUATORS
-from unseg_d2.files import write_json
+from unseg_d2.files import atomic_write, write_json
 from unseg_d2.manifest import changes, describe, read_manifest
 from unseg_d2.progress import progress_bar
 from unseg_d2.registry import code_of_parts, registers_only
+from unseg_d2.training.prediction_parts import images_of_part, lines_of_part, write_part
 from unseg_d2.zoo.download import checksum
 from unseg_d2.zoo.store import PREFIX, resolve
 
@@ -53,14 +55,21 @@ logger = logging.getLogger(__name__)
 
 
 def predict_to_file(
-    engine: Engine, cfg: CfgNode, records: list[dict[str, Any]], *, weights: str, output: Path, num_processes: int = 1
+    engine: Engine,
+    cfg: CfgNode,
+    records: Sequence[dict[str, Any]],
+    *,
+    weights: str,
+    output: Path,
+    num_processes: int = 1,
 ) -> Path:
     """Run a detector over images and write COCO results.
 
     Args:
         engine: the engine that runs the network.
         cfg: recipe of the network.
-        records: images; annotations in them are ignored, their categories are those of the results.
+        records: images; annotations in them are ignored, their categories are those of the results. They are gone
+            through once.
         weights: checkpoint.
         output: folder of the result; finished parts of the same engine, recipe, checkpoint and images are kept, and
             others are predicted again.
@@ -68,28 +77,29 @@ def predict_to_file(
 
     Returns:
         ``output/predictions.json``: a list of ``{image_id, category_id, bbox (XYWH, px), segmentation (RLE), score}``
-        in the order of the records, best first within an image.
+        in the order of the records, best first within an image; a line for each.
     """
     weights = resolve(weights)
-    origin = made_from(engine, cfg, records, weights)
+    images = as_images(records)
+    origin = made_from(engine, cfg, images, weights)
     final, record = output / "predictions.json", output / "made_from.json"
     parts = output / "parts" / fingerprint(origin)
-    missing = _missing_parts(parts, records)
+    missing = _missing_parts(parts, images)
     if _is_kept(final, record, origin, missing):
         return final
     if missing:
         parts.mkdir(parents=True, exist_ok=True)
-        arguments = (engine, cfg, records, weights, parts, missing, as_records(records).category_ids())
+        arguments = (engine, cfg, images, weights, parts, missing, images.category_ids())
         engine.launch(_predict_parts, min(num_processes, len(missing)), arguments)
-    results = [
-        result
-        for index in range(_num_parts(records))
-        for result in json.loads(_part(parts, index).read_text())["results"]
-    ]
     record.unlink(missing_ok=True)  # killed below, the predictions are of no known origin, never of a wrong one
-    write_json(final, results)
+    _join(parts, len(_parts(images)), final)
     write_json(record, origin, indent=1)
     return final
+
+
+def as_images(records: Sequence[dict[str, Any]]) -> ImageList:
+    """Return the images of records, which may be a list of images already."""
+    return records if isinstance(records, ImageList) else ImageList(records)
 
 
 def fingerprint(origin: dict[str, Any]) -> str:
@@ -97,7 +107,7 @@ def fingerprint(origin: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def made_from(engine: Engine, cfg: CfgNode, records: list[dict[str, Any]], weights: str) -> dict[str, Any]:
+def made_from(engine: Engine, cfg: CfgNode, records: Sequence[dict[str, Any]], weights: str) -> dict[str, Any]:
     """Return everything that predictions depend on, as plain values.
 
     Args:
@@ -106,21 +116,35 @@ def made_from(engine: Engine, cfg: CfgNode, records: list[dict[str, Any]], weigh
         records: images; they are told apart by id and name, wherever their folder is; parts record their content.
         weights: checkpoint; files are told apart by their content.
     """
-    names = [os.path.abspath(record["file_name"]) for record in records]
-    root = os.path.commonpath([os.path.dirname(name) for name in names]) if names else ""
-    images = [
-        (record["image_id"], Path(os.path.relpath(name, root)).as_posix()) for record, name in zip(records, names)
-    ]
-    categories = [category["id"] for category in as_records(records).categories]
+    images = as_images(records)
+    categories = [category["id"] for category in images.categories]
     return {
         **({"categories": categories} if categories else {}),
         "engine": engine.name,
         "recipe": _without_evaluators(as_values(edited(cfg, NO_EFFECT))),
         "weights": weights_identity(weights),
-        "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
+        "images": _sha256_of(images),
         "part_size": PART_SIZE,
         **code_of_parts(cfg, without=SCORING),
     }
+
+
+def _sha256_of(images: ImageList) -> str:
+    """Return the sha256 of the ids and names of images, of the JSON list ``[[id, name], ...]``.
+
+    Names are relative to the folder that all images share.
+    """
+    root, last = "", ""
+    for image in images:
+        folder = os.path.dirname(os.path.abspath(image["file_name"]))
+        if folder != last:
+            root, last = os.path.commonpath([root, folder]) if root else folder, folder
+    digest = hashlib.sha256()
+    for number, image in enumerate(images):
+        name = Path(os.path.relpath(os.path.abspath(image["file_name"]), root)).as_posix()
+        digest.update(((", " if number else "[") + json.dumps((image["image_id"], name))).encode())
+    digest.update(b"]" if len(images) else b"[]")
+    return digest.hexdigest()
 
 
 def _without_evaluators(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -164,43 +188,59 @@ def _is_kept(final: Path, record: Path, origin: dict[str, Any], missing: list[in
     return False
 
 
-def _num_parts(records: list[dict[str, Any]]) -> int:
-    return -(-len(records) // PART_SIZE)
+def _parts(images: Sequence[dict[str, Any]]) -> list[range]:
+    """Return the places of the images of each part."""
+    return [range(start, min(start + PART_SIZE, len(images))) for start in range(0, len(images), PART_SIZE)]
 
 
-def _missing_parts(folder: Path, records: list[dict[str, Any]]) -> list[int]:
-    """Return the parts that are not there, or were made from images that have changed since."""
-    return [
-        index for index in range(_num_parts(records)) if not _is_current(_part(folder, index), _share(records, index))
-    ]
+def _missing_parts(folder: Path, images: ImageList) -> list[int]:
+    """Return the parts that are not there, are damaged, or were made from images that have changed since."""
+    parts = enumerate(_parts(images))
+    return [number for number, places in parts if not _is_current(_part(folder, number), _Chosen(images, [places]))]
 
 
-def _share(records: list[dict[str, Any]], index: int) -> list[dict[str, Any]]:
-    return records[index * PART_SIZE : (index + 1) * PART_SIZE]
-
-
-def _is_current(part: Path, records: list[dict[str, Any]]) -> bool:
+def _is_current(part: Path, images: Sequence[dict[str, Any]]) -> bool:
     """Whether a part is there, and its images are what they were when it was made."""
-    if not part.is_file():
-        return False
-    content = json.loads(part.read_text())
-    if not isinstance(content, dict):  # earlier versions did not record the images
+    seen = images_of_part(part, len(images))
+    if seen is None:
         return False
     comparison = Comparison(part, part.stat().st_mtime)
-    return not any(
-        comparison.has_changed(record["file_name"], Content(*seen) if seen else None)
-        for record, seen in zip(records, content["images"], strict=True)
-    )
+    return not any(comparison.has_changed(image["file_name"], content) for image, content in zip(images, seen))
 
 
 def _part(folder: Path, index: int) -> Path:
     return folder / f"part_{index:06d}.json"
 
 
+class _Chosen(Sequence[dict[str, Any]]):
+    """Some parts of a list of images, as one list.
+
+    Args:
+        images: all of them.
+        parts: places of the images of each part.
+    """
+
+    def __init__(self, images: ImageList, parts: Sequence[range]) -> None:
+        self.images, self.parts, self.size = images, parts, sum(map(len, parts))
+
+    def __len__(self) -> int:
+        return self.size
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(self.size))]
+        part, place = divmod(range(self.size)[index], PART_SIZE)  # all parts but the last are whole
+        return self.images[self.parts[part][place]]
+
+
 def _predict_parts(
     engine: Engine,
     cfg: CfgNode,
-    records: list[dict[str, Any]],
+    images: ImageList,
     weights: str,
     parts: Path,
     missing: list[int],
@@ -209,14 +249,26 @@ def _predict_parts(
     """Predict this process's share of the missing parts and rename each into place when it is complete."""
     spread = distributed.is_available() and distributed.is_initialized()
     rank, world_size = (distributed.get_rank(), distributed.get_world_size()) if spread else (0, 1)
-    shares = {index: _share(records, index) for index in missing[rank::world_size]}
-    images = [record for share in shares.values() for record in share]
-    with progress_bar(total=len(images), desc="predict", unit="image", disable=rank > 0) as bar:
-        predictions = iter(engine.predict(cfg, images, weights=weights))
-        for index, share in shares.items():
-            seen = [content_of(record["file_name"]) for record in share]
+    places, own = _parts(images), missing[rank::world_size]
+    share = _Chosen(images, [places[index] for index in own])
+    with progress_bar(total=len(share), desc="predict", unit="image", disable=rank > 0) as bar:
+        predictions = iter(engine.predict(cfg, share, weights=weights))
+        for index in own:
+            seen = [content_of(images[place]["file_name"]) for place in places[index]]
             results = []
-            for _ in share:
+            for _ in places[index]:
                 results += next(predictions).to_coco(category_ids)
                 bar.update()
-            write_json(_part(parts, index), {"images": seen, "results": results})
+            write_part(_part(parts, index), seen, results)
+
+
+def _join(parts: Path, number: int, output: Path) -> None:
+    """Write the results of all parts into one file, a line for each result."""
+    with atomic_write(output) as file:
+        file.write(b"[")
+        before = b"\n"
+        for index in range(number):
+            for line in lines_of_part(_part(parts, index)):
+                file.write(before + line)
+                before = b",\n"
+        file.write(b"\n]\n")
