@@ -7,6 +7,7 @@ from pathlib import Path
 
 from unseg_d2.cli.groups import add_images, add_labels, add_output
 from unseg_d2.cli.parser import Command, CommandParser
+from unseg_d2.data.label_studio import LOCAL_FILES
 from unseg_d2.exchange.formats import FORMATS
 
 
@@ -14,7 +15,10 @@ def _arguments(parser: CommandParser) -> None:
     add_labels(parser, "label set (COCO file or folder), or COCO results together with --gt")
     add_images(parser, text="folder of the images (default: searched for near --labels)", type=Path)
     parser.add_argument_group("ground truth").add_argument(
-        "--gt", type=Path, metavar="FILE", help="data set that results are for, which names their images"
+        "--gt",
+        type=Path,
+        metavar="FILE",
+        help="data set that results are for, which names their images (default: none)",
     )
     add_output(parser, "folder to write; for coco also a file", required=True)
     group = parser.add_argument_group("format")
@@ -26,13 +30,15 @@ def _arguments(parser: CommandParser) -> None:
     )
     group.add_argument("--polygons", action="store_true", help="polygons instead of run lengths (coco, cvat)")
     group.add_argument(
-        "--image-prefix", metavar="TEXT", help="what comes before a file name in Label Studio's addresses"
+        "--image-prefix",
+        metavar="TEXT",
+        help=f"what comes before a file name in Label Studio's addresses (default: {LOCAL_FILES})",
     )
     group.add_argument(
         "--ignore-below",
         type=float,
         metavar="SCORE",
-        help="masks of a lower score become regions to ignore instead of objects (coco, fiftyone, voc, png)",
+        help="masks of a lower score are regions to ignore, not objects (coco, fiftyone, voc, png; default: none)",
     )
     group.add_argument(
         "--ignore-unlabelled",
