@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -12,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import _remove_abandoned, atomic_write, fitting_name, write_json
+from unseg_d2.files import (
+    _remove_abandoned,
+    atomic_folder,
+    atomic_write,
+    fitting_name,
+    temporary_folder,
+    write_json,
+)
 
 
 def test_json_round_trip_makes_the_folder(tmp_path: Path) -> None:
@@ -68,12 +76,13 @@ with atomic_write(sys.argv[1]) as file:
         writers[0].wait()
         (tmp_path / ".notes.tmp-draft").write_text("not ours")
         (tmp_path / ".old.pth.tmp-4711").write_text("an earlier version's")
-        for file in tmp_path.iterdir():
-            os.utime(file, (1, 1))
+        (tmp_path / ".new.pth.tmp-4712").write_text("perhaps still being written")
+        (tmp_path / f".scenes.tmp-{'0' * 32}").mkdir()
+        os.utime(tmp_path / ".old.pth.tmp-4711", (1, 1))
         _remove_abandoned.cache_clear()
         write_json(tmp_path / "file", 1)
         left = sorted(entry.name.partition(".tmp-")[0] for entry in tmp_path.iterdir())
-        assert left == [".model_2.pth", ".notes", "file"]
+        assert left == [".model_2.pth", ".new.pth", ".notes", "file"]
     finally:
         for writer in writers:
             writer.kill()
@@ -90,3 +99,37 @@ def test_the_longest_names_can_be_written(length: int, tmp_path: Path) -> None:
 def test_long_names_are_cut_and_stay_apart() -> None:
     first, second = (fitting_name("é" * 126 + end, ".jpg") for end in ("1", "2"))
     assert first != second and all(len(os.fsencode(name)) <= 255 and name.endswith(".jpg") for name in (first, second))
+
+
+def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
+    folder = tmp_path / "page_chunks"
+    for replace, expected in ((False, "0"), (False, "0"), (True, "2")):
+        with atomic_folder(folder, replace=replace) as made:
+            assert made.parent == tmp_path and not (made / "0.js").exists()
+            (made / "0.js").write_text(str(len(os.listdir(tmp_path)) - 1 + replace))
+        assert (folder / "0.js").read_text() == expected
+    with pytest.raises(RuntimeError), atomic_folder(folder, replace=True) as made:
+        raise RuntimeError
+    assert os.listdir(tmp_path) == ["page_chunks"] and (folder / "0.js").read_text() == "2"
+
+
+def test_a_process_that_tidies_up_at_the_wrong_moment_takes_no_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between making a file or folder and locking it, another process finds it unlocked and removes it."""
+    lock, taken = fcntl.flock, []
+
+    def late(descriptor: object, kind: int) -> None:
+        before = os.listdir(tmp_path)
+        if kind & fcntl.LOCK_SH and not any(".tmp-" in name for name in taken):
+            _remove_abandoned.__wrapped__(tmp_path)
+            taken.extend(set(before) - set(os.listdir(tmp_path)))
+        lock(descriptor, kind)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    write_json(tmp_path / "file", 1)
+    assert [name.partition(".tmp-")[0] for name in taken] == [".file"] and os.listdir(tmp_path) == ["file"]
+    taken.clear()
+    with temporary_folder(tmp_path / "film.mp4") as folder:
+        assert folder.is_dir()
+    assert [name.partition(".tmp-")[0] for name in taken] == [".film.mp4"] and os.listdir(tmp_path) == ["file"]

@@ -1,4 +1,4 @@
-"""Write a file completely or not at all."""
+"""Write a file or a folder completely or not at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import time
 import unicodedata
 import uuid
@@ -26,8 +27,8 @@ except ImportError:  # Windows, where no file is deleted that a process has open
 _LONGEST = 255
 """Bytes of a name that every common file system takes."""
 _TEMPORARY = re.compile(r"^\..+\.tmp-([0-9a-f]{32}|\d+)$", re.DOTALL)
-_NEW, _OLD = 5.0, 24 * 3600.0
-"""Seconds in which a temporary file may not be locked yet; after which nobody writes it where there are no locks."""
+_OLD = 24 * 3600.0
+"""Seconds after which nobody writes a temporary file of an earlier version, or on a file system without locks."""
 _WRONG_PLACE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
@@ -48,21 +49,71 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         UnsegError: the disk is full or the folder cannot be written to.
     """
     path = Path(path)
-    temporary = path.with_name(fitting_name(f".{path.name}", f".tmp-{uuid.uuid4().hex}"))
+    file = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path.parent)
-        with open(temporary, "xb") as file:  # the name is new; a link that somebody put there is not followed
-            _hold(file)
+        file = _new_file(path)
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            os.replace(temporary, path)
+            os.replace(file.name, path)
     except OSError as error:
         raise explained(error, path) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        if file is not None:
+            with suppress(OSError):
+                os.unlink(file.name)
+
+
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Make a folder beside a path, of an unguessable name, and remove it with what is left in it.
+
+    A killed process leaves it, and the next one that writes there removes it.
+
+    Args:
+        path: what is made in it; its folder is created.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path.parent)
+    while True:
+        folder = _temporary_name(path)
+        folder.mkdir()  # who may read it is the umask's business
+        if fcntl is None:
+            descriptor = None
+            break
+        with suppress(FileNotFoundError):  # a process that tidies up may be quicker
+            descriptor = os.open(folder, os.O_RDONLY)
+            if _is_held(descriptor, folder):
+                break
+            os.close(descriptor)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+@contextmanager
+def atomic_folder(path: Path, *, replace: bool) -> Iterator[Path]:
+    """Make a folder that appears under its name when the block succeeds.
+
+    Args:
+        path: of the folder; the one above it is created.
+        replace: whether the new folder takes the place of one that is there by then; otherwise that one stays.
+    """
+    with temporary_folder(path) as folder:
+        yield folder
+        if replace:
+            shutil.rmtree(path, ignore_errors=True)
+        try:
+            os.rename(folder, path)
+        except OSError as error:
+            if replace or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
 
 def fitting_name(name: str, suffix: str) -> str:
@@ -89,38 +140,70 @@ def no_link(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
-def _hold(file: BinaryIO) -> bool:
-    """Lock a temporary file as long as it is written: process ids of containers and machines may be equal."""
-    with suppress(OSError):
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return True
-    return False  # a file system without locks
+def _temporary_name(path: Path) -> Path:
+    """Return a name that nobody else uses: process ids of containers and machines may be equal."""
+    return path.with_name(fitting_name(f".{path.name}", f".tmp-{uuid.uuid4().hex}"))
 
 
-def _is_abandoned(path: str) -> bool:
-    """Whether nobody writes a temporary file any more."""
-    with open(path, "rb") as file:
-        age = time.time() - os.fstat(file.fileno()).st_mtime
-        if age <= _NEW:
-            return False
-        if not _hold(file):
-            return age > _OLD
-        with suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-    return False
+def _new_file(path: Path) -> BinaryIO:
+    """Open a temporary file beside a path for writing, locked as long as it is open."""
+    while True:
+        name = _temporary_name(path)
+        file = open(name, "xb", opener=_for_both)  # noqa: SIM115 (closed by the caller); links are not followed
+        if _is_held(file.fileno(), name):
+            return file
+        file.close()
+
+
+def _for_both(path: str, flags: int) -> int:
+    """Open for reading too, without which some file systems of networks do not lock."""
+    return os.open(path, flags & ~(os.O_RDONLY | os.O_WRONLY) | os.O_RDWR, 0o666)
+
+
+def _is_held(descriptor: int, path: Path) -> bool:
+    """Lock what was just made; ``False`` where a process that tidies up took it before it was locked."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 @functools.cache
 def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed writers left in a folder; files that a living process writes are kept."""
+    """Remove what killed writers left in a folder; what a living process holds is kept."""
     with suppress(OSError), os.scandir(folder) as found:
         for entry in found:
-            if _TEMPORARY.search(entry.name) and entry.is_file(follow_symlinks=False):
+            name = _TEMPORARY.search(entry.name)
+            if name and not entry.is_symlink():
                 with suppress(OSError):
-                    if _is_abandoned(entry.path):
-                        os.unlink(entry.path)
+                    _remove_unless_held(entry.path, locked=len(name[1]) == 32)
+
+
+def _remove_unless_held(path: str, *, locked: bool) -> None:
+    """Remove a temporary file or folder that nobody writes; one that its writer does not lock, only when it is old."""
+    is_old = time.time() - os.stat(path).st_mtime > _OLD
+    is_folder = os.path.isdir(path)
+    if fcntl is None or not locked:
+        if is_old:
+            (shutil.rmtree if is_folder else os.unlink)(path)
+        return
+    descriptor = os.open(path, os.O_NOFOLLOW | (os.O_RDONLY if is_folder else os.O_RDWR))
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (shutil.rmtree if is_folder else os.unlink)(path)
+    except OSError as error:
+        if not isinstance(error, BlockingIOError) and is_old:  # a file system without locks
+            (shutil.rmtree if is_folder else os.unlink)(path)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: str | Path, value: Any, *, indent: int | None = None) -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import pickle
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torchvision
+from safetensors import safe_open
+from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from unseg_d2.cli.convert_checkpoint import main
 from unseg_d2.config import load_cfg
 from unseg_d2.detectors.builtin.model import build_model
 from unseg_d2.detectors.checkpoints import load_weights
-from unseg_d2.detectors.convert import check_fit, convert, write
+from unseg_d2.detectors.convert import _in_order, check_fit, convert, write
 from unseg_d2.detectors.detector import Detector
 from unseg_d2.detectors.protocol import detectron2_availability
 from unseg_d2.errors import UnsegError
@@ -164,6 +167,19 @@ def test_there_and_back(
     found = load_checkpoint(tmp_path / f"weights{suffix}")
     assert found.keys() == {"model"} and found["model"].keys() == shapes.keys()
     assert all(torch.equal(tensor, found["model"][name]) for name, tensor in tensors(shapes).items())
+
+
+def test_metadata_have_one_order(tmp_path: Path) -> None:
+    """The library writes them in an order that differs from process to process."""
+    tensors_of_it = {"a": torch.arange(3.0), "b": torch.ones(2, 2, dtype=torch.int64)}
+    given = {"part": "backbone", "format": "pt", "names": "detectron2"}
+    kinds = {_in_order(save_safetensors(tensors_of_it, metadata=dict(items))) for items in permutations(given.items())}
+    (content,) = kinds
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(content)
+    with safe_open(path, "pt") as found:
+        assert found.metadata() == given
+        assert all(torch.equal(found.get_tensor(name), tensor) for name, tensor in tensors_of_it.items())
 
 
 def dino_resnet(path: Path, *, wrapped: bool) -> dict[str, Tensor]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import explained
+from unseg_d2.files import explained, temporary_folder
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +30,12 @@ class VideoFile:
 
     def __init__(self, path: Path, rate: float, size: tuple[int, int]) -> None:
         self.path = path
-        self._passing = path.with_name(f".{path.stem}.passing.mp4")  # OpenCV chooses the format by the ending
         self._frames = 0
+        self._folder = ExitStack()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._passing.unlink(missing_ok=True)
+            self._passing = (
+                self._folder.enter_context(temporary_folder(path)) / "video.mp4"
+            )  # OpenCV goes by the ending
         except OSError as error:
             raise explained(error, path) from error
         self._writer = cv2.VideoWriter(str(self._passing), cv2.VideoWriter.fourcc(*"mp4v"), rate, (size[1], size[0]))
@@ -58,22 +59,19 @@ class VideoFile:
             UnsegError: the file cannot be read again, or holds fewer frames than were written.
         """
         self._writer.release()
-        if not self.opened:
-            return
-        try:
-            readable = _frames_of(self._passing) if complete else 0
-            if complete and readable < self._frames:
+        with self._folder:
+            if not self.opened or not complete:
+                return
+            readable = _frames_of(self._passing)
+            if readable < self._frames:
                 raise UnsegError(
                     f"{self.path} was not written: {readable} of its {self._frames} frames can be read again. "
                     "Is the disk full? Free some space and run the same command again."
                 )
-            if complete:
+            try:
                 os.replace(self._passing, self.path)
-        except OSError as error:
-            raise explained(error, self.path) from error
-        finally:
-            with suppress(OSError):
-                self._passing.unlink(missing_ok=True)
+            except OSError as error:
+                raise explained(error, self.path) from error
 
 
 def _frames_of(path: Path) -> int:

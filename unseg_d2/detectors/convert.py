@@ -7,6 +7,7 @@ checkpoint).
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,10 +119,20 @@ def write(conversion: Conversion, path: str | Path) -> None:
 
         content = save(state, metadata={"format": "pt", "names": "detectron2", "part": conversion.part})
         with atomic_write(path) as file:
-            file.write(content)
+            file.write(_in_order(content))
         return
     with atomic_write(path) as file:
         try:
             torch.save({"model": state}, file)
         except RuntimeError as error:  # torch hides the OSError of a failed write
             raise UnsegError(f"{path} was not written ({error}). Is the disk full?") from error
+
+
+def _in_order(content: bytes) -> bytes:
+    """Return a .safetensors file with its metadata in the order of their names; the library's order is random."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +14,7 @@ from markupsafe import Markup
 
 from unseg_d2.data.coco import CocoDataset
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import explained
+from unseg_d2.files import atomic_folder, explained
 from unseg_d2.viz.entries import Entry, broken_entry, make_entry
 from unseg_d2.viz.labels import LabelView, annotations_by_name, evenly_spaced, read_labelled_image
 from unseg_d2.viz.page import environment, script_hash, script_json, source, write_text
@@ -155,21 +153,13 @@ def _chunk_folder(page: Path) -> Path:
 
 def _write_chunks(folder: Path, chunks: Iterator[Markup]) -> int:
     """Write the chunks as scripts into a folder that appears when it is complete; return their size in bytes."""
-    passing = None
+    size = 0
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        passing = folder.with_name(f".{folder.name}.tmp-{uuid.uuid4().hex}")
-        passing.mkdir()  # who may read it is the umask's business
-        size = 0
-        for number, chunk in enumerate(chunks):
-            size += (passing / f"{number}.js").write_text(f"receiveChunk({number},{chunk})", encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(passing, folder)
+        with atomic_folder(folder, replace=True) as passing:
+            for number, chunk in enumerate(chunks):
+                size += (passing / f"{number}.js").write_text(f"receiveChunk({number},{chunk})", encoding="utf-8")
     except OSError as error:
         raise explained(error, folder) from error
-    finally:
-        if passing is not None:
-            shutil.rmtree(passing, ignore_errors=True)
     return size
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +27,7 @@ from unseg_d2.data.synthetic.raycast import SHAPES
 from unseg_d2.data.synthetic.scenes import Scene, random_scene
 from unseg_d2.data.synthetic.settings import SyntheticSettings
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import write_json
+from unseg_d2.files import atomic_folder, write_json
 from unseg_d2.locks import locked
 from unseg_d2.progress import progress_bar
 
@@ -107,18 +106,15 @@ def _scene(settings: dict[str, Any], index: int) -> Scene:
 
 
 def _make(folder: Path, settings: dict[str, Any]) -> None:
-    """Generate a set and rename it into place; what a killed process left is removed."""
-    temporary = folder.with_name(f".{folder.name}.tmp")
+    """Generate a set and rename it into place."""
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        _generate(temporary, settings)
-        os.rename(temporary, folder)
+        with atomic_folder(folder, replace=False) as temporary:
+            _generate(temporary, settings)
+        os.stat(folder / "instances.json")
     except OSError as error:
         raise UnsegError(
             f"The synthetic scenes cannot be written to {folder}: {error.strerror}; choose another SYNTHETIC.ROOT."
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _generate(folder: Path, settings: dict[str, Any]) -> None:

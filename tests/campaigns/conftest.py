@@ -1,0 +1,119 @@
+"""What the campaigns share: a server of commands, their inputs, uninterrupted runs, and counts of what was tried."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_server import CommandServer, Ended
+from tiny_commands import REPOSITORY, Tiny, make_stage
+from traces import differences, trace, unfinished
+
+TRIED: Counter[str] = Counter()
+"""What the campaigns have tried, for the end of the report."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An uninterrupted run: what it left, how long it took, and the number of its events."""
+
+    left: dict[str, Any]
+    seconds: float
+    events: int
+    size: int
+
+
+@dataclass
+class Campaign:
+    """Runs commands on the inputs of the campaign; all runs of a command write into the same folder.
+
+    Attributes:
+        server: that runs them.
+        stage: folder of the inputs.
+        out: folder of the outputs.
+    """
+
+    server: CommandServer
+    stage: Path
+    out: Path
+    wholes: dict[str, Whole] = field(default_factory=dict)
+
+    def whole(self, tiny: Tiny) -> Whole:
+        """Return what a command does when nothing happens to it."""
+        if tiny.name not in self.wholes:
+            self.begin(tiny)
+            ended = self.run(tiny)
+            assert ended.status == 0, ended.said
+            size = sum(path.stat().st_size for path in self.out.rglob("*") if path.is_file())
+            self.wholes[tiny.name] = Whole(trace(self.out), ended.seconds, ended.events, size)
+        return self.wholes[tiny.name]
+
+    def begin(self, tiny: Tiny) -> None:
+        """Empty the folder of the outputs."""
+        if self.out.exists():
+            shutil.rmtree(self.out)
+        self.out.mkdir()
+        self.add_inputs(tiny)
+
+    def add_inputs(self, tiny: Tiny) -> None:
+        """Put those inputs of a command that lie among its outputs where they were."""
+        for name in tiny.inputs:
+            shutil.copytree(self.stage / name, self.out / name, dirs_exist_ok=True)
+
+    def run(self, tiny: Tiny, **options: Any) -> Ended:
+        """Run a command, or resume it; it may neither hang, nor leave processes, nor have a traceback to say."""
+        ended = self.server.run(tiny.words(self.stage, self.out), self.out, **options)
+        TRIED["runs"] += 1
+        return self.checked(ended)
+
+    def checked(self, ended: Ended) -> Ended:
+        """Return how a run ended, after a look at the ways in which none may end."""
+        assert not ended.late, f"it hangs:\n{ended.said}"
+        assert not ended.orphans, f"processes live on:\n{ended.said}"
+        if ended.status > 0:
+            assert_one_sentence(ended)
+        return ended
+
+    def assert_whole(self, tiny: Tiny) -> None:
+        """The outputs are those of an uninterrupted run, and nothing else is there."""
+        assert not unfinished(self.out)
+        assert not differences(trace(self.out), self.whole(tiny).left)
+
+
+def assert_one_sentence(ended: Ended) -> None:
+    """A run that failed says why in one line that begins with ``error:``, and names no unexpected error."""
+    last = ended.said.strip().splitlines()[-1] if ended.said.strip() else ""
+    assert last.startswith("error: ") and "unexpected" not in last and "Traceback" not in ended.said, ended.said
+    assert ended.said.count("error: ") == 1, ended.said
+
+
+@pytest.fixture(scope="session")
+def campaign() -> Iterator[Campaign]:
+    """Inputs and outputs lie in memory where that is possible: what is tried does not depend on the disk."""
+    memory = Path("/dev/shm")
+    place = memory if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30 else None
+    root = Path(tempfile.mkdtemp(prefix="unseg-campaign-", dir=place))
+    one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    environment = {**os.environ, **one, "PYTHONPATH": str(REPOSITORY)}
+    try:
+        with CommandServer(root, environment) as server:
+            (root / "stage").mkdir()
+            make_stage(server, root / "stage")
+            yield Campaign(server, root / "stage", root / "out")
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how much was tried."""
+    if TRIED:
+        terminalreporter.section("campaigns")
+        for what, count in sorted(TRIED.items()):
+            terminalreporter.write_line(f"{count:6} {what}")
