@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from unseg_d2.data.annotations.assemble import assemble
 from unseg_d2.data.annotations.counts import Counts
 from unseg_d2.data.annotations.dataset import CocoDataset
+from unseg_d2.data.annotations.entries import Irregular
 from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.annotations.names import (
     ImageFolder,
@@ -20,8 +24,10 @@ from unseg_d2.data.annotations.names import (
     resolve_image,
 )
 from unseg_d2.data.annotations.parse import convert, parse, read_bytes, read_json
-from unseg_d2.data.annotations.read import to_dataset
-from unseg_d2.data.annotations.sizes import Measure, Sizes
+from unseg_d2.data.annotations.read import separated
+from unseg_d2.data.annotations.scan import Scan, scan_file
+from unseg_d2.data.annotations.sizes import Measure
+from unseg_d2.data.annotations.sources import Files, FileSource, MemorySource, Source
 from unseg_d2.data.annotations.structs import Content
 from unseg_d2.errors import UnsegError
 from unseg_d2.rle import decode_mask, encode_mask
@@ -44,30 +50,41 @@ __all__ = [
 def read_coco(path: str | Path, *, need_annotations: bool = True) -> CocoDataset:
     """Read a COCO annotation file, a label set or LVIS, and check that its parts fit together.
 
-    What is left out or put right is counted and logged once: see `unseg_d2.data.annotations.read`.
+    What is left out or put right is counted and logged once: see `unseg_d2.data.annotations.assemble`.
 
     Args:
         path: the file.
         need_annotations: with ``False`` a bare list of images is accepted too.
 
     Raises:
-        UnsegError: not JSON, a field holds something else than it should, or the parts do not fit together.
+        UnsegError: not JSON, a field holds something else than it should, the parts do not fit together, or a mask is
+            damaged.
     """
-    path, counts = Path(path), Counts()
     with _without_collector():
-        data = read_bytes(path)
-        if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[":
-            raise UnsegError(f"{path}: a list of results, but a data set with 'images' and 'annotations' is needed.")
-        content = parse(data, Content, str(path))
-        del data
-        dataset = _checked(content, f"{path}: ", _measure(content, path), counts, need_annotations)
-    counts.say(path)
-    return dataset
+        return open_coco(path, need_annotations=need_annotations).dataset()
 
 
 def open_coco(path: str | Path, *, need_annotations: bool = True) -> AnnotationIndex:
-    """Return what reads a COCO annotation file one image at a time; for arguments and errors see `read_coco`."""
-    return AnnotationIndex(path, read_coco(path, need_annotations=need_annotations))
+    """Return what reads a COCO annotation file one image at a time; whether masks are damaged shows when they are read.
+
+    For arguments and errors see `read_coco`. A file of millions of entries is not held in memory.
+    """
+    path, where = Path(path), f"{path}: "
+    with _without_collector():
+        try:
+            files = Files([path])
+            scan, about = scan_file(path)
+            files.check()
+            source: Source = FileSource(files)
+        except Irregular:
+            content = parse(read_bytes(path), Content, str(path))
+            scan, source, about = _in_memory(content, counts := Counts(), where)
+        else:
+            counts = Counts()
+        _check_annotations(about, need_annotations, where)
+        index = assemble(scan, source, about, _measure(about, path), counts, where)
+    counts.say(path)
+    return index
 
 
 def check_coco(content: Any, *, need_annotations: bool = True) -> CocoDataset:
@@ -80,10 +97,16 @@ def check_coco(content: Any, *, need_annotations: bool = True) -> CocoDataset:
     Raises:
         UnsegError: see `read_coco`.
     """
-    counts = Counts()
-    dataset = _checked(convert(content, Content), "", lambda name: None, counts, need_annotations)
-    counts.say("the annotations")
-    return dataset
+    return index_content(content, need_annotations=need_annotations).dataset()
+
+
+def index_content(content: Any, where: object = "", *, need_annotations: bool = True) -> AnnotationIndex:
+    """Return the index of the content of a COCO annotation file; ``where`` it is from begins messages."""
+    counts, parsed, prefix = Counts(), convert(content, Content), f"{where}: " if where else ""
+    _check_annotations(parsed, need_annotations, prefix)
+    index = assemble(*_in_memory(parsed, counts, prefix), lambda name: None, counts, prefix)
+    counts.say(where or "the annotations")
+    return index
 
 
 def to_records(
@@ -115,13 +138,21 @@ def to_records(
     return records
 
 
-def _checked(content: Content, prefix: str, measure: Measure, counts: Counts, need_annotations: bool) -> CocoDataset:
-    try:
-        if need_annotations and content.annotations is None:
-            raise UnsegError('the list "annotations" is missing, so this is not a COCO annotation file.')
-        return to_dataset(content, Sizes(counts, measure), counts)
-    except UnsegError as error:
-        raise UnsegError(f"{prefix}{error}") from None
+def _in_memory(content: Content, counts: Counts, where: str) -> tuple[Scan, Source, Content]:
+    """Return the columns of what has been parsed already, where its entries are, and the content."""
+    scan, annotations = Scan(where), separated(content.annotations or [], counts)
+    scan.add_images(content.images, *_places(content.images))
+    scan.add_annotations(annotations, *_places(annotations))
+    return scan, MemorySource(content.images, annotations), content
+
+
+def _places(entries: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    return np.arange(len(entries)), np.zeros(len(entries), np.int32)
+
+
+def _check_annotations(content: Content, needed: bool, where: str) -> None:
+    if needed and content.annotations is None:
+        raise UnsegError(f'{where}the list "annotations" is missing, so this is not a COCO annotation file.')
 
 
 def _measure(content: Content, path: Path) -> Measure:

@@ -10,8 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
+from unseg_d2.data.annotations.assemble import assemble
+from unseg_d2.data.annotations.counts import Counts
+from unseg_d2.data.annotations.entries import Irregular
 from unseg_d2.data.annotations.index import AnnotationIndex
-from unseg_d2.data.coco import CocoDataset, check_coco, read_coco
+from unseg_d2.data.annotations.lines import scan_lines
+from unseg_d2.data.annotations.sources import Files
+from unseg_d2.data.annotations.structs import Category, Content
+from unseg_d2.data.coco import CocoDataset, index_content, open_coco
 from unseg_d2.data.pictures.report import Treatments
 from unseg_d2.data.spec import relative_root, split_spec
 from unseg_d2.errors import UnsegError
@@ -33,23 +39,34 @@ def read_label_set(path: str | Path) -> CocoDataset:
     Raises:
         UnsegError: there is no label set, or it is damaged.
     """
-    path = Path(path)
-    if not path.is_dir():
-        return read_coco(path)
-    if (path / "labels.json").is_file():
-        return read_coco(path / "labels.json")
-    shards = ShardFolder(path)
-    shards.load()
-    content = {"images": list(_images(shards)), "annotations": list(_annotations(shards))}
-    try:
-        return check_coco(content | {"info": _info(shards), "categories": CATEGORIES})
-    except UnsegError as error:
-        raise UnsegError(f"{path}: {error}") from None
+    return open_label_set(path).dataset()
 
 
 def open_label_set(path: str | Path) -> AnnotationIndex:
-    """Return what reads a label set one image at a time; for arguments and errors see `read_label_set`."""
-    return AnnotationIndex(path, read_label_set(path))
+    """Return what reads a label set one image at a time; whether masks are damaged shows when they are read.
+
+    For arguments and errors see `read_label_set`. Neither a file nor shards are held in memory.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return open_coco(path)
+    if (path / "labels.json").is_file():
+        return open_coco(path / "labels.json")
+    shards = ShardFolder(path)
+    shards.load()
+    finished = [shard for shard in range(shards.num_shards) if shards.is_finished(shard)]
+    try:
+        files = Files([shards.path(shard) for shard in finished])
+        scan, source, numbers = scan_lines(files, [len(shards.positions(shard)) for shard in finished], f"{path}: ")
+        files.check()
+    except Irregular:
+        content = {"images": list(_images(shards)), "annotations": list(_annotations(shards))}
+        return index_content(content | {"info": _info(shards), "categories": CATEGORIES}, path)
+    about = Content([], categories=[Category(1, "fg")], info=_info_with(shards, Tally.of(numbers)))
+    counts = Counts()
+    index = assemble(scan, source, about, lambda name: None, counts, f"{path}: ")
+    counts.say("the annotations")
+    return index
 
 
 def labels_file(labels: Path | str) -> Path:
@@ -200,7 +217,11 @@ def _annotations(shards: ShardFolder) -> Iterator[dict[str, Any]]:
 
 
 def _info(shards: ShardFolder) -> dict[str, Any]:
-    info = {"description": "pseudo-masks by unseg_d2"} | shards.manifest | {"counts": tally(shards).to_info()}
+    return _info_with(shards, tally(shards))
+
+
+def _info_with(shards: ShardFolder, counts: Tally) -> dict[str, Any]:
+    info = {"description": "pseudo-masks by unseg_d2"} | shards.manifest | {"counts": counts.to_info()}
     return {key: value for key, value in info.items() if key not in ("not_images", "shard_size")}
 
 

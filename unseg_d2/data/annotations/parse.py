@@ -44,14 +44,19 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         return path.read_bytes()
-    except FileNotFoundError:
-        raise UnsegError(f"There is no file {path}.") from None
-    except IsADirectoryError:
-        raise UnsegError(f"{path} is a folder, but a COCO annotation file is needed.") from None
-    except PermissionError:
-        raise UnsegError(f"{path} may not be read: you have no permission.") from None
     except OSError as error:
-        raise UnsegError(f"{path} cannot be read: {error.strerror}.") from None
+        raise unreadable(error, path) from None
+
+
+def unreadable(error: OSError, path: Path) -> UnsegError:
+    """Return the sentence about a file that cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return UnsegError(f"There is no file {path}.")
+    if isinstance(error, IsADirectoryError):
+        return UnsegError(f"{path} is a folder, but a COCO annotation file is needed.")
+    if isinstance(error, PermissionError):
+        return UnsegError(f"{path} may not be read: you have no permission.")
+    return UnsegError(f"{path} cannot be read: {error.strerror}.")
 
 
 def read_json(path: Path) -> Any:
@@ -60,7 +65,7 @@ def read_json(path: Path) -> Any:
     Raises:
         UnsegError: it does not exist, or is not JSON.
     """
-    return _plain(read_bytes(path), f"{path} ")
+    return plain(read_bytes(path), f"{path} ")
 
 
 def parse(data: bytes, kind: type[Parsed], where: str, record: str = "") -> Parsed:
@@ -79,10 +84,10 @@ def parse(data: bytes, kind: type[Parsed], where: str, record: str = "") -> Pars
         return msgspec.json.decode(data, type=kind, strict=False)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
-    return convert(_plain(data, f"{where} "), kind, f"{where}: ", record)
+    return convert(plain(data, f"{where} "), kind, f"{where}: ", record)
 
 
-def convert(content: Any, kind: type[Parsed], prefix: str = "", record: str = "") -> Parsed:
+def convert(content: Any, kind: type[Parsed], prefix: str = "", record: str = "", first: int = 1) -> Parsed:
     """Check plain values against a type, as `parse` does for a text.
 
     Args:
@@ -90,6 +95,7 @@ def convert(content: Any, kind: type[Parsed], prefix: str = "", record: str = ""
         kind: the type.
         prefix: begins messages.
         record: what the content is called, where it is one record and not a file.
+        first: number of the first entry in the lists of the content, where it is a part of a file.
 
     Raises:
         UnsegError: a field holds something else than it should.
@@ -100,7 +106,7 @@ def convert(content: Any, kind: type[Parsed], prefix: str = "", record: str = ""
         except UnicodeEncodeError:  # a file name that is not UTF-8; numbers as text are not looked for then
             return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
-        raise UnsegError(f"{prefix}{_explain(content, str(error), record)}") from None
+        raise UnsegError(f"{prefix}{_explain(content, str(error), record, first)}") from None
     except UnicodeEncodeError:
         raise UnsegError(f"{prefix}it holds text that is not Unicode.") from None
     except RecursionError:
@@ -121,7 +127,8 @@ def quoted(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _plain(data: bytes, where: str) -> Any:
+def plain(data: bytes, where: str) -> Any:
+    """Return what a JSON text holds; `where` begins the message of the `UnsegError` where it is not JSON."""
     try:
         return json.loads(data.decode("utf-8-sig") if not data.startswith((b"\xff\xfe", b"\xfe\xff")) else data)
     except json.JSONDecodeError as error:
@@ -134,7 +141,7 @@ def _plain(data: bytes, where: str) -> Any:
         raise UnsegError(f"{where}cannot be read: a number in it has thousands of digits.") from None
 
 
-def _explain(content: Any, message: str, record: str) -> str:
+def _explain(content: Any, message: str, record: str, first: int) -> str:
     """Turn the library's message, which ends with a path into the content, into a sentence."""
     problem, _, path = message.partition(" - at `$")
     steps: list[str | int] = [name or int(index) for name, index in _STEP.findall(path)]
@@ -146,9 +153,9 @@ def _explain(content: Any, message: str, record: str) -> str:
         return f'the list "{missing[1]}" is missing{":" if videos else ","} {reason}.'
     owner, fields = record, steps
     if len(steps) > 1 and isinstance(steps[1], int) and not record:
-        owner, fields = _name(content, str(steps[0]), steps[1]), steps[2:]
+        owner, fields = _name(content, str(steps[0]), steps[1], first), steps[2:]
     elif steps and isinstance(steps[0], int) and not record:
-        owner, fields = f"result {steps[0] + 1}", steps[1:]
+        owner, fields = f"result {steps[0] + first}", steps[1:]
     if missing:
         inner = f' in its "{fields[0]}"' if fields else ""
         return f'{owner} lacks the key "{missing[1]}"{inner}.'
@@ -166,12 +173,12 @@ def _needed(field: str) -> str:
     return f"{needed} {'are' if needed.split()[0] in ('four', 'polygons', 'run', 'height') else 'is'} needed"
 
 
-def _name(content: Any, listed: str, index: int) -> str:
+def _name(content: Any, listed: str, index: int, first: int) -> str:
     """Call a record by its id and its image, or by its place."""
     entry = content[listed][index]
     word = _SINGULAR.get(listed, listed)
     if not isinstance(entry, dict) or not isinstance(entry.get("id"), (int, str)):
-        return f"{word} number {index + 1}"
+        return f"{word} number {index + first}"
     name = f"{word} {quoted(entry['id'])}"
     image = entry.get("image_id", entry.get("file_name"))
     if isinstance(image, (int, str)):

@@ -1,0 +1,239 @@
+"""One pass over a file of annotations: each entry is parsed and checked, and what is kept of it are numbers.
+
+The texts of run lengths, most of a file, are left out; who decodes a mask checks them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from unseg_d2.data.annotations.columns import (
+    CONFIDENCE,
+    CROWD,
+    MASK,
+    ODD,
+    OUTSIDE,
+    RUNS,
+    SCORE,
+    SIZED,
+    UNKNOWN,
+    AnnotationColumns,
+    ImageColumns,
+    concatenated,
+    keys_of,
+)
+from unseg_d2.data.annotations.entries import Block, EntryReader, Irregular
+from unseg_d2.data.annotations.outlines import LEAST
+from unseg_d2.data.annotations.parse import convert, plain
+from unseg_d2.data.annotations.read import image_of, is_confidence
+from unseg_d2.data.annotations.structs import Annotation, Content, Identity, Image, Polygons
+from unseg_d2.errors import UnsegError
+from unseg_d2.files import same_name
+
+_COUNTS = b'"counts":'
+_BACKSLASH = ord("\\")
+_DECODERS = {"images": msgspec.json.Decoder(Image, strict=False)}
+_DECODERS |= {"annotations": msgspec.json.Decoder(Annotation, strict=False)}
+
+
+class Scan:
+    """Collects the columns of a file.
+
+    Args:
+        where: begins messages.
+
+    Attributes:
+        categories: what annotations state as their category, each value once, in the order of their numbers.
+    """
+
+    def __init__(self, where: str = "") -> None:
+        self.where = where
+        self._images: list[ImageColumns] = [_image_columns([], np.zeros(0, np.int64), np.zeros(0, np.int32))]
+        self._annotations: list[AnnotationColumns] = []
+        self.categories: dict[Identity | None, int] = {}
+        self.add_annotations([], np.zeros(0, np.int64), np.zeros(0, np.int32))
+
+    def add_images(self, entries: Sequence[Image], starts: np.ndarray, extents: np.ndarray) -> None:
+        """Add images and their addresses.
+
+        Raises:
+            UnsegError: one has no name, or an id with a fraction.
+        """
+        try:
+            self._images.append(_image_columns(entries, starts, extents))
+        except UnsegError as error:
+            raise UnsegError(f"{self.where}{error}") from None
+
+    def add_annotations(self, entries: Sequence[Annotation], starts: np.ndarray, extents: np.ndarray) -> None:
+        """Add annotations and their addresses."""
+        known = self.categories
+        categories = [known.setdefault(entry.category_id, len(known)) for entry in entries]
+        flags, heights, widths = _judged(entries)
+        self._annotations.append(
+            AnnotationColumns(
+                keys_of([entry.image_id for entry in entries]) if entries else np.zeros(0, np.int64),
+                keys_of([entry.id for entry in entries]) if entries else np.zeros(0, np.int64),
+                np.array(categories, np.int32),
+                np.array(flags, np.uint8),
+                np.array(heights, np.int32),
+                np.array(widths, np.int32),
+                starts,
+                extents,
+            )
+        )
+
+    def columns(self) -> tuple[ImageColumns, AnnotationColumns]:
+        """Return everything that was added; to be called once."""
+        return concatenated(ImageColumns, self._images), concatenated(AnnotationColumns, self._annotations)
+
+
+def scan_file(path: Path) -> tuple[Scan, Content]:
+    """Read a COCO file once.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its columns, whose addresses are offset and length in bytes; and the rest of the file, whose lists are empty.
+
+    Raises:
+        Irregular: it cannot be read in parts.
+        UnsegError: it is a list, or a value is wrong.
+    """
+    scan, reader = Scan(f"{path}: "), EntryReader(path, tuple(_DECODERS))
+    numbers = dict.fromkeys(_DECODERS, 1)
+    for block in reader:
+        if not block.key:
+            raise not_a_data_set(path)
+        entries = _entries(block, numbers[block.key], str(path))
+        numbers[block.key] += len(entries)
+        starts, extents = block.starts + block.offset, (block.ends - block.starts).astype(np.int32)
+        if block.key == "images":
+            scan.add_images(entries, starts, extents)
+            continue
+        if any(entry.segments_info for entry in entries):
+            raise Irregular("a panoptic file")
+        scan.add_annotations(entries, starts, extents)
+    if reader.skeleton.lstrip(b" \t\r\n").startswith(b"["):
+        raise not_a_data_set(path)
+    return scan, _rest(reader.skeleton, path)
+
+
+def _rest(skeleton: bytes, path: Path) -> Content:
+    try:
+        return msgspec.json.decode(skeleton, type=Content, strict=False)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        value = plain(skeleton, "")
+    except UnsegError:
+        raise Irregular("the file is not JSON") from None
+    return convert(value, Content, f"{path}: ")
+
+
+def not_a_data_set(path: Path) -> UnsegError:
+    """Return the error about a file of results where a data set is needed."""
+    return UnsegError(f"{path}: a list of results, but a data set with 'images' and 'annotations' is needed.")
+
+
+def _entries(block: Block, first: int, where: str) -> list[Any]:
+    """Return the entries of a block; `first` is the number of the first one in the file, for messages."""
+    decode = _DECODERS[block.key].decode
+    try:
+        return [decode(shortened(text)) for text in block.texts()]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    entries = []
+    for number, text in enumerate(block.texts(), first):
+        try:
+            entries.append(decode(text))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            entries.append(_explained(text, block.key, number, where))
+    return entries
+
+
+def _explained(text: bytes, key: str, number: int, where: str) -> Any:
+    """Return an entry with values that nobody reads and that are not JSON (NaN), or say what is wrong with it."""
+    try:
+        value = plain(text, "")
+    except UnsegError:
+        raise Irregular("an entry is not JSON") from None
+    lists: dict[str, list[Any]] = {"images": [], "annotations": []}
+    content = convert(lists | {key: [value]}, Content, f"{where}: ", first=number)
+    return getattr(content, key)[0]
+
+
+def shortened(text: bytes) -> bytes:
+    """Return an entry with one character in place of compressed run lengths, which have neither quotes nor escapes."""
+    parts, done, found = [], 0, text.find(_COUNTS)
+    while found >= 0:
+        opening = found + len(_COUNTS)
+        opening += text[opening : opening + 1] == b" "
+        closing = text.find(b'"', opening + 1)
+        if text[opening : opening + 1] == b'"' and closing > opening + 1 and text[closing - 1] != _BACKSLASH:
+            parts += [text[done : opening + 1], b"0"]
+            done = closing
+        found = text.find(_COUNTS, max(opening, done))
+    return b"".join([*parts, text[done:]]) if parts else text
+
+
+def _image_columns(entries: Sequence[Image], starts: np.ndarray, extents: np.ndarray) -> ImageColumns:
+    images = [image_of(entry) for entry in entries]
+    sides = [(image.get("height", UNKNOWN), image.get("width", UNKNOWN)) for image in images]
+    heights, widths = np.array(sides, np.int32).reshape(-1, 2).T
+    ids = keys_of([image["id"] for image in images]) if images else np.zeros(0, np.int64)
+    names = np.array([hash(same_name(image["file_name"])) for image in images], np.int64)
+    return ImageColumns(ids, names, heights.copy(), widths.copy(), starts, extents)
+
+
+def _judged(entries: Sequence[Annotation]) -> tuple[list[int], list[int], list[int]]:
+    """Return the flags of annotations, and height and width of their masks where they are stated."""
+    all_flags, heights, widths = [], [], []
+    for entry in entries:
+        mask, box, confidence = entry.segmentation, entry.bbox, entry.confidence
+        height = width = UNKNOWN
+        is_box = box is not None and len(box) == 4 and box[2] >= 0 and box[3] >= 0
+        if not mask:
+            flags = 0 if is_box else ODD
+        elif isinstance(mask, list):
+            is_plain = is_box and box != [0, 0, 0, 0] and _is_area(entry.area) and _are_flat(mask)
+            flags = MASK if is_plain else MASK | ODD
+        else:
+            flags = MASK | RUNS if mask.counts else RUNS
+            if box and not is_box and (not mask.counts or len(box) != 4):
+                flags |= ODD
+            if not box and not mask.counts:
+                flags |= ODD
+            if mask.size is not None:
+                flags |= SIZED
+                height, width = mask.size
+        if entry.iscrowd:
+            flags |= CROWD
+        if entry.score is not None:
+            flags |= SCORE if 0 <= entry.score <= 1 else SCORE | OUTSIDE
+        if confidence is not None:
+            flags |= CONFIDENCE if is_confidence(confidence) else ODD
+        all_flags.append(flags)
+        heights.append(height)
+        widths.append(width)
+    return all_flags, heights, widths
+
+
+def _is_area(stated: Any) -> bool:
+    return isinstance(stated, (int, float)) and not isinstance(stated, bool) and stated >= 0
+
+
+def _are_flat(polygons: Polygons) -> bool:
+    """Whether these are polygons as COCO has them, each with enough corners."""
+    return all(
+        isinstance(polygon, list)
+        and len(polygon) >= LEAST
+        and len(polygon) % 2 == 0
+        and set(map(type, polygon)) == {float}
+        for polygon in polygons
+    )
