@@ -9,6 +9,7 @@ from unseg_d2.rle import (
     decode_mask,
     decode_masks,
     encode_confidence,
+    encode_in_box,
     encode_mask,
     encode_runs,
     to_rle,
@@ -89,3 +90,17 @@ def test_damaged_confidence_is_refused() -> None:
     for change in ({"data": "????"}, {"size": [5, 5]}):
         with pytest.raises(UnsegError, match="confidence is damaged"):
             decode_confidence(encoded | change)
+
+
+def test_the_part_in_a_box_is_encoded_like_the_whole_mask():
+    """Also where it touches the borders of the image, and where a run goes on in the next column."""
+    rng = np.random.default_rng(0)
+    for top, left, height, width in [(0, 0, 7, 5), (2, 1, 3, 4), (0, 3, 7, 2), (6, 4, 1, 1)]:
+        whole = np.zeros((7, 5), bool)
+        for part in (
+            rng.random((height, width)) < 0.6,
+            np.ones((height, width), bool),
+            np.zeros((height, width), bool),
+        ):
+            whole[top : top + height, left : left + width] = part
+            assert encode_in_box(part, top, left, 7, 5) == encode_mask(whole)

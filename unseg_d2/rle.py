@@ -58,6 +58,24 @@ def encode_runs(boundaries: np.ndarray, height: int, width: int) -> dict[str, An
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
 
 
+def encode_in_box(mask: np.ndarray, top: int, left: int, height: int, width: int) -> dict[str, Any]:
+    """Compress a mask of which only the part in a box is given; the work follows the box and not the image.
+
+    Args:
+        mask: ``(h, w)`` bool, the part in the box; elsewhere the mask is empty.
+        top: first row of the box.
+        left: first column of the box.
+        height: H of the image.
+        width: W of the image.
+
+    Returns:
+        COCO RLE, as `encode_mask`.
+    """
+    columns = np.pad(mask.T, ((0, 0), (1, 1)))
+    column, row = np.nonzero(columns[:, 1:] != columns[:, :-1])
+    return encode_runs((left + column) * height + top + row, height, width)
+
+
 def decode_mask(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
     """Expand polygons or an RLE.
 

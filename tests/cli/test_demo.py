@@ -68,7 +68,7 @@ def test_every_format(tiny, photos, tmp_path, capsys):
     output = tmp_path / "out"
     arguments = ["--input", str(photos), "--output", str(output), "--format", "overlays,coco,labelstudio"]
     main([*arguments, *tiny, "--score-threshold", "0.01"])
-    overlays = {f"overlays/{name}.jpg" for name in ("1.png", "2.jpg", "deep/3.png")}
+    overlays = {f"overlays/{name}" for name in ("1.png.jpg", "2.jpg", "deep/3.png.jpg")}
     others = {"predictions.json", "label_studio.json", "label_studio.xml", "failures.jsonl"}
     assert files(output) == overlays | others
     labels = read_coco(output / "predictions.json")
@@ -151,22 +151,65 @@ def test_boxes_only(tiny, photos, tmp_path):
     assert {result["type"] for result in task["predictions"][0]["result"]} == {"rectanglelabels"}
 
 
-def test_video(tiny, tmp_path):
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """Four frames of noise."""
     writer = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (96, 64))
     if not writer.isOpened():
         pytest.skip("OpenCV has no video encoder here")
     for seed in range(4):
         writer.write(np.random.default_rng(seed).integers(0, 255, (64, 96, 3), dtype=np.uint8))
     writer.release()
+    return tmp_path / "film.avi"
+
+
+def test_video(tiny, film, tmp_path):
     output = tmp_path / "out"
-    arguments = ["--input", str(tmp_path / "film.avi"), "--output", str(output), "--format", "overlays,coco"]
+    arguments = ["--input", str(film), "--output", str(output), "--format", "overlays,coco"]
     main([*arguments, "--score-threshold", "0.01", "--frame-step", "2", "--batch-size", "4", *tiny])
     frames = {f"{number:06d}.jpg" for number in (1, 3)}
-    assert {f"frames/film.avi/{name}" for name in frames} | {f"overlays/{name}.jpg" for name in frames} <= files(output)
+    assert {f"frames/film.avi/{name}" for name in frames} | {f"overlays/{name}" for name in frames} <= files(output)
     assert {image["file_name"] for image in read_coco(output / "predictions.json").images} == frames
     capture = cv2.VideoCapture(str(output / "videos" / "film.avi.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 2 and capture.get(cv2.CAP_PROP_FPS) == pytest.approx(5.0)
     assert capture.read()[1].shape == (64, 96, 3)
+
+
+def test_photos_and_videos_together_with_relative_names(tiny, photos, film, tmp_path, monkeypatch):
+    """The first command of the README; two videos have one name, and names of videos may be no text or very long."""
+    monkeypatch.chdir(tmp_path)
+    others = ["other/film.avi", os.fsdecode(b"other/caf\xe9.avi"), f"other/{'n' * 251}.avi"]
+    os.mkdir("other")
+    for name in others:
+        os.link(film, name)
+    main(["--input", "photos/", "film.avi", *others, "--output", "out/", "--frame-step", "3", *tiny])
+    videos = ["film.avi", "film_2.avi", *(os.path.basename(name) for name in others[1:])]
+    frames = {f"overlays/out/frames/{name}/{number}.jpg" for name in videos for number in ("000001", "000004")}
+    pictures = {f"overlays/photos/{name}" for name in ("1.png.jpg", "2.jpg", "deep/3.png.jpg")}
+    assert {name for name in files(Path("out")) if name.startswith("overlays")} == frames | pictures
+    written = list(Path("out/videos").iterdir())
+    assert len(written) == 4 and Path("out/videos/film_2.avi.mp4") in written
+    for path in written:
+        os.link(path, "copy.mp4")
+        assert cv2.VideoCapture("copy.mp4").get(cv2.CAP_PROP_FRAME_COUNT) == 2
+        os.unlink("copy.mp4")
+
+
+def test_an_output_folder_that_is_no_text(tiny, film, tmp_path):
+    output = tmp_path / os.fsdecode(b"caf\xe9")
+    main(["--input", str(film), "--output", str(output), "--frame-step", "4", *tiny])
+    assert {"videos/film.avi.mp4", "overlays/000001.jpg"} <= files(output)
+
+
+@pytest.mark.parametrize("name", ["overlays", "videos"])
+def test_inputs_are_never_replaced(tiny, tmp_path, name):
+    photo = tmp_path / name / "a.jpg"
+    photo.parent.mkdir()
+    Image.new("RGB", (64, 64), "red").save(photo)
+    before = photo.read_bytes()
+    with pytest.raises(UnsegError, match=f"results go to .*{name}, but the input .*a.jpg lies there"):
+        main(["--input", str(photo), "--output", str(tmp_path), *tiny])
+    assert photo.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -214,6 +257,18 @@ def test_parts_of_a_mask_by_hand():
     assert found.scores == pytest.approx([0.9, 0.75]) and found.record["image_id"] == 3
     assert found.boxes.tolist() == [[0, 0, 1, 1], [2, 1, 5, 3]] and found.masks.sum((1, 2)).tolist() == [1, 6]
     assert len(objects(np.zeros((4, 6), np.float32), {})) == 0
+
+
+def test_parts_within_and_beside_each_other():
+    """The box of a ring holds another part, which is none of the ring's pixels."""
+    mask = np.zeros((40, 60), np.float32)
+    mask[5:25, 10:30] = 0.8
+    mask[8:22, 13:27] = 0
+    mask[12:18, 16:24] = 0.6
+    mask[0:40, 58:60] = 0.7
+    found = objects(mask, {})
+    parts = [mask == np.float32(value) for value in (0.8, 0.7, 0.6)]
+    assert np.array_equal(found.masks, parts)
 
 
 def test_weights_of_a_backbone_are_refused(tiny, photos, tmp_path):

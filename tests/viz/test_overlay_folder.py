@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from unseg_d2.data.coco import check_coco
+from unseg_d2.errors import UnsegError
 from unseg_d2.rle import encode_mask
 from unseg_d2.viz.labels import LabelView
-from unseg_d2.viz.overlay_folder import write_overlays
+from unseg_d2.viz.overlay_folder import drawn_name, write_overlays
 from unseg_d2.viz.palette import instance_colour
 
 
@@ -43,3 +45,23 @@ def test_scores_are_drawn_only_where_all_have_one(tmp_path):
     write_overlays(tmp_path / "plain", labels, tmp_path, limit=1)
     scored, plain = ((tmp_path / folder / "a.png.jpg").read_bytes() for folder in ("scored", "plain"))
     assert scored != plain
+
+
+def test_no_two_images_are_drawn_into_one_file():
+    names = ["a", "a.png", "a.jpg", "a.JPG", "a.png.jpg", "a.jpg.jpg", "a.overlay.jpg", "a.mp4", "a.mp4.mp4", "b.jpeg"]
+    drawn = {name: drawn_name(name, ".jpg") for name in names}
+    assert len(set(drawn.values())) == len(names)
+    assert all(name.lower().endswith(".jpg") for name in drawn.values())
+    assert drawn["a.jpg"] == "a.jpg" and drawn["a.JPG"] == "a.JPG" and drawn["a.png"] == "a.png.jpg"
+    films = ["a.mov", "a.mp4", "a.mov.mp4", "a.mp4.mp4"]
+    assert [drawn_name(name, ".mp4") for name in films] == ["a.mov.mp4", "a.mp4", "a.mov.mp4.mp4", "a.mp4.mp4.mp4"]
+
+
+@pytest.mark.parametrize("folder", [".", "sub", "link"])
+def test_the_images_themselves_are_never_replaced(tmp_path, folder):
+    labels = make_set(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "sub")
+    before = sorted(path for path in tmp_path.rglob("*"))
+    with pytest.raises(UnsegError, match=r"the input .*a\.png lies there and could be replaced"):
+        write_overlays(tmp_path / folder, labels, tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*")) == before

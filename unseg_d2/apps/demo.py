@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from unseg_d2.files import atomic_write, fitting_name, write_json
 from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.label_set import CATEGORIES, write_label_set
 from unseg_d2.pseudo.tally import Tally
-from unseg_d2.viz.overlay_folder import overlay_path
+from unseg_d2.viz.overlay_folder import drawn_name, overlay_path, refuse_among_inputs
 
 logger = logging.getLogger(__name__)
 
@@ -79,10 +80,12 @@ def run_demo(detector: Detector | SalientObjects, media: Media, *, output: Path,
         options: what to write.
 
     Raises:
-        UnsegError: none of the inputs can be used, or the disk is full.
+        UnsegError: none of the inputs can be used, one lies where results go, or the disk is full.
     """
+    for folder in ("overlays", "videos", *(("frames",) if media.videos else ())):
+        refuse_among_inputs(output / folder, media.images + media.videos)
     demo = Demo(failures=[{"file_name": str(path), "reason": why} for path, why in media.others.items()])
-    videos = _extract(media.videos, output / "frames", options.frame_step, demo)
+    videos = _extract(media.videos, Path(os.path.abspath(output), "frames"), options.frame_step, demo)
     files = media.images + [file for frames in videos.values() for file in frames.files]
     root, records = _readable(files, InputSettings.from_config(detector.cfg).reading, demo)
     _write_failures(demo, output / "failures.jsonl", [*media.images, *media.videos, *media.others])
@@ -137,7 +140,7 @@ def _extract(videos: Iterable[Path], folder: Path, step: int, demo: Demo) -> dic
     found: dict[Path, Frames] = {}
     names: set[str] = set()
     for video in videos:
-        name = next(n for i in range(len(names) + 1) if (n := video.name + (f"_{i + 1}" if i else "")) not in names)
+        name = _free_name(video.name, names)
         names.add(name)
         try:
             logger.info("Reading the frames of %s.", video)
@@ -145,6 +148,17 @@ def _extract(videos: Iterable[Path], folder: Path, step: int, demo: Demo) -> dic
         except ImageProblem as problem:
             demo.failures.append({"file_name": str(video), "reason": str(problem)})
     return found
+
+
+def _free_name(name: str, taken: Collection[str]) -> str:
+    """Return a name that is not taken: ``film.mp4``, ``film_2.mp4``, ...
+
+    >>> _free_name("film.mp4", {"film.mp4", "film_2.mp4"})
+    'film_3.mp4'
+    """
+    stem, ending = os.path.splitext(name)
+    names = (fitting_name(f"{stem}_{number}", ending) for number in itertools.count(2))
+    return name if name not in taken else next(other for other in names if other not in taken)
 
 
 def _readable(files: Sequence[Path], reading: Reading, demo: Demo) -> tuple[Path, list[dict[str, Any]]]:
@@ -195,7 +209,7 @@ class _Painter:
             self.writer.write(drawn)
 
     def _start(self, folder: Path, shape: tuple[int, ...]) -> None:
-        path = self.output / "videos" / fitting_name(folder.name, ".mp4")
+        path = self.output / "videos" / drawn_name(folder.name, ".mp4")
         self.folder = folder
         self.writer = VideoFile(path, self.videos[folder].rate, (shape[0], shape[1]))
         if self.writer.opened:

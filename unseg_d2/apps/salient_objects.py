@@ -11,10 +11,10 @@ import numpy as np
 from fvcore.common.config import CfgNode
 from scipy import ndimage
 
-from unseg_d2.data.coco import encode_mask
 from unseg_d2.data.images import read_image
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.detectors.prediction import Prediction
+from unseg_d2.rle import encode_in_box
 from unseg_d2.saliency import SaliencyModel
 
 
@@ -54,9 +54,13 @@ def objects(mask: np.ndarray, record: dict[str, Any]) -> Prediction:
     numbers = np.arange(1, count + 1)
     scores = np.asarray(ndimage.mean(mask, parts, numbers), np.float32).reshape(count)
     order = np.argsort(-scores, kind="stable")
-    slices = ndimage.find_objects(parts)
-    boxes = [[x.start, y.start, x.stop, y.stop] for y, x in (slices[index] for index in order)]
-    rles = [encode_mask(parts == numbers[index]) for index in order]
-    corners = np.asarray(boxes, np.float32).reshape(-1, 4)
     height, width = mask.shape
+    slices = ndimage.find_objects(parts)
+    boxes, rles = [], []
+    for index in order:
+        rows, columns = slices[index]
+        boxes.append([columns.start, rows.start, columns.stop, rows.stop])
+        part = parts[rows, columns] == numbers[index]
+        rles.append(encode_in_box(part, rows.start, columns.start, height, width))
+    corners = np.asarray(boxes, np.float32).reshape(-1, 4)
     return Prediction(record, (height, width), corners, scores[order], rles)

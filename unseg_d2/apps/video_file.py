@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from unseg_d2.data.media import utf8_path
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import explained, temporary_folder
 
@@ -38,7 +39,9 @@ class VideoFile:
             )  # OpenCV goes by the ending
         except OSError as error:
             raise explained(error, path) from error
-        self._writer = cv2.VideoWriter(str(self._passing), cv2.VideoWriter.fourcc(*"mp4v"), rate, (size[1], size[0]))
+        with utf8_path(self._passing.parent) as folder:
+            name = os.path.join(folder, self._passing.name)
+            self._writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*"mp4v"), rate, (size[1], size[0]))
         self.opened = self._writer.isOpened()
         if not self.opened:
             logger.warning("OpenCV has no encoder for %s here; the overlays of its frames are written alone.", path)
@@ -76,7 +79,8 @@ class VideoFile:
 
 def _frames_of(path: Path) -> int:
     """Return how many frames of a video can be decoded."""
-    capture = cv2.VideoCapture(str(path))
+    with utf8_path(path) as name:
+        capture = cv2.VideoCapture(name)
     count = 0
     try:
         while capture.isOpened() and capture.grab():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import glob
 import logging
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,7 +105,8 @@ def extract_frames(video: Path, folder: Path, *, step: int = 1) -> Frames:
         ImageProblem: it cannot be read, or has no frame.
         UnsegError: the disk is full.
     """
-    capture = cv2.VideoCapture(str(video))
+    with utf8_path(video) as name:
+        capture = cv2.VideoCapture(name)
     try:
         if not capture.isOpened():
             raise ImageProblem("not a video that OpenCV can read")
@@ -118,6 +121,25 @@ def extract_frames(video: Path, folder: Path, *, step: int = 1) -> Frames:
         return Frames(files, (rate if 0 < rate < 1000 else 25.0) / step)
     finally:
         capture.release()
+
+
+@contextmanager
+def utf8_path(path: Path) -> Iterator[str]:
+    """Yield a name for a file or folder that OpenCV can open: it ends the process at one that is not UTF-8.
+
+    Args:
+        path: where the name is not UTF-8, a link in a temporary folder stands for it.
+    """
+    try:
+        str(path).encode()
+        yield str(path)
+        return
+    except UnicodeEncodeError:
+        pass
+    with tempfile.TemporaryDirectory(prefix="unseg_d2-") as folder:
+        link = Path(folder, f"link{path.suffix if path.suffix.isascii() else ''}")
+        link.symlink_to(os.path.abspath(path))
+        yield str(link)
 
 
 def _read(capture: cv2.VideoCapture, step: int) -> Iterator[tuple[int, cv2.typing.MatLike]]:
