@@ -47,6 +47,13 @@ def content_of(path: str | Path) -> Content | None:
         return None
 
 
+def folder_content(folder: Path) -> str:
+    """Return one sha256 (hex) for the names and contents of all files below a folder, such as that of a model."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    seen = [(path.relative_to(folder).as_posix(), content_of(path)) for path in files]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+
+
 class Comparison:
     """Compares files with what they held when a result was made from them.
 

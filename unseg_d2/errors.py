@@ -17,6 +17,13 @@ class UnsegError(Exception):
     """
 
 
+class Unusable(ValueError):
+    """What a pure function raises for data that one image may have and another not, such as depth that is not finite.
+
+    Where many images are worked on, it is recorded as a failure of that image; any other exception ends the work.
+    """
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Suggest the closest known name, as a phrase to append to a message.
 

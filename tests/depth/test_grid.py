@@ -11,6 +11,7 @@ import torch
 
 from unseg_d2.data.images import ImageFile, ImageProblem
 from unseg_d2.depth import GridDepth, to_grid
+from unseg_d2.depth.registry import model_checksum
 from unseg_d2.structures import DepthKind, DepthMap
 
 
@@ -105,6 +106,25 @@ def test_predictions_are_kept_by_the_pixels_of_the_image(tmp_path: Path) -> None
     assert again[0].kind == "relative"
     source([a], [name], (2, 2))
     assert model.seen == 3
+
+
+def test_another_model_of_the_same_name_predicts_again(tmp_path: Path) -> None:
+    a, name = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8), ImageFile(Path("a.png"), "a.png")
+    model = tmp_path / "model"
+    (model / "unet").mkdir(parents=True)
+    weights = model / "unet" / "weights.safetensors"
+    identities = []
+    for content, seen in ((b"one", 1), (b"two", 1), (b"one", 0)):
+        weights.write_bytes(content)
+        counting = Counting()
+        counting.checksum = model_checksum(str(model))
+        source = GridDepth(counting, tmp_path / "cache")
+        source([a], [name], (4, 4))
+        identities.append(source.identity)
+        assert counting.seen == seen
+    assert identities[0] == identities[2] != identities[1]
+    assert identities[0] == {"name": "hub/counting", "kind": "relative", "checksum": identities[0]["checksum"]}
+    assert model_checksum("Intel/zoedepth-nyu-kitti") == ""
 
 
 def test_a_damaged_entry_is_predicted_again(tmp_path: Path) -> None:

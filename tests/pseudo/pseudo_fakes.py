@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from unseg_d2.depth import GridDepth, build_depth
+from unseg_d2.errors import Unusable
 from unseg_d2.pseudo.pipeline import MaskPipeline
 from unseg_d2.pseudo.post_process import PostProcess
 from unseg_d2.refine import RefineSettings
@@ -45,7 +47,7 @@ class BrightRed:
     def propose(self, features: PatchFeatures) -> Proposals:
         red, _, blue = features.tokens
         if (blue > 250).all():
-            raise ValueError("too blue to segment")
+            raise Unusable("too blue to segment")
         mask = red > 128
         if not mask.any():
             return Proposals.empty(features.grid)
@@ -67,6 +69,18 @@ def pipeline_of(
 
 def fake_pipeline(cfg) -> MaskPipeline:
     return pipeline_of(MeanColour(), BrightRed(), side=cfg.FEATURES.IMAGE_SIZE, mode=cfg.MASKS.MODE)
+
+
+class Near:
+    """One proposal: the patches that are nearer than 5."""
+
+    def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:
+        return [Proposals((one.depth.depth < 5)[None], torch.ones(1)) for one in features]
+
+
+def deep_pipeline(cfg) -> MaskPipeline:
+    """Masks of depth files."""
+    return pipeline_of(MeanColour(), Near(), side=cfg.FEATURES.IMAGE_SIZE, depth=GridDepth(build_depth(cfg)))
 
 
 def slow(image: np.ndarray, masks: np.ndarray) -> np.ndarray:

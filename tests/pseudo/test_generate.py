@@ -17,7 +17,14 @@ import numpy as np
 import pytest
 from fvcore.common.config import CfgNode
 from PIL import Image
-from pseudo_fakes import fake_pipeline, killed_by_white_pipeline, killed_pipeline, picture, save_pictures
+from pseudo_fakes import (
+    deep_pipeline,
+    fake_pipeline,
+    killed_by_white_pipeline,
+    killed_pipeline,
+    picture,
+    save_pictures,
+)
 
 from unseg_d2.config import load_cfg
 from unseg_d2.data.coco import find_image_root, read_coco
@@ -101,7 +108,7 @@ def test_unusable_images_are_named_and_the_rest_is_used(images: Path, tmp_path: 
     labels = json.loads(generate(images, tmp_path / "out", "FEATURES.BATCH_SIZE", "4").read_bytes())
     failures = [json.loads(line) for line in (tmp_path / "out" / "failures.jsonl").read_text().splitlines()]
     assert failures == [
-        {"file_name": "blue.png", "reason": "ValueError: too blue to segment"},
+        {"file_name": "blue.png", "reason": "too blue to segment"},
         {"file_name": "empty.jpg", "reason": "zero bytes"},
         {"file_name": "half.png", "reason": "truncated"},
         {"file_name": "text.jpg", "reason": "not an image"},
@@ -324,6 +331,43 @@ def test_images_replaced_under_the_same_names_are_made_again(images: Path, tmp_p
     generate(images, tmp_path / "out")
     generate(images, tmp_path / "new")
     assert content(tmp_path / "out") == content(tmp_path / "new")
+
+
+def ramp(path: Path, low: float, high: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, np.tile(np.linspace(low, high, 60, dtype=np.float32), (40, 1)))
+
+
+def test_depth_files_replaced_added_and_removed_make_their_images_again(
+    images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In finished shards, and in one that had begun."""
+
+    def run(output: Path) -> Path | None:
+        options = ("DEPTH.SOURCE", "files", "DEPTH.KIND", "metric", "FEATURES.BATCH_SIZE", "2")
+        return generate_label_set(settings(*options), images, output, num_workers=0, build=deep_pipeline)
+
+    names = sorted(path.relative_to(images).with_suffix("").as_posix() for path in images.rglob("*.png"))
+    depth = [tmp_path / "depth" / f"{name}.npy" for name in names]
+    for index, path in enumerate(depth):
+        if index != 5:
+            ramp(path, 1, 9)
+    run(tmp_path / "out")
+    before = (tmp_path / "out" / "labels.json").read_bytes()
+    assert run(tmp_path / "out") and (tmp_path / "out" / "labels.json").read_bytes() == before and not caplog.messages
+    ramp(depth[2], 9, 1)  # of the same size
+    ramp(depth[5], 1, 9)  # had none
+    depth[8].unlink()
+    ramp(depth[21], 9, 1)
+    finished = tmp_path / "out" / "shards" / "000010.jsonl"
+    finished.rename(finished.with_name("000010.jsonl.part"))
+    run(tmp_path / "out")
+    assert any("3 images have changed since they were read" in message for message in caplog.messages)
+    run(tmp_path / "new")
+    assert content(tmp_path / "out") == content(tmp_path / "new")
+    assert (tmp_path / "out" / "labels.json").read_bytes() != before
+    failures = [json.loads(line) for line in (tmp_path / "out" / "failures.jsonl").read_text().splitlines()]
+    assert [failure["file_name"] for failure in failures] == [f"{names[8]}.png"]
 
 
 def test_nothing_to_work_on(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from PIL import Image
 from unseg_d2.cli.evaluate import main as evaluate
 from unseg_d2.config import get_cfg, load_cfg
 from unseg_d2.data.settings import InputSettings
+from unseg_d2.depth import GridDepth
 from unseg_d2.errors import UnsegError
 from unseg_d2.semantic.model import load_semantic_model
 from unseg_d2.semantic.train import MAY_CHANGE, _proposal_settings, train_semantic
@@ -215,7 +216,7 @@ def test_proposals_know_resizing_and_depth_where_they_matter() -> None:
         return _proposal_settings(cfg, run)
 
     plain = settings()
-    depth = SimpleNamespace(source=SimpleNamespace(name="hub/x", kind="metric"))
+    depth = GridDepth(SimpleNamespace(name="hub/x", kind="metric"))
     assert settings("FEATURES.RESIZE", "pad") == {**plain, "resize": "pad"}
     assert settings("INPUT.EXIF", "ignore") != plain
     assert settings(depth=depth) == {**plain, "depth": {"name": "hub/x", "kind": "metric"}}

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from fvcore.common.config import CfgNode
 
+from unseg_d2.data.at_work import at_work
 from unseg_d2.data.coco import resolve_image
-from unseg_d2.data.images import ImageFile, read_image
+from unseg_d2.data.images import ImageFile, ImageProblem, read_image
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
@@ -44,13 +45,14 @@ def explain_masks(cfg: CfgNode, images: str, output: Path, *, limit: int = 50) -
             f"There are pictures for CutS3D only, not for '{cfg.MASKS.GENERATOR}'; add MASKS.GENERATOR cuts3d."
         )
     inputs = list_inputs(images, cfg)
-    problems = []
+    problems: list[tuple[str, UnsegError]] = []
     for name in progress_bar(evenly_spaced(inputs.file_names, limit), unit=" images"):
+        image = ImageFile(resolve_image(inputs.root, name), name)
         try:
-            image = ImageFile(resolve_image(inputs.root, name), name)
-            pixels = read_image(image.path, InputSettings.from_config(cfg).reading)
-            picture = explain(pipeline, pipeline.generator, pixels, image)
-        except UnsegError as error:
+            with at_work(name):
+                pixels = read_image(image.path, InputSettings.from_config(cfg).reading)
+                picture = explain(pipeline, pipeline.generator, pixels, image)
+        except ImageProblem as error:
             problems.append((name, error))
             continue
         with atomic_write(resolve_image(output, f"{name}.png")) as file:

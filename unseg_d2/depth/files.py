@@ -81,7 +81,9 @@ class FilesDepth:
         return [DepthMap(torch.from_numpy(self._read(file)), self.kind) for file in files]
 
     def _read(self, file: ImageFile) -> np.ndarray:
-        path = self._find(file)
+        path = self.file(file)
+        if path is None:
+            raise ImageProblem(f"it has no depth file: there is no {self._stem(file)}{{{','.join(EXTENSIONS)}}}")
         try:
             depth = read_depth(path) * np.float32(self.settings.scale)
         except Exception as error:  # the readers of arrays and archives raise nearly anything on damaged files
@@ -91,15 +93,16 @@ class FilesDepth:
             depth[depth == 0] = BEYOND * depth.max()
         return depth
 
-    def _find(self, file: ImageFile) -> Path:
-        relative = PurePosixPath(file.file_name)
-        root = Path(self.settings.root) if self.settings.root else _image_root(file).parent / BESIDE
-        stem = root / relative.parent / (relative.stem + self.settings.suffix)
-        for extension in EXTENSIONS:
-            path = stem.with_name(stem.name + extension)
-            if path.is_file():
-                return path
-        raise ImageProblem(f"it has no depth file: there is no {stem}{{{','.join(EXTENSIONS)}}}")
+    def file(self, image: ImageFile) -> Path | None:
+        """Return the file with the depth of an image, ``None`` where there is none."""
+        stem = self._stem(image)
+        paths = (stem.with_name(stem.name + extension) for extension in EXTENSIONS)
+        return next((path for path in paths if path.is_file()), None)
+
+    def _stem(self, image: ImageFile) -> Path:
+        relative = PurePosixPath(image.file_name)
+        root = Path(self.settings.root) if self.settings.root else _image_root(image).parent / BESIDE
+        return root / relative.parent / (relative.stem + self.settings.suffix)
 
 
 @DEPTH_SOURCES.register("synthetic")

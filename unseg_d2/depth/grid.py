@@ -19,7 +19,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from unseg_d2.data.images import ImageFile, ImageProblem
-from unseg_d2.depth.registry import DepthSource
+from unseg_d2.depth.registry import DepthSource, FileSource
 from unseg_d2.files import atomic_write
 from unseg_d2.plugin_code import code_of
 from unseg_d2.structures import DepthMap
@@ -75,6 +75,25 @@ class GridDepth:
         return [found[index] for index in range(len(images))]
 
     @functools.cached_property
+    def identity(self) -> dict[str, str]:
+        """What results depend on: the name of the source, the kind of its numbers, the checksum of a model's files."""
+        checksum = getattr(self.source, "checksum", "")
+        return {"name": self.source.name, "kind": self.source.kind} | ({"checksum": checksum} if checksum else {})
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether the depth of an image lies in a file of its own."""
+        return isinstance(self.source, FileSource)
+
+    def file(self, image: ImageFile) -> Path | None:
+        """Return the file with the depth of an image, ``None`` where there is none."""
+        return self.source.file(image) if isinstance(self.source, FileSource) else None
+
+    @functools.cached_property
+    def _model(self) -> tuple[str, ...]:
+        return tuple(value for key, value in self.identity.items() if key != "kind")
+
+    @functools.cached_property
     def _outside(self) -> tuple[str, ...]:
         """The sha256 of the code of a plug-in's source; empty for the sources of this package."""
         return tuple(code_of([type(self.source).__module__]).values())
@@ -82,7 +101,7 @@ class GridDepth:
     def _path(self, image: np.ndarray, grid: tuple[int, int], shown: tuple[float, float]) -> Path | None:
         if self.cache is None or not self.source.predicts:
             return None
-        described = repr((image.shape, self.source.name, shown, *self._outside)).encode()
+        described = repr((image.shape, *self._model, shown, *self._outside)).encode()
         key = hashlib.sha256(np.ascontiguousarray(image).tobytes() + described)
         name = f"{key.hexdigest()}_{grid[0]}x{grid[1]}.npy"
         return self.cache / self.source.name.replace("/", "_") / name[:2] / name

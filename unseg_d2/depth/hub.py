@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.images import ImageFile
-from unseg_d2.depth.registry import DEPTH_SOURCES
+from unseg_d2.depth.registry import DEPTH_SOURCES, model_checksum
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError, missing_extra
 from unseg_d2.settings import Settings, setting
@@ -63,7 +64,13 @@ class HubDepth:
         self._model: Any = None  # loaded with the first image; the manifest needs only name and kind
         self._processor: Any = None
         config = _load(self._transformers.AutoConfig, model)
+        self._commit = str(getattr(config, "_commit_hash", None) or "")
         self.kind = kind or _kind_of(config, model)
+
+    @cached_property
+    def checksum(self) -> str:
+        """What tells the model from another of its name: the content of a local folder, or the commit on the hub."""
+        return model_checksum(self._model_id) or self._commit
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> HubDepth:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from fvcore.common.config import CfgNode
 from PIL import Image
 
 from unseg_d2.data.images import ImageFile
-from unseg_d2.depth.registry import DEPTH_SOURCES
+from unseg_d2.depth.registry import DEPTH_SOURCES, model_checksum
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError, missing_extra
 from unseg_d2.settings import Settings, setting
@@ -55,6 +56,11 @@ class MarigoldDepth:
         self._seed, self._device = seed, device
         self._diffusers = _import_diffusers()
         self._pipeline: Any = None
+
+    @cached_property
+    def checksum(self) -> str:
+        """What tells the model in a local folder from another of its name."""
+        return model_checksum(self._model_id)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> MarigoldDepth:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, get_args, runtime_checkable
 
 import numpy as np
 from fvcore.common.config import CfgNode
 
+from unseg_d2.content import folder_content
 from unseg_d2.data.images import ImageFile
 from unseg_d2.registry import Registry
 from unseg_d2.settings import Settings, section, setting
@@ -23,6 +25,8 @@ class DepthSource(Protocol):
         name: what goes into the ``info`` of a label set, e.g. ``"hub/Intel/zoedepth-nyu-kitti"``.
         kind: what the numbers mean.
         predicts: whether depth is computed from the pixels, so that caching it pays off.
+
+    A source whose model lies in files may have ``checksum``, which tells it from another model of the same name.
     """
 
     name: str
@@ -43,6 +47,20 @@ class DepthSource(Protocol):
             ImageProblem: the depth of an image is missing or damaged; the message names the image's file.
         """
         ...
+
+
+@runtime_checkable
+class FileSource(Protocol):
+    """A depth source that reads a file per image, so that results can tell whether the file has changed since."""
+
+    def file(self, image: ImageFile) -> Path | None:
+        """Return the file with the depth of an image, ``None`` where there is none."""
+        ...
+
+
+def model_checksum(model: str) -> str:
+    """Return the sha256 of a model's files in a local folder; empty for an id on the hub."""
+    return folder_content(Path(model)) if Path(model).is_dir() else ""
 
 
 DEPTH_SOURCES: Registry[DepthSource] = Registry("DEPTH.SOURCE", "DEPTH")

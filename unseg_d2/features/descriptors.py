@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 
+from unseg_d2.errors import Unusable
 from unseg_d2.features.registry import FEATURE_BACKENDS
 from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import PatchFeatures
@@ -78,7 +79,7 @@ def patch_descriptors(image: np.ndarray, patch_size: int, settings: DescriptorSe
     if image.dtype not in (np.uint8, np.float32) or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected a (H, W, 3) image in uint8 or float32, got {image.dtype} {image.shape}")
     if min(image.shape[:2]) < patch_size:
-        raise ValueError(f"the image {image.shape[:2]} is smaller than a patch of {patch_size} px")
+        raise Unusable(f"the image {image.shape[:2]} is smaller than a patch of {patch_size} px")
     lab = cv2.cvtColor(np.multiply(image, np.float32(1 / 255), dtype=np.float32), cv2.COLOR_RGB2LAB) / 100
     mean = pool(lab, patch_size)
     groups = [(1.0, mean)]

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 
+from unseg_d2.errors import Unusable
 from unseg_d2.features.descriptors import DescriptorBackendSettings, pool
 from unseg_d2.features.registry import FEATURE_BACKENDS
 from unseg_d2.structures import PatchFeatures
@@ -49,7 +50,7 @@ def palette_features(image: np.ndarray, patch_size: int) -> np.ndarray:
     if image.dtype not in (np.uint8, np.float32) or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected a (H, W, 3) image in uint8 or float32, got {image.dtype} {image.shape}")
     if min(image.shape[:2]) < patch_size:
-        raise ValueError(f"the image {image.shape[:2]} is smaller than a patch of {patch_size} px")
+        raise Unusable(f"the image {image.shape[:2]} is smaller than a patch of {patch_size} px")
     lab = pool(to_lab(np.multiply(image, np.float32(1 / 255), dtype=np.float32)), patch_size)
     colours = palette()
     patches = lab.reshape(3, -1)

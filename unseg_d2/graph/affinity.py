@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unseg_d2.errors import Unusable
 from unseg_d2.graph.sharpening import PairThresholds
 
 ROWS_PER_CHUNK = 128  # rows of the cosine matrix that exist at a time; a multiple of 8
@@ -127,7 +128,7 @@ def binary_affinity_by_precision(
         if not 0 <= value < 1:
             raise ValueError(f"tau must lie in [0, 1), got {value}")
     if not all(torch.isfinite(extreme) for extreme in tokens.aminmax()):  # NaN is both extremes; needs no copy
-        raise ValueError("the patch features contain NaN or infinite values; check the feature backend")
+        raise Unusable("the patch features contain NaN or infinite values; check the feature backend")
     bits = torch.stack([_packed_graphs(*pair) for pair in zip(tokens, thresholds, strict=True)], dim=1)
     return BinaryAffinity(bits[0], _checked_eps(eps)), BinaryAffinity(bits[1], _checked_eps(eps))
 

@@ -15,6 +15,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from unseg_d2.errors import Unusable
+
 
 @dataclass(frozen=True)
 class NeighbourGraph:
@@ -56,7 +58,7 @@ def knn_graph(points: np.ndarray, k: int) -> NeighbourGraph:
     array([1., 4.])
     """
     if points.ndim != 2 or not np.isfinite(points).all():
-        raise ValueError(f"expected finite points of shape (n, d), got {points.shape}")
+        raise Unusable(f"expected finite points of shape (n, d), got {points.shape}")
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     n = len(points)

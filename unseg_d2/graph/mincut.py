@@ -13,6 +13,8 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components, maximum_flow
 
+from unseg_d2.errors import Unusable
+
 UNITS = 100_000
 """Integer units that a capacity of 1 is rounded to; SciPy's solver takes int32."""
 
@@ -55,9 +57,9 @@ def minimum_cut(
     """
     sources, sinks = np.atleast_1d(sources), np.atleast_1d(sinks)
     if not len(sources) or not len(sinks) or np.isin(sources, sinks).any():
-        raise ValueError("a minimum cut needs at least one source and one sink, and no node may be both")
+        raise Unusable("a minimum cut needs at least one source and one sink, and no node may be both")
     if len(capacities) and not (capacities.min() >= 0 and capacities.max() <= 1):  # NaN fails both
-        raise ValueError("capacities must lie in [0, 1]")
+        raise Unusable("capacities must lie in [0, 1]")
     # All sources become node 0 and all sinks node 1; every other node gets its own number.
     merged = np.full(num_nodes, -1)
     merged[sources], merged[sinks] = 0, 1
@@ -84,7 +86,7 @@ def _symmetric(edges: np.ndarray, units: np.ndarray, size: int) -> csr_array:
     rows, columns = np.concatenate([first, second]), np.concatenate([second, first])
     graph = coo_array((np.concatenate([units, units]), (rows, columns)), shape=(size, size)).tocsr()
     if min(int(units[(first == end) | (second == end)].sum()) for end in (0, 1)) > _MOST:
-        raise ValueError("the sources and the sinks have too many edges; give fewer of one of them")
+        raise Unusable("the sources and the sinks have too many edges; give fewer of one of them")
     return csr_array(
         (np.minimum(graph.data, _MOST // 2).astype(np.int32), graph.indices, graph.indptr), shape=graph.shape
     )

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unseg_d2.errors import Unusable
 from unseg_d2.graph.affinity import BinaryAffinity
 from unseg_d2.graph.lanczos import largest_eigenpair
 
@@ -65,11 +66,11 @@ def second_eigenvector(
     if live is None:
         live = torch.ones(affinity.num_images, n, dtype=torch.bool, device=device)
     if not live.any(1).all():
-        raise ValueError("every graph needs at least one live patch")
+        raise Unusable("every graph needs at least one live patch")
     mask = live.double()
     degrees = affinity.product(mask)
     if (degrees[live] <= 0).any():
-        raise ValueError("a patch has degree 0; eps must be positive where a patch is connected to nothing")
+        raise Unusable("a patch has degree 0; eps must be positive where a patch is connected to nothing")
     scale = torch.where(live, degrees, 1).rsqrt() * mask  # D^-1/2, 0 on dropped patches
     trivial = degrees.sqrt() * mask
     trivial = trivial / trivial.norm(dim=1, keepdim=True)

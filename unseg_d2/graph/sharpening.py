@@ -16,6 +16,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from unseg_d2.errors import Unusable
+
 Pairing = Literal["mean", "product", "max", "row"]
 
 
@@ -42,7 +44,7 @@ class PairThresholds:
         if self.pairing not in get_args(Pairing):
             raise ValueError(f"pairing must be one of {', '.join(get_args(Pairing))}, got '{self.pairing}'")
         if not (self.importance.min() >= 0 and self.importance.max() <= 1):  # NaN fails both
-            raise ValueError("importance must lie in [0, 1]")
+            raise Unusable("importance must lie in [0, 1]")
 
     def compensated(self, least: float) -> PairThresholds:
         """Return thresholds that leave a pair of the least important patches connected as without sharpening.

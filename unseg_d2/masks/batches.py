@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unseg_d2.errors import Unusable
 from unseg_d2.structures import PatchFeatures, Proposals
 
 Result = TypeVar("Result")  # of one image, mostly Proposals
@@ -39,7 +40,7 @@ def check_tokens(tokens: Tensor) -> None:
     if tokens.dim() != 4 or tokens.numel() == 0 or not tokens.is_floating_point():
         raise ValueError(f"expected floating (b, C, h, w) tokens, got {tuple(tokens.shape)} {tokens.dtype}")
     if not all(torch.isfinite(extreme) for extreme in tokens.aminmax()):  # NaN is both extremes; needs no copy
-        raise ValueError("the patch features contain NaN or infinite values; check the feature backend")
+        raise Unusable("the patch features contain NaN or infinite values; check the feature backend")
 
 
 def to_proposals(found: Sequence[tuple[np.ndarray, float]], grid: tuple[int, int]) -> Proposals:

@@ -24,9 +24,9 @@ from unseg_d2.manifest import MOST_NAMED
 from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.inputs import Inputs, list_inputs
 from unseg_d2.pseudo.label_set import export
-from unseg_d2.pseudo.make_shard import Build, ShardJob, ShardMaker
+from unseg_d2.pseudo.make_shard import Build, Pipeline, ShardJob, ShardMaker
 from unseg_d2.pseudo.pipeline import build_pipeline
-from unseg_d2.pseudo.renew import outdated
+from unseg_d2.pseudo.renew import Sources, outdated
 from unseg_d2.pseudo.retries import RetriedImages
 from unseg_d2.pseudo.shards import ShardFolder
 from unseg_d2.pseudo.workers import run_jobs
@@ -75,9 +75,12 @@ def generate_label_set(
         logger.info(sentence)
     inputs = list_inputs(images, cfg, without=Path(output))
     shards = ShardFolder(output)
-    shards.open(_manifest(cfg, inputs, build, Path(output)))
+    pipeline = build(_on_cpu(cfg))  # settings that do not work are found before any process starts
+    shards.open(_manifest(cfg, inputs, pipeline, Path(output)))
+    sources = Sources(inputs.root, pipeline.depth)
+    del pipeline  # the processes have their own
     mine = range(shard_index, shards.num_shards, num_shards)
-    jobs, labels = _jobs(shards, mine, inputs), shards.folder / "labels.json"
+    jobs, labels = _jobs(shards, mine, inputs, sources), shards.folder / "labels.json"
     if jobs:
         _say_what_changed(jobs)
         if any(job.outdated for job in jobs):
@@ -90,11 +93,11 @@ def generate_label_set(
     return labels if labels.is_file() else export(shards.folder)
 
 
-def _jobs(shards: ShardFolder, mine: range, inputs: Inputs) -> list[ShardJob]:
+def _jobs(shards: ShardFolder, mine: range, inputs: Inputs, sources: Sources) -> list[ShardJob]:
     """Return the shards that are to be made, and the finished ones with images that are not what they were."""
     jobs = []
     for shard in mine:
-        changed = outdated(shards, shard, inputs.root) if shards.is_finished(shard) else ()
+        changed = outdated(shards, shard, sources) if shards.is_finished(shard) else ()
         if changed or not shards.is_finished(shard):
             positions = shards.positions(shard)
             jobs.append(ShardJob(shard, [(inputs.ids[k], inputs.file_names[k]) for k in positions], changed))
@@ -139,13 +142,12 @@ def _run(maker: ShardMaker, jobs: list[ShardJob], num_workers: int, total: int) 
             bar.update(min(progress.images, total - bar.n))  # whole batches are made again for one image
 
 
-def _manifest(cfg: CfgNode, inputs: Inputs, build: Build, output: Path) -> dict[str, Any]:
+def _manifest(cfg: CfgNode, inputs: Inputs, pipeline: Pipeline, output: Path) -> dict[str, Any]:
     """Return everything that the label set depends on, and what cannot be an image in it."""
     size = min(cfg.PSEUDO.SHARD_SIZE, -(-len(inputs) // _SHARDS_OF_A_SMALL_SET))
     batch = cfg.FEATURES.BATCH_SIZE
     if batch < 1 or cfg.PSEUDO.SHARD_SIZE < 1:
         raise UnsegError("FEATURES.BATCH_SIZE and PSEUDO.SHARD_SIZE must be at least 1.")
-    pipeline = build(_on_cpu(cfg))  # settings that do not work are found before any process starts
     features, depth = pipeline.features, pipeline.depth
     return {
         "image_root": relative_root(inputs.root, output),
@@ -153,7 +155,7 @@ def _manifest(cfg: CfgNode, inputs: Inputs, build: Build, output: Path) -> dict[
         "images_sha256": inputs.checksum,
         "shard_size": -(-size // batch) * batch,
         "features": {"name": features.name, "checksum": features.checksum},
-        "depth": None if depth is None else {"name": depth.source.name, "kind": depth.source.kind},
+        "depth": None if depth is None else depth.identity,
         "settings": {name: cfg[name] for name in ("FEATURES", "DEPTH", "MASKS", "REFINE", "PSEUDO")} | _reading(cfg),
         "versions": _versions(),
         "not_images": inputs.others.to_json(),

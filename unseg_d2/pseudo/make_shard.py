@@ -14,16 +14,13 @@ import torch
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config import edited
-from unseg_d2.content import content_of
-from unseg_d2.data.coco import resolve_image
+from unseg_d2.data.at_work import ProgramError, at_work
 from unseg_d2.data.images import ImageFile, ImageProblem, Reading
 from unseg_d2.data.pictures.decode import read_picture
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.depth import GridDepth
-from unseg_d2.devices import device_failure
-from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks, to_annotation
-from unseg_d2.pseudo.renew import current_lines, renewed
+from unseg_d2.pseudo.renew import Sources, renewed
 from unseg_d2.pseudo.shards import ShardFolder, ShardWriter
 
 Line = dict[str, Any]
@@ -125,17 +122,17 @@ class ShardMaker:
         cfg = _on_gpu(self.cfg, worker)
         with one_thread():
             pipeline = self.build(cfg)
-        reading = InputSettings.from_config(cfg).reading
+        reading, sources = InputSettings.from_config(cfg).reading, Sources(self.root, pipeline.depth)
 
         def make(job: ShardJob) -> Iterator[Progress]:
             with one_thread():
-                yield from make_shard(pipeline, self.shards, job, self.root, cfg.FEATURES.BATCH_SIZE, reading)
+                yield from make_shard(pipeline, self.shards, job, sources, cfg.FEATURES.BATCH_SIZE, reading)
 
         return make
 
 
 def make_shard(
-    pipeline: Pipeline, shards: ShardFolder, job: ShardJob, root: Path, batch_size: int, reading: Reading
+    pipeline: Pipeline, shards: ShardFolder, job: ShardJob, sources: Sources, batch_size: int, reading: Reading
 ) -> Iterator[Progress]:
     """Write the lines of a shard that are missing, batch by batch.
 
@@ -143,16 +140,16 @@ def make_shard(
         pipeline: finds the masks.
         shards: where the shard goes.
         job: which images.
-        root: folder that the file names are relative to.
+        sources: the files of the images.
         batch_size: images per call of the pipeline.
         reading: how files become RGB; what cannot be read is recorded as a failure.
 
     Raises:
-        UnsegError: the disk or the memory is full.
+        UnsegError: the disk or the memory is full, or the program fails.
     """
 
     def make(start: int, end: int) -> list[Line]:
-        return image_lines(pipeline, job.images[start:end], root, reading)
+        return image_lines(pipeline, job.images[start:end], sources, reading)
 
     if job.outdated:
         lines = list(shards.lines_of(job.shard))
@@ -161,12 +158,12 @@ def make_shard(
         return
     with ShardWriter(shards, job.shard) as writer:
         if writer.part.is_file():
-            writer.truncate(batch_size, current_lines(writer.part, root))
+            writer.truncate(batch_size, sources.current_lines(writer.part))
         yield Progress(writer.done - job.counted, 0, 0)
         for start in range(writer.done, len(job.images), batch_size):
             batch = range(start, min(start + batch_size, len(job.images)))
             if start == job.alone or job.failures.keys() & set(batch):
-                lines = yield from _one_by_one(job, batch, root, make)
+                lines = yield from _one_by_one(job, batch, sources, make)
             else:
                 lines = make(start, start + batch_size)
             writer.append(lines)
@@ -175,14 +172,14 @@ def make_shard(
 
 
 def _one_by_one(
-    job: ShardJob, batch: range, root: Path, make: Callable[[int, int], list[Line]]
+    job: ShardJob, batch: range, sources: Sources, make: Callable[[int, int], list[Line]]
 ) -> Generator[Progress, None, list[Line]]:
     """Return the lines of a batch that killed processes; each image is announced, so that the one to blame is known."""
     lines: list[Line] = []
     for position in batch:
         key, name = job.images[position]
         if position in job.failures:
-            line = {"id": key, "file_name": name, "content": content_of(resolve_image(root, name))}
+            line: Line = {"id": key, "file_name": name, **sources.recorded(name)}
             lines.append(line | {"failure": job.failures[position]})
         else:
             yield Progress(0, 0, 0, trying=position)
@@ -195,32 +192,33 @@ def _progress(lines: list[Line]) -> Progress:
     return Progress(len(lines), masks, sum("failure" in line for line in lines))
 
 
-def image_lines(pipeline: Pipeline, images: Sequence[tuple[Any, str]], root: Path, reading: Reading) -> list[Line]:
+def image_lines(
+    pipeline: Pipeline, images: Sequence[tuple[Any, str]], sources: Sources, reading: Reading
+) -> list[Line]:
     """Return the lines of a batch of images; one that cannot be used gives its reason instead of masks.
 
     Args:
         pipeline: finds the masks.
         images: ``(id, file_name)`` pairs.
-        root: folder that the file names are relative to.
+        sources: the files of the images.
         reading: how files become RGB.
 
     Raises:
-        UnsegError: the memory is full.
+        UnsegError: the memory is full, or the program fails.
     """
     lines: list[Line] = [{"id": key, "file_name": name} for key, name in images]
     pixels: dict[int, np.ndarray] = {}
     for index, (_, name) in enumerate(images):
-        path = resolve_image(root, name)
-        lines[index]["content"] = content_of(path)
+        lines[index] |= sources.recorded(name)
         try:
-            picture = read_picture(path, reading)
+            picture = read_picture(sources.path(name), reading)
         except ImageProblem as problem:
             lines[index]["failure"] = str(problem)
             continue
         pixels[index] = picture.pixels
         if picture.treatment:
             lines[index]["treatment"] = picture.treatment
-    files = [ImageFile(root / images[index][1], images[index][1]) for index in pixels]
+    files = [ImageFile(sources.root / images[index][1], images[index][1]) for index in pixels]
     for index, found in zip(pixels, _masks(pipeline, list(pixels.values()), files)):
         if isinstance(found, str):
             lines[index]["failure"] = found
@@ -233,20 +231,28 @@ def image_lines(pipeline: Pipeline, images: Sequence[tuple[Any, str]], root: Pat
 
 
 def _masks(pipeline: Pipeline, images: list[np.ndarray], files: list[ImageFile]) -> list[PseudoMasks | str]:
-    """Run the pipeline; where it fails, image by image, so that one image does not fail the others."""
+    """Run the pipeline; where it fails, image by image, so that one image does not fail the others.
+
+    Raises:
+        UnsegError: it is no fault of an image, see :mod:`unseg_d2.data.at_work`.
+    """
     if not images:
         return []
+    failure: ProgramError | None = None
     try:
-        return list(pipeline(images, files))
+        with at_work(*(file.file_name for file in files)):
+            return list(pipeline(images, files))
     except ImageProblem as problem:
         if len(images) == 1:
             return [str(problem)]
-    except (ValueError, RuntimeError, ArithmeticError, MemoryError, cv2.error) as error:
-        if reason := device_failure(error):  # is no fault of the image, and the next one would fail too
-            raise UnsegError(reason) from None
+    except ProgramError as error:
         if len(images) == 1:
-            return [f"{type(error).__name__}: {' '.join(str(error).split())}"]
-    return [found for image, file in zip(images, files) for found in _masks(pipeline, [image], [file])]
+            raise
+        failure = error
+    alone = [found for image, file in zip(images, files) for found in _masks(pipeline, [image], [file])]
+    if failure:  # no image by itself is to blame
+        raise failure
+    return alone
 
 
 def _on_gpu(cfg: CfgNode, worker: int) -> CfgNode:

@@ -9,6 +9,7 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config.recipe import Recipe, load_recipe
+from unseg_d2.data.at_work import at_work
 from unseg_d2.data.image_input import ImageLike, as_rgb
 from unseg_d2.data.images import ImageFile, ImageProblem
 from unseg_d2.data.settings import InputSettings
@@ -59,6 +60,7 @@ class MaskGenerator:
         path = Path(image) if isinstance(image, (str, os.PathLike)) else Path("image")
         pixels = as_rgb(image, InputSettings.from_config(self.cfg).reading)
         try:
-            return self.pipeline([pixels], [ImageFile(path, path.name)])[0]
-        except (ImageProblem, ValueError) as problem:
+            with at_work(path.name):
+                return self.pipeline([pixels], [ImageFile(path, path.name)])[0]
+        except ImageProblem as problem:
             raise UnsegError(f"The image cannot be used: {problem}.") from problem

@@ -1,4 +1,4 @@
-"""Images that are not what they were when their line was written: replaced under the same name, or repaired.
+"""Images that are not what they were when their line was written: replaced, repaired, or with another depth file.
 
 Their batches are computed again and the shard is replaced as a whole, so the label set ends as one that was made of the
 images as they are now.
@@ -7,46 +7,91 @@ images as they are now.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unseg_d2.content import Comparison, Content
+from fvcore.common.config import CfgNode
+
+from unseg_d2.content import Comparison, Content, content_of
 from unseg_d2.data.coco import resolve_image
+from unseg_d2.data.images import ImageFile
+from unseg_d2.depth import GridDepth, build_depth
 from unseg_d2.pseudo.shards import ShardFolder
 
 Line = dict[str, Any]
 
 
-def current_lines(written: Path, root: Path) -> Callable[[Line], bool]:
-    """Return a function that tells whether the image of a line is what it was when the line was written.
+@dataclass(frozen=True)
+class Sources:
+    """The files that the line of an image is made from: the image, and its depth where that lies in files.
 
-    Args:
-        written: file of the lines.
+    Attributes:
         root: folder of the images.
+        depth: source of depth, if any.
     """
-    comparison = Comparison(written, written.stat().st_mtime)
 
-    def is_current(line: Line) -> bool:
-        path = resolve_image(root, line["file_name"])
+    root: Path
+    depth: GridDepth | None = None
+
+    def path(self, name: str) -> Path:
+        """Return the file of an image."""
+        return resolve_image(self.root, name)
+
+    def recorded(self, name: str) -> dict[str, Content | None]:
+        """Return what a line records of the files of an image: ``content`` and, where there are files, ``depth``."""
+        found: dict[str, Content | None] = {"content": content_of(self.path(name))}
+        if self.depth is not None and self.depth.reads_files:
+            path = self._depth_file(name)
+            found["depth"] = content_of(path) if path else None
+        return found
+
+    def is_current(self, line: Line, comparison: Comparison) -> bool:
+        """Whether the files of a line are what they were when it was written; a depth file that has gone is not."""
+        path = self.path(line["file_name"])
         if "content" not in line:  # earlier versions did not record it
             return "failure" not in line or not path.is_file()
-        return not comparison.has_changed(path, Content(*line["content"]) if line["content"] else None)
+        if comparison.has_changed(path, Content(*line["content"]) if line["content"] else None):
+            return False
+        if self.depth is None or not self.depth.reads_files or "depth" not in line:
+            return True
+        depth, seen = self._depth_file(line["file_name"]), line["depth"]
+        if depth is None or seen is None:
+            return depth is seen
+        return not comparison.has_changed(depth, Content(*seen))
 
-    return is_current
+    def current_lines(self, written: Path) -> Callable[[Line], bool]:
+        """Return a function that tells whether a line of a file is current."""
+        comparison = Comparison(written, written.stat().st_mtime)
+        return lambda line: self.is_current(line, comparison)
+
+    def _depth_file(self, name: str) -> Path | None:
+        return self.depth.file(ImageFile(self.root / name, name)) if self.depth is not None else None
 
 
-def outdated(shards: ShardFolder, shard: int, root: Path) -> tuple[int, ...]:
-    """Return the positions in a finished shard of the images that are not what they were."""
-    is_current = current_lines(shards.path(shard), root)
+def sources_of(cfg: CfgNode, root: Path) -> Sources:
+    """Return the files that a recipe makes label sets from.
+
+    Args:
+        cfg: recipe.
+        root: folder of the images.
+    """
+    depth = build_depth(cfg)
+    return Sources(root, GridDepth(depth) if depth else None)
+
+
+def outdated(shards: ShardFolder, shard: int, sources: Sources) -> tuple[int, ...]:
+    """Return the positions in a finished shard of the images whose files are not what they were."""
+    is_current = sources.current_lines(shards.path(shard))
     return tuple(index for index, line in enumerate(shards.lines_of(shard)) if not is_current(line))
 
 
-def changed_images(folder: str | Path, root: Path) -> list[str]:
-    """Return the names of the images that are not what they were when a label set was made of them.
+def changed_images(folder: str | Path, sources: Sources) -> list[str]:
+    """Return the names of the images whose files are not what they were when a label set was made of them.
 
     Args:
         folder: of the label set; one that was not made here has no known images.
-        root: folder of the images.
+        sources: the files of the images.
     """
     shards = ShardFolder(folder)
     if not (shards.folder / "manifest.json").is_file():
@@ -54,7 +99,7 @@ def changed_images(folder: str | Path, root: Path) -> list[str]:
     shards.load()
     names = []
     for shard in range(shards.num_shards):
-        if shards.is_finished(shard) and (positions := set(outdated(shards, shard, root))):
+        if shards.is_finished(shard) and (positions := set(outdated(shards, shard, sources))):
             names += [line["file_name"] for k, line in enumerate(shards.lines_of(shard)) if k in positions]
     return names
 

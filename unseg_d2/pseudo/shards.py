@@ -8,7 +8,8 @@
     OUTPUT/shards/.000008.jsonl.lock   held by the process that writes it
 
 A line is ``{"id", "file_name", "content", "height", "width", "annotations"}`` or, for an image that could not be used,
-``{"id", "file_name", "content", "failure"}``; ``content`` is the size and sha256 of the image's file.
+``{"id", "file_name", "content", "failure"}``; ``content`` is the size and sha256 of the image's file, and ``depth``,
+where depth lies in files, that of its depth file.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ one over a pipe per worker: no queue that a killed process could leave locked.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -27,6 +28,8 @@ Prepare = Callable[[int], Callable[[Job], Iterator[Report]]]
 Retry = Callable[[Job, list[Report], UnsegError], Job]
 """Called when the worker of a job is killed, with what it reported and why it ended; returns the job for the worker in
 its place, or raises the error."""
+
+logger = logging.getLogger(__name__)
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -106,7 +109,9 @@ def _serve(workers: list[_Worker], jobs: list[Job], prepare: Prepare, retry: Ret
                 worker.reports.append(value)
                 yield value
             elif kind == "problem":
-                raise UnsegError(value)
+                message, trace = value
+                logger.debug("%s", trace)
+                raise UnsegError(message)
             elif kind == "crash":
                 raise RuntimeError(f"A worker process failed:\n{value}")
             elif jobs:
@@ -146,7 +151,7 @@ def _work(connection: Connection, prepare: Prepare, index: int) -> None:
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone
     except UnsegError as error:
-        connection.send(("problem", str(error)))
+        connection.send(("problem", (str(error), traceback.format_exc())))
     except Exception:  # passed on to the parent, whatever it is
         connection.send(("crash", traceback.format_exc()))
 

@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unseg_d2.errors import Unusable
 from unseg_d2.refine.compiled import CompiledLattice, runs_compiled
 from unseg_d2.refine.sparse_rows import SparseRows
 
@@ -80,7 +81,7 @@ def build_lattice(positions: Tensor) -> Lattice | CompiledLattice:
     embedding = _embedding(d)
     strides, offset, keys_per_image = _strides(embedding, positions)
     if (b * keys_per_image).bit_length() > 62:
-        raise ValueError("the standard deviations are too small for coordinates of this range")
+        raise Unusable("the standard deviations are too small for coordinates of this range")
     if runs_compiled(positions):
         return CompiledLattice.build(positions, strides, offset, keys_per_image)
     embedding = embedding.to(positions.device)
@@ -123,7 +124,7 @@ def _strides(embedding: Tensor, positions: Tensor) -> tuple[list[int], int, int]
     """
     low, high = (bound.double().cpu() for bound in (positions.amin((0, 2)), positions.amax((0, 2))))
     if not torch.isfinite(low + high).all():
-        raise ValueError("coordinates are not finite")
+        raise Unusable("coordinates are not finite")
     digits = embedding[:-1] - embedding[-1]
     rising, falling = digits.clamp(min=0), digits.clamp(max=0)
     first = [math.floor(value) - 3 for value in rising @ low + falling @ high]

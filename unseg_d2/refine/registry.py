@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from fvcore.common.config import CfgNode
 
-from unseg_d2.errors import UnsegError
+from unseg_d2.errors import UnsegError, Unusable
 from unseg_d2.registry import Registry
 from unseg_d2.settings import Settings, section, setting
 
@@ -97,7 +97,7 @@ def check_inputs(image: np.ndarray, masks: np.ndarray) -> None:
             f"expected (n, {image.shape[0]}, {image.shape[1]}) bool or float32 masks, got {masks.shape} {masks.dtype}"
         )
     if masks.dtype == np.float32 and not ((masks >= 0) & (masks <= 1)).all():
-        raise ValueError("expected soft masks in [0, 1], got NaN or values outside of it")
+        raise Unusable("expected soft masks in [0, 1], got NaN or values outside of it")
 
 
 def soft(masks: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unseg_d2.errors import Unusable
 from unseg_d2.saliency.settings import HeadSettings
 
 SLOPE = 0.01  # of the leaky ReLU
@@ -73,7 +74,7 @@ class SempartHead(nn.Module):
             ValueError: the image is not ``patch_size`` times as large as the grid.
         """
         if image.shape[2:] != (tokens.shape[2] * self.patch_size, tokens.shape[3] * self.patch_size):
-            raise ValueError(
+            raise Unusable(
                 f"an image of {tuple(image.shape[2:])} px has no grid of {tuple(tokens.shape[2:])} patches of "
                 f"{self.patch_size} px"
             )

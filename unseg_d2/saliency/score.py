@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from fvcore.common.config import CfgNode
 
+from unseg_d2.data.at_work import at_work
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.corloc import located, object_box, part_boxes
@@ -118,7 +119,8 @@ def score_methods(
         part = images[start : start + BATCH]
         pixels, truths = zip(*(protocol.read(image) for image in part))
         for name, method in methods.items():
-            masks = method(pixels, part, protocol)
+            with at_work(*(image.name for image in part), needed=True):
+                masks = method(pixels, part, protocol)
             for kind, refiner in refine.items():
                 refined = [_stored(refiner(image, mask)) for image, mask in zip(pixels, masks)]
                 pairs.setdefault((name, kind), []).extend(zip(refined, truths))
@@ -158,7 +160,8 @@ def score_corloc(
         image = SalientImage(Path(record["file_name"]), Path(record["file_name"]).stem, reading=reading)
         pixels, _ = read_salient(image)
         for name, method in methods.items():
-            (mask,) = method([pixels], [image], Protocol.square(0))
+            with at_work(image.name, needed=True):
+                (mask,) = method([pixels], [image], Protocol.square(0))
             for kind, refiner in refine.items():
                 masks.setdefault((name, kind), []).append(_stored(refiner(pixels, mask)) > 0.5)
         if (k + 1) % 100 == 0:

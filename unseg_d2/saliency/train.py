@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from unseg_d2.content import Ledger
+from unseg_d2.data.at_work import at_work
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import single_backend
@@ -191,7 +192,7 @@ def write_masks(
     if other:
         logger.info("%d masks in %s are of other weights or images and are made again.", other, folder)
     for k in missing:
-        with ledger.making(paths[k], images[k].path):
+        with at_work(images[k].name, needed=True), ledger.making(paths[k], images[k].path):
             pixels, _ = read_salient(replace(images[k], mask=None))
             with atomic_write(paths[k]) as file:
                 Image.fromarray(np.round(model([pixels])[0] * 255).astype(np.uint8)).save(file, format="PNG")

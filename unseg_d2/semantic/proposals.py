@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 
 from unseg_d2.content import Ledger
+from unseg_d2.data.at_work import at_work
 from unseg_d2.data.pictures.reading import ImageProblem
 from unseg_d2.data.pictures.stored import read_stored
 from unseg_d2.errors import UnsegError
@@ -77,7 +78,7 @@ def cache_proposals(
     if changed:
         logger.info("%d images have changed since their proposals were made, which are made again.", changed)
     for index in progress_bar(todo, desc="mask proposals", unit="image", leave=False):
-        with ledger.making(maps[index], sources[index]):
+        with at_work(names[index], needed=True), ledger.making(maps[index], sources[index]):
             image = read(index)
             labels = label_map(propose(image), image.shape[:2])
             with atomic_write(maps[index]) as file:

@@ -18,6 +18,7 @@ from fvcore.common.config import CfgNode
 from PIL import Image
 from torch import Tensor, nn
 
+from unseg_d2.data.at_work import at_work
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.semantic import Confusion, SemanticScores, semantic_scores
@@ -113,7 +114,9 @@ def _views(
         else:
             image, labels = centre_square(image, labels, node.IMAGE_SIZE, antialias=node.ANTIALIAS)
             seen = image
-        yield image, labels, model.features(seen, flip=node.TEST.FLIP)
+        with at_work(data.images[index].name, needed=True):
+            features = model.features(seen, flip=node.TEST.FLIP)
+        yield image, labels, features
 
 
 @torch.no_grad()

@@ -279,8 +279,7 @@ def _proposal_settings(cfg: CfgNode, run: Run) -> dict[str, Any]:
     if changes := run.data.reading.changes():
         more["pictures"] = changes
     if run.pipeline.depth is not None:
-        source = run.pipeline.depth.source
-        more["depth"] = {"name": source.name, "kind": source.kind}
+        more["depth"] = run.pipeline.depth.identity
     return {
         "images": cfg.DATASETS.TRAIN[0],
         "image size": cfg.SEMANTIC.IMAGE_SIZE,

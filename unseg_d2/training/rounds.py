@@ -35,7 +35,7 @@ from unseg_d2.manifest import CODE, read_manifest
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.inputs import Inputs, list_inputs
 from unseg_d2.pseudo.label_set import labels_file, remembers_root, summarise
-from unseg_d2.pseudo.renew import changed_images
+from unseg_d2.pseudo.renew import changed_images, sources_of
 from unseg_d2.recipes import find_recipe
 from unseg_d2.registry import code_of_parts
 from unseg_d2.training.evaluate import evaluate_detector, score_records
@@ -207,7 +207,7 @@ class _Run:
             return self._generate(self.plan.images, folder / "masks")
         path = self._step(0, "masks", lambda folder: self._generate(self.plan.images, folder / "masks"))
         assert self.inputs is not None  # a run from a label set asks for no masks
-        changed = changed_images(path.parent, self.inputs.root)
+        changed = changed_images(path.parent, sources_of(self.first, self.inputs.root))
         if changed and self.state.find(0, "train"):
             logger.warning(
                 "%d images, such as %s, have changed since this run was trained on their masks; it keeps those masks. "

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from unseg_d2.errors import Unusable
 from unseg_d2.structures import DepthKind
 
 DepthAxis = Literal["disparity", "depth", "metres"]
@@ -39,13 +40,13 @@ def relief(depth: np.ndarray, kind: DepthKind, *, axis: DepthAxis, percentile: f
     if depth.ndim != 2 or not depth.size:
         raise ValueError(f"expected depth of shape (h, w), got {depth.shape}")
     if not np.isfinite(depth).all():
-        raise ValueError("the depth contains NaN or infinite values; check the depth source")
+        raise Unusable("the depth contains NaN or infinite values; check the depth source")
     if kind not in get_args(DepthKind):
         raise ValueError(f"the kind of depth must be one of {', '.join(get_args(DepthKind))}, got '{kind}'")
     if axis not in get_args(DepthAxis):
         raise ValueError(f"the depth axis must be one of {', '.join(get_args(DepthAxis))}, got '{axis}'")
     if kind == "metric" and depth.min() <= 0:
-        raise ValueError("metric depth must be positive; fill what the sensor did not see, or declare another kind")
+        raise Unusable("metric depth must be positive; fill what the sensor did not see, or declare another kind")
     if axis == "metres":
         if kind != "metric":
             raise ValueError(f"a depth axis in metres needs metric depth, got '{kind}'")

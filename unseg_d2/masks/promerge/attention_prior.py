@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from unseg_d2.errors import Unusable
 from unseg_d2.structures import Proposals
 
 
@@ -49,6 +50,6 @@ def drop_unattended(proposals: Proposals, attention: Tensor | None, min_probabil
             f"the masks lie on a grid of {grid}, but the [CLS] attention on one of {tuple(attention.shape)}"
         )
     if not (torch.isfinite(attention) & (attention >= 0)).all():
-        raise ValueError("the [CLS] attention contains NaN, infinite or negative values; check the feature backend")
+        raise Unusable("the [CLS] attention contains NaN, infinite or negative values; check the feature backend")
     kept = foreground_probability(proposals.masks, attention) >= min_probability
     return Proposals(proposals.masks[kept], proposals.scores[kept])

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from unseg_d2.errors import Unusable
+
 RESOLUTION = 1e-9  # of the range: numbers closer than this are the same number
 UNREACHED = 1e300  # cost of more clusters than numbers; finite, so that sums of it stay ordered
 
@@ -36,7 +38,7 @@ def kmeans_1d(values: np.ndarray, num_clusters: Sequence[int]) -> list[np.ndarra
         ValueError: if there is no number or one is not finite, or a k is below 1.
     """
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise ValueError(f"expected (n,) finite numbers, got {values.dtype} {values.shape}")
+        raise Unusable(f"expected (n,) finite numbers, got {values.dtype} {values.shape}")
     if min(num_clusters) < 1:
         raise ValueError(f"num_clusters must be at least 1, got {min(num_clusters)}")
     values = values.astype(np.float64)

@@ -196,4 +196,4 @@ def _check_members(members: Sequence[PatchFeatures]) -> None:
         try:
             check_tokens(member.tokens[None])
         except ValueError as error:
-            raise ValueError(f"member {number} of the ensemble: {error}" if len(members) > 1 else str(error)) from None
+            raise type(error)(f"member {number} of the ensemble: {error}" if len(members) > 1 else str(error)) from None
