@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from unseg_d2.detectors.detector import Detector
     from unseg_d2.detectors.prediction import Prediction
     from unseg_d2.errors import UnsegError
+    from unseg_d2.exchange.export import export_labels
+    from unseg_d2.exchange.import_ import import_corrections
     from unseg_d2.pseudo.label_set import read_label_set
     from unseg_d2.pseudo.mask_generator import MaskGenerator
     from unseg_d2.saliency.head import SaliencyHead
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
     from unseg_d2.training.score_masks import score_masks
 
 __version__ = "0.1.0"
-__all__ = ["Detector", "MaskGenerator", "Prediction", "PseudoMask", "UnsegError", "generate_masks", "load_recipe"]
-__all__ += ["read_label_set", "SaliencyHead", "score_masks", "self_train", "visualize"]
+__all__ = ["Detector", "MaskGenerator", "Prediction", "PseudoMask", "UnsegError", "export_labels", "generate_masks"]
+__all__ += ["import_corrections", "load_recipe", "read_label_set", "SaliencyHead", "score_masks", "self_train"]
+__all__ += ["visualize"]
 _HOMES = {
     "Detector": "detectors.detector",
     "MaskGenerator": "pseudo.mask_generator",
@@ -29,6 +32,8 @@ _HOMES = {
     "PseudoMask": "structures",
     "SaliencyHead": "saliency.head",
     "UnsegError": "errors",
+    "export_labels": "exchange.export",
+    "import_corrections": "exchange.import_",
     "generate_masks": "api",
     "load_recipe": "config.recipe",
     "read_label_set": "pseudo.label_set",

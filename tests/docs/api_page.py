@@ -46,7 +46,7 @@ SECTIONS = {
     "Masks without training": ("MaskGenerator", "PseudoMask", "generate_masks"),
     "Detectors": ("Detector", "Prediction", "self_train"),
     "Saliency": ("SaliencyHead",),
-    "Label sets and scores": ("read_label_set", "visualize", "score_masks"),
+    "Label sets and scores": ("read_label_set", "visualize", "score_masks", "export_labels", "import_corrections"),
     "Recipes and errors": ("load_recipe", "UnsegError"),
 }
 INSTANCES = {"MaskGenerator": "generator", "PseudoMasks": "masks"}

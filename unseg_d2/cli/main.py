@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -19,6 +20,7 @@ COMMANDS = {
     "explain-masks": "draw how CutS3D arrives at its masks",
     "export": "write a label set or predictions in the format of another tool",
     "export-masks": "write a label set as one COCO file",
+    "import": "put a person's corrections into a label set",
     "score-masks": "compare a label set with ground truth",
     "prepare-data": "make the class-agnostic annotations of a public data set",
     "evaluate": "score detectors, saliency, CorLoc or semantic segmentation on benchmarks",
@@ -73,7 +75,8 @@ def parser(words: Sequence[str]) -> CommandParser:
 
 def command(name: str) -> Command:
     """Return a command by its name; its module is imported only here."""
-    found: Command = importlib.import_module(f"unseg_d2.cli.{name.replace('-', '_')}").COMMAND
+    module = name.replace("-", "_") + ("_" if keyword.iskeyword(name) else "")
+    found: Command = importlib.import_module(f"unseg_d2.cli.{module}").COMMAND
     return found
 
 
