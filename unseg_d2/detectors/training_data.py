@@ -10,8 +10,10 @@ from fvcore.common.config import CfgNode
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.classes import Records, check_same, write_classes
 from unseg_d2.data.loader import build_train_loader
+from unseg_d2.data.pictures.orientation import say_orientations
 from unseg_d2.data.presence import check_images
 from unseg_d2.data.sample import Sample
+from unseg_d2.data.settings import InputSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.distributed import rank_and_world_size
 
@@ -37,6 +39,7 @@ def train_loaders(cfg: CfgNode, read: RecordsReader = load_dataset) -> LoaderFac
     records = training_records(cfg, read)
     if rank_and_world_size()[0] == 0:
         write_classes(cfg.OUTPUT_DIR, records.categories)
+        say_orientations(records, InputSettings.from_config(cfg).reading)
 
     def make_loader(recipe: CfgNode, start_iter: int) -> Iterable[list[Sample]]:
         rank, world_size = rank_and_world_size()

@@ -6,14 +6,19 @@ import os
 import socket
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
 from unseg_d2.content import content_of
 from unseg_d2.data.images import ImageProblem, list_images, pil_to_rgb, read_image, scan_folder
+from unseg_d2.data.pictures.decode import read_picture
 from unseg_d2.data.pictures.formats import readable_formats
+from unseg_d2.data.pictures.reading import Reading
+from unseg_d2.data.pictures.report import Treatments
 from unseg_d2.data.pictures.stored import read_grey, read_stored, shown_size, stored_size
 from unseg_d2.errors import UnsegError
 
@@ -88,13 +93,63 @@ def test_pillow_heif_is_used_where_it_is(monkeypatch: pytest.MonkeyPatch) -> Non
     readable_formats.cache_clear()
 
 
-def test_a_heic_photo_is_read(tmp_path: Path) -> None:
-    pillow_heif = pytest.importorskip("pillow_heif")
+@pytest.fixture
+def heic(tmp_path: Path) -> Callable[[int], Path]:
+    """Writes a photo of 80 x 60 pixels with red, green, blue and black quarters, as a phone does."""
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    if not pillow_heif.libheif_info()["encoders"]:
+        pytest.skip("this pillow-heif cannot write HEIC")
     readable_formats()
-    photo = pillow_heif.from_pillow(Image.new("RGB", (64, 48), (200, 30, 30)))
-    photo.save(tmp_path / "a.HEIC", quality=100)
-    pixels = read_image(tmp_path / "a.HEIC")
-    assert pixels.shape == (48, 64, 3) and abs(int(pixels[20, 20, 0]) - 200) < 8
+
+    def write(orientation: int = 1) -> Path:
+        image = Image.new("RGB", (80, 60))
+        for colour, corner in (("red", (0, 0)), ("lime", (40, 0)), ("blue", (0, 30))):
+            image.paste(colour, (*corner, corner[0] + 40, corner[1] + 30))
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = tmp_path / f"IMG_{orientation}.HEIC"
+        image.save(path, format="HEIF", quality=95, exif=exif.tobytes())
+        assert path.read_bytes()[4:12] == b"ftypheic"
+        return path
+
+    return write
+
+
+QUARTERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [0, 0, 0]]])
+
+
+def quarters(pixels: np.ndarray) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    return pixels[height // 4 :: height // 2, width // 4 :: width // 2].astype(int)
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_a_heic_photo_is_read_upright(heic, orientation: int, turns: int) -> None:
+    """The format turns itself, so that INPUT.EXIF ignore changes nothing, which is said."""
+    path = heic(orientation)
+    for exif in ("apply", "ignore"):
+        picture = read_picture(path, Reading(exif=exif))
+        np.testing.assert_allclose(quarters(picture.pixels), np.rot90(QUARTERS, turns), atol=40)
+        assert picture.treatment == ({"upright": True} if exif == "ignore" and turns else {})
+    assert shown_size(path) == picture.pixels.shape[:2] == ((60, 80) if turns % 2 == 0 else (80, 60))
+    if turns:
+        assert Treatments([picture.treatment]).lines() == [
+            "1 picture of HEIC turned as their format demands; INPUT.EXIF ignore changes nothing there."
+        ]
+
+
+def test_a_heic_photo_with_the_ending_of_another_format_is_read(heic, tmp_path: Path) -> None:
+    path = heic().rename(tmp_path / "IMG_2.jpg")
+    assert [image.file_name for image in list_images(tmp_path)] == ["IMG_2.jpg"]
+    np.testing.assert_allclose(quarters(read_image(path)), QUARTERS, atol=40)
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.5, 0.97])
+def test_a_cut_heic_photo_is_a_problem(heic, kept: float) -> None:
+    path = heic()
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    with pytest.raises(ImageProblem, match=r"damaged|truncated"):
+        read_image(path)
 
 
 def test_fifos_sockets_and_devices_are_refused_before_they_are_opened(

@@ -91,6 +91,8 @@ def _from_pillow(image: Image.Image, reading: Reading, tags: Layout | None) -> P
         pixels = _chosen(_bands_of(image), reading.bands)
     else:
         pixels = _rgb(image)
+    if image.format == "HEIF" and reading.exif == "ignore" and image.info.get("original_orientation") in range(2, 9):
+        treatment["upright"] = True
     if pages > 1 and not reading.bands:
         treatment["pages"] = pages
     if done and reading.exif == "ignore":

@@ -86,8 +86,9 @@ class Picture:
         pixels: ``(H, W, 3)`` uint8 RGB.
         treatment: what was done to it, for JSON; empty for an upright picture of 8 bit. ``type`` is that of the stored
             numbers, ``from`` the values that became 0 and 255, ``window`` whether ``INPUT.WINDOW`` gave them.
-            ``turned`` is true where the orientation was applied, ``unturned`` where it was ignored. ``bands`` is the
-            number of bands of which a part was taken, ``pages`` that of a stack of which the first was.
+            ``turned`` is true where the orientation was applied, ``unturned`` where it was ignored,
+            ``upright`` where it could not be: HEIC files turn themselves. ``bands`` is the number of bands of which a
+            part was taken, ``pages`` that of a stack of which the first was.
     """
 
     pixels: np.ndarray

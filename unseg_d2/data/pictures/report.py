@@ -34,7 +34,7 @@ class Treatments:
             low, high = treatment["from"]
             self.low, self.high = min(self.low, low), max(self.high, high)
         treatment = {kind: value for kind, value in treatment.items() if kind != "unturned" or "lying" not in treatment}
-        for kind in ("turned", "unturned", "lying", "bands", "pages"):
+        for kind in ("turned", "unturned", "lying", "upright", "bands", "pages"):
             self.counts[kind] += kind in treatment
 
     def lines(self) -> list[str]:
@@ -48,6 +48,7 @@ class Treatments:
             "turned": "turned as EXIF says; INPUT.EXIF ignore leaves them as they are stored.",
             "unturned": "not turned as EXIF says, because INPUT.EXIF is ignore.",
             "lying": "not turned as EXIF says, because the annotations have the size of the stored picture.",
+            "upright": "of HEIC turned as their format demands; INPUT.EXIF ignore changes nothing there.",
             "bands": "of more bands than are used: the first three are red, green and blue, of two the first is grey; "
             "INPUT.BANDS chooses others.",
             "pages": "of a stack: the first page is used; INPUT.BANDS chooses others.",
@@ -57,6 +58,11 @@ class Treatments:
             for kind, text in texts.items()
             if self.counts[kind]
         ]
+
+
+def said(kinds: Iterable[str]) -> None:
+    """Keep `say_once` silent about kinds of treatment that have been said otherwise."""
+    _said.update(kinds)
 
 
 def say_once(path: Path, treatment: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ def stored_size(path: str | Path) -> tuple[int, int]:
     Raises:
         ImageProblem: the file is missing or no image.
     """
-    width, height, _ = _header(Path(path))
+    width, height, _ = header(Path(path))
     return height, width
 
 
@@ -31,12 +31,16 @@ def shown_size(path: str | Path) -> tuple[int, int]:
     Raises:
         ImageProblem: the file is missing or no image.
     """
-    width, height, orientation = _header(Path(path))
+    width, height, orientation = header(Path(path))
     return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
 
 
-def _header(path: Path) -> tuple[int, int, int]:
-    """Return width, height and orientation."""
+def header(path: Path) -> tuple[int, int, int]:
+    """Return width, height and EXIF orientation of a picture as it is stored; nothing is decoded.
+
+    Raises:
+        ImageProblem: the file is missing or no image.
+    """
     with one_reason(path):
         check_regular(path)
         found = layout(path)  # Pillow gives the size of a TIFF as it is turned
