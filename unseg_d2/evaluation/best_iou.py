@@ -9,17 +9,33 @@ import numpy as np
 
 from unseg_d2.evaluation.overlaps import overlaps
 from unseg_d2.evaluation.registry import EVALUATORS, Kind
+from unseg_d2.evaluation.streams import StreamEvaluator
 
 
 @EVALUATORS.register("best_iou")
-class BestIoU:
+class BestIoU(StreamEvaluator):
     """Evaluator around :func:`best_ious`."""
 
     protocol = "BestIoU: the mean over objects of the IoU with the best result, whatever its score."
 
-    def __call__(self, truth: Mapping[str, Any], results: Sequence[dict[str, Any]], kind: Kind) -> dict[str, float]:
+    def accumulator(self, kind: Kind) -> _Best:
+        """Begin the mean of one kind of overlap."""
+        return _Best(kind)
+
+
+class _Best:
+    """Keeps a number of each object."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind, self.parts = kind, [np.zeros(0)]
+
+    def update(self, truth: Mapping[str, Any], results: Sequence[dict[str, Any]]) -> None:
+        """Take some images in."""
+        self.parts.append(best_ious(truth, results, self.kind))
+
+    def compute(self) -> dict[str, float]:
         """Return the mean in percent as ``BestIoU``; NaN without objects."""
-        best = best_ious(truth, results, kind)
+        best = np.concatenate(self.parts)
         return {"BestIoU": 100 * float(best.mean()) if best.size else float("nan")}
 
 

@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from unseg_d2.evaluation.overlaps import xywh
 from unseg_d2.evaluation.registry import EVALUATORS, Kind
+from unseg_d2.evaluation.streams import StreamEvaluator
 from unseg_d2.settings import Settings, setting
 
 SELECTIONS = ("area", "box")
@@ -30,7 +31,7 @@ class CorLocSettings(Settings):
 
 
 @EVALUATORS.register("corloc", settings=CorLocSettings)
-class CorLoc:
+class CorLoc(StreamEvaluator):
     """Evaluator of the box with the highest score of each image, by :func:`located`.
 
     Args:
@@ -44,8 +45,19 @@ class CorLoc:
         least = "an IoU above .5" if settings.strict else "an IoU of .5 or more"
         self.protocol = f"CorLoc: the share of images with objects whose best-scored box has {least} with one of them."
 
-    def __call__(self, truth: Mapping[str, Any], results: Sequence[dict[str, Any]], kind: Kind) -> dict[str, float]:
-        """Return ``CorLoc`` in percent, NaN without objects; of equal scores the first result counts."""
+    def accumulator(self, kind: Kind) -> _Located:
+        """Begin the share."""
+        return _Located(self.settings.strict)
+
+
+class _Located:
+    """Keeps of each image with objects whether one was found."""
+
+    def __init__(self, strict: bool) -> None:
+        self.strict, self.parts = strict, [np.zeros(0, bool)]
+
+    def update(self, truth: Mapping[str, Any], results: Sequence[dict[str, Any]]) -> None:
+        """Take some images in; of equal scores the first result of an image counts."""
         best: dict[Any, dict[str, Any]] = {}
         for result in results:
             image_id = result["image_id"]
@@ -56,7 +68,11 @@ class CorLoc:
             if not annotation.get("iscrowd"):
                 objects[annotation["image_id"]].append(_corners(annotation))
         boxes = [_corners(best[image_id]) if image_id in best else None for image_id in objects]
-        found = located(boxes, [np.array(known) for known in objects.values()], strict=self.settings.strict)
+        self.parts.append(located(boxes, [np.array(known) for known in objects.values()], strict=self.strict))
+
+    def compute(self) -> dict[str, float]:
+        """Return ``CorLoc`` in percent, NaN without objects."""
+        found = np.concatenate(self.parts)
         return {"CorLoc": 100 * float(found.mean()) if found.size else float("nan")}
 
 

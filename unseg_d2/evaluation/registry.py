@@ -28,6 +28,8 @@ class Evaluator(Protocol):
     that compares only one of these says so by an attribute ``kinds = ("bbox",)``, and is refused where there is none.
     An attribute ``protocol``, a short sentence on how the metrics are computed, is printed below tables. One that tells
     categories apart has an attribute ``with_classes = True``, and gets ground truth with ``categories``.
+
+    All images are in memory then; :class:`unseg_d2.evaluation.streams.StreamEvaluator` is the form without that.
     """
 
     def __call__(self, truth: Mapping[str, Any], results: Sequence[dict[str, Any]], kind: Kind, /) -> dict[str, float]:
