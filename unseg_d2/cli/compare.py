@@ -180,12 +180,12 @@ def _scored(args: argparse.Namespace, problems: list[str]) -> list[Result]:
     from unseg_d2.compare.scored_files import scored_results
     from unseg_d2.config import load_cfg
     from unseg_d2.data.catalog import find_annotations
-    from unseg_d2.data.coco import read_coco
+    from unseg_d2.data.coco import open_coco
     from unseg_d2.evaluation.backends import select_backend
 
     scoring = {"BACKEND": select_backend(args.backend), "MAX_DETECTIONS": args.max_detections}
     cfg = load_cfg(None, [word for key, value in scoring.items() for word in (f"TEST.CLASS_AGNOSTIC.{key}", value)])
-    truths = {dataset: read_coco(find_annotations(dataset, cfg)) for dataset in dict.fromkeys(args.gt)}
+    truths = {dataset: open_coco(find_annotations(dataset, cfg)) for dataset in dict.fromkeys(args.gt)}
     found: list[Result] = []
     for spec, dataset in zip(args.labels, args.gt if len(args.gt) > 1 else args.gt * len(args.labels), strict=True):
         path, about = _named(spec, args)

@@ -8,12 +8,12 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.compare.own_runs import About, detections
 from unseg_d2.compare.result import Result, coco_protocol
-from unseg_d2.data.coco import CocoDataset
+from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.evaluation.registry import build_evaluators
 from unseg_d2.training.score_masks import score_file
 
 
-def scored_results(path: Path, truth: CocoDataset, dataset: str, about: About, cfg: CfgNode) -> list[Result]:
+def scored_results(path: Path, truth: AnnotationIndex, dataset: str, about: About, cfg: CfgNode) -> list[Result]:
     """Score a file.
 
     Args:

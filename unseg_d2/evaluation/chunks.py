@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from unseg_d2.errors import UnsegError
@@ -42,16 +42,36 @@ def chunks_of(
     for name, groups in (("an annotation", objects), ("a result", found)):
         if strangers := groups.keys() - known:
             raise UnsegError(f"There is {name} of image {next(iter(strangers))}, which the ground truth does not have.")
+    parts = ((image, objects.get(image["id"], ()), found.get(image["id"], ())) for image in truth["images"])
+    yield from chunks_of_images(parts, truth, most_images=most_images, most_results=most_results)
+
+
+def chunks_of_images(
+    parts: Iterable[tuple[dict[str, Any], Sequence[dict[str, Any]], Sequence[dict[str, Any]]]],
+    about: Mapping[str, Any],
+    *,
+    most_images: int = MOST_IMAGES,
+    most_results: int = MOST_RESULTS,
+) -> Iterator[Chunk]:
+    """Put images together that come one at a time; there is one chunk at least.
+
+    Args:
+        parts: each image with its annotations and its results.
+        about: what a chunk holds besides: ``categories``, if there are any.
+        most_images: see :func:`chunks_of`.
+        most_results: see :func:`chunks_of`.
+    """
     images: list[dict[str, Any]] = []
-    count = 0
-    for image in truth["images"]:
-        more = len(found.get(image["id"], ()))
-        if images and (len(images) == most_images or count + more > most_results):
-            yield _chunk(truth, images, objects, found)
-            images, count = [], 0
+    annotations: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    for image, objects, found in parts:
+        if images and (len(images) == most_images or len(results) + len(found) > most_results):
+            yield {**about, "images": images, "annotations": annotations}, results
+            images, annotations, results = [], [], []
         images.append(image)
-        count += more
-    yield _chunk(truth, images, objects, found)
+        annotations.extend(objects)
+        results.extend(found)
+    yield {**about, "images": images, "annotations": annotations}, results
 
 
 def _by_image(items: Sequence[dict[str, Any]]) -> dict[Any, list[dict[str, Any]]]:
@@ -59,14 +79,3 @@ def _by_image(items: Sequence[dict[str, Any]]) -> dict[Any, list[dict[str, Any]]
     for item in items:
         groups[item["image_id"]].append(item)
     return dict(groups)
-
-
-def _chunk(
-    truth: Mapping[str, Any],
-    images: list[dict[str, Any]],
-    objects: dict[Any, list[dict[str, Any]]],
-    found: dict[Any, list[dict[str, Any]]],
-) -> Chunk:
-    keys = [image["id"] for image in images]
-    annotations = [item for key in keys for item in objects.get(key, ())]
-    return {**truth, "images": images, "annotations": annotations}, [i for key in keys for i in found.get(key, ())]

@@ -240,7 +240,7 @@ def _add(metrics: dict[str, float], found: Mapping[str, Any], evaluator: str) ->
             )
 
 
-def check_annotations(annotations: Sequence[Any], name: object) -> None:
-    """Raise `UnsegError` where a data set, called ``name`` in the message, has no annotations to compare with."""
+def check_annotations(annotations: Sequence[Any] | int, name: object) -> None:
+    """Raise `UnsegError` where a data set, called ``name`` in messages, has no annotations, or 0, to compare with."""
     if not annotations:
         raise UnsegError(f"{name} has no annotations, so there is nothing to compare with.")

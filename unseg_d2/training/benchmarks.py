@@ -13,7 +13,7 @@ from fvcore.common.config import CfgNode
 from unseg_d2.data.builtin import ALIASES, BUILTIN
 from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.data.classes import categories_of
-from unseg_d2.data.coco import read_coco
+from unseg_d2.data.coco import open_coco, read_coco
 from unseg_d2.data.presence import check_images
 from unseg_d2.data.spec import split_spec
 from unseg_d2.detectors.protocol import Engine
@@ -130,7 +130,7 @@ def score_predictions(
     Raises:
         UnsegError: the data set has no annotations, the results are of other images, or an evaluator cannot be used.
     """
-    truth = read_coco(find_annotations(dataset, cfg))
+    truth = open_coco(find_annotations(dataset, cfg))
     scores = score_file(path, truth, dataset, build_evaluators(cfg), with_masks=not cfg.TEST.NO_SEGM)
     about = truth.info.get("description")
     protocol = truth.info.get("protocol") or (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +12,20 @@ from fvcore.common.config import CfgNode
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.classes import as_records, check_same, read_classes
 from unseg_d2.data.presence import check_images
-from unseg_d2.data.results import read_results
+from unseg_d2.data.results import ResultsIndex
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation.chunks import Chunk, chunks_of_images
 from unseg_d2.evaluation.records import ground_truth
 from unseg_d2.evaluation.registry import build_evaluators, classes_told_apart, detector_evaluators
-from unseg_d2.evaluation.scores import Metrics, Scores, check_annotations, score
+from unseg_d2.evaluation.scores import Metrics, Scores, check_annotations, score_stream
 from unseg_d2.training.prediction import predict_to_file
 
 
-def score_records(records: list[dict[str, Any]], results: list[dict[str, Any]], cfg: CfgNode, name: str) -> Scores:
-    """Compare results with the annotations of a data set.
+def score_records(
+    records: Sequence[dict[str, Any]], results: ResultsIndex | Iterable[dict[str, Any]], cfg: CfgNode, name: str
+) -> Scores:
+    """Compare results with the annotations of a data set; of a file of results, some images are held at a time.
 
     Args:
         records: the data set.
@@ -29,11 +34,35 @@ def score_records(records: list[dict[str, Any]], results: list[dict[str, Any]], 
         name: name of the data set, for the message.
 
     Raises:
-        UnsegError: no record has annotations, or an evaluator cannot be used on them.
+        UnsegError: no record has annotations, a result is of no record, or an evaluator cannot be used on them.
     """
-    truth = ground_truth(records, as_records(records).categories)
-    check_annotations(truth["annotations"], name)
-    return score(truth, results, build_evaluators(cfg), with_masks=not cfg.TEST.NO_SEGM)
+    check_annotations(int(any(record.get("annotations") for record in records)), name)
+    keys, of_image = _by_image(results)
+    known = {record["image_id"] for record in records}
+    for key in keys:
+        if key not in known:
+            raise UnsegError(f"There is a result of image {key}, which {name} does not have.")
+    chunks = _chunks(records, of_image)
+    return score_stream(chunks, build_evaluators(cfg), with_masks=not cfg.TEST.NO_SEGM)
+
+
+def _by_image(
+    results: ResultsIndex | Iterable[dict[str, Any]],
+) -> tuple[Iterable[Any], Callable[[Any], list[dict[str, Any]]]]:
+    """Return the ids of the images of results, and what returns those of an image."""
+    if isinstance(results, ResultsIndex):
+        return results.image_ids, results.of_image
+    groups: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for result in results:
+        groups[result["image_id"]].append(result)
+    return list(groups), lambda key: groups.get(key, [])
+
+
+def _chunks(records: Sequence[dict[str, Any]], of_image: Callable[[Any], list[dict[str, Any]]]) -> Iterator[Chunk]:
+    categories = as_records(records).categories
+    truths = (ground_truth([record], categories) for record in records)
+    parts = ((truth["images"][0], truth["annotations"], of_image(truth["images"][0]["id"])) for truth in truths)
+    return chunks_of_images(parts, {"categories": list(categories)} if categories else {})
 
 
 def evaluate_detector(
@@ -59,7 +88,7 @@ def evaluate_detector(
     if learnt:
         check_same(learnt, records.categories, (f"the training of {weights}", dataset))
     predictions = predict_to_file(engine, cfg, records, weights=weights, output=output, num_processes=num_processes)
-    return score_records(records, read_results(predictions), cfg, dataset)
+    return score_records(records, ResultsIndex(predictions), cfg, dataset)
 
 
 def check_test_sets(cfg: CfgNode, num_classes: int = 1) -> None:

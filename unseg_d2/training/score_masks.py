@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from unseg_d2.config.recipe import Recipe, load_recipe
+from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.annotations.masks import draw_polygons
-from unseg_d2.data.coco import CocoDataset, read_coco
-from unseg_d2.data.results import read_result_list
+from unseg_d2.data.coco import open_coco
+from unseg_d2.data.results import ResultsIndex, is_result_list
+from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.align import align_images
+from unseg_d2.evaluation.chunks import Chunk, chunks_of_images
 from unseg_d2.evaluation.registry import Evaluator, build_evaluators
-from unseg_d2.evaluation.scores import Scores, check_annotations, score
+from unseg_d2.evaluation.scores import Scores, check_annotations, score_stream
 from unseg_d2.evaluation.table import as_text, columns_of
-from unseg_d2.pseudo.label_set import read_label_set
+from unseg_d2.pseudo.label_set import open_label_set
 
 COLUMNS = {name: name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")} | {
     "Recall50": "R@.5"
 }
 """Metrics in their order, to what the table calls them; others follow under their own names."""
-
-
-@dataclass(frozen=True)
-class MatchedMasks:
-    """Masks with the image ids of a ground truth.
-
-    Attributes:
-        results: COCO results.
-        num_images: images that have masks or are listed with none.
-        num_ignored: images that are not in the ground truth; their masks are left out.
-    """
-
-    results: list[dict[str, Any]]
-    num_images: int
-    num_ignored: int
 
 
 def score_masks(masks: str | Path, ground_truth: str | Path, recipe: Recipe | None = None, *overrides: Any) -> Scores:
@@ -53,13 +41,15 @@ def score_masks(masks: str | Path, ground_truth: str | Path, recipe: Recipe | No
     """
     cfg = load_recipe(recipe, *overrides)
     evaluators = build_evaluators(cfg)  # before anything is read
-    return score_file(masks, read_coco(ground_truth), ground_truth, evaluators, with_masks=not cfg.TEST.NO_SEGM)
+    return score_file(masks, open_coco(ground_truth), ground_truth, evaluators, with_masks=not cfg.TEST.NO_SEGM)
 
 
 def score_file(
-    path: str | Path, truth: CocoDataset, name: object, evaluators: Mapping[str, Evaluator], *, with_masks: bool
+    path: str | Path, truth: AnnotationIndex, name: object, evaluators: Mapping[str, Evaluator], *, with_masks: bool
 ) -> Scores:
-    """Score a label set, or a list of COCO results, against ground truth that has been read.
+    """Score a label set, or a list of COCO results, against ground truth that has been opened.
+
+    Some images are held at a time, and masks of images without ground truth are not decoded.
 
     Args:
         path: label set (COCO file or folder) or COCO results.
@@ -68,54 +58,85 @@ def score_file(
         evaluators: see `unseg_d2.evaluation.scores.score`.
         with_masks: see `unseg_d2.evaluation.scores.score`.
     """
-    check_annotations(truth.annotations, name)
-    found = match_masks(Path(path), truth)
-    return score(
-        {"images": truth.images, "annotations": truth.annotations, "categories": truth.categories},
-        found.results,
+    check_annotations(int(truth.counts().sum()), name)
+    masks = MatchedMasks(Path(path), truth)
+    return score_stream(
+        masks.chunks(),
         evaluators,
         with_masks=with_masks,
-        result_images=found.num_images,
-        ignored_images=found.num_ignored,
+        result_images=masks.num_images,
+        ignored_images=masks.num_ignored,
     )
 
 
-def match_masks(path: Path, truth: CocoDataset) -> MatchedMasks:
-    """Read a label set or COCO results and give them the image ids of the ground truth.
+class MatchedMasks:
+    """The masks of a label set or of COCO results, by the images of a ground truth.
 
     Args:
-        path: label set (COCO file or folder) or COCO results.
+        path: label set (COCO file or folder), whose images are matched by file name; or COCO results, in whose image
+            ids ``"7"`` means 7.
         truth: what they will be compared with.
-    """
-    results = read_result_list(path)
-    if results is not None:
-        results = of_images(results, truth, path)
-        return MatchedMasks(results, len({result["image_id"] for result in results}), 0)
-    labels = read_label_set(path)
-    ids = align_images(labels.images, truth.images)
-    kept = [item | {"image_id": ids[item["image_id"]]} for item in labels.annotations if item["image_id"] in ids]
-    return MatchedMasks(of_images(kept, truth, path), len(ids), len(labels.images) - len(ids))
 
-
-def of_images(results: list[dict[str, Any]], truth: CocoDataset, path: Path) -> list[dict[str, Any]]:
-    """Give results the ids of the images of a data set, where ``"7"`` means 7, and draw polygons in their size.
-
-    Args:
-        results: what was read.
-        truth: the data set that lists the images.
-        path: where the results are from, for messages.
+    Attributes:
+        num_images: images that have masks or are listed with none.
+        num_ignored: images that are not in the ground truth; their masks are left out.
 
     Raises:
-        UnsegError: a result has polygons and its image no size, or they cannot be drawn.
+        UnsegError: the file is missing or damaged, or has results of an image that the ground truth does not have.
     """
-    sizes = {image["id"]: (image.get("height"), image.get("width")) for image in truth.images}
-    ids: dict[Any, Any] = {str(key): key for key in sizes}
-    ids |= {key: key for key in sizes} | truth.joined
-    matched = []
-    for result in results:
-        key = result["image_id"]
-        matched.append(result | {"image_id": ids[key] if key in ids else ids.get(str(key), key)})
-    return list(draw_polygons(matched, sizes, path))
+
+    def __init__(self, path: Path, truth: AnnotationIndex) -> None:
+        self.path, self.truth = path, truth
+        self.source: ResultsIndex | AnnotationIndex
+        if is_result_list(path):
+            self.source = ResultsIndex(path)
+            self.ids = _by_truth(_matched_ids(self.source, truth))
+            self.num_images, self.num_ignored = len(self.ids), 0
+        else:
+            self.source = open_label_set(path)
+            matched = align_images(self.source.images(), truth.images())
+            self.ids = _by_truth(matched.items())
+            self.num_images, self.num_ignored = len(matched), len(self.source) - len(matched)
+
+    def of_image(self, image: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return COCO results of an image of the ground truth, polygons drawn in its size.
+
+        Raises:
+            UnsegError: a mask is damaged, or has polygons that cannot be drawn.
+        """
+        key, sizes = image["id"], {image["id"]: (image.get("height"), image.get("width"))}
+        found = [item | {"image_id": key} for item in self._read(self.ids.get(key, ()))]
+        return list(draw_polygons(found, sizes, self.path))
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield the ground truth with the masks, some images at a time."""
+        parts = ((image, objects, self.of_image(image)) for image, objects in self.truth)
+        return chunks_of_images(parts, {"categories": self.truth.categories})
+
+    def _read(self, keys: Iterable[Any]) -> list[dict[str, Any]]:
+        if isinstance(self.source, ResultsIndex):
+            return self.source.of_image(*keys)
+        places = [place for key in keys if (place := self.source.position_of(key)) is not None]
+        return [item for place in places for item in self.source.annotations(place)]
+
+
+def _matched_ids(results: ResultsIndex, truth: AnnotationIndex) -> Iterator[tuple[Any, Any]]:
+    """Yield the id of each image of results and the one that the ground truth has for it."""
+    ids: dict[Any, Any] = {str(key): key for key in truth.ids()}
+    ids |= {key: key for key in truth.ids()} | truth.joined
+    for key in results.image_ids:
+        known = key if key in ids else str(key)
+        if known not in ids:
+            raise UnsegError(f"There is a result of image {key}, which the ground truth does not have.")
+        yield key, ids[known]
+
+
+def _by_truth(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
+    """Return the ids that mean each image of the ground truth."""
+    ids: dict[Any, list[Any]] = defaultdict(list)
+    for key, of_truth in pairs:
+        ids[of_truth].append(key)
+    return dict(ids)
 
 
 def masks_table(scores: Scores) -> str:

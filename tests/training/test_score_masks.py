@@ -1,0 +1,102 @@
+"""Masks are scored image by image as they are all at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from unseg_d2.config import load_cfg
+from unseg_d2.data.results import ResultsIndex
+from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation import chunks
+from unseg_d2.evaluation.scores import Scores, score
+from unseg_d2.rle import encode_mask
+from unseg_d2.training.evaluate import score_records
+from unseg_d2.training.score_masks import score_masks
+
+HEIGHT, WIDTH = 40, 60
+KEYS = [9, 2, "a", 5, 11, 4]
+
+
+def mask(rng: np.random.Generator, key: Any, **more: Any) -> dict[str, Any]:
+    top, left = (int(value) for value in rng.integers(0, 20, 2))
+    height, width = (int(value) for value in rng.integers(5, 20, 2))
+    pixels = np.zeros((HEIGHT, WIDTH), bool)
+    pixels[top : top + height, left : left + width] = True
+    return {"image_id": key, "bbox": [left, top, width, height], "segmentation": encode_mask(pixels), **more}
+
+
+@pytest.fixture()
+def truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Ground truth of six images, of which the last has no object; two images come at a time."""
+    monkeypatch.setattr(chunks.chunks_of_images, "__kwdefaults__", {"most_images": 2, "most_results": 7})
+    rng = np.random.default_rng(0)
+    images = [{"id": key, "file_name": f"{key}.png", "height": HEIGHT, "width": WIDTH} for key in KEYS]
+    objects = [mask(rng, KEYS[rng.integers(5)], id=n, category_id=1, iscrowd=int(n == 3)) for n in range(1, 30)]
+    content = {"images": images, "annotations": objects}
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    return content
+
+
+def found_in(truth: dict[str, Any]) -> list[dict[str, Any]]:
+    """Some of the objects, and masks beside them, in no order of images."""
+    rng = np.random.default_rng(1)
+    near = [{**item, "score": round(float(rng.random()), 2)} for item in truth["annotations"][::2]]
+    found = near + [mask(rng, KEYS[rng.integers(6)], score=round(float(rng.random()), 2)) for _ in range(20)]
+    plain = [{key: item[key] for key in ("image_id", "bbox", "segmentation", "score")} for item in found]
+    return [plain[place] for place in rng.permutation(len(plain))]
+
+
+def same(found: Scores, expected: Scores) -> None:
+    assert found.counts == expected.counts and found.result_images == expected.result_images
+    for kind in ("bbox", "segm"):
+        assert found.metrics[kind] == pytest.approx(expected.metrics[kind], nan_ok=True)
+
+
+def test_results(truth: dict[str, Any], tmp_path: Path) -> None:
+    """Ids may be text; one image has results under both."""
+    found = found_in(truth)
+    as_text = [item | {"image_id": str(item["image_id"])} if number % 2 else item for number, item in enumerate(found)]
+    (tmp_path / "results.json").write_text(json.dumps(as_text))
+    scores = score_masks(tmp_path / "results.json", tmp_path / "truth.json")
+    same(scores, score(truth, found))
+    records = [
+        {"image_id": image["id"], "height": HEIGHT, "width": WIDTH, "annotations": [
+            {key: value for key, value in item.items() if key != "image_id"}
+            for item in truth["annotations"] if item["image_id"] == image["id"]
+        ]}
+        for image in truth["images"]
+    ]  # fmt: skip
+    (tmp_path / "results.json").write_text(json.dumps(found))
+    for results in (found, ResultsIndex(tmp_path / "results.json")):
+        same(score_records(records, results, load_cfg(), "the set"), score(truth, found))
+
+
+def test_results_of_an_image_without_ground_truth_are_refused(truth: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(json.dumps([*found_in(truth), {"image_id": 77, "bbox": [0, 0, 1, 1]}]))
+    with pytest.raises(UnsegError, match="a result of image 77, which the ground truth does not have"):
+        score_masks(tmp_path / "results.json", tmp_path / "truth.json")
+    objects = [{"bbox": [0, 0, 1, 1], "category_id": 0}]
+    records = [{"image_id": key, "height": HEIGHT, "width": WIDTH, "annotations": objects} for key in KEYS]
+    with pytest.raises(UnsegError, match="a result of image 77, which the set does not have"):
+        score_records(records, ResultsIndex(tmp_path / "results.json"), load_cfg(), "the set")
+
+
+def test_a_label_set(truth: dict[str, Any], tmp_path: Path) -> None:
+    """In other folders and with other ids; one of its images has no ground truth, one with ground truth is missing."""
+    found = found_in(truth)
+    keys = {key: 100 - number for number, key in enumerate(KEYS[:5])}
+    images = [
+        {"id": new, "file_name": f"masks/{key}.png", "height": HEIGHT, "width": WIDTH} for key, new in keys.items()
+    ]
+    images.insert(0, {"id": 1, "file_name": "masks/other.png", "height": HEIGHT, "width": WIDTH})
+    kept = [item for item in found if item["image_id"] in keys]
+    masks = [item | {"image_id": keys[item["image_id"]], "id": number} for number, item in enumerate(kept, 1)]
+    masks.insert(3, mask(np.random.default_rng(2), 1, id=99))
+    (tmp_path / "labels.json").write_text(json.dumps({"images": images, "annotations": masks}))
+    scores = score_masks(tmp_path / "labels.json", tmp_path / "truth.json")
+    same(scores, score(truth, kept, result_images=5, ignored_images=1))
