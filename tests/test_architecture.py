@@ -29,6 +29,7 @@ BASE = {
     "registry",
     "supervision",
     "weight_files",
+    "timm_networks",
 }
 MAY_IMPORT = {
     "structures": set(),
@@ -45,6 +46,7 @@ MAY_IMPORT = {
     "registry": {"errors", "manifest", "plugin_code", "plugins", "settings"},
     "supervision": {"errors"},
     "weight_files": {"errors"},
+    "timm_networks": {"errors"},
     "progress": set(),
     "rle": {"errors"},
     "pixels": set(),

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 LABEL_SET = (
     *("image_root", "not_images", "features.name"),  # places; features are known by their checksum
     *("settings.*.DEVICE", "settings.FEATURES.BATCH_SIZE", "settings.PSEUDO.SHARD_SIZE", "shard_size"),
-    *("settings.FEATURES.WEIGHTS", "settings.DEPTH.CACHE"),
+    *("settings.FEATURES.WEIGHTS", "settings.DEPTH.CACHE", "supervision"),
 )
 """Keys of a label set in the making that may differ: the shards that have begun keep their size."""
 LABEL_SET_WARNED = ("versions.",)

@@ -109,6 +109,8 @@ class FilesDepth:
 class SyntheticDepth(FilesDepth):
     """The exact depth of the scenes of :mod:`unseg_d2.data.synthetic`: 16-bit millimetres next to the images."""
 
+    supervision = ("none",)  # rendered with the scenes, no network
+
     def __init__(self) -> None:
         super().__init__("metric", FilesDepthSettings(scale=0.001, zero="far"), name="synthetic")
 

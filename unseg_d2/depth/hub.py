@@ -55,6 +55,7 @@ class HubDepth:
     """
 
     predicts = True
+    supervision = ("depth",)
 
     def __init__(self, model: str, kind: DepthKind | None = None, *, device: str = "cpu") -> None:
         self.name = f"hub/{model}"

@@ -48,6 +48,7 @@ class MarigoldDepth:
 
     kind: DepthKind = "relative"
     predicts = True
+    supervision = ("depth",)
 
     def __init__(self, settings: MarigoldSettings | None = None, *, seed: int = 0, device: str = "cpu") -> None:
         settings = settings or MarigoldSettings()

@@ -27,6 +27,8 @@ class DepthSource(Protocol):
         predicts: whether depth is computed from the pixels, so that caching it pays off.
 
     A source whose model lies in files may have ``checksum``, which tells it from another model of the same name.
+
+    An attribute ``supervision``, words of `unseg_d2.supervision`, says what it has learnt from; files do not say it.
     """
 
     name: str

@@ -94,7 +94,7 @@ def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False, to_
     own = {foreign: name for name, foreign in detectron2_names(state).items()}
     backbone = TIMM if any(name.startswith(TIMM) for name in own) else BACKBONE
     if backbone == TIMM:
-        given, source = timm_names(checkpoint["model"], TIMM), "timm's names"
+        given, source = timm_names(checkpoint["model"], model, TIMM), "timm's names"
     else:
         given, source = in_detectron2_names(checkpoint["model"])
     only_backbone = to_start and all(name.startswith(backbone) for name in given if not OPTIONAL.search(name))

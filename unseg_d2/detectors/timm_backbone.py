@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fvcore.common.config import CfgNode
@@ -23,13 +22,11 @@ from torch import Tensor, nn
 from unseg_d2.config.sections.timm import TIMM_FPN, TimmSettings
 from unseg_d2.detectors.norms import available_norms
 from unseg_d2.devices import resolve_device
-from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.errors import UnsegError
+from unseg_d2.timm_networks import make_network, network_names
 
 STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
 """Names of the maps, Detectron2's for a ResNet, and their strides."""
-
-CLASSIFIER = ("head.", "fc.", "fc_norm.", "norm.", "pre_logits.")
-"""Beginnings of the names of what follows the last map: the classifier and the norm before it."""
 
 logger = logging.getLogger(__name__)
 
@@ -109,41 +106,30 @@ def build_timm_features(cfg: CfgNode, kind: type[TimmFeatures] = TimmFeatures) -
     return network
 
 
-def timm_names(given: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def timm_names(given: Mapping[str, Tensor], detector: nn.Module, prefix: str) -> dict[str, Tensor]:
     """Return the weights of a bare network under the names that they have in a detector.
 
     Args:
-        given: weights of a file of timm or of DINO, with or without the usual prefixes, or of a whole detector.
+        given: weights of a file, see :func:`~unseg_d2.timm_networks.network_names`, or of a whole detector.
+        detector: that holds the network.
         prefix: of the network within the detector.
     """
     if any(name.startswith(prefix) for name in given):
-        return given
-    bare = {re.sub(r"^(module\.)?(backbone\.|model\.)?", "", name): tensor for name, tensor in given.items()}
-    return {prefix + name: tensor for name, tensor in bare.items() if not name.startswith(CLASSIFIER)}
+        return dict(given)
+    bare = network_names(given, detector.get_submodule(prefix.rstrip(".")))
+    return {prefix + name: tensor for name, tensor in bare.items()}
 
 
 def _create(name: str, pretrained: bool) -> Any:
-    import timm  # takes seconds
-
-    if not timm.is_model(name):
-        known = timm.list_models()
-        raise UnsegError(f"MODEL.TIMM.BASE_NAME is {name}, which timm does not have.{nearest(name, known)}")
-    # A ViT and a Swin transformer take images of any size only if they are asked to.
-    ways: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
-    for options in ways:
-        try:
-            return timm.create_model(name, pretrained=pretrained, features_only=True, feature_cls="getter", **options)
-        except TypeError as error:
-            if "unexpected keyword argument" not in str(error):
-                raise
-        except (OSError, RuntimeError, ValueError) as error:
-            if not pretrained:
-                raise
-            raise UnsegError(
-                f"timm's weights of {name} cannot be downloaded ({type(error).__name__}); without a network, set "
-                "MODEL.TIMM.PRETRAINED False and name a file of them as MODEL.WEIGHTS."
-            ) from error
-    raise UnsegError(f"timm's {name} cannot return its maps; choose another MODEL.TIMM.BASE_NAME.")
+    try:
+        return make_network(name, "MODEL.TIMM.BASE_NAME", pretrained=pretrained)
+    except (OSError, RuntimeError, ValueError) as error:
+        if not pretrained:
+            raise
+        raise UnsegError(
+            f"timm's weights of {name} cannot be downloaded ({type(error).__name__}); without a network, set "
+            "MODEL.TIMM.PRETRAINED False and name a file of them as MODEL.WEIGHTS."
+        ) from error
 
 
 def _with_norm(network: nn.Module, norm: str) -> nn.Module:

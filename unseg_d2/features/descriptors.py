@@ -194,6 +194,7 @@ class Descriptors:
 
     def __init__(self, patch_size: int, settings: DescriptorSettings | None = None) -> None:
         self.name = "descriptors"
+        self.supervision = ("none",)
         self.patch_size = patch_size
         self.settings = settings or DescriptorSettings()
         self.checksum = hashlib.sha256(f"descriptors {VERSION} {self.settings}".encode()).hexdigest()

@@ -11,9 +11,10 @@ import numpy as np
 from fvcore.common.config import CfgNode
 
 from unseg_d2.errors import UnsegError, nearest
-from unseg_d2.features.registry import FeatureBackend, build_backend
+from unseg_d2.features.registry import FeatureBackend, build_backend, learnt_from
 from unseg_d2.settings import all_settings, fitted
 from unseg_d2.structures import PatchFeatures
+from unseg_d2.supervision import joined
 
 
 class Ensemble:
@@ -38,6 +39,7 @@ class Ensemble:
         self.name = "ensemble(" + ", ".join(f"{backend.name}@{size}" for backend, size in self.members) + ")"
         checksums = [f"{backend.name} {size} {backend.checksum}" for backend, size in self.members]
         self.checksum = hashlib.sha256("\n".join(checksums).encode()).hexdigest()
+        self.supervision = joined(learnt_from(backend) for backend, _ in self.members)
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[PatchFeatures]:
         """Describe a batch by every member; see :class:`unseg_d2.features.FeatureBackend`."""

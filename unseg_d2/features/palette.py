@@ -88,6 +88,7 @@ class Palette:
 
     def __init__(self, patch_size: int) -> None:
         self.name = "palette"
+        self.supervision = ("none",)
         self.patch_size = patch_size
         self.checksum = hashlib.sha256(
             f"palette {VERSION} {COLOURS} {BANDWIDTH} {LIGHTNESS} {LENGTH}".encode()

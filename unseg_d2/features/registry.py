@@ -22,6 +22,9 @@ class FeatureBackend(Protocol):
         name: what goes into the ``info`` of a label set, e.g. ``"vit/dino_vitb8/key"``.
         patch_size: side of a patch in pixels of the image that the tokens describe.
         checksum: sha256 (hex) of everything besides the settings that determines the tokens, such as the weights.
+
+    An attribute ``supervision``, words of `unseg_d2.supervision`, says what the weights have learnt from besides
+    unlabelled images; label sets record it. Without it, or where it is empty, they say that it is not stated.
     """
 
     name: str
@@ -54,7 +57,9 @@ class FeatureSettings(Settings):
     """Which features, of images of what size."""
 
     name: str = setting(
-        "vit", "feature backend: vit (timm, pretrained) | descriptors, palette (no weights; for trying things out)"
+        "vit",
+        "feature backend: vit (timm, pretrained) | cnn (any network of timm with maps) | descriptors, palette (no "
+        "weights; for trying things out)",
     )
     image_size: int = setting(
         480, "side of the square that every image is resized to (fixed_size in MaskCut)", unit="px", low=1
@@ -65,14 +70,19 @@ class FeatureSettings(Settings):
         choices=get_args(Resize),
     )
     weights: str = setting(
-        "", "local .pth or .safetensors file of the ViT, or zoo:NAME; empty downloads timm's weights"
+        "", "local .pth or .safetensors file of the network, or zoo:NAME; empty downloads timm's weights"
     )
     batch_size: int = setting(1, "images per forward pass of the backbone and of the generator", low=1)
     device: str = setting("auto", "where the backend runs: auto, cpu, cuda, cuda:1 and so on")
-    precision: Precision = setting("float32", "precision of the ViT's forward pass", choices=get_args(Precision))
+    precision: Precision = setting("float32", "precision of the network's forward pass", choices=get_args(Precision))
     members: Sequence[Any] = setting(
         [], "ensemble (VoteCut): a list of sections like this one, each with the keys that differ"
     )
+
+
+def learnt_from(backend: FeatureBackend) -> tuple[str, ...]:
+    """Return what the weights of a backend have learnt from; empty where it does not say so."""
+    return tuple(getattr(backend, "supervision", ()))
 
 
 def build_backend(cfg: CfgNode) -> FeatureBackend:

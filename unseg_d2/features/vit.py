@@ -27,6 +27,7 @@ from unseg_d2.features.weights import load_vit, weights_checksum
 from unseg_d2.pixels import normalise
 from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import PatchFeatures
+from unseg_d2.zoo.store import learnt_from
 
 FACETS = ("key", "query", "value", "kqv", "token")
 POS_EMBED_RULES = ("offset", "exact")
@@ -110,6 +111,7 @@ class ViT:
         name: goes into the ``info`` of label sets.
         device: where the network runs.
         dtype: precision of the forward pass; tokens are always float32.
+        supervision: what the weights have learnt from; empty where it is not known.
     """
 
     def __init__(
@@ -120,10 +122,12 @@ class ViT:
         name: str = "vit",
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        supervision: Sequence[str] = (),
     ) -> None:
         settings = settings or ViTSettings()
         self.name = f"{name}/{settings.facet}/{settings.pos_embed}"
         self.checksum = weights_checksum(model)
+        self.supervision = tuple(supervision)
         self.facet = settings.facet
         self.pos_embed = settings.pos_embed
         self.device = torch.device(device)
@@ -143,6 +147,8 @@ class ViT:
             name=f"vit/{settings.arch}",
             device=resolve_device(cfg.FEATURES.DEVICE),
             dtype=getattr(torch, cfg.FEATURES.PRECISION),
+            # DINO, DINOv2 and DINOv3, all that the hub is asked for, see no labels.
+            supervision=learnt_from(cfg.FEATURES.WEIGHTS) if cfg.FEATURES.WEIGHTS else ("none",),
         )
 
     @torch.no_grad()

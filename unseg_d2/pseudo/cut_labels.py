@@ -35,6 +35,7 @@ from unseg_d2.pseudo.label_set import read_label_set
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks
 from unseg_d2.rle import decode_masks
 from unseg_d2.structures import DepthMap, PseudoMask
+from unseg_d2.supervision import from_info
 
 GRID = 60  # cells per side: that of CutS3D, whose threshold is in units of the image's side
 
@@ -75,6 +76,7 @@ class LabelFile:
 
     name: str
     checksum: str
+    supervision: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ def build_cut_pipeline(cfg: CfgNode, labels: Path, root: str | Path | None = Non
     if source is None:
         raise UnsegError("Cutting in 3D needs depth: set DEPTH.SOURCE to files, synthetic, hub or marigold.")
     dataset, counts = read_label_set(labels), Counts()
+    learnt = from_info(dataset.info)
     if root is not None:
         dataset, _ = locate_images(dataset, root, labels)
     names = {image["id"]: image["file_name"] for image in dataset.images}
@@ -177,4 +180,5 @@ def build_cut_pipeline(cfg: CfgNode, labels: Path, root: str | Path | None = Non
     checksum = hashlib.sha256(labels.read_bytes()).hexdigest()
     cache = Path(cfg.DEPTH.CACHE) if cfg.DEPTH.CACHE else None
     settings = CutS3DSettings.from_config(cfg).local
-    return CutPipeline(LabelFile(f"labels/{labels}", checksum), masks, GridDepth(source, cache), settings)
+    made_of = LabelFile(f"labels/{labels}", checksum, learnt)
+    return CutPipeline(made_of, masks, GridDepth(source, cache), settings)

@@ -31,6 +31,7 @@ from unseg_d2.pseudo.retries import RetriedImages
 from unseg_d2.pseudo.shards import ShardFolder
 from unseg_d2.pseudo.workers import run_jobs
 from unseg_d2.registry import code_of_parts, unused_settings
+from unseg_d2.supervision import joined, to_info
 
 PARTS = ("FEATURES.NAME", "DEPTH.SOURCE", "MASKS.GENERATOR", "REFINE.NAME")
 """Keys of the parts that make a label set; settings of others have no effect on it, which is said."""
@@ -149,6 +150,7 @@ def _manifest(cfg: CfgNode, inputs: Inputs, pipeline: Pipeline, output: Path) ->
     if batch < 1 or cfg.PSEUDO.SHARD_SIZE < 1:
         raise UnsegError("FEATURES.BATCH_SIZE and PSEUDO.SHARD_SIZE must be at least 1.")
     features, depth = pipeline.features, pipeline.depth
+    learnt = [getattr(part, "supervision", ()) for part in (features, *([depth.source] if depth else []))]
     return {
         "image_root": relative_root(inputs.root, output),
         "num_images": len(inputs),
@@ -156,6 +158,7 @@ def _manifest(cfg: CfgNode, inputs: Inputs, pipeline: Pipeline, output: Path) ->
         "shard_size": -(-size // batch) * batch,
         "features": {"name": features.name, "checksum": features.checksum},
         "depth": None if depth is None else depth.identity,
+        "supervision": to_info(joined(learnt)),
         "settings": {name: cfg[name] for name in ("FEATURES", "DEPTH", "MASKS", "REFINE", "PSEUDO")} | _reading(cfg),
         "versions": _versions(),
         "not_images": inputs.others.to_json(),

@@ -24,6 +24,7 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.pseudo.shards import ShardFolder
 from unseg_d2.pseudo.tally import Tally, advice
+from unseg_d2.supervision import from_info, sentence
 
 CATEGORIES = [{"id": 1, "name": "fg", "supercategory": "fg"}]
 
@@ -156,6 +157,8 @@ def summarise(folder: str | Path, labels: str | Path | None = None) -> str:
     if capped:
         text.append(f"{capped} images had more proposals than MASKS.MAX_PROPOSALS; the best were taken.")
     text += treatments.lines()
+    if learnt := sentence(from_info(shards.manifest)):
+        text.append(f"{learnt[0].upper()}{learnt[1:]}.")
     if shards.unfinished():
         text.append(f"{shards.num_missing()} of {shards.manifest['num_images']} images are still to be done.")
     if remedy := advice(counts, shards.manifest):

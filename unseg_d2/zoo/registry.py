@@ -46,6 +46,8 @@ class Entry:
         system: key of the system of `unseg_d2.published` whose figures are of these weights; empty where none are.
         note: anything else to know.
         arch: ``FEATURES.VIT.ARCH`` of a ``vit``, ``None`` where it is not known.
+        package: on the package index that brings the file, which then is a path in it; empty for a download.
+        extra: of this package that installs it.
     """
 
     name: str
@@ -64,6 +66,8 @@ class Entry:
     system: str
     note: str = ""
     arch: str | None = None
+    package: str = ""
+    extra: str = ""
 
     def published(self) -> list[PublishedRow]:
         """Return what is published of the weights."""

