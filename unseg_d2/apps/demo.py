@@ -26,13 +26,16 @@ from unseg_d2.data.pictures.report import Treatments
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.data.spec import relative_root
 from unseg_d2.detectors.detector import Detector
+from unseg_d2.detectors.learnt import of_weights
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write, fitting_name, write_json
 from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.label_set import CATEGORIES, write_label_set
 from unseg_d2.pseudo.tally import Tally
+from unseg_d2.supervision import joined, to_info
 from unseg_d2.viz.overlay_folder import drawn_name, overlay_path, refuse_among_inputs
+from unseg_d2.zoo.store import learnt_from
 
 logger = logging.getLogger(__name__)
 
@@ -237,6 +240,9 @@ def _write_files(
         threshold = detector.cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST
         info: dict[str, Any] = {"description": "predictions by unseg_d2", "image_root": relative_root(root, output)}
         info |= {"weights": model, "score_threshold": threshold, "counts": demo.tally.to_info()}
+        trust = detector.cfg.MODEL.TRUST_CHECKPOINT
+        of_file = of_weights(weights, trust=trust) if isinstance(detector, Detector) else learnt_from(weights)
+        info["supervision"] = to_info(joined([of_file]))
         path = output / "predictions.json"
         found = (annotation for of_image in annotations for annotation in of_image)
         write_label_set(path, info, images, found, categories or CATEGORIES)

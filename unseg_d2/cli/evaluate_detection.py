@@ -12,6 +12,7 @@ from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.data.builtin import ALIASES
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.backends import BACKENDS, select_backend
+from unseg_d2.supervision import joined, sentence, to_info
 
 if TYPE_CHECKING:
     from fvcore.common.config import CfgNode
@@ -83,7 +84,19 @@ def _execute(args: argparse.Namespace) -> None:
         setting = args.setting or ("not stated" if args.labels else setting_of(dataset, cfg.DATASETS.TRAIN))
         scores.append(score_predictions(path, dataset, cfg, setting=setting))
     name = args.name or Path(paths[0] if args.labels else cfg.MODEL.WEIGHTS).stem
-    _report(args, scores, output, _about(name, cfg) | {"with_classes": any(one.scores.with_classes for one in scores)})
+    about = _about(name, cfg) | {"with_classes": any(one.scores.with_classes for one in scores)}
+    _report(args, scores, output, about | {"supervision": to_info(_learnt(args, cfg))})
+
+
+def _learnt(args: argparse.Namespace, cfg: CfgNode) -> tuple[str, ...]:
+    """Return what the results have learnt from, where their files or the checkpoint say so."""
+    from unseg_d2.detectors.learnt import of_weights
+    from unseg_d2.training.score_masks import learnt_of
+
+    if args.labels:
+        known = [learnt_of(path) for path in args.labels]
+        return joined(known) if any(known) else ()
+    return of_weights(cfg.MODEL.WEIGHTS, trust=cfg.MODEL.TRUST_CHECKPOINT)
 
 
 def _about(name: str, cfg: CfgNode) -> dict[str, Any]:
@@ -137,8 +150,9 @@ def _report(args: argparse.Namespace, scores: list[Benchmark], output: Path, abo
     of_classes = [(f"AP of each class, {item.dataset}", class_rows(item.scores.metrics)) for item in scores]
     of_classes = [(heading, rows) for heading, rows in of_classes if rows]
     published = not args.no_published and not of_classes  # the published results are class-agnostic
-    tables = [("", benchmark_rows(scores, about["name"], published=published)), *of_classes]
-    protocol = protocol_lines(scores)
+    learnt = tuple(about["supervision"])
+    tables = [("", benchmark_rows(scores, about["name"], learnt, published=published)), *of_classes]
+    protocol = [*protocol_lines(scores), *filter(None, [sentence(learnt)])]
     print(lay_out(tables, protocol))
     write_tables(output, tables, protocol)
     save_benchmarks(scores, output / "figures.json", **about)

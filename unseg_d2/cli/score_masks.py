@@ -32,13 +32,14 @@ def _arguments(parser: CommandParser) -> None:
 def _execute(args: argparse.Namespace) -> None:
     """Score, print the table and write the file."""
     from unseg_d2.files import write_json
-    from unseg_d2.training.score_masks import masks_json, masks_table, score_masks
+    from unseg_d2.training.score_masks import learnt_of, masks_json, masks_table, score_masks
 
     cfg = recipe(args, {"TEST.CLASS_AGNOSTIC.BACKEND": args.backend})
     scores = score_masks(args.labels, args.gt, cfg)
-    print(masks_table(scores))
+    learnt = learnt_of(args.labels)
+    print(masks_table(scores, learnt))
     if args.output:
-        content = {"masks": str(args.labels), "gt": str(args.gt)} | masks_json(scores)
+        content = {"masks": str(args.labels), "gt": str(args.gt)} | masks_json(scores, learnt)
         write_json(args.output, content, indent=1)
 
 

@@ -9,6 +9,7 @@ from unseg_d2.cli.groups import add_evaluators, add_output, add_processes, add_r
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.machines import under_torchrun
+from unseg_d2.supervision import sentence
 
 
 def _arguments(parser: CommandParser) -> None:
@@ -44,6 +45,7 @@ def _execute(args: argparse.Namespace) -> None:
     if under_torchrun():
         raise UnsegError("self-train starts its own processes; run it without torchrun, with --num-gpus N.")
     from unseg_d2.api import self_train
+    from unseg_d2.detectors.learnt import of_weights
     from unseg_d2.evaluation.table import rounds_table
 
     result = self_train(
@@ -60,6 +62,8 @@ def _execute(args: argparse.Namespace) -> None:
     if result.rows:
         print(rounds_table(result.rows))
         print(f"plot      {result.plot}")
+    if learnt := sentence(of_weights(result.weights)):
+        print(f"note      {learnt}")
     print(f"weights   {result.weights}")
     print(f"gallery   {result.gallery}")
 

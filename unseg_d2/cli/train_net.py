@@ -10,6 +10,7 @@ from unseg_d2.cli.common import recipe, resumes
 from unseg_d2.cli.groups import add_evaluators, add_processes, add_recipe, add_training_output, add_weights, positive
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.errors import UnsegError
+from unseg_d2.supervision import sentence
 
 if TYPE_CHECKING:
     from fvcore.common.config import CfgNode
@@ -86,6 +87,7 @@ def _flags(args: argparse.Namespace) -> dict[str, object]:
 
 def _evaluate(engine: Engine, cfg: CfgNode, weights: str, num_processes: int) -> None:
     """Evaluate on every test set, print the table and check expectations."""
+    from unseg_d2.detectors.learnt import of_weights
     from unseg_d2.evaluation.table import as_text, class_rows, rounds_table
     from unseg_d2.files import write_json
     from unseg_d2.training.evaluate import check_expected, evaluate_detector
@@ -103,6 +105,8 @@ def _evaluate(engine: Engine, cfg: CfgNode, weights: str, num_processes: int) ->
             print(f"{as_text(class_rows(scores.metrics))}\n")
     if rows:
         print(rounds_table(rows))
+        if learnt := sentence(of_weights(weights, trust=cfg.MODEL.TRUST_CHECKPOINT)):
+            print(f"note      {learnt}")
         check_expected(rows[-1][1], cfg.TEST.EXPECTED_RESULTS)
 
 

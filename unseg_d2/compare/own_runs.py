@@ -13,7 +13,7 @@ from unseg_d2.data.builtin import ALIASES
 from unseg_d2.data.spec import split_spec
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.scores import read_metrics
-from unseg_d2.supervision import Supervision
+from unseg_d2.supervision import Supervision, checked, from_info
 from unseg_d2.training.benchmarks import setting_of
 from unseg_d2.training.state import RUN_FILE
 
@@ -56,6 +56,7 @@ def own_results(path: Path, about: About) -> list[Result]:
             raise UnsegError(f"{path} holds neither {FIGURES_FILE}, which `evaluate` writes, nor {RUN_FILE}.")
         return own_results(file, about)
     content = _read(path)
+    about = _with_supervision(about, content)
     try:
         found = _results(content, about, path)
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -63,6 +64,14 @@ def own_results(path: Path, about: About) -> list[Result]:
     if not found:
         raise UnsegError(f"{path} holds no figures that `evaluate`, `score-masks` or `self-train` wrote.")
     return found
+
+
+def _with_supervision(about: About, content: Mapping[str, Any]) -> About:
+    """Fill in what the file has recorded, where the user says nothing and all of it is known."""
+    words = from_info(content)
+    if about.supervision or not words or NOT_STATED in words:
+        return about
+    return About(about.name, about.setting, checked(words))
 
 
 def _results(content: Mapping[str, Any], about: About, path: Path) -> list[Result]:

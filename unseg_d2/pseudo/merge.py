@@ -25,6 +25,7 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.corrections import yield_to_corrections
 from unseg_d2.pseudo.label_set import open_label_set, write_label_set
 from unseg_d2.pseudo.tally import Tally, advice
+from unseg_d2.supervision import from_info, joined, to_info
 
 logger = logging.getLogger(__name__)
 
@@ -132,6 +133,7 @@ def merge_files(
     *,
     score_threshold: float,
     match_iou: float,
+    learnt: Sequence[str] = (),
 ) -> Path:
     """Merge a label set with a file of detections into a new label set, as `merge` does; one image is held at a time.
 
@@ -142,6 +144,7 @@ def merge_files(
         output: COCO file to write.
         score_threshold: see `merge`.
         match_iou: see `merge`.
+        learnt: what the detector has learnt from, words of `unseg_d2.supervision`; empty where it is not known.
 
     Returns:
         ``output``. Its ``info`` is that of the previous label set, the folder of the images and, under ``rounds``, the
@@ -160,7 +163,8 @@ def merge_files(
     merging = _Merging(labels, results, previous, score_threshold, match_iou)
 
     def info() -> dict[str, Any]:
-        return merging.info() | {"image_root": relative_root(folder, Path(output).parent)}
+        own = {"image_root": relative_root(folder, Path(output).parent)}
+        return merging.info() | own | {"supervision": to_info(joined([from_info(labels.info), learnt]))}
 
     write_label_set(output, info, labels.images(), merging.annotations())
     return Path(output)

@@ -16,12 +16,15 @@ PROTOCOLS = ("coco", "promerge")
 """Of the published rows: those that were measured as `unseg_d2.evaluation.class_agnostic` measures."""
 
 
-def benchmark_rows(benchmarks: Sequence[Benchmark], name: str, *, published: bool = True) -> list[list[str]]:
+def benchmark_rows(
+    benchmarks: Sequence[Benchmark], name: str, learnt: Sequence[str] = (), *, published: bool = True
+) -> list[list[str]]:
     """Return the cells of the table, the titles first.
 
     Args:
         benchmarks: of all data sets, in the order of the rows.
         name: of the method that was measured.
+        learnt: what it has learnt from, words of `unseg_d2.supervision`; empty where it is not known.
         published: list the published metrics of each data set below the measured ones.
     """
     compared = {item.dataset for item in benchmarks if published and not item.scores.with_classes}
@@ -35,7 +38,7 @@ def benchmark_rows(benchmarks: Sequence[Benchmark], name: str, *, published: boo
     rows = [["data set", "method", "setting", "kind", *columns.values(), "supervision", "source"]]
     for item in benchmarks:
         for cells in item.scores.rows(columns):
-            rows.append([_short(item.dataset), name, item.setting, *cells, "", "measured"])
+            rows.append([_short(item.dataset), name, item.setting, *cells, ", ".join(learnt), "measured"])
         for row in beside[item.dataset]:
             if row.protocol.key in PROTOCOLS and (row.kind in item.scores.metrics or not row.kind):
                 rows.append(_published(row, list(columns)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config import edited
 from unseg_d2.data.catalog import load_dataset
+from unseg_d2.detectors.learnt import of_weights
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.pseudo.merge import merge_files
 from unseg_d2.training.prediction import predict_to_file
@@ -41,7 +43,8 @@ def next_label_set(
         UnsegError: a file is missing or damaged, or the checkpoint does not fit the recipe.
     """
     predictions = predict_round(engine, cfg, weights, labels, output / "predictions", num_processes=num_processes)
-    return merge_round(cfg, labels, predictions, output / "labels.json", round_index)
+    learnt = of_weights(weights, trust=cfg.MODEL.TRUST_CHECKPOINT)
+    return merge_round(cfg, labels, predictions, output / "labels.json", round_index, learnt)
 
 
 def predict_round(
@@ -53,8 +56,12 @@ def predict_round(
     return predict_to_file(engine, cfg, records, weights=weights, output=output, num_processes=num_processes)
 
 
-def merge_round(cfg: CfgNode, labels: str | Path, predictions: Path, output: Path, round_index: int) -> Path:
+def merge_round(
+    cfg: CfgNode, labels: str | Path, predictions: Path, output: Path, round_index: int, learnt: Sequence[str]
+) -> Path:
     """Merge predictions with a label set as round ``round_index`` of a recipe does; see `merge_files`."""
     rounds = cfg.ROUNDS
     threshold = rounds.SCORE_THRESHOLDS[min(round_index, len(rounds.SCORE_THRESHOLDS)) - 1]
-    return merge_files(labels, predictions, output, score_threshold=threshold, match_iou=rounds.MATCH_IOU)
+    return merge_files(
+        labels, predictions, output, score_threshold=threshold, match_iou=rounds.MATCH_IOU, learnt=learnt
+    )

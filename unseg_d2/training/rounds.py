@@ -24,6 +24,7 @@ from unseg_d2.config.scaling import scale_to_world_size
 from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.data.presence import check_images
 from unseg_d2.data.spec import join_spec
+from unseg_d2.detectors.learnt import of_weights
 from unseg_d2.detectors.protocol import Engine, select_engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.registry import detector_evaluators
@@ -195,7 +196,9 @@ class _Run:
         previous, predictions = self.labels(round_index - 1), self.predict(round_index)
 
         def merge(folder: Path) -> Path:
-            return merge_round(self.first, self._spec(previous), predictions, folder / "labels.json", round_index)
+            learnt = of_weights(self.train(round_index - 1))
+            output = folder / "labels.json"
+            return merge_round(self.first, self._spec(previous), predictions, output, round_index, learnt)
 
         return self._step(round_index, "merge", merge, labels=labels_file(previous), predictions=predictions)
 

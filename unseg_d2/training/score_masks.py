@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from unseg_d2.config.recipe import Recipe, load_recipe
 from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.annotations.masks import draw_polygons
 from unseg_d2.data.coco import open_coco
+from unseg_d2.data.info import read_info
 from unseg_d2.data.results import ResultsIndex, is_result_list
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.align import align_images
@@ -18,7 +19,8 @@ from unseg_d2.evaluation.chunks import Chunk, chunks_of_images
 from unseg_d2.evaluation.registry import Evaluator, build_evaluators
 from unseg_d2.evaluation.scores import Scores, check_annotations, score_stream
 from unseg_d2.evaluation.table import as_text, columns_of
-from unseg_d2.pseudo.label_set import open_label_set
+from unseg_d2.pseudo.label_set import labels_file, open_label_set
+from unseg_d2.supervision import from_info, sentence, to_info
 
 COLUMNS = {name: name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")} | {
     "Recall50": "R@.5"
@@ -139,8 +141,18 @@ def _by_truth(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
     return dict(ids)
 
 
-def masks_table(scores: Scores) -> str:
-    """Lay out the counts, and the metrics with a row for boxes and one for masks."""
+def learnt_of(masks: str | Path) -> tuple[str, ...]:
+    """Return what a label set has learnt from, as its ``info`` says; empty where it does not, and for results."""
+    return from_info(read_info(labels_file(masks)))
+
+
+def masks_table(scores: Scores, learnt: Sequence[str] = ()) -> str:
+    """Lay out the counts, and the metrics with a row for boxes and one for masks.
+
+    Args:
+        scores: of the masks.
+        learnt: see :func:`learnt_of`.
+    """
     n = scores.counts
     lines = [
         f"masks    {n['results']} on {scores.result_images} images",
@@ -150,15 +162,16 @@ def masks_table(scores: Scores) -> str:
         lines.append(f"ignored  {n['ignored_images']} images without ground truth")
     if scores.backend:
         lines.append(f"backend  {scores.backend}")
-    lines += [f"note     {note}" for note in scores.notes]
+    lines += [f"note     {note}" for note in (*scores.notes, sentence(learnt)) if note]
     columns = columns_of([scores.metrics], COLUMNS)
     return "\n".join([*lines, "", as_text([["", *columns.values()], *scores.rows(columns, digits=2)])])
 
 
-def masks_json(scores: Scores) -> dict[str, Any]:
-    """Return the metrics and the counts as ``score-masks`` writes them."""
+def masks_json(scores: Scores, learnt: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the metrics and the counts as ``score-masks`` writes them; see :func:`masks_table`."""
     n = scores.counts
     return {
+        **({"supervision": to_info(learnt)} if learnt else {}),
         "figures": scores.to_json()["figures"],
         "backend": scores.backend,
         "with_classes": scores.with_classes,

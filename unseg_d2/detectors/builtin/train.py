@@ -21,6 +21,7 @@ from unseg_d2.detectors.builtin.limits import check_training
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.solver import build_optimizer, clip_gradients, set_learning_rate
 from unseg_d2.detectors.checkpoints import check_resumable, load_weights, save_checkpoint, say_random
+from unseg_d2.detectors.learnt import of_training
 from unseg_d2.detectors.training_data import LoaderFactory
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
@@ -30,6 +31,7 @@ from unseg_d2.loop.events import TrainingLog
 from unseg_d2.loop.losses import diverged, total_loss
 from unseg_d2.loop.precision import mixed_precision, set_up_torch
 from unseg_d2.loop.schedule import is_due
+from unseg_d2.supervision import from_info, to_info
 
 if TYPE_CHECKING:
     from unseg_d2.data.sample import Sample
@@ -87,6 +89,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp)
         self.start_iter = 0
         self.finished = False
+        self.learnt: tuple[str, ...] = ()
         self._restore(resume)
 
     def run(self, make_loader: LoaderFactory, evaluate: Evaluation | None = None) -> None:
@@ -153,13 +156,16 @@ class Trainer:
         """Load the last checkpoint, or the weights to start from."""
         path = last_checkpoint(self.output) if resume else None
         if path is None:
+            start: dict[str, Any] = {}
             if self.cfg.MODEL.WEIGHTS:
                 trust = self.cfg.MODEL.TRUST_CHECKPOINT
-                load_weights(self.model, self.cfg.MODEL.WEIGHTS, trust=trust, to_start=True)
+                start = load_weights(self.model, self.cfg.MODEL.WEIGHTS, trust=trust, to_start=True)
             elif self.rank == 0:
                 say_random()
+            self.learnt = of_training(self.cfg, start)
             return
         checkpoint = load_weights(self.model, path)
+        self.learnt = from_info(checkpoint)
         check_resumable(checkpoint, path, ENGINE, ("optimizer", "grad_scaler", "iteration"))
         self.start_iter = restore_training(self.optimizer, self.scaler, checkpoint, path)
         self.finished = path.name == FINAL and self.start_iter >= self.cfg.SOLVER.MAX_ITER
@@ -175,6 +181,7 @@ class Trainer:
             "grad_scaler": self.scaler.state_dict(),
             "iteration": iteration,
             "engine": ENGINE,
+            "supervision": to_info(self.learnt),
         }
         save_checkpoint(self.output / name, self.model, **more)
         logger.info("Saved %s.", self.output / name)

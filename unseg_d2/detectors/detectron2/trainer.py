@@ -43,12 +43,14 @@ from unseg_d2.detectors.detectron2.mapper import check_keys
 from unseg_d2.detectors.detectron2.records import check_annotated, dataset_records, hint_at_registration
 from unseg_d2.detectors.detectron2.step import NoTracebackOfUserErrors, TrainingStep
 from unseg_d2.detectors.learning_rates import faster_modules
+from unseg_d2.detectors.learnt import of_training
 from unseg_d2.detectors.training_data import train_loaders
 from unseg_d2.devices import resolve_device
 from unseg_d2.loop.checkpoint import FINAL
 from unseg_d2.loop.distributed import resolve_seed
 from unseg_d2.loop.events import PERIOD
 from unseg_d2.loop.precision import set_up_torch
+from unseg_d2.supervision import from_info
 
 logger = logging.getLogger(__name__)
 _NO_TRACEBACK = NoTracebackOfUserErrors()
@@ -113,6 +115,7 @@ class UnsegTrainer(DefaultTrainer):
         """
         state = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         resumed = resume and self.checkpointer.has_checkpoint()
+        self.checkpointer.learnt = from_info(state) if resumed else of_training(self.cfg, state)
         self.start_iter = state["iteration"] + 1 if resumed else 0
         if not resumed and not self.cfg.MODEL.WEIGHTS and comm.is_main_process():
             say_random()
