@@ -31,6 +31,7 @@ OTHER_MEANING = {
     ("detectors.builtin.box_coder.is_nonempty", "min_size"): "0 asks for boxes that are not empty, of any size",
     ("detectors.detector.load", "trust_checkpoint"): "whether the one file that is loaded may run code",
     ("features.vit.__init__", "name"): "what a label set calls features of a model that somebody built",
+    ("features.cnn.__init__", "device"): "where PyTorch builds modules, and so where the model is",
     ("features.vit.__init__", "device"): "where PyTorch builds modules, and so where the model is",
 }
 """``(module.function or module.Class, name)`` to what the word means there instead of the setting of that name."""
