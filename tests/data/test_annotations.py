@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from copy import deepcopy
 from pathlib import Path
@@ -44,6 +45,10 @@ CHANGES = [
     {"bbox": None},
     {"bbox": [0, 0, 0, 0]},
     {"bbox": [10, 5, -1, 20]},
+    {"bbox": [10, 5, 0, 20]},
+    {"bbox": [12, 9, 0, 0]},
+    {"bbox": [10, 5, 20, 0], "segmentation": encode_mask(MASK)},
+    {"bbox": [0, 0, 0, 0], "segmentation": {"counts": RUNS}},
     {"area": None},
     {"area": "much"},
     {"area": 10**30},
@@ -97,6 +102,38 @@ def test_the_same_square_however_it_is_written(tmp_path: Path, change: dict[str,
 def test_files_of_windows_programs(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "a.json").write_bytes(json.dumps(content()).encode(encoding))
     assert len(read_coco(tmp_path / "a.json").annotations) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (gzip.compress(json.dumps(content()).encode()), "a.json is not JSON: it is compressed; unpack it."),
+        (
+            '{"images": [{"id": 1, "file_name": "Fuß.png"}]}'.encode("cp1252"),
+            "not text in UTF-8; save it in that encoding",
+        ),
+    ],
+)
+def test_files_in_another_encoding_are_called_so(tmp_path: Path, text: bytes, message: str) -> None:
+    (tmp_path / "a.json").write_bytes(text)
+    with pytest.raises(UnsegError, match=message):
+        read_coco(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 20), (20, 0)])
+def test_a_box_without_area_and_without_a_mask_is_no_object(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, size: tuple[int, int]
+) -> None:
+    value = content()
+    value["annotations"] += [value["annotations"][0] | {"id": 2, "bbox": [3, 4, *size], "segmentation": None}]
+    with caplog.at_level("INFO"):
+        (found,) = read_coco(written(tmp_path, value)).annotations
+    assert found["bbox"] == BOX and "1 annotations have neither a box nor a mask and were left out" in caplog.text
+
+
+def test_a_list_of_run_lengths_is_called_so(tmp_path: Path) -> None:
+    with pytest.raises(UnsegError, match=r'"segmentation" of annotation 1 .image 1. holds \{"size".*but polygons'):
+        read_coco(written(tmp_path, content(segmentation=[encode_mask(MASK)])))
 
 
 def test_numbers_that_nobody_reads_may_be_anything() -> None:
@@ -223,6 +260,15 @@ def test_a_picture_listed_twice_is_joined_or_refused(caplog: pytest.LogCaptureFi
         ("cafe\u0301.png", "caf\u00e9.png"),
         ("caf\u00e9/1.png", "cafe\u0301/1.png"),
         ("b/../a.png", "a.png"),
+        ("file:///home/somebody/photos/a.png", "photos/a.png"),
+        ("file:///C:/data/a%20b.png", "a b.png"),
+        ("s3://bucket/set/a.png", "set/a.png"),
+        ("gs://bucket/a.png?sign=1&d=2", "a.png"),
+        ("/data/local-files/?d=photos%5Ca.png", "photos/a.png"),
+        ("/data/upload/3/5f1c-a.png", "5f1c-a.png"),
+        ("\\\\server\\share\\a.png", "a.png"),
+        ("COCO_train2014_000000000042.jpg", "000000000042.jpg"),
+        ("100%25 sure?.png", "100%25 sure?.png"),
     ],
 )
 def test_names_of_other_machines(tmp_path: Path, stated: str, there: str) -> None:
@@ -260,11 +306,31 @@ def result(**change: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "change",
-    [{"bbox": ...}, {"bbox": None}, {"segmentation": {"size": [TALL, WIDE], "counts": RUNS}}, {"score": "0.5"}, {}],
+    [
+        {"bbox": ...},
+        {"bbox": None},
+        {"bbox": [10, 5, 0, 20]},
+        {"bbox": [0, 0, 0, 0]},
+        {"segmentation": {"size": [TALL, WIDE], "counts": RUNS}},
+        {"score": "0.5"},
+        {},
+    ],
 )
 def test_results_however_they_are_written(tmp_path: Path, change: dict[str, Any]) -> None:
     expected = result() | {"segmentation": encode_mask(MASK)}
     assert read_results(written(tmp_path, [result(**change)])) == [expected]
+
+
+@pytest.mark.parametrize("box", [[10, 5, 0, 20], [1, 1, -4, 5], None])
+def test_the_box_of_a_result_follows_from_its_polygons(tmp_path: Path, box: list[int] | None) -> None:
+    (found,) = read_results(written(tmp_path, [result(segmentation=[SQUARE], bbox=box)]))
+    assert found["bbox"] == BOX
+
+
+def test_a_detection_without_area_stays_one(tmp_path: Path) -> None:
+    """It is wrong and counts as such, where leaving it out would flatter."""
+    (found,) = read_results(written(tmp_path, [result(segmentation=None, bbox=[3, 4, 0, 0])]))
+    assert found["bbox"] == [3, 4, 0, 0]
 
 
 @pytest.mark.parametrize(

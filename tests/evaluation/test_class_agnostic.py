@@ -189,8 +189,15 @@ def test_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, results = scenes(0)
     with pytest.raises(UnsegError, match="result of image 77"):
         evaluate(truth, [annotation(77, 0, 0, 9, 9)])
-    with pytest.raises(UnsegError, match="image 1 has the size 10x10, but the ground truth has 200x240"):
+    with pytest.raises(
+        UnsegError,
+        match="image 1 has the size 10x10, but the ground truth has 200x240: were both made of the same picture",
+    ):
         evaluate(truth, [{"image_id": 1, "segmentation": {"size": [10, 10], "counts": "T3"}}])
+    with pytest.raises(
+        UnsegError, match=r"size 240x200, but .* 200x240: one is of the picture as it is stored, the other"
+    ):
+        evaluate(truth, [*results, {"image_id": 1, "segmentation": {"size": [240, 200], "counts": "T3"}}])
     with pytest.raises(UnsegError, match="without an RLE mask"):
         evaluate(truth, [{"image_id": 1, "bbox": [0, 0, 9, 9]}])
     boxes = {"images": truth["images"], "annotations": [{"image_id": 1, "bbox": [0, 0, 9, 9]}]}

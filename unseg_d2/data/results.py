@@ -17,7 +17,7 @@ from msgspec import UNSET
 
 from unseg_d2.data.annotations.counts import Counts
 from unseg_d2.data.annotations.entries import Block, EntryReader, Irregular
-from unseg_d2.data.annotations.masks import Unusable, box_of, check_run_lengths, outline
+from unseg_d2.data.annotations.masks import Unusable, box_of, check_run_lengths, outline, stated_box
 from unseg_d2.data.annotations.parse import convert, parse, quoted, read_bytes
 from unseg_d2.data.annotations.read import identity
 from unseg_d2.data.annotations.structs import Result, RunLengths
@@ -253,8 +253,8 @@ def is_result_list(path: Path) -> bool:
 
 def _is_plain(entry: Result) -> bool:
     """Whether a result has a box and, if it has a mask, one in the form that it keeps; nothing is to be put right."""
-    mask = entry.segmentation
-    if entry.bbox is None or len(entry.bbox) != 4:
+    mask, box = entry.segmentation, entry.bbox
+    if box is None or len(box) != 4 or min(box[2:]) < 0 or (mask is not None and min(box[2:]) == 0):
         return False
     return mask is None or bool(type(mask) is RunLengths and type(mask.counts) is str and mask.counts and mask.size)
 
@@ -275,8 +275,9 @@ def _completed(entry: Result, counts: Counts) -> dict[str, Any]:
         "image_id": identity(entry.image_id),
         "category_id": 1 if entry.category_id is None else entry.category_id,
     }
-    if entry.bbox:
-        result["bbox"] = box_of(entry, segmentation, None, None)
+    box = stated_box(entry)
+    if box and (segmentation is None or min(box[2:]) > 0):
+        result["bbox"] = box
     elif segmentation is None:
         raise Unusable
     elif isinstance(segmentation, list):

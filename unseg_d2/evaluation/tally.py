@@ -144,9 +144,12 @@ def check_results(results: Sequence[dict[str, Any]], sizes: Sizes) -> None:
             raise UnsegError(f"There is a result of image {result['image_id']}, which the ground truth does not have.")
         segmentation, size = result.get("segmentation"), sizes[result["image_id"]]
         if isinstance(segmentation, dict) and None not in size and tuple(segmentation["size"]) != size:
+            turned = tuple(segmentation["size"]) == size[::-1]
+            one_as_stored = "as it is stored, the other as EXIF turns it; make both alike"
+            reason = f"one is of the picture {one_as_stored}" if turned else "were both made of the same picture?"
             raise UnsegError(
                 f"A mask of image {result['image_id']} has the size {'x'.join(map(str, segmentation['size']))}, "
-                f"but the ground truth has {size[0]}x{size[1]}."
+                f"but the ground truth has {size[0]}x{size[1]}: {reason}"
             )
 
 

@@ -57,8 +57,20 @@ def _compressed(mask: RunLengths, height: int | None, width: int | None) -> dict
     return {"size": stated, "counts": mask.counts}
 
 
+def stated_box(mask: Mask) -> list[float] | None:
+    """Return the box that an annotation states, ``None`` where there is none or its width or height is negative.
+
+    Raises:
+        UnsegError: it has another number of values than four.
+    """
+    box = mask.bbox
+    if box and len(box) != 4:
+        raise UnsegError(f'its "bbox" has {len(box)} values, but four numbers (x, y, width, height) are needed.')
+    return box if box and min(box[2:]) >= 0 else None
+
+
 def box_of(mask: Mask, segmentation: Segmentation | None, height: int | None, width: int | None) -> list[float]:
-    """Return the box of an annotation: its own or, where that is missing or empty, the one around its mask.
+    """Return the box of an annotation: its own or, where that is missing or has no area, the one around its mask.
 
     Args:
         mask: an annotation or a result.
@@ -73,10 +85,8 @@ def box_of(mask: Mask, segmentation: Segmentation | None, height: int | None, wi
         UnsegError: the box has another number of values than four, or the mask is damaged.
         Unusable: there is neither a box nor a mask.
     """
-    box = mask.bbox
-    if box and len(box) != 4:
-        raise UnsegError(f'its "bbox" has {len(box)} values, but four numbers (x, y, width, height) are needed.')
-    if box and (segmentation is None or box != [0, 0, 0, 0]) and min(box[2:]) >= 0:
+    box = stated_box(mask)
+    if box and min(box[2:]) > 0:
         return box
     if segmentation is None:
         raise Unusable

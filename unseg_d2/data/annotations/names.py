@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 from unseg_d2.data.annotations.counts import Counts
 from unseg_d2.data.annotations.dataset import CocoDataset
@@ -15,6 +17,9 @@ from unseg_d2.data.pictures.reading import ImageProblem
 from unseg_d2.data.pictures.stored import shown_size
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import same_name
+
+_COCO_2014 = re.compile(r"COCO_(?:train|val|test)20\d\d_(?=\d{12}\.jpg$)")
+"""Put before the names of COCO's pictures until 2014; files of LVIS v0.5 have it, the pictures of 2017 do not."""
 
 
 class ImageFolder:
@@ -31,8 +36,9 @@ class ImageFolder:
     def find(self, file_name: str, *, whole: bool = False) -> str | None:
         """Return the name of a picture relative to the folder, as it is on the disk.
 
-        Tried are the whole name and then, since files name folders of other machines, ever shorter ends of it. Accents
-        may be composed or not, and folders separated by backslashes.
+        Tried are the whole name and then, since files name folders of other machines, ever shorter ends of it; at last
+        the name that an address or a data set of COCO's pictures means. Accents may be composed or not, and folders
+        separated by backslashes.
 
         Args:
             file_name: as an annotation file has it.
@@ -50,7 +56,8 @@ class ImageFolder:
         for start in range(1 if whole else len(parts)):
             if found := self._there(parts[start:]):
                 return found
-        return None
+        plain = _plain_name(file_name)
+        return None if whole or plain == file_name else self.find(plain)
 
     def _there(self, parts: Sequence[str]) -> str | None:
         folder, names = self.root, []
@@ -173,6 +180,19 @@ def picture_size(path: Path) -> tuple[int, int] | None:
         return shown_size(path)
     except ImageProblem:  # who needs the pixels will say what is wrong
         return None
+
+
+def _plain_name(file_name: str) -> str:
+    """Return the name of a picture without what addresses and data sets add to it.
+
+    >>> _plain_name("/data/local-files/?d=photos%5Ca%20b.jpg"), _plain_name("s3://bucket/a.jpg?sign=1")
+    ('photos\\\\a b.jpg', 's3://bucket/a.jpg')
+    >>> _plain_name("COCO_val2014_000000000042.jpg")
+    '000000000042.jpg'
+    """
+    address, _, query = file_name.partition("?")
+    name = unquote(query.removeprefix("d=") if query.startswith("d=") else address)
+    return _COCO_2014.sub("", name)
 
 
 def _holds(root: Path, names: Iterable[str], *, whole: bool) -> bool:

@@ -32,6 +32,7 @@ NEEDED = {
 }
 """What a field of an annotation file holds, for messages."""
 
+_COMPRESSED = (b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")  # gzip, ZIP, Zstandard, xz
 _SINGULAR = {"images": "image", "annotations": "annotation", "categories": "category"}
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 
@@ -134,7 +135,10 @@ def plain(data: bytes, where: str) -> Any:
     except json.JSONDecodeError as error:
         raise UnsegError(f"{where}is not JSON: {error.msg} in line {error.lineno}.") from None
     except UnicodeDecodeError:
-        raise UnsegError(f"{where}is not JSON: it is not text in UTF-8.") from None
+        what = (
+            "compressed; unpack it" if data.startswith(_COMPRESSED) else "not text in UTF-8; save it in that encoding"
+        )
+        raise UnsegError(f"{where}is not JSON: it is {what}.") from None
     except RecursionError:
         raise UnsegError(f"{where}cannot be read: it is nested too deeply.") from None
     except ValueError:  # Python reads no number of more than 4300 digits
@@ -156,7 +160,7 @@ def _explain(content: Any, message: str, record: str, first: int) -> str:
         owner, fields = _name(content, str(steps[0]), steps[1], first), steps[2:]
     elif steps and isinstance(steps[0], int) and not record:
         owner, fields = f"result {steps[0] + first}", steps[1:]
-    if missing:
+    if missing and not (fields[:1] == ["segmentation"] and len(fields) > 1):  # a mask in a list of polygons
         inner = f' in its "{fields[0]}"' if fields else ""
         return f'{owner} lacks the key "{missing[1]}"{inner}.'
     if not fields and not owner:

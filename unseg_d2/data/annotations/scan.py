@@ -197,11 +197,11 @@ def _judged(entries: Sequence[Annotation]) -> tuple[list[int], list[int], list[i
     for entry in entries:
         mask, box, confidence = entry.segmentation, entry.bbox, entry.confidence
         height = width = UNKNOWN
-        is_box = box is not None and len(box) == 4 and box[2] >= 0 and box[3] >= 0
+        is_box = box is not None and len(box) == 4 and box[2] > 0 and box[3] > 0
         if not mask:
             flags = 0 if is_box else ODD
         elif isinstance(mask, list):
-            is_plain = is_box and box != [0, 0, 0, 0] and _is_area(entry.area) and _are_flat(mask)
+            is_plain = is_box and _is_area(entry.area) and _are_flat(mask)
             flags = MASK if is_plain else MASK | ODD
         else:
             flags = MASK | RUNS if mask.counts else RUNS
