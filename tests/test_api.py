@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import unseg_d2
-from unseg_d2.training.rounds import Plan
+from unseg_d2.training.plan import Plan
 
 RECIPE = "configs/quickstart.yaml"
 
@@ -50,7 +50,7 @@ def test_another_recipe_in_the_same_folder(photos: Path, tmp_path: Path) -> None
 
 def test_self_training_is_given_what_the_command_gives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     plans: list[Plan] = []
-    monkeypatch.setattr("unseg_d2.training.rounds.self_train", plans.append)
+    monkeypatch.setattr("unseg_d2.training.rounds.self_train", lambda plan, restart: plans.append(plan))
     given: dict[str, Any] = {"images": tmp_path / "photos", "output": tmp_path / "run", "rounds": 2}
     unseg_d2.self_train(RECIPE, {"SOLVER": {"MAX_ITER": 3}}, ground_truth="gt.json", num_processes=2, **given)
     (plan,) = plans

@@ -12,6 +12,7 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.label_set import summarise
 from unseg_d2.training import rounds as self_training
+from unseg_d2.training.plan import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ def self_train(
     ground_truth: str | os.PathLike[str] = "",
     num_processes: int = 1,
     num_workers: int | None = 0,
+    restart: bool = False,
 ) -> self_training.Result:
     """Train a detector from unlabelled images: pseudo-masks, a first training, self-training rounds.
 
@@ -77,6 +79,7 @@ def self_train(
         ground_truth: data set with annotations to evaluate every round on; without it nothing is evaluated.
         num_processes: training processes, one per GPU. With several, a script needs ``if __name__ == "__main__":``.
         num_workers: processes that make pseudo-masks, see :func:`generate_masks`.
+        restart: set the run in ``output`` aside, in ``before_1`` there, and begin anew.
 
     Returns:
         The paths ``weights`` (for :meth:`Detector.load`), ``gallery`` and ``plot``, and the metrics, ``rows``.
@@ -88,7 +91,7 @@ def self_train(
         raise UnsegError("Name what to learn from: either images=... or, to start from a label set, labels=...")
     if rounds < 0:
         raise UnsegError(f"rounds is {rounds}, but must be 0 or more.")
-    plan = self_training.Plan(
+    plan = Plan(
         config_file=os.fspath(recipe),
         opts=tuple(flat_options(overrides)),
         output=Path(output),
@@ -99,4 +102,4 @@ def self_train(
         num_processes=num_processes,
         num_workers=num_workers,
     )
-    return self_training.self_train(plan)
+    return self_training.self_train(plan, restart=restart)

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from fake_engine import FakeEngine
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.scores import read_metrics
 from unseg_d2.training import rounds
-from unseg_d2.training.rounds import Plan, self_train
+from unseg_d2.training.plan import Plan
+from unseg_d2.training.rounds import self_train
 
 RECIPES = Path(__file__).resolve().parents[2] / "configs"
 
@@ -247,3 +249,83 @@ def test_images_of_a_run_may_move_but_not_become_more(
     shutil.copy(picture, tmp_path / "staged" / "added.png")
     with pytest.raises(UnsegError, match=r"num_images was 3, now 4\. Choose another --output"):
         self_train(plan)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("images", [None, 0], ids=["finished", "interrupted"])
+def test_a_run_that_is_begun_anew_loses_nothing(
+    images: int | None, plan: Plan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    use(FakeEngine(fail_after=images), monkeypatch)
+    with pytest.raises(KeyboardInterrupt) if images is not None else nullcontext():
+        self_train(plan)
+    (plan.output / "notes.txt").write_text("mine")
+    before, other = content(plan.output), replace(plan, opts=(*plan.opts, "SEED", "1"))
+    engine = use(FakeEngine(), monkeypatch)
+    with pytest.raises(UnsegError, match=r"SEED was 0, now 1.*begin anew with --restart, which keeps it\."):
+        self_train(other)
+    assert content(plan.output) == before
+    self_train(other, restart=True)
+    assert len(engine.trained) == 2
+    aside = content(plan.output / "before_1")
+    assert aside == {name: held for name, held in before.items() if name != "notes.txt"} and "rounds.json" in aside
+    said = f"Beginning anew; the self-training run that was in {plan.output} is now in {plan.output / 'before_1'}."
+    assert caplog.messages.count(said) == 1
+    self_train(replace(other, output=plan.output.with_name("fresh")))
+    fresh, anew = content(plan.output.with_name("fresh")), content(plan.output)
+    for name in ("round1/labels.json", "round1/figures.json", "round1/predictions/predictions.json"):
+        assert anew[name] == fresh[name]
+
+
+def test_what_the_new_run_begins_with_is_not_set_aside(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(FakeEngine(), monkeypatch)
+    self_train(plan)
+    before = content(plan.output)
+    inside = replace(plan, labels=str(plan.output / "round1" / "labels.json"))
+    with pytest.raises(UnsegError, match=r"--restart would set .*labels\.json aside, which the run begins with"):
+        self_train(inside, restart=True)
+    assert content(plan.output) == before
+
+
+def test_a_run_below_its_images_and_notes_beside_them_do_not_hinder_it(
+    from_images: Plan, rows: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level("INFO")
+    use(FakeEngine(), monkeypatch)
+    pictures = next(path for path in Path(from_images.opts[1]).rglob("images") if len(list(path.iterdir())) == 3)
+    shutil.copytree(pictures, tmp_path / "photos")
+    run = tmp_path / "photos" / "run"
+    plan = replace(from_images, output=run, images=str(tmp_path / "photos"), ground_truth="", rounds=0)
+    self_train(plan)
+    (tmp_path / "photos" / "notes.txt").write_text("a note")
+    shutil.copy(next(pictures.iterdir()), run / "overlay.png")
+    assert [step.split()[2] for step in steps_made(replace(plan, rounds=1), caplog)] == ["predict", "merge", "train"]
+
+
+def test_an_image_repaired_after_the_masks_is_made_again_before_the_training(
+    from_images: Plan, rows: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pictures = next(path for path in Path(from_images.opts[1]).rglob("images") if len(list(path.iterdir())) == 3)
+    shutil.copytree(pictures, tmp_path / "photos")
+    broken = sorted((tmp_path / "photos").iterdir())[1]
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:100])
+    plan = replace(from_images, output=tmp_path / "run", images=str(tmp_path / "photos"), ground_truth="", rounds=0)
+
+    class Killed(FakeEngine):
+        def train(self, cfg: Any, *, resume: bool) -> Path:
+            raise KeyboardInterrupt
+
+    use(Killed(), monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        self_train(plan)
+    labels = tmp_path / "run" / "round0" / "masks" / "labels.json"
+    assert len(json.loads(labels.read_text())["images"]) == 2
+    broken.write_bytes(whole)
+    use(FakeEngine(), monkeypatch)
+    self_train(plan)
+    assert len(json.loads(labels.read_text())["images"]) == 3

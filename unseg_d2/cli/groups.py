@@ -83,17 +83,17 @@ def add_labels(parser: CommandParser, text: str, **options: Any) -> None:
     parser.add_argument_group("label set").add_argument("--labels", help=text, **options)
 
 
-def add_output(parser: CommandParser, text: str, **options: Any) -> None:
-    """Add ``--output``, a file or folder to write.
+def add_output(parser: CommandParser, text: str, **options: Any) -> argparse._ArgumentGroup:
+    """Add ``--output``, a file or folder to write; return its group.
 
     Args:
         parser: of the command.
         text: what is written.
         **options: of argparse; by default one path, which may be left out.
     """
-    parser.add_argument_group("output").add_argument(
-        "--output", **{"type": Path, "metavar": "PATH", "help": text, **options}
-    )
+    group = parser.add_argument_group("output")
+    group.add_argument("--output", **{"type": Path, "metavar": "PATH", "help": text, **options})
+    return group
 
 
 def add_training_output(parser: CommandParser) -> argparse._ArgumentGroup:

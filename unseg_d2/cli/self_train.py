@@ -30,7 +30,10 @@ def _arguments(parser: CommandParser) -> None:
         "--rounds", type=int, default=1, metavar="N", help="self-training rounds after the first training"
     )
     add_weights(parser, "checkpoint that the first training starts from (default: MODEL.WEIGHTS of the recipe)")
-    add_output(parser, "folder of the run", required=True, metavar="FOLDER")
+    group = add_output(parser, "folder of the run", required=True, metavar="FOLDER")
+    group.add_argument(
+        "--restart", action="store_true", help="begin anew; the run in that folder is set aside in before_1"
+    )
     add_processes(
         parser,
         gpus="training processes, one per GPU (or on the CPU)",
@@ -58,6 +61,7 @@ def _execute(args: argparse.Namespace) -> None:
         ground_truth=args.gt,
         num_processes=args.num_gpus,
         num_workers=args.num_workers,
+        restart=args.restart,
     )
     if result.rows:
         print(rounds_table(result.rows))
@@ -79,7 +83,8 @@ COMMAND = Command(
         "--rounds 2 --output runs/try ENGINE builtin",
     ),
     notes="Killed at any point, the same command resumes where it stopped. A data set is a folder of images, "
-    "labels.json, labels.json::image/folder or a built-in name.",
+    "labels.json, labels.json::image/folder or a built-in name. A folder that holds another run is refused; --restart "
+    "sets it aside and begins anew.",
     resumes=True,
 )
 main = COMMAND.main

@@ -18,7 +18,7 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
-from unseg_d2.config import edited, load_cfg
+from unseg_d2.config import edited
 from unseg_d2.config.load import as_values
 from unseg_d2.config.scaling import scale_to_world_size
 from unseg_d2.data.catalog import find_annotations, load_dataset
@@ -26,104 +26,23 @@ from unseg_d2.data.presence import check_images
 from unseg_d2.data.spec import join_spec
 from unseg_d2.detectors.learnt import of_weights
 from unseg_d2.detectors.protocol import Engine, select_engine
-from unseg_d2.errors import UnsegError
-from unseg_d2.evaluation.registry import detector_evaluators
 from unseg_d2.evaluation.scores import Metrics, Scores, read_metrics
 from unseg_d2.files import write_json
 from unseg_d2.loop.checkpoint import has_checkpoint, last_checkpoint
-from unseg_d2.loop.restart import set_aside
-from unseg_d2.manifest import CODE, read_manifest
+from unseg_d2.loop.restart import refuse_inside, set_aside
+from unseg_d2.manifest import read_manifest
 from unseg_d2.pseudo.generate import generate_label_set
-from unseg_d2.pseudo.inputs import Inputs, list_inputs
+from unseg_d2.pseudo.inputs import list_inputs
 from unseg_d2.pseudo.label_set import labels_file, remembers_root, summarise
 from unseg_d2.pseudo.renew import changed_images, sources_of
-from unseg_d2.recipes import find_recipe
-from unseg_d2.registry import code_of_parts
 from unseg_d2.training.evaluate import evaluate_detector, score_records
 from unseg_d2.training.next_labels import merge_round, predict_round
-from unseg_d2.training.prediction import weights_identity
+from unseg_d2.training.plan import Plan
 from unseg_d2.training.report import write_plot, write_run_gallery
-from unseg_d2.training.state import RunState, Step, recorded
+from unseg_d2.training.state import LEFT_BY_A_RUN, REMEDY, RunState, Step, recorded
 from unseg_d2.training.train import train
-from unseg_d2.zoo.download import checksum
-from unseg_d2.zoo.store import resolve
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a self-training run is given.
-
-    Attributes:
-        config_file: recipe of the first training; its ``ROUNDS.RECIPE`` names that of the rounds.
-        opts: KEY VALUE overrides, applied to both recipes.
-        output: folder of the run.
-        rounds: self-training rounds after the first training.
-        images: unlabelled images (folder, COCO json or built-in name); annotations in them are ignored.
-        labels: label set to start from instead of making one.
-        ground_truth: data set with annotations to evaluate on; empty evaluates nothing.
-        num_processes: training processes, one per GPU.
-        num_workers: processes that make pseudo-masks; ``None`` is one per GPU, or one per core.
-    """
-
-    config_file: str
-    opts: tuple[str, ...]
-    output: Path
-    rounds: int
-    images: str
-    labels: str = ""
-    ground_truth: str = ""
-    num_processes: int = 1
-    num_workers: int | None = None
-
-    def settings(self, inputs: Inputs | None = None) -> dict[str, Any]:
-        """Return everything that the results depend on except the number of rounds, which may grow.
-
-        Args:
-            inputs: the unlabelled images, where they have been listed.
-
-        Raises:
-            UnsegError: a recipe, an annotation file or the first checkpoint is not there.
-        """
-        first = self.recipe(0)
-        code = code_of_parts(first).get(CODE, {}) | code_of_parts(self.recipe(1)).get(CODE, {})
-        weights = resolve(first.MODEL.WEIGHTS) if first.MODEL.WEIGHTS else ""
-        inputs = inputs or self.inputs()
-        listed = {"num_images": len(inputs)} if inputs else {}
-        return {
-            **listed,
-            "recipes": {"first": as_values(first), "rounds": as_values(self.recipe(1))},
-            "images": self.images,
-            "labels": self.labels,
-            "ground_truth": self.ground_truth,
-            "num_processes": self.num_processes,
-            "checksums": {
-                "labels": checksum(find_annotations(self.labels, first)) if self.labels else "",
-                "ground_truth": checksum(find_annotations(self.ground_truth, first)) if self.ground_truth else "",
-                "weights": weights_identity(weights),
-                **({"images": inputs.checksum} if inputs else {}),
-            },
-            **({CODE: code} if code else {}),
-        }
-
-    def inputs(self) -> Inputs | None:
-        """List the unlabelled images; ``None`` where the run starts from a label set."""
-        return list_inputs(self.images, self.recipe(0), without=self.output) if self.images else None
-
-    def recipe(self, round_index: int) -> CfgNode:
-        """Return the configuration of a round, before its inputs are filled in."""
-        cfg = load_cfg(self.config_file, self.opts)
-        if round_index > 0 and cfg.ROUNDS.RECIPE:
-            cfg = load_cfg(find_recipe(self.config_file).parent / cfg.ROUNDS.RECIPE, self.opts)
-        if cfg.MODEL.ROI_HEADS.NUM_CLASSES != 1:
-            raise UnsegError(
-                f"MODEL.ROI_HEADS.NUM_CLASSES is {cfg.MODEL.ROI_HEADS.NUM_CLASSES}, but pseudo-masks have no classes: "
-                "set it to 1 for self-training."
-            )
-        if self.ground_truth:
-            detector_evaluators(cfg)  # before anything is made
-        return cfg
 
 
 @dataclass(frozen=True)
@@ -143,17 +62,18 @@ class Result:
     plot: Path | None
 
 
-def self_train(plan: Plan) -> Result:
+def self_train(plan: Plan, *, restart: bool = False) -> Result:
     """Begin a self-training run, or resume it.
 
     Args:
         plan: what to do.
+        restart: set the run in ``plan.output`` aside and begin anew.
 
     Raises:
         UnsegError: an input is missing or damaged, a recipe is for several classes, or ``plan.output`` holds another
             run.
     """
-    run = _Run(plan)
+    run = _Run(plan, restart=restart)
     rows = run.all_rounds()
     plot = write_plot(plan.output / "figures.svg", rows) if rows else None
     return Result(rows, run.train(plan.rounds), run.gallery(rows), plot)
@@ -162,7 +82,7 @@ def self_train(plan: Plan) -> Result:
 class _Run:
     """The state machine: each step asks for its inputs, which are made first, and records its output."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, restart: bool = False) -> None:
         self.plan = plan
         self.first = plan.recipe(0)
         self.engine: Engine = select_engine(self.first.ENGINE)
@@ -173,6 +93,9 @@ class _Run:
             check_images(load_dataset(plan.ground_truth, self.first), plan.ground_truth)
             self.truth["ground_truth"] = find_annotations(plan.ground_truth, self.first)
             self.truth["scoring"] = json.dumps(as_values(self.first)["TEST"], sort_keys=True)
+        if restart:
+            refuse_inside(plan.output, plan.files(), LEFT_BY_A_RUN)
+            set_aside(plan.output, left=LEFT_BY_A_RUN, what="self-training run")
         self.state = RunState(plan.output, settings)
 
     def all_rounds(self) -> list[tuple[str, Metrics]]:
@@ -214,7 +137,7 @@ class _Run:
         if changed and self.state.find(0, "train"):
             logger.warning(
                 "%d images, such as %s, have changed since this run was trained on their masks; it keeps those masks. "
-                "Choose another --output to begin with the images as they are.",
+                "Choose another --output, or --restart, to begin with the images as they are.",
                 *(len(changed), changed[0]),
             )
         return path
@@ -290,7 +213,7 @@ class _Run:
         """Return where the masks on the ground truth go; those on another ground truth stay where they are."""
         path, images = folder / "masks_of_ground_truth", list_inputs(self.plan.ground_truth, self.first)
         known = path / "manifest.json"
-        if known.is_file() and read_manifest(known, "choose another --output")["images_sha256"] != images.checksum:
+        if known.is_file() and read_manifest(known, REMEDY)["images_sha256"] != images.checksum:
             return path.with_name(f"{path.name}_{images.checksum[:8]}")
         return path
 

@@ -1,0 +1,104 @@
+"""What a self-training run is given, and what its results depend on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fvcore.common.config import CfgNode
+
+from unseg_d2.config import load_cfg
+from unseg_d2.config.load import as_values
+from unseg_d2.data.catalog import find_annotations
+from unseg_d2.data.spec import split_spec
+from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation.registry import detector_evaluators
+from unseg_d2.manifest import CODE
+from unseg_d2.pseudo.inputs import Inputs, list_inputs
+from unseg_d2.recipes import find_recipe
+from unseg_d2.registry import code_of_parts
+from unseg_d2.training.prediction import weights_identity
+from unseg_d2.zoo.download import checksum
+from unseg_d2.zoo.store import resolve
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a self-training run is given.
+
+    Attributes:
+        config_file: recipe of the first training; its ``ROUNDS.RECIPE`` names that of the rounds.
+        opts: KEY VALUE overrides, applied to both recipes.
+        output: folder of the run.
+        rounds: self-training rounds after the first training.
+        images: unlabelled images (folder, COCO json or built-in name); annotations in them are ignored.
+        labels: label set to start from instead of making one.
+        ground_truth: data set with annotations to evaluate on; empty evaluates nothing.
+        num_processes: training processes, one per GPU.
+        num_workers: processes that make pseudo-masks; ``None`` is one per GPU, or one per core.
+    """
+
+    config_file: str
+    opts: tuple[str, ...]
+    output: Path
+    rounds: int
+    images: str
+    labels: str = ""
+    ground_truth: str = ""
+    num_processes: int = 1
+    num_workers: int | None = None
+
+    def settings(self, inputs: Inputs | None = None) -> dict[str, Any]:
+        """Return everything that the results depend on except the number of rounds, which may grow.
+
+        Args:
+            inputs: the unlabelled images, where they have been listed.
+
+        Raises:
+            UnsegError: a recipe, an annotation file or the first checkpoint is not there.
+        """
+        first = self.recipe(0)
+        code = code_of_parts(first).get(CODE, {}) | code_of_parts(self.recipe(1)).get(CODE, {})
+        weights = resolve(first.MODEL.WEIGHTS) if first.MODEL.WEIGHTS else ""
+        inputs = inputs or self.inputs()
+        listed = {"num_images": len(inputs)} if inputs else {}
+        return {
+            **listed,
+            "recipes": {"first": as_values(first), "rounds": as_values(self.recipe(1))},
+            "images": self.images,
+            "labels": self.labels,
+            "ground_truth": self.ground_truth,
+            "num_processes": self.num_processes,
+            "checksums": {
+                "labels": checksum(find_annotations(self.labels, first)) if self.labels else "",
+                "ground_truth": checksum(find_annotations(self.ground_truth, first)) if self.ground_truth else "",
+                "weights": weights_identity(weights),
+                **({"images": inputs.checksum} if inputs else {}),
+            },
+            **({CODE: code} if code else {}),
+        }
+
+    def inputs(self) -> Inputs | None:
+        """List the unlabelled images; ``None`` where the run starts from a label set."""
+        return list_inputs(self.images, self.recipe(0), without=self.output) if self.images else None
+
+    def recipe(self, round_index: int) -> CfgNode:
+        """Return the configuration of a round, before its inputs are filled in."""
+        cfg = load_cfg(self.config_file, self.opts)
+        if round_index > 0 and cfg.ROUNDS.RECIPE:
+            cfg = load_cfg(find_recipe(self.config_file).parent / cfg.ROUNDS.RECIPE, self.opts)
+        if cfg.MODEL.ROI_HEADS.NUM_CLASSES != 1:
+            raise UnsegError(
+                f"MODEL.ROI_HEADS.NUM_CLASSES is {cfg.MODEL.ROI_HEADS.NUM_CLASSES}, but pseudo-masks have no classes: "
+                "set it to 1 for self-training."
+            )
+        if self.ground_truth:
+            detector_evaluators(cfg)  # before anything is made
+        return cfg
+
+    def files(self) -> list[Path]:
+        """Return the files and folders that it names, of those that are there."""
+        names = [self.images, self.labels, self.ground_truth, self.config_file, str(self.recipe(0).MODEL.WEIGHTS)]
+        parts = [part for name in names for part in split_spec(name) if part]
+        return [Path(part) for part in parts if Path(part).exists()]
