@@ -372,6 +372,30 @@ def test_depth_files_replaced_added_and_removed_make_their_images_again(
     assert [failure["file_name"] for failure in failures] == [f"{names[8]}.png"]
 
 
+def test_images_that_are_not_there_are_said_at_once(
+    images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before the work begins it is refused; later the images become failures, and their number is said."""
+    listed = [{"id": number, "file_name": f"{number:03d}.png"} for number in range(4)]
+    (tmp_path / "list.json").write_text(json.dumps({"images": listed}))
+    spec, output = f"{tmp_path}/list.json::{images}", tmp_path / "out"
+    for name in ("001", "003"):
+        (images / f"{name}.png").rename(tmp_path / f"{name}.png")
+    with pytest.raises(UnsegError, match=r"^2 of the 4 images of .*list\.json.* are not there.*001\.png; put"):
+        generate(spec, output)
+    assert not output.exists()
+    for name in ("001", "003"):
+        (tmp_path / f"{name}.png").rename(images / f"{name}.png")
+    generate(spec, output, shard_index=0, num_shards=2)
+    (images / "003.png").unlink()
+    assert generate(spec, output)
+    assert [message for message in caplog.messages if "any more" in message] == [
+        f"Not there any more, and so failures: 1 of the listed images, such as {images / '003.png'}."
+    ]
+    (failure,) = map(json.loads, (output / "failures.jsonl").read_text().splitlines())
+    assert failure == {"file_name": "003.png", "reason": "the file does not exist"}
+
+
 def test_nothing_to_work_on(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     with pytest.raises(UnsegError, match="There is no image in"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from unseg_d2.errors import UnsegError
@@ -23,16 +23,20 @@ def check_images(records: Sequence[dict[str, Any]], name: str) -> None:
     Raises:
         UnsegError: images are missing; the message counts them and names the first.
     """
-    folders: dict[str, list[str]] = defaultdict(list)
-    for record in records:
-        folder, file = os.path.split(record["file_name"])
-        folders[folder].append(file)
-    missing = [os.path.join(folder, file) for folder, files in folders.items() for file in _missing(folder, files)]
-    if missing:
+    if missing := missing_images([record["file_name"] for record in records]):
         raise UnsegError(
             f"{len(missing)} of the {len(records)} images of {name} {'is' if len(missing) == 1 else 'are'} not there, "
             f"such as {missing[0]}; put them there, or take them off the list."
         )
+
+
+def missing_images(names: Iterable[str]) -> list[str]:
+    """Return those of some files that are not there; none is opened."""
+    folders: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        folder, file = os.path.split(name)
+        folders[folder].append(file)
+    return [os.path.join(folder, file) for folder, files in folders.items() for file in _missing(folder, files)]
 
 
 def _missing(folder: str, files: list[str]) -> list[str]:

@@ -16,6 +16,7 @@ from fvcore.common.config import CfgNode
 
 import unseg_d2
 from unseg_d2.config import edited
+from unseg_d2.data.presence import check_images, missing_images
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.data.spec import relative_root
 from unseg_d2.devices import available_cores
@@ -68,7 +69,8 @@ def generate_label_set(
         ``output/labels.json`` when all shares are done, otherwise ``None``.
 
     Raises:
-        UnsegError: nothing to work on, another label set in the folder, a full disk, or no usable image.
+        UnsegError: nothing to work on, images that are not there, another label set in the folder, a full disk, or no
+            usable image.
     """
     if not 0 <= shard_index < num_shards:
         raise UnsegError(f"The share must be from 0 to {num_shards - 1}, but is {shard_index}.")
@@ -76,6 +78,8 @@ def generate_label_set(
         logger.info(sentence)
     inputs = list_inputs(images, cfg, without=Path(output))
     shards = ShardFolder(output)
+    if not (shards.folder / "manifest.json").is_file():
+        check_images([{"file_name": str(inputs.root / name)} for name in inputs.file_names], str(images))
     pipeline = build(_on_cpu(cfg))  # settings that do not work are found before any process starts
     shards.open(_manifest(cfg, inputs, pipeline, Path(output)))
     sources = Sources(inputs.root, pipeline.depth)
@@ -84,6 +88,7 @@ def generate_label_set(
     jobs, labels = _jobs(shards, mine, inputs, sources), shards.folder / "labels.json"
     if jobs:
         _say_what_changed(jobs)
+        _say_what_is_gone(jobs, inputs.root)
         if any(job.outdated for job in jobs):
             labels.unlink(missing_ok=True)  # of the images as they were; the shards hold all of its masks
         workers = default_num_workers(cfg) if num_workers is None else num_workers
@@ -111,6 +116,13 @@ def _say_what_changed(jobs: list[ShardJob]) -> None:
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         words = "image has changed since it was read, and is" if len(names) == 1 else CHANGED
         logger.warning("%d %s tried again: %s%s.", len(names), words, ", ".join(names[:MOST_NAMED]), more)
+
+
+def _say_what_is_gone(jobs: list[ShardJob], root: Path) -> None:
+    """Count the images that are not there any more; without them a label set is not begun, but it is finished."""
+    names = [str(root / name) for job in jobs for _, name in job.images]
+    if gone := missing_images(names):
+        logger.warning("Not there any more, and so failures: %d of the listed images, such as %s.", len(gone), gone[0])
 
 
 def default_num_workers(cfg: CfgNode) -> int:
