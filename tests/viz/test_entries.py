@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from unseg_d2.rle import encode_mask
+from unseg_d2.viz.decisions import masks_key
 from unseg_d2.viz.entries import best_overlaps, make_entry, ordered
 
 
@@ -38,13 +39,14 @@ def test_overlap_without_anything_to_compare():
 
 def test_entry_of_two_sets():
     image = np.zeros((60, 80, 3), np.uint8)
-    first = [{**TOP, "score": 0.25}, {**LEFT, "score": 0.75}]
+    first = [{**TOP, "score": 0.25, "id": 7}, {**LEFT, "score": 0.75, "id": "b"}]
     entry = make_entry("a.jpg", image, [first, [TOP, BOX]], side=64, quality=75)
     assert (entry.index["name"], entry.index["width"], entry.index["height"]) == ("a.jpg", 80, 60)
     assert entry.index["sets"] == [
         [[0.75, 0.5, pytest.approx(1 / 3, abs=1e-3)], [0.25, 0.5, 1.0]],
         [[None, 0.5, None], [None, 0.01, None]],
     ]
+    assert entry.index["ids"] == ["b", 7] and entry.index["key"] == masks_key(first)
     _, outlines, others = entry.picture
     assert [len(outlines), len(others)] == [2, 2]
     assert others[1] == "M0 0h51v38h-51z"

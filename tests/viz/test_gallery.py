@@ -102,7 +102,7 @@ def test_nothing_from_outside_becomes_markup(tmp_path):
     assert page.json("index")["titles"] == ["set " + EVIL]
     assert EVIL in page.text
     assert "img" not in {tag for tag, _ in page.tags}
-    assert len(page.scripts) == 4  # one chunk, the index, two scripts of ours
+    assert len(page.scripts) == 6  # one chunk, the index, four scripts of ours
     assert not any(attribute.startswith("on") for _, attributes in page.tags for attribute in attributes)
 
 

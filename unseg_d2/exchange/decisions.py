@@ -17,9 +17,7 @@ from unseg_d2.exchange.corrections import Merged, Report, approved
 from unseg_d2.exchange.returned import ImageNames
 from unseg_d2.exchange.source import by_image
 from unseg_d2.pseudo.corrections import is_corrected
-from unseg_d2.viz.decisions import KIND, masks_key
-
-VERSION = 1
+from unseg_d2.viz.decisions import KIND, VERSION, masks_key
 
 
 def apply_decisions(

@@ -9,6 +9,7 @@ from typing import Any
 
 KIND = "unseg_d2 decisions"
 """What the file says that it is."""
+VERSION = 1
 
 
 def masks_key(annotations: Sequence[dict[str, Any]]) -> str:
@@ -19,3 +20,13 @@ def masks_key(annotations: Sequence[dict[str, Any]]) -> str:
     """
     masks = sorted([str(item["id"]), *(round(float(side), 1) for side in item["bbox"])] for item in annotations)
     return hashlib.sha256(json.dumps(masks).encode()).hexdigest()[:12]
+
+
+def fingerprint(index: Sequence[dict[str, Any]]) -> str:
+    """Return a checksum of the masks that a page shows, under which a browser keeps what was decided about them.
+
+    Args:
+        index: lines of the page's index, with a ``name`` and, of images that can be shown, a ``key`` each.
+    """
+    shown = [[image["name"], image.get("key")] for image in index]
+    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:16]

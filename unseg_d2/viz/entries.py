@@ -14,6 +14,7 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from unseg_d2.rle import decode_mask, to_rle
+from unseg_d2.viz.decisions import masks_key
 from unseg_d2.viz.thumbnails import box_path, canvas_size, mask_path, thumbnail
 
 Annotation = dict[str, Any]
@@ -24,9 +25,10 @@ class Entry:
     """One image of a gallery.
 
     Attributes:
-        index: ``{name, width, height, sets}``, and ``problem`` where the image could not be used. ``sets`` holds for
-            each label set the instances in order, as ``[score, area, IoU]``: score in [0, 1], share of the image, and
-            best IoU with the other set; a value that does not exist is ``None``.
+        index: ``{name, width, height, sets, ids, key}``, and ``problem`` where the image could not be used. ``sets``
+            holds for each label set the instances in order, as ``[score, area, IoU]``: score in [0, 1], share of the
+            image, and best IoU with the other set; a value that does not exist is ``None``. ``ids`` are those
+            of the first set's annotations, in order, and ``key`` is their checksum.
         picture: ``[JPEG in base64, outlines of the first set, outlines of the second set]``.
     """
 
@@ -63,6 +65,8 @@ def make_entry(name: str, image: np.ndarray, sets: Sequence[Sequence[Annotation]
             [_measures(annotation, height * width, iou) for annotation, iou in zip(annotations, ious, strict=True)]
             for annotations, ious in zip(sets, (overlaps, [None] * len(sets[-1])))
         ],
+        "ids": [annotation["id"] for annotation in sets[0]],
+        "key": masks_key(sets[0]),
     }
     outlines = [[_path(annotation, height, width) for annotation in annotations] for annotations in sets]
     return Entry(index, [thumbnail(image, side=side, quality=quality), *outlines])
@@ -71,7 +75,7 @@ def make_entry(name: str, image: np.ndarray, sets: Sequence[Sequence[Annotation]
 def broken_entry(name: str, problem: str, sets: int) -> Entry:
     """Return the entry of an image that cannot be shown, with the reason."""
     height, width = canvas_size(3, 4)
-    index = {"name": name, "width": width, "height": height, "sets": [[]] * sets, "problem": problem}
+    index = {"name": name, "width": width, "height": height, "sets": [[]] * sets, "ids": [], "problem": problem}
     return Entry(index, ["", *[[]] * sets])
 
 

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from unseg_d2.data.coco import CocoDataset
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_folder, explained
+from unseg_d2.viz.decisions import KIND, VERSION, fingerprint
 from unseg_d2.viz.entries import Entry, broken_entry, make_entry
 from unseg_d2.viz.labels import LabelView, annotations_by_name, evenly_spaced, read_labelled_image
 from unseg_d2.viz.page import environment, script_hash, script_json, source, write_text
@@ -90,7 +91,7 @@ def write_gallery(
         "plot": Markup(plot_rounds(metrics)) if metrics else "",
         "settings": list(flatten(labels.dataset.info)),
         "style": source("gallery.css"),
-        "scripts": [source("gallery_model.js"), source("gallery.js")],
+        "scripts": [source(f"gallery{part}.js") for part in ("_model", "_decisions", "", "_deciding")],
         "script_hash": script_hash,
         "index": lambda: _index_json(index, labels, compare, page, Path(image_root), one_file),
     }
@@ -189,6 +190,7 @@ def _index_json(
             "chunkFolder": "" if one_file else quote(_chunk_folder(page).name),
             "originals": quote(Path(os.path.relpath(root.absolute(), page.absolute().parent)).as_posix()),
             "units": UNITS,
+            "decisions": {"kind": KIND, "version": VERSION, "fingerprint": fingerprint(index)},
             "colours": [hex_colour(i) for i in range(NUM_COLOURS)],
         }
     )

@@ -34,10 +34,16 @@ function drawFrame(frame, image, picture, which) {
     path.dataset.number = number;
     path.style.setProperty("--colour", data.colours[number % data.colours.length]);
     path.classList.toggle("below", !passes(instances[number]));
+    markDecision(path, decided(image, which, number));
     svg.append(path);
   }
   frame.replaceChildren(svg);
   return svg;
+}
+
+function markDecision(node, decision) {
+  node.classList.toggle("keep", decision === "keep");
+  node.classList.toggle("drop", decision === "drop");
 }
 
 function showProblem(frame, text) {
@@ -47,7 +53,9 @@ function showProblem(frame, text) {
 function captionText(image) {
   const counts = image.sets.map((set) => set.filter(passes).length).join(" | ");
   const overlap = comparing ? orders.overlap.of(image) : null;
-  return overlap === null ? counts : `${counts} · IoU ${overlap.toFixed(2)}`;
+  const { done, masks } = decisionOf(image);
+  const said = [[done, "done"], [masks.size, `${masks.size} decided`]].filter(([is]) => is).map(([, text]) => text);
+  return [...said, overlap === null ? counts : `${counts} · IoU ${overlap.toFixed(2)}`].join(" · ");
 }
 
 // --- the grid --------------------------------------------------------------------------------------------------------
@@ -90,6 +98,7 @@ function placeCard(card, place) {
   card.setAttribute("aria-setsize", images.length);
   card.setAttribute("aria-posinset", place + 1);
   card.firstChild.tabIndex = place === current ? 0 : -1;
+  card.classList.toggle("done", decisionOf(card.image).done);
   card.querySelector(".caption").lastChild.textContent = card.image.problem ? "" : captionText(card.image);
 }
 
@@ -158,6 +167,7 @@ grid.addEventListener("keydown", (event) => {
   const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, PageUp: -page, PageDown: page,
     Home: -images.length, End: images.length };
   if (event.key in steps) { event.preventDefault(); moveTo(current + steps[event.key]); }
+  else decideByKey(event, images[current], null);
 });
 
 // --- one image, large ------------------------------------------------------------------------------------------------
@@ -165,11 +175,13 @@ grid.addEventListener("keydown", (event) => {
 const viewer = $("viewer");
 let shown = null; // the image in the viewer
 let cameFrom = ""; // address of the page before the viewer was opened
+let mask = null; // number of the mask that the keyboard is on, in the viewer
 
 function openViewer(place) {
   if (!images[place]) return;
   shown = images[place];
   current = place;
+  mask = null;
   $("viewer-name").textContent = shown.name;
   $("viewer-facts").textContent = `${shown.width} × ${shown.height} · ${place + 1} of ${images.length}`;
   const panes = data.titles.map(() => element("div", { class: "frame" }));
@@ -186,6 +198,7 @@ function openViewer(place) {
       sharpen(svg.querySelector("image"), originalAddress(image));
       $("lists").append(...makeList(image, which, pane));
     });
+    showDecisions();
   }).catch((error) => showProblem(panes[0], error.message));
 }
 
@@ -216,6 +229,8 @@ function makeList(image, which, pane) {
       row.addEventListener(type, () => light(on && (type === "mouseenter" || box.matches(":focus-visible"))));
     }
     row.classList.toggle("below", !passes(image.sets[which][number]));
+    if (which === 0) row.append(decisionCell(image, number));
+    if (which === 0) path.addEventListener("click", () => chooseMask(mask === number ? null : number));
     table.append(row);
   });
   const title = comparing ? data.titles[which] : "Masks";
@@ -231,8 +246,16 @@ function closeViewer() {
 viewer.addEventListener("close", closeViewer);
 viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
 viewer.addEventListener("keydown", (event) => {
-  if (event.key === "ArrowLeft") openViewer(current - 1);
-  if (event.key === "ArrowRight") openViewer(current + 1);
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  const turn = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+  if (step) openViewer(current + step);
+  else if (turn && shown.sets[0].length) {
+    event.preventDefault();
+    const last = shown.sets[0].length - 1;
+    chooseMask(mask === null ? (turn > 0 ? 0 : last) : Math.max(0, Math.min(last, mask + turn)));
+  } else if (decideByKey(event, shown, mask === null ? null : [mask]) && mask !== null && "kx".includes(event.key)) {
+    chooseMask(Math.min(shown.sets[0].length - 1, mask + 1));
+  }
 });
 $("previous").addEventListener("click", () => openViewer(current - 1));
 $("next").addEventListener("click", () => openViewer(current + 1));
@@ -286,16 +309,10 @@ addEventListener("scroll", () => later(drawVisible), { passive: true });
 addEventListener("resize", () => later(refresh));
 
 if (hasScores) {
-  $("threshold-label").hidden = false;
+  $("threshold-label").hidden = $("drop-below").hidden = false;
   const bins = scoreHistogram();
   const most = Math.max(...bins, 1);
   const bars = document.createElementNS(SVG, "path");
   bars.setAttribute("d", bins.map((n, i) => `M${i} 20v${(-20 * Math.sqrt(n / most)).toFixed(2)}h1V20z`).join(""));
   $("histogram").append(bars);
 }
-// Browsers keep what was set in a page across reloads; start from what is written in it.
-$("controls").reset();
-cameFrom = location.href.split("#")[0];
-refresh();
-const asked = location.hash.slice(1);
-if (asked) openViewer(images.findIndex((image) => encodeURIComponent(image.name) === asked));

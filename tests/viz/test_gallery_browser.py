@@ -1,0 +1,108 @@
+"""The page in a browser: decisions by keyboard, kept across a reload, saved, and read by `unseg-d2 import`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unseg_d2.apps.visualize import visualize
+from unseg_d2.data.coco import read_coco
+from unseg_d2.exchange.import_ import import_corrections
+from unseg_d2.rle import encode_mask
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed")
+CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium with its driver")
+
+EVIL = "<img src=x onerror=document.title='broken'>\"'&.png"
+NAMES = ["a.png", EVIL, "c.png"]
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1200,900"):
+        options.add_argument(argument)
+    options.binary_location = CHROMIUM
+    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path / "downloads")})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    """Three images with three masks each, of scores 0.9, 0.5 and 0.1."""
+    images, annotations = [], []
+    for number, name in enumerate(NAMES):
+        Image.fromarray(np.full((30, 40, 3), 60 * number, np.uint8)).save(tmp_path / name)
+        images.append({"id": number, "file_name": name, "height": 30, "width": 40})
+        for place, score in enumerate((0.5, 0.9, 0.1)):
+            mask = np.zeros((30, 40), bool)
+            mask[5:25, 12 * place : 12 * place + 10] = True
+            about = {"id": len(annotations) + 1, "image_id": number, "score": score, "bbox": [12 * place, 5, 10, 20]}
+            annotations.append(about | {"segmentation": encode_mask(mask)})
+    (tmp_path / "labels.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    return tmp_path / "labels.json"
+
+
+def soon(condition: Callable[[], Any]) -> Any:
+    end = time.monotonic() + 20
+    while not (value := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return value
+
+
+def test_decisions_by_keyboard(browser: Any, labels: Path, tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    def shown() -> str:
+        return browser.execute_script("return document.getElementById('decided').textContent")
+
+    def press(*keys: str) -> None:
+        webdriver.ActionChains(browser).send_keys(*keys).perform()
+
+    page = visualize(labels, tmp_path / "page.html").page
+    browser.get(page.as_uri())
+    soon(lambda: browser.execute_script("return document.querySelectorAll('.card image').length == 3"))
+    browser.execute_script("document.querySelector('.card button').focus()")
+    press("k", Keys.ARROW_RIGHT, "x", "z", "d")
+    assert shown() == "3 kept, 0 dropped, 1 done"
+    press(Keys.ARROW_RIGHT, Keys.ENTER)
+    soon(lambda: browser.execute_script("return document.querySelectorAll('#lists tr[data-number]').length == 3"))
+    press(Keys.ARROW_DOWN, "x", "k", "x", "u")  # 0.9 goes, 0.5 stays, 0.1 goes, and that is taken back
+    assert shown() == "4 kept, 1 dropped, 1 done"
+    press(Keys.ESCAPE)
+    browser.execute_script(
+        "const slider = document.getElementById('threshold'); slider.value = 0.3;"
+        "slider.dispatchEvent(new Event('input')); document.querySelectorAll('.card button')[1].focus();"
+    )
+    press("d", "d")  # what is hidden when an image is marked as done goes: nobody has seen it
+    assert shown() == "4 kept, 2 dropped, 1 done"
+    press("z", "z")
+    browser.execute_script("document.getElementById('drop-below').click()")
+    assert shown() == "4 kept, 3 dropped, 1 done"  # what is kept stays
+    browser.get("about:blank")
+    browser.get(page.as_uri())
+    soon(lambda: shown() == "4 kept, 3 dropped, 1 done")
+    browser.execute_script("document.getElementById('save').click()")
+    path = soon(lambda: next((tmp_path / "downloads").glob("decisions.json"), None))
+    assert browser.title != "broken" and not browser.get_log("browser")
+    report = import_corrections(path, labels=labels, output=tmp_path / "new.json")
+    assert (report.removed, report.done, report.left_out) == (3, 1, {})
+    after = read_coco(tmp_path / "new.json")
+    assert [item["id"] for item in after.annotations] == [1, 2, 3, 4, 5, 7]
+    assert [item["id"] for item in after.annotations if item.get("corrected")] == [1, 2, 3, 4, 5, 7]
+    assert [image.get("done") for image in after.images] == [None, True, None]
