@@ -283,10 +283,13 @@ def run_totals(counts: Sequence[str]) -> np.ndarray:
 def _totals(counts: Sequence[str]) -> np.ndarray:
     """`run_totals` of texts in ASCII, none of them empty, few enough for the processor's cache."""
     digits = np.frombuffer("".join(counts).encode("ascii"), np.uint8) - np.uint8(48)
-    stop = np.cumsum([len(text) for text in counts])
-    start = np.r_[0, stop[:-1]]
+    sizes = np.array([len(text) for text in counts])
+    stop = np.cumsum(sizes)
+    start = stop - sizes
     last = np.flatnonzero(digits & 32 == 0)  # last digit of every number
-    length = np.diff(last, prepend=-1)
+    length = last.copy()  # np.diff and np.r_ take longer than all the rest where there are few masks
+    length[1:] -= last[:-1]
+    length[:1] += 1
     good = np.logical_and.reduceat(digits < 64, start) & (digits[stop - 1] & 32 == 0)
     if good.all():
         begin = np.asarray(np.searchsorted(last, start))  # first number of every mask
@@ -314,19 +317,28 @@ def _numbers(digits: np.ndarray, last: np.ndarray, length: np.ndarray) -> np.nda
 
 def _runs(numbers: np.ndarray, begin: np.ndarray) -> np.ndarray:
     """Return the run lengths, those of every mask in the place of its numbers: second, fourth, ..., first, ..."""
-    amount = np.diff(np.r_[begin, numbers.size])
+    amount = _amounts(begin, numbers.size)
     even = begin + amount // 2  # where the first, ... go
-    rank = np.arange(numbers.size) - np.repeat(begin, amount)
-    place = np.repeat(begin, amount) + (rank >> 1) + np.where(rank & 1, 0, np.repeat(amount // 2, amount))
+    own = np.repeat(begin, amount)
+    rank = np.arange(numbers.size) - own
+    place = own + (rank >> 1) + np.where(rank & 1, 0, np.repeat(amount // 2, amount))
     arranged = np.empty_like(numbers)
     arranged[place] = numbers
     head = arranged[even]
     arranged[even] = 0  # the third run is no difference to the first
-    ends = np.column_stack([begin, even]).ravel()
-    sums = np.r_[0, np.cumsum(arranged)]
-    runs = sums[1:] - np.repeat(sums[ends], np.diff(np.r_[ends, numbers.size]))
+    ends = np.stack([begin, even], axis=1).ravel()
+    sums = np.cumsum(arranged)
+    runs = sums - np.repeat(sums[ends] - arranged[ends], _amounts(ends, numbers.size))
     runs[even] = head
     return runs
+
+
+def _amounts(begin: np.ndarray, total: int) -> np.ndarray:
+    """Return how many there are from each begin to the next."""
+    amounts = np.empty_like(begin)
+    amounts[:-1] = begin[1:]
+    amounts[-1] = total
+    return amounts - begin
 
 
 def _by(size: Any) -> str:

@@ -19,8 +19,8 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 import numpy as np
 
-CHUNK = 8 << 20
-"""Bytes that are read at once; an entry that is longer makes the chunk longer."""
+CHUNK = 1 << 19
+"""Bytes that are read at once, few enough for the cache; an entry that is longer makes the chunk longer."""
 
 _QUOTE, _BACKSLASH, _BRACKET, _BRACE, _END, _COMMA, _NEWLINE = b'"\\[{},\n'
 _IS_STRUCTURAL = bytes(byte in b'"\\{}[]' for byte in range(256))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from unseg_d2.errors import UnsegError
 
 Entry = dict[str, Any]
 BATCH = 2_000  # annotations that are read at once where all are wanted
+TOGETHER = 256  # images whose annotations are read at once where all are wanted: one check of many masks is short
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,13 @@ class AnnotationIndex:
 
     def __iter__(self) -> Iterator[tuple[Entry, list[Entry]]]:
         """Yield each image with its annotations, in the order of the file."""
-        for position in range(len(self)):
-            image = self.image(position)
-            yield image, self.annotations(position, image)
+        for start in range(0, len(self), TOGETHER):
+            images = [self.image(position) for position in range(start, min(start + TOGETHER, len(self)))]
+            firsts = self.rows.first[start : start + len(images) + 1]
+            owners = [image for image, count in zip(images, np.diff(firsts).tolist()) for _ in range(count)]
+            found = iter(self._read(np.arange(firsts[0], firsts[-1]), owners))
+            for image, count in zip(images, np.diff(firsts).tolist()):
+                yield image, list(islice(found, count))
 
     def position_of(self, key: Any) -> int | None:
         """Return the position of the image with an id, ``None`` where there is none."""

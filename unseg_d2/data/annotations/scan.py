@@ -35,7 +35,7 @@ from unseg_d2.data.annotations.structs import Annotation, Content, Identity, Ima
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import same_name
 
-_COUNTS = b'"counts":'
+_COUNTS = (b'"counts":"', b'"counts": "')
 _BACKSLASH = ord("\\")
 _DECODERS = {"images": msgspec.json.Decoder(Image, strict=False)}
 _DECODERS |= {"annotations": msgspec.json.Decoder(Annotation, strict=False)}
@@ -170,16 +170,16 @@ def _explained(text: bytes, key: str, number: int, where: str) -> Any:
 
 def shortened(text: bytes) -> bytes:
     """Return an entry with one character in place of compressed run lengths, which have neither quotes nor escapes."""
-    parts, done, found = [], 0, text.find(_COUNTS)
-    while found >= 0:
-        opening = found + len(_COUNTS)
-        opening += text[opening : opening + 1] == b" "
-        closing = text.find(b'"', opening + 1)
-        if text[opening : opening + 1] == b'"' and closing > opening + 1 and text[closing - 1] != _BACKSLASH:
-            parts += [text[done : opening + 1], b"0"]
-            done = closing
-        found = text.find(_COUNTS, max(opening, done))
-    return b"".join([*parts, text[done:]]) if parts else text
+    for mark in _COUNTS:
+        first, *parts = text.split(mark)
+        if parts:
+            return mark.join([first, *map(_without_counts, parts)])
+    return text
+
+
+def _without_counts(text: bytes) -> bytes:
+    end = text.find(b'"')
+    return b"0" + text[end:] if end > 0 and text[end - 1] != _BACKSLASH else text
 
 
 def _image_columns(entries: Sequence[Image], starts: np.ndarray, extents: np.ndarray) -> ImageColumns:
