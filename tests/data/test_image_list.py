@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from unseg_d2.data.classes import Records
 from unseg_d2.data.image_list import ImageList
+from unseg_d2.data.records import Records
 
 IMAGES: list[dict[str, Any]] = [
     {"file_name": "/photos/caf\u00e9.png", "image_id": 7, "height": 8, "width": 9},

@@ -17,12 +17,13 @@ from pycocotools import mask as mask_utils
 
 from unseg_d2.apps.salient_objects import SalientObjects
 from unseg_d2.apps.video_file import VideoFile
-from unseg_d2.data.classes import Category, read_classes
+from unseg_d2.data.classes import read_classes
 from unseg_d2.data.images import ImageProblem, Reading
 from unseg_d2.data.label_studio import LOCAL_FILES, labeling_config, to_task
 from unseg_d2.data.media import Frames, Media, extract_frames
 from unseg_d2.data.pictures.decode import read_picture
 from unseg_d2.data.pictures.report import Treatments
+from unseg_d2.data.records import Category
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.data.spec import relative_root
 from unseg_d2.detectors.detector import Detector

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from fvcore.common.config import CfgNode
 
-from unseg_d2.data.annotations.names import check_there
+from unseg_d2.data.annotations.index import AnnotationIndex
+from unseg_d2.data.annotations.locate import check_there, locate
 from unseg_d2.data.builtin import ALIASES, BUILTIN, datasets_root
-from unseg_d2.data.classes import Records, categories_of
-from unseg_d2.data.coco import CocoDataset, find_image_root, locate_images, read_coco, to_records
+from unseg_d2.data.classes import categories_of
+from unseg_d2.data.coco import find_image_root, open_coco
 from unseg_d2.data.images import list_images
+from unseg_d2.data.records import IndexPart, Records
 from unseg_d2.data.spec import split_spec
 from unseg_d2.data.synthetic.dataset import SPLITS, ensure_synthetic
 from unseg_d2.errors import UnsegError, nearest
@@ -48,7 +50,7 @@ def load_dataset(spec: str, cfg: CfgNode, num_classes: int = 1) -> Records:
     spec = ALIASES.get(spec, spec)
     if spec in SYNTHETIC:
         images, annotations = ensure_synthetic(cfg, SYNTHETIC[spec])
-        return _records(read_coco(annotations), images, spec, num_classes)
+        return _records(open_coco(annotations), images, spec, num_classes)
     if spec in BUILTIN:
         return _builtin(spec, num_classes)
     path, root = split_spec(spec)
@@ -88,7 +90,7 @@ def find_annotations(spec: str, cfg: CfgNode) -> Path:
 def _builtin(name: str, num_classes: int) -> Records:
     annotations = _there(name, BUILTIN[name].annotations)
     images = _there(name, BUILTIN[name].images)
-    return _records(read_coco(annotations), images, name, num_classes)
+    return _records(open_coco(annotations), images, name, num_classes)
 
 
 def _there(name: str, relative: str) -> Path:
@@ -108,25 +110,26 @@ def _there(name: str, relative: str) -> Path:
 
 def _annotated(path: Path, root: Path | None, num_classes: int) -> Records:
     """Records of an annotation file, whose images must exist."""
-    dataset = read_coco(path, need_annotations=False)
+    index = open_coco(path, need_annotations=False)
     if root is not None and not root.is_dir():
         raise UnsegError(f"There is no folder {root}, which should hold the images of {path}.")
-    root = root or find_image_root(dataset, path)
-    return _records(dataset, root, str(path), num_classes)
+    root = root or find_image_root(index, path)
+    return _records(index, root, str(path), num_classes)
 
 
-def _records(dataset: CocoDataset, root: Path, name: str, num_classes: int) -> Records:
+def _records(index: AnnotationIndex, root: Path, name: str, num_classes: int) -> Records:
     """Records with their classes, or of one class; logs it where the file has several, refuses missing pictures."""
-    dataset, missing = locate_images(dataset, root, name)
-    check_there(missing, len(dataset.images), root, name)
-    categories = categories_of(dataset, num_classes, name)
-    if categories:
-        numbers = {category["id"]: number for number, category in enumerate(categories)}
-        return Records(to_records(dataset, root, numbers), categories)
-    present = {annotation["category_id"] for annotation in dataset.annotations}
-    if len(present) > 1:
-        logger.info("%s has objects of %d categories, which are treated as one.", name, len(present))
-    return Records(to_records(dataset, root))
+
+    def name_at(position: int) -> str:
+        return str(index.image(position)["file_name"])
+
+    located = locate(index.names, name_at, root, name)
+    check_there(located, name_at, root, name)
+    categories = categories_of(index, num_classes, name)
+    numbers = {category["id"]: number for number, category in enumerate(categories)} or None
+    if not categories and len(index.present) > 1:
+        logger.info("%s has objects of %d categories, which are treated as one.", name, len(index.present))
+    return Records(parts=[IndexPart(index, str(root), numbers, located.renamed)], categories=categories)
 
 
 def _folder(root: Path) -> Records:

@@ -10,43 +10,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.coco import CocoDataset, read_json
+from unseg_d2.data.records import Category
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
-
-Category = dict[str, Any]
-"""A category of a COCO file: ``id`` and ``name``."""
 
 FILE = "classes.json"
 """Beside the checkpoints of a detector of several classes: the categories that its classes stand for, in order."""
 
 
-class Records(list[dict[str, Any]]):
-    """Records of a data set, and the categories that their class numbers stand for.
-
-    Attributes:
-        categories: in the order of the numbers; empty where all annotations are of one class.
-    """
-
-    def __init__(self, records: Sequence[dict[str, Any]], categories: Sequence[Category] = ()) -> None:
-        super().__init__(records)
-        self.categories = list(categories)
-
-    def category_ids(self) -> list[Any] | int:
-        """Return the id of each class's category; 1, that of the only one, where all are of one class."""
-        return [category["id"] for category in self.categories] or 1
-
-
-def as_records(records: Sequence[dict[str, Any]]) -> Records:
-    """Return records with their categories; a plain list is of one class."""
-    return records if isinstance(records, Records) else Records(records)
-
-
-def categories_of(dataset: CocoDataset, num_classes: int, name: str) -> list[Category]:
+def categories_of(dataset: CocoDataset | AnnotationIndex, num_classes: int, name: str) -> list[Category]:
     """Return the categories of a file in the order of the class numbers; an empty list for a single class.
 
     Args:
-        dataset: what `read_coco` returned.
+        dataset: what `read_coco` or `open_coco` returned.
         num_classes: of the detector; 1 takes all categories as one class.
         name: of the data set, for the message.
 
@@ -59,10 +37,17 @@ def categories_of(dataset: CocoDataset, num_classes: int, name: str) -> list[Cat
     known = {category["id"] for category in categories}
     if len(known) != num_classes or len(categories) != num_classes:
         raise wrong_number(name, len(known), num_classes)
-    strange = sorted({str(a["category_id"]) for a in dataset.annotations if a["category_id"] not in known})
+    strange = sorted(str(key) for key in present_categories(dataset) - known)
     if strange:
         raise UnsegError(f"{name} has annotations of category {', '.join(strange[:3])}, which it does not list.")
     return categories
+
+
+def present_categories(dataset: CocoDataset | AnnotationIndex) -> set[Any]:
+    """Return the ids of the categories that annotations have."""
+    if isinstance(dataset, AnnotationIndex):
+        return dataset.present
+    return {annotation["category_id"] for annotation in dataset.annotations}
 
 
 def wrong_number(name: str, found: int, num_classes: int) -> UnsegError:

@@ -15,11 +15,11 @@ from unseg_d2.data.annotations.counts import Counts
 from unseg_d2.data.annotations.dataset import CocoDataset
 from unseg_d2.data.annotations.entries import Irregular
 from unseg_d2.data.annotations.index import AnnotationIndex
+from unseg_d2.data.annotations.locate import locate_images
 from unseg_d2.data.annotations.names import (
     ImageFolder,
     find_image_root,
     image_roots,
-    locate_images,
     picture_size,
     resolve_image,
 )
@@ -29,6 +29,7 @@ from unseg_d2.data.annotations.scan import Scan, scan_file
 from unseg_d2.data.annotations.sizes import Measure
 from unseg_d2.data.annotations.sources import Files, FileSource, MemorySource, Source
 from unseg_d2.data.annotations.structs import Content
+from unseg_d2.data.records import image_record, record_annotation
 from unseg_d2.errors import UnsegError
 from unseg_d2.rle import decode_mask, encode_mask
 
@@ -129,13 +130,9 @@ def to_records(
     """
     annotations: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in dataset.images}
     for annotation in dataset.annotations:
-        annotations[annotation["image_id"]].append(_record_annotation(annotation, classes))
-    records = []
-    for image in dataset.images:
-        path = str(resolve_image(image_root, image["file_name"]))
-        record = {"file_name": path, "image_id": image["id"], "annotations": annotations[image["id"]]}
-        records.append(record | {key: image[key] for key in ("height", "width", "done") if key in image})
-    return records
+        annotations[annotation["image_id"]].append(record_annotation(annotation, classes))
+    root = str(image_root)
+    return [image_record(image, root, annotations[image["id"]], image["file_name"]) for image in dataset.images]
 
 
 def _in_memory(content: Content, counts: Counts, where: str) -> tuple[Scan, Source, Content]:
@@ -165,13 +162,6 @@ def _measure(content: Content, path: Path) -> Measure:
         return picture_size(found) if found else None
 
     return measure
-
-
-def _record_annotation(annotation: dict[str, Any], classes: Mapping[Any, int] | None) -> dict[str, Any]:
-    number = 0 if classes is None else classes[annotation["category_id"]]
-    record = {key: annotation[key] for key in ("bbox", "iscrowd", "area")}
-    record |= {"bbox_mode": 1, "category_id": number}
-    return record | {key: annotation[key] for key in ("score", "segmentation", "confidence") if key in annotation}
 
 
 @contextmanager

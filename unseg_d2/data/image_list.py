@@ -7,7 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from unseg_d2.data.classes import Category
+from unseg_d2.data.records import Category
 
 _UNKNOWN = -1
 _ENCODING = ("utf-8", "surrogatepass")  # names that are no text have halves of characters

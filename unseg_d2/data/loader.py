@@ -83,7 +83,7 @@ def build_test_loader(records: Sequence[dict[str, Any]], cfg: CfgNode) -> Iterab
     Returns:
         An iterable with a length; raises `UnsegError` at an image that cannot be used.
     """
-    dataset = _TestImages(PackedRecords(records), InputSettings.from_config(cfg))
+    dataset = _TestImages(PackedRecords(records, with_annotations=False), InputSettings.from_config(cfg))
     return _Images(batch_loader(dataset, range(len(records)), min(cfg.DATALOADER.NUM_WORKERS, len(records))))
 
 
@@ -131,7 +131,7 @@ class _TrainBatches(Dataset):
                 sources = [self._load(self.sources.draw(record, rng), rng) for record, rng in zip(records, generators)]
             return self.copy_paste.prepare(sources, samples, generators)
         except Exception as error:
-            return _Failure.of(error, [self.records[index]["file_name"] for index in indices])
+            return _Failure.of(error, self.records, indices)
 
     def _load(self, record: dict[str, Any], rng: np.random.Generator) -> Sample:
         return load_sample(record, rng=rng, augmentation=self.augmentation)
@@ -150,7 +150,7 @@ class _TestImages(Dataset):
             record = self.records[index]
             return pack([load_test_image(record, min_size=low, max_size=high, reading=self.settings.reading)])
         except Exception as error:
-            return _Failure.of(error, [self.records[index]["file_name"]])
+            return _Failure.of(error, self.records, [index])
 
 
 @dataclass(frozen=True)
@@ -161,10 +161,10 @@ class _Failure:
     trace: str | None
 
     @classmethod
-    def of(cls, error: Exception, file_names: list[str]) -> _Failure:
+    def of(cls, error: Exception, records: PackedRecords, indices: list[int]) -> _Failure:
         if isinstance(error, UnsegError):
             return cls(str(error), None)
-        names = ", ".join(file_names)
+        names = ", ".join(records.file_name(index) for index in indices)
         return cls(f"Loading one of {names} failed: {type(error).__name__}: {error}", traceback.format_exc())
 
     def throw(self) -> None:

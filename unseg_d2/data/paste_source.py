@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from fvcore.common.config import CfgNode
 
+from unseg_d2.data.records import as_records
 from unseg_d2.data.transport import PackedRecords
 
 _MOST_DRAWS = 100  # a data set may list one image many times, and no other
@@ -22,7 +23,8 @@ def orientation_groups(records: Sequence[dict[str, Any]], cfg: CfgNode) -> np.nd
     """
     if not cfg.DATALOADER.ASPECT_RATIO_GROUPING:
         return np.zeros(len(records), dtype=np.int64)
-    return np.array([_orientation(record) for record in records], dtype=np.int64)
+    heights, widths = np.abs(as_records(records).facts().sizes).T  # a side that is not known is -1, and counts as 1
+    return np.where(widths > heights, 0, 1)
 
 
 class PasteSources:

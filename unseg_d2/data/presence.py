@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from unseg_d2.data.records import IndexPart, as_records
 from unseg_d2.errors import UnsegError
 
 FEW = 1000
@@ -16,6 +17,8 @@ FEW = 1000
 def check_images(records: Sequence[dict[str, Any]], name: str) -> None:
     """Refuse a data set of which images are missing; no image is opened.
 
+    Those of annotation files are looked for when `unseg_d2.data.catalog.load_dataset` opens the file.
+
     Args:
         records: Detectron2's standard dataset dicts.
         name: of the data set, for the message.
@@ -23,7 +26,7 @@ def check_images(records: Sequence[dict[str, Any]], name: str) -> None:
     Raises:
         UnsegError: images are missing; the message counts them and names the first.
     """
-    if missing := missing_images([record["file_name"] for record in records]):
+    if missing := missing_images(record["file_name"] for record in _in_memory(records)):
         raise UnsegError(
             f"{len(missing)} of the {len(records)} images of {name} {'is' if len(missing) == 1 else 'are'} not there, "
             f"such as {missing[0]}; put them there, or take them off the list."
@@ -37,6 +40,12 @@ def missing_images(names: Iterable[str]) -> list[str]:
         folder, file = os.path.split(name)
         folders[folder].append(file)
     return [os.path.join(folder, file) for folder, files in folders.items() for file in _missing(folder, files)]
+
+
+def _in_memory(records: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for part in as_records(records).parts:
+        if not isinstance(part, IndexPart):
+            yield from (part.image(place) for place in range(len(part)))
 
 
 def _missing(folder: str, files: list[str]) -> list[str]:

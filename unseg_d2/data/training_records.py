@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from fvcore.common.config import CfgNode
 
+from unseg_d2.data.annotations.columns import CONFIDENCE, CROWD, MASK, OUTSIDE, SCORE
 from unseg_d2.data.classes import check_records
+from unseg_d2.data.records import Records, as_records
 from unseg_d2.errors import UnsegError
 
 logger = logging.getLogger(__name__)
@@ -18,8 +21,8 @@ class MissingCertainty(UnsegError):
     """No mask has the score or the spatial confidence that a recipe relies on."""
 
 
-def usable_records(records: Sequence[dict[str, Any]], cfg: CfgNode) -> list[dict[str, Any]]:
-    """Return the records to train on.
+def usable_records(records: Sequence[dict[str, Any]], cfg: CfgNode) -> Records:
+    """Return the records to train on; those of an annotation file are not read for this.
 
     Args:
         records: Detectron2's standard dataset dicts.
@@ -30,40 +33,48 @@ def usable_records(records: Sequence[dict[str, Any]], cfg: CfgNode) -> list[dict
         UnsegError: nothing is left, the recipe needs masks, scores or spatial confidence that are not there, or an
             annotation has a class that the network does not have.
     """
-    kept = _with_masks(records) if cfg.MODEL.MASK_ON else list(records)
-    crowds = sum(len(record.get("annotations", ())) - len(_instances(record)) for record in kept)
+    records = as_records(records)
+    facts, kept = records.facts(), records
+    owners = np.repeat(np.arange(len(records), dtype=np.int32), facts.counts)
+    counted, done = np.ones(len(owners), bool), facts.done
+    if cfg.MODEL.MASK_ON and not (counted := facts.flags & (MASK | CROWD) != 0).all():
+        _check_boxes(records, facts.flags)
+        kept, done = records.with_masks(), done.copy()
+        done[owners[~counted]] = False
+    is_instance = counted & (facts.flags & CROWD == 0)
+    crowds = int(counted.sum() - is_instance.sum())
     if crowds:
         logger.info("Left out %d crowd regions (iscrowd 1), which are not trained on.", crowds)
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
-        kept = [record for record in kept if _instances(record) or record.get("done")]
+        is_kept = np.bincount(owners[is_instance], minlength=len(records)) > 0
+        kept = kept if (is_kept | done).all() else kept.chosen(np.flatnonzero(is_kept | done))
     if len(kept) < len(records):
         logger.info("Left out %d of %d images, which have no annotations.", len(records) - len(kept), len(records))
-    if not kept:
+    if not len(kept):
         raise UnsegError(f"There is nothing to train on: {_nothing(records, crowds)}.")
-    if cfg.MODEL.ROI_HEADS.NUM_CLASSES > 1:
-        check_records(kept, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
-    _check_confidence(kept, cfg)
+    num_classes, (lowest, highest) = cfg.MODEL.ROI_HEADS.NUM_CLASSES, facts.classes
+    if num_classes > 1 and not 0 <= lowest <= highest < num_classes:
+        check_records(kept, num_classes)
+    instances = facts.flags[is_instance]
+    _check_confidence(instances, cfg)
     if cfg.MODEL.ROI_HEADS.USE_SOFT_TARGETS:
-        _check_scores(kept)
+        _check_scores(instances)
+        outside = np.flatnonzero(is_instance & (facts.flags & OUTSIDE != 0))
+        if len(outside):
+            _refuse_score(records[int(owners[outside[0]])])
     return kept
 
 
-def _with_masks(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Leave out the boxes without masks, which a network with masks cannot learn from; refuse to leave out all."""
-    kept, boxes = [], 0
-    for record in records:
-        annotations = record.get("annotations", ())
-        masks = [a for a in annotations if a.get("segmentation") or a.get("iscrowd")]
-        boxes += len(annotations) - len(masks)
-        kept.append(record if len(masks) == len(annotations) else record | {"annotations": masks, "done": False})
-    if boxes and not any(map(_instances, kept)):
+def _check_boxes(records: Records, flags: np.ndarray) -> None:
+    """Refuse to leave out all boxes; those without masks, from which no masks can be learnt, are left out."""
+    is_mask = flags & MASK != 0
+    if not (is_mask & (flags & CROWD == 0)).any():
         raise UnsegError(
-            f"{records[0]['file_name']} and all other images have boxes without masks; give masks or set MODEL.MASK_ON "
-            "False."
+            f"{records.image(0)['file_name']} and all other images have boxes without masks; give masks or set "
+            "MODEL.MASK_ON False."
         )
-    if boxes:
-        logger.info("Left out %d boxes without masks; with MODEL.MASK_ON False they count.", boxes)
-    return kept
+    boxes = int((flags & (MASK | CROWD) == 0).sum())
+    logger.info("Left out %d boxes without masks; with MODEL.MASK_ON False they count.", boxes)
 
 
 def _nothing(records: Sequence[dict[str, Any]], crowds: int) -> str:
@@ -73,7 +84,7 @@ def _nothing(records: Sequence[dict[str, Any]], crowds: int) -> str:
     return f"none of the {len(records)} images has an annotation{only}"
 
 
-def _check_confidence(records: Sequence[dict[str, Any]], cfg: CfgNode) -> None:
+def _check_confidence(instances: np.ndarray, cfg: CfgNode) -> None:
     """Refuse a recipe that relies on spatial confidence where no mask has it; say how many masks lack it."""
     block, confidence = cfg.DATALOADER, cfg.MODEL.ROI_MASK_HEAD.CONFIDENCE
     keys = [("MODEL.ROI_MASK_HEAD.CONFIDENCE", confidence, "none")]
@@ -83,7 +94,7 @@ def _check_confidence(records: Sequence[dict[str, Any]], cfg: CfgNode) -> None:
     wanted = [f"{key} {value}" for key, value, without in keys if value != without]
     if not wanted:
         return
-    present, number = _count(records, "confidence")
+    present, number = int((instances & CONFIDENCE != 0).sum()), len(instances)
     if not present:
         raise MissingCertainty(
             f"The recipe asks for {' and '.join(wanted)}, but no mask has a spatial confidence: make the label set "
@@ -93,9 +104,9 @@ def _check_confidence(records: Sequence[dict[str, Any]], cfg: CfgNode) -> None:
         logger.info("%d of %d masks have no spatial confidence and count as fully certain.", number - present, number)
 
 
-def _check_scores(records: Sequence[dict[str, Any]]) -> None:
-    """Refuse scores outside [0, 1], and a label set in which no mask has one; say how many masks lack it."""
-    present, number = _count(records, "score")
+def _check_scores(instances: np.ndarray) -> None:
+    """Refuse a label set in which no mask has a score; say how many masks lack it."""
+    present, number = int((instances & SCORE != 0).sum()), len(instances)
     if not present:
         raise MissingCertainty(
             "The recipe asks for MODEL.ROI_HEADS.USE_SOFT_TARGETS True, but no mask has a score: use a label set with "
@@ -103,25 +114,13 @@ def _check_scores(records: Sequence[dict[str, Any]]) -> None:
         )
     if present < number:
         logger.info("%d of %d masks have no score and count fully, as with score 1.", number - present, number)
-    for record in records:
-        for annotation in _instances(record):
-            if not 0 <= annotation.get("score", 1.0) <= 1:
-                raise UnsegError(
-                    f"A mask of {record['file_name']} has the score {annotation['score']:g}, but soft targets need "
-                    "scores from 0 to 1; rescale them or set MODEL.ROI_HEADS.USE_SOFT_TARGETS False."
-                )
 
 
-def _count(records: Sequence[dict[str, Any]], key: str) -> tuple[int, int]:
-    """How many instances have a value under a key, and how many there are."""
-    values = [annotation.get(key) is not None for annotation in _all_instances(records)]
-    return sum(values), len(values)
-
-
-def _all_instances(records: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for record in records:
-        yield from _instances(record)
-
-
-def _instances(record: dict[str, Any]) -> list[dict[str, Any]]:
-    return [annotation for annotation in record.get("annotations", ()) if not annotation.get("iscrowd", 0)]
+def _refuse_score(record: dict[str, Any]) -> None:
+    """Raise the error about the first score of a record that is outside [0, 1]."""
+    annotations = [item for item in record["annotations"] if not item.get("iscrowd", 0)]
+    score = next(item["score"] for item in annotations if not 0 <= item.get("score", 1.0) <= 1)
+    raise UnsegError(
+        f"A mask of {record['file_name']} has the score {score:g}, but soft targets need scores from 0 to 1; rescale "
+        "them or set MODEL.ROI_HEADS.USE_SOFT_TARGETS False."
+    )

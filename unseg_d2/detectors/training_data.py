@@ -8,10 +8,11 @@ from typing import TypeAlias
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.catalog import load_dataset
-from unseg_d2.data.classes import Records, check_same, write_classes
+from unseg_d2.data.classes import check_same, write_classes
 from unseg_d2.data.loader import build_train_loader
 from unseg_d2.data.pictures.orientation import say_orientations
 from unseg_d2.data.presence import check_images
+from unseg_d2.data.records import Records, concatenated
 from unseg_d2.data.sample import Sample
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.errors import UnsegError
@@ -60,8 +61,9 @@ def training_records(cfg: CfgNode, read: RecordsReader = load_dataset) -> Record
     """
     names = list(cfg.DATASETS.TRAIN)
     datasets = [read(name, cfg, cfg.MODEL.ROI_HEADS.NUM_CLASSES) for name in names]
-    for name, dataset in zip(names, datasets):
-        check_images(dataset, name)
+    if rank_and_world_size()[0] == 0:
+        for name, dataset in zip(names, datasets):
+            check_images(dataset, name)
     for name, dataset in zip(names[1:], datasets[1:]):
         check_same(datasets[0].categories, dataset.categories, (names[0], name))
-    return Records([record for dataset in datasets for record in dataset], datasets[0].categories)
+    return concatenated(datasets)

@@ -10,8 +10,9 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.catalog import load_dataset
-from unseg_d2.data.classes import as_records, check_same, read_classes
+from unseg_d2.data.classes import check_same, read_classes
 from unseg_d2.data.presence import check_images
+from unseg_d2.data.records import as_records
 from unseg_d2.data.results import ResultsIndex
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -221,7 +221,7 @@ class _Run:
         """Write the page that shows the results of the last round."""
         last = self.plan.rounds
         if self.plan.ground_truth:
-            records: list[dict[str, Any]] = load_dataset(self.plan.ground_truth, self.first)
+            records: Sequence[dict[str, Any]] = load_dataset(self.plan.ground_truth, self.first)
             predictions = self.plan.output / f"round{last}" / "evaluation" / "predictions.json"
             results, title = json.loads(predictions.read_text()), f"detector of round {last}"
         else:
@@ -258,7 +258,7 @@ class _Run:
         return path
 
 
-def _as_results(labels: Path, records: list[dict[str, Any]], cfg: CfgNode) -> list[dict[str, Any]]:
+def _as_results(labels: Path, records: Sequence[dict[str, Any]], cfg: CfgNode) -> list[dict[str, Any]]:
     """Return the masks of a label set as results on the same images, matched by file, with the ids of the records."""
     ids = {Path(record["file_name"]).resolve(): record["image_id"] for record in records}
     return [

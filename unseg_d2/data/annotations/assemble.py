@@ -99,6 +99,7 @@ class _Assembly:
             keys=images.ids,
             heights=images.heights,
             widths=images.widths,
+            done=images.done,
             flags=_taken(annotations.flags, numbers) & ~np.uint8(SIZED | ODD),
             present=present,
             numbered=numbered,
@@ -230,6 +231,7 @@ def _chosen(
         keys=taken(index.keys, images),
         heights=index.heights[images],
         widths=index.widths[images],
+        done=index.done[images],
         flags=index.flags[annotations],
         joined=joined,
     )

@@ -34,6 +34,7 @@ class ImageColumns:
         names: ``(n,)`` int64, hash of the file name in the form in which names are compared.
         heights: ``(n,)`` int32 px.
         widths: ``(n,)`` int32 px.
+        done: ``(n,)`` bool, whether a person has said that every object has its mask.
         starts: ``(n,)`` int64, first half of the address of the entry, see `Source`.
         extents: ``(n,)`` int32, second half.
     """
@@ -42,6 +43,7 @@ class ImageColumns:
     names: np.ndarray
     heights: np.ndarray
     widths: np.ndarray
+    done: np.ndarray
     starts: np.ndarray
     extents: np.ndarray
 

@@ -57,6 +57,7 @@ class AnnotationIndex:
         keys: ids of the images.
         heights: ``(n,)`` int32 px, -1 where it is not known.
         widths: ``(n,)`` int32 px.
+        done: ``(n,)`` bool, whether a person has said that every object has its mask.
         flags: ``(m,)`` uint8, what each annotation has, see `unseg_d2.data.annotations.columns`.
         present: ids of the categories that annotations have.
         numbered: whether annotations have ids of their own; else their number in the file is their id.
@@ -71,6 +72,7 @@ class AnnotationIndex:
     keys: Keys
     heights: np.ndarray
     widths: np.ndarray
+    done: np.ndarray
     flags: np.ndarray
     present: set[Any]
     numbered: bool

@@ -6,12 +6,12 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote
 
-from unseg_d2.data.annotations.counts import Counts
 from unseg_d2.data.annotations.dataset import CocoDataset
+from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.annotations.parse import quoted
 from unseg_d2.data.pictures.reading import ImageProblem
 from unseg_d2.data.pictures.stored import shown_size
@@ -20,10 +20,13 @@ from unseg_d2.files import same_name
 
 _COCO_2014 = re.compile(r"COCO_(?:train|val|test)20\d\d_(?=\d{12}\.jpg$)")
 """Put before the names of COCO's pictures until 2014; files of LVIS v0.5 have it, the pictures of 2017 do not."""
+MOST_LISTED = 64
+"""Folders whose lists of names are kept."""
+_NORMAL = re.compile(r"[^/.\0][^/\0]*(/[^/.\0][^/\0]*)*")  # relative, and neither "." nor ".." in it
 
 
 class ImageFolder:
-    """Finds pictures below a folder; each folder is listed once, whatever the number of pictures.
+    """Finds pictures below a folder.
 
     Attributes:
         root: absolute path of the folder.
@@ -47,8 +50,8 @@ class ImageFolder:
         Returns:
             ``None`` where there is no such picture.
         """
-        inside = _inside(self.root, file_name)
-        if inside is not None and (found := self._there(inside.split(os.sep))):
+        relative = inside(self.root, file_name)
+        if relative is not None and (found := self._there(relative.split(os.sep))):
             return found
         parts = [part for part in same_name(file_name).split("/") if part not in ("", ".")]
         if ".." in parts or "\0" in file_name:
@@ -60,6 +63,9 @@ class ImageFolder:
         return None if whole or plain == file_name else self.find(plain)
 
     def _there(self, parts: Sequence[str]) -> str | None:
+        joined = "/".join(parts)
+        if joined.isascii():  # a name has one form only, so no folder needs to be listed
+            return joined if os.path.lexists(f"{self.root}{os.sep}{joined}") else None
         folder, names = self.root, []
         for part in parts:
             name = self._names(folder).get(unicodedata.normalize("NFC", part))
@@ -72,6 +78,8 @@ class ImageFolder:
     def _names(self, folder: str) -> dict[str, str]:
         """Return what lies in a folder by its composed name; nothing where there is no such folder."""
         if folder not in self._listed:
+            if len(self._listed) >= MOST_LISTED:
+                self._listed.pop(next(iter(self._listed)))
             try:
                 names = os.listdir(folder)
             except OSError:
@@ -90,56 +98,13 @@ def resolve_image(root: str | Path, file_name: str) -> Path:
     '/data/1.jpg'
     """
     absolute = os.path.abspath(root)
-    inside = _inside(absolute, file_name)
-    if inside is None:
+    relative = inside(absolute, file_name)
+    if relative is None:
         raise UnsegError(f"file_name {quoted(file_name)} points outside the image folder {root}.")
-    return Path(absolute, inside)
+    return Path(absolute, relative)
 
 
-def locate_images(dataset: CocoDataset, root: str | Path, name: object) -> tuple[CocoDataset, list[str]]:
-    """Give the images of a data set the names that their pictures have on the disk.
-
-    Args:
-        dataset: what was read; it is not changed.
-        root: folder of the pictures.
-        name: of the data set, for messages.
-
-    Returns:
-        The data set with names relative to ``root``, and the names of the images whose pictures are not there.
-
-    Raises:
-        UnsegError: two names mean one picture.
-    """
-    folder, counts = ImageFolder(root), Counts()
-    images, missing, taken = [], [], dict[str, str]()
-    for image in dataset.images:
-        stated = image["file_name"]
-        found = folder.find(stated)
-        if found is None:
-            missing.append(stated)
-            found = stated
-        elif found != stated and folder.find(stated, whole=True) is None:
-            counts.add(f"pictures were found in {root} by the last parts of their names")
-        if taken.setdefault(found, stated) != stated:
-            raise UnsegError(
-                f"{name} has the images {quoted(taken[found])} and {quoted(stated)}, but in {root} there is only "
-                f"{found} for both."
-            )
-        images.append(image if found == stated else image | {"file_name": found})
-    counts.say(name)
-    return replace(dataset, images=images), missing
-
-
-def check_there(missing: Sequence[str], total: int, root: object, name: object) -> None:
-    """Raise `UnsegError` where pictures are not there; it is said before any work and not when one is needed."""
-    if missing:
-        raise UnsegError(
-            f"{len(missing)} of the {total} images of {name} are not in {root}; the first is {missing[0]}. Put them "
-            f"there, take them out of the file, or name the folder of the images with {name}::FOLDER."
-        )
-
-
-def find_image_root(dataset: CocoDataset, path: str | Path) -> Path:
+def find_image_root(dataset: CocoDataset | AnnotationIndex, path: str | Path) -> Path:
     """Guess the folder of the images of an annotation file.
 
     Tried in this order: ``image_root`` in its ``info``, the folder of the file, ``images`` in it, and ``images`` beside
@@ -147,14 +112,15 @@ def find_image_root(dataset: CocoDataset, path: str | Path) -> Path:
     last parts of its name.
 
     Args:
-        dataset: what `read_coco` returned.
+        dataset: what `read_coco` or `open_coco` returned.
         path: the annotation file.
 
     Raises:
         UnsegError: none of them has the images.
     """
     roots = image_roots(dataset.info.get("image_root"), path)
-    names = [image["file_name"] for image in dataset.images[:10]]
+    images = dataset.images() if isinstance(dataset, AnnotationIndex) else dataset.images
+    names = [image["file_name"] for image in islice(images, 10)]
     for whole in (True, False):
         for root in roots:
             if not names or _holds(root, names, whole=whole):
@@ -200,7 +166,9 @@ def _holds(root: Path, names: Iterable[str], *, whole: bool) -> bool:
     return any(folder.find(name, whole=whole) for name in names)
 
 
-def _inside(root: str, file_name: str) -> str | None:
+def inside(root: str, file_name: str) -> str | None:
     """Return a name relative to an absolute folder, ``None`` if it leads out of it."""
+    if _NORMAL.fullmatch(file_name):
+        return file_name
     path, above = os.path.normpath(os.path.join(root, file_name)), os.path.join(root, "")
     return path[len(above) :] if path.startswith(above) and path != above and "\0" not in file_name else None

@@ -188,7 +188,8 @@ def _image_columns(entries: Sequence[Image], starts: np.ndarray, extents: np.nda
     heights, widths = np.array(sides, np.int32).reshape(-1, 2).T
     ids = keys_of([image["id"] for image in images]) if images else np.zeros(0, np.int64)
     names = np.array([hash(same_name(image["file_name"])) for image in images], np.int64)
-    return ImageColumns(ids, names, heights.copy(), widths.copy(), starts, extents)
+    done = np.array(["done" in image for image in images], bool)
+    return ImageColumns(ids, names, heights.copy(), widths.copy(), done, starts, extents)
 
 
 def _judged(entries: Sequence[Annotation]) -> tuple[list[int], list[int], list[int]]:

@@ -12,7 +12,7 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 from fvcore.common.config import CfgNode
 
-from unseg_d2.data.classes import Records, as_records
+from unseg_d2.data.records import Records, as_records
 from unseg_d2.detectors.detectron2.records import dataset_records, standard_record
 from unseg_d2.detectors.heads import require_keys
 from unseg_d2.detectors.prediction import Prediction

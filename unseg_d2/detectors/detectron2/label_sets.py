@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def register_label_set(name: str, json_file: str | Path, image_root: str | Path 
         )
     _registered[name] = content
 
-    def read() -> list[dict[str, Any]]:
+    def read() -> Sequence[dict[str, Any]]:
         return load_dataset(join_spec(path, root) if root else str(path), get_cfg())
 
     DatasetCatalog.register(name, read)

@@ -14,7 +14,8 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.config import get_cfg
 from unseg_d2.data.catalog import find_annotations, load_dataset
-from unseg_d2.data.classes import Category, Records, wrong_number
+from unseg_d2.data.classes import wrong_number
+from unseg_d2.data.records import Category, Records
 from unseg_d2.data.training_records import MissingCertainty
 from unseg_d2.detectors.detectron2.label_sets import is_label_set, label_file
 from unseg_d2.errors import UnsegError
