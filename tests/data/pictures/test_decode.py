@@ -219,3 +219,29 @@ def test_what_changes_survives_a_manifest() -> None:
     assert reading.changes() == {"WINDOW": [0.0, 4095.0], "BANDS": [4, 3, 2], "EXIF": "ignore"}
     assert Reading.of_changes(reading.changes()).changes() == reading.changes()
     assert Reading().changes() == {}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.uint32, np.float32, np.float64])
+@pytest.mark.parametrize("bands", [1, 4])
+def test_zero_is_white_where_a_tiff_says_so(tmp_path: Path, dtype: type, bands: int) -> None:
+    """As many X-rays do; the same numbers with black zero are the negative."""
+    tifffile = pytest.importorskip("tifffile")
+    values = RNG.integers(0, 100, (30, 20, bands)).astype(dtype)
+    values[0, 0], values[0, 1] = 0, 100
+    for kind in ("minisblack", "miniswhite"):
+        data = values if bands > 1 else values[..., 0]
+        tifffile.imwrite(tmp_path / f"{kind}.tif", data, photometric=kind, planarconfig="contig" if bands > 1 else None)
+    black, white = (read_picture(tmp_path / f"{kind}.tif").pixels.astype(int) for kind in ("minisblack", "miniswhite"))
+    assert black[0, 0, 0] == 0 and black[0, 1, 0] in (100, 255)
+    np.testing.assert_allclose(white, 255 - black, atol=1)
+    if dtype is not np.uint8:
+        window = Reading(window=(0, 200))
+        black, white = (read_picture(tmp_path / f"{kind}.tif", window).pixels for kind in ("minisblack", "miniswhite"))
+        assert black[0, 1, 0] == 128 and white[0, 1, 0] in (127, 128) and white[0, 0, 0] == 255
+
+
+def test_the_type_of_numbers_has_one_name_whatever_the_order_of_bytes(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    for order in "<>":
+        tifffile.imwrite(tmp_path / "a.tif", np.arange(12, dtype=np.uint16).reshape(3, 4), byteorder=order)
+        assert read_picture(tmp_path / "a.tif").treatment["type"] == "uint16"

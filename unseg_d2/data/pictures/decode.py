@@ -82,11 +82,10 @@ def _from_pillow(image: Image.Image, reading: Reading, tags: Layout | None) -> P
         image.load()
     orientation = tags.orientation if tags else orientation_of(image)
     done = tags is not None and orientation_of(image) == 1  # Pillow turns a TIFF while it loads it
-    no_data = tags.no_data if tags else None
     pages = _pages(image) if image.format == "TIFF" else 1
     if image.mode.startswith(("I", "F")):
         unsigned = tags is not None and tags.type == "uint32"
-        pixels = _deep(_grey_strip(image, unsigned, reading, pages), image.size[::-1], reading, no_data, treatment)
+        pixels = _deep(_grey_strip(image, unsigned, reading, pages), image.size[::-1], reading, tags, treatment)
     elif reading.bands:
         pixels = _chosen(_bands_of(image), reading.bands)
     else:
@@ -113,10 +112,10 @@ def _from_array(
         if count != chosen.shape[2] + alpha:
             treatment["bands"] = count
     if chosen.dtype == np.uint8:
+        chosen = 255 - chosen if tags and tags.white_is_zero else chosen
         pixels = np.ascontiguousarray(np.broadcast_to(chosen, (*chosen.shape[:2], 3)))
     else:
-        no_data = tags.no_data if tags else None
-        pixels = _deep(lambda top, bottom: chosen[top:bottom], chosen.shape[:2], reading, no_data, treatment)
+        pixels = _deep(lambda top, bottom: chosen[top:bottom], chosen.shape[:2], reading, tags, treatment)
     if alpha:
         most = 1 if values.dtype.kind == "f" else np.iinfo(values.dtype).max
         share = values[..., 3:].astype(np.float32) / most
@@ -125,14 +124,18 @@ def _from_array(
 
 
 def _deep(
-    strip: Strip, size: tuple[int, int], reading: Reading, no_data: float | None, treatment: dict[str, Any]
+    strip: Strip, size: tuple[int, int], reading: Reading, tags: Layout | None, treatment: dict[str, Any]
 ) -> np.ndarray:
     """Stretch numbers of more than 8 bit, and note how."""
+    no_data = tags.no_data if tags else None
     window = reading.window or used_range(strip, *size, no_data)
-    treatment["type"] = str(strip(0, 1).dtype)
+    treatment["type"] = strip(0, 1).dtype.name
     if window:
         treatment |= {"from": [float(value) for value in window], "window": bool(reading.window)}
-    return to_8_bit(strip, *size, (window[0], window[1]) if window else (0.0, 1.0), no_data)
+    black, white = (window[0], window[1]) if window else (0.0, 1.0)
+    if tags and tags.white_is_zero:
+        black, white = white, black
+    return to_8_bit(strip, *size, (black, white), no_data)
 
 
 def _grey_strip(image: Image.Image, unsigned: bool, reading: Reading, pages: int) -> Strip:

@@ -45,13 +45,14 @@ def used_range(strip: Strip, height: int, width: int, no_data: float | None = No
 
 
 def to_8_bit(strip: Strip, height: int, width: int, window: tuple[float, float], no_data: float | None) -> np.ndarray:
-    """Map low to 0 and high to 255, linearly and rounded; values outside are cut, what was not measured is 0.
+    """Map one value to black and another to white, linearly and rounded; what was not measured is black.
 
     Args:
         strip: gives the rows.
         height: H.
         width: W.
-        window: low and high; equal ones make everything up to them 0 and what is above 255.
+        window: what becomes 0 and 255, and what lies beyond with it; equal ones make everything up to them 0 and what
+            is above 255.
         no_data: value that means that nothing was measured.
 
     Returns:
@@ -74,13 +75,13 @@ def to_8_bit(strip: Strip, height: int, width: int, window: tuple[float, float],
 
 
 def _scaled(values: np.ndarray, window: tuple[float, float], no_data: float | None) -> np.ndarray:
-    low, high = window
+    black, white = window
     numbers = values.astype(np.float64)
     valid = _valid(values, no_data)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        numbers -= low
+        numbers -= black
         numbers *= 255
-        numbers /= high - low
+        numbers /= white - black
     np.nan_to_num(numbers, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
     numbers[~valid] = 0
     return np.rint(numbers.clip(0, 255)).astype(np.uint8)

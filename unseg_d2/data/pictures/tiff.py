@@ -23,7 +23,7 @@ from unseg_d2.data.pictures.reading import ImageProblem
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES = 256, 257, 258, 262, 274, 277
 _EXTRA, _FORMAT, _GDAL_NO_DATA = 338, 339, 42113
-_RGB, _GREY, _PALETTE = 2, (0, 1), 3
+_WHITE_IS_ZERO, _RGB, _GREY, _PALETTE = 0, 2, (0, 1), 3
 _KINDS = {1: "uint", 2: "int", 3: "float"}
 
 
@@ -39,6 +39,7 @@ class Layout:
         rgb: whether the first three samples are red, green and blue.
         alpha: whether the fourth sample is transparency.
         grey: whether a sample is a measured value, no palette's index and no ink.
+        white_is_zero: whether the least value is white and the greatest black, as in many X-rays.
         orientation: EXIF's number, 1 for upright.
         no_data: value that means that nothing was measured (GDAL's tag).
     """
@@ -50,13 +51,14 @@ class Layout:
     rgb: bool
     alpha: bool
     grey: bool
+    white_is_zero: bool
     orientation: int
     no_data: float | None
 
     def needs_array(self, bands: Sequence[int]) -> bool:
         """Return whether Pillow's picture would not hold what the file does, or not the bands that are wanted."""
         if self.type in ("uint16", "int16", "uint32", "int32", "float32"):
-            return self.samples > 1
+            return self.samples > 1 or self.white_is_zero  # of those, Pillow opens a few types only
         if self.type == "uint8":
             if self.rgb and self.samples > 4:
                 return _has_tifffile() or any(band > 3 for band in bands)
@@ -153,6 +155,7 @@ def _layout(tags: Any) -> Layout:
         rgb=photometric == _RGB and samples >= 3,
         alpha=photometric == _RGB and samples == 4 and (not extra or extra[0] in (1, 2)),
         grey=photometric in _GREY,
+        white_is_zero=photometric == _WHITE_IS_ZERO,
         orientation=int(tags.get(_ORIENTATION, 1)),
         no_data=_number(tags.get(_GDAL_NO_DATA)),
     )
