@@ -23,8 +23,8 @@ from unseg_d2.data.annotations.names import (
     picture_size,
     resolve_image,
 )
+from unseg_d2.data.annotations.panoptic import is_panoptic, separated
 from unseg_d2.data.annotations.parse import convert, parse, read_bytes, read_json
-from unseg_d2.data.annotations.read import separated
 from unseg_d2.data.annotations.scan import Scan, scan_file
 from unseg_d2.data.annotations.sizes import Measure
 from unseg_d2.data.annotations.sources import Files, FileSource, MemorySource, Source
@@ -79,7 +79,7 @@ def open_coco(path: str | Path, *, need_annotations: bool = True) -> AnnotationI
             source: Source = FileSource(files)
         except Irregular:
             content = parse(read_bytes(path), Content, str(path))
-            scan, source, about = _in_memory(content, counts := Counts(), where)
+            scan, source, about = _in_memory(content, counts := Counts(), where, path)
         else:
             counts = Counts()
         _check_annotations(about, need_annotations, where)
@@ -135,12 +135,19 @@ def to_records(
     return [image_record(image, root, annotations[image["id"]], image["file_name"]) for image in dataset.images]
 
 
-def _in_memory(content: Content, counts: Counts, where: str) -> tuple[Scan, Source, Content]:
+def _in_memory(content: Content, counts: Counts, where: str, path: Path | None = None) -> tuple[Scan, Source, Content]:
     """Return the columns of what has been parsed already, where its entries are, and the content."""
-    scan, annotations = Scan(where), separated(content.annotations or [], counts)
-    scan.add_images(content.images, *_places(content.images))
-    scan.add_annotations(annotations, *_places(annotations))
-    return scan, MemorySource(content.images, annotations), content
+    scan = Scan(where)
+    try:
+        if is_panoptic(content):
+            source: MemorySource = separated(content, path, counts)
+        else:
+            source = MemorySource(content.images, content.annotations or [])
+    except UnsegError as error:
+        raise UnsegError(f"{where}{error}") from None
+    scan.add_images(source.images, *_places(source.images))
+    scan.add_annotations(source.entries, *_places(source.entries))
+    return scan, source, content
 
 
 def _places(entries: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,9 @@ from typing import Any
 from unseg_d2.data.annotations.counts import Counts
 from unseg_d2.data.annotations.dataset import CocoDataset
 from unseg_d2.data.annotations.masks import Unusable, check_run_lengths
+from unseg_d2.data.annotations.panoptic import is_panoptic, separated
 from unseg_d2.data.annotations.parse import quoted
-from unseg_d2.data.annotations.read import Classes, annotation_of, called, categories_of, identity, image_of, separated
+from unseg_d2.data.annotations.read import Classes, annotation_of, called, categories_of, identity, image_of
 from unseg_d2.data.annotations.structs import Annotation, Content, Image, RunLengths
 from unseg_d2.data.annotations.twins import join_twins
 from unseg_d2.errors import UnsegError
@@ -26,7 +27,9 @@ def to_dataset(content: Content, counts: Counts) -> CocoDataset:
         UnsegError: ids mean two things, an annotation is of no image, a mask does not fit its image or is damaged, or a
             picture is listed twice with annotations that cannot be joined.
     """
-    images, annotations = _images(content.images, counts), list(separated(content.annotations or [], counts))
+    images, annotations = _images(content.images, counts), list(content.annotations or [])
+    if is_panoptic(content):
+        annotations = list(separated(content, None, counts).entries)
     by_id = {image["id"]: image for image in images}
     owners = _owners(annotations, by_id)
     _settle(images, annotations, owners, counts)

@@ -56,21 +56,6 @@ def _file_name(entry: Image) -> str:
     raise UnsegError(f'image {quoted(entry.id)} lacks the key "file_name".')
 
 
-def separated(annotations: Sequence[Annotation], counts: Counts) -> Sequence[Annotation]:
-    """Return the segments of a panoptic file as annotations of their own; others as they are."""
-    if not any(entry.segments_info for entry in annotations):
-        return annotations
-    separate: list[Annotation] = []
-    for entry in annotations:
-        for part in entry.segments_info or ():
-            about = {"area": part.area, "iscrowd": part.iscrowd, "category_id": part.category_id}
-            separate.append(
-                Annotation(image_id=entry.image_id, bbox=part.bbox, segmentation=part.segmentation, **about)
-            )
-    counts.add("segments of a panoptic file are read as boxes; their masks lie in pictures", len(separate))
-    return separate
-
-
 def annotation_of(entry: Annotation, image: dict[str, Any], counts: Counts) -> dict[str, Any]:
     """Return an annotation as `CocoDataset` has it, but for its own id and that of its category.
 

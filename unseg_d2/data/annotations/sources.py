@@ -124,18 +124,23 @@ class FileSource:
 
 
 class MemorySource:
-    """Entries that have been parsed already: an address is the place in its list."""
+    """Entries that have been parsed already: an address is the place in its list.
 
-    def __init__(self, images: Sequence[Image], annotations: Sequence[Annotation]) -> None:
-        self._images, self._annotations = images, annotations
+    Attributes:
+        images: all of them.
+        entries: all annotations.
+    """
+
+    def __init__(self, images: Sequence[Image], entries: Sequence[Annotation]) -> None:
+        self.images, self.entries = images, entries
 
     def image(self, start: int, extent: int) -> Image:
         """Return the entry of an image."""
-        return self._images[start]
+        return self.images[start]
 
     def annotations(self, starts: np.ndarray, extents: np.ndarray) -> list[Annotation]:
         """Return the entries of annotations."""
-        return [self._annotations[number] for number in starts.tolist()]
+        return [self.entries[number] for number in starts.tolist()]
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -58,6 +58,7 @@ class Category(Struct, gc=False):
 
     id: Identity | None = None
     name: str | int | float | None = None
+    isthing: Any = None  # 0 in panoptic files: stuff, which has no instances
 
 
 class Mask(Struct, gc=False):
@@ -71,6 +72,7 @@ class Mask(Struct, gc=False):
 class Segment(Mask, gc=False, kw_only=True):
     """A segment of an image in a panoptic file; its mask lies in a picture."""
 
+    id: Any = None
     area: Any = None
     iscrowd: int | bool | float | None = None
 
@@ -86,6 +88,7 @@ class Annotation(Mask, gc=False, kw_only=True):
     confidence: Any = None  # ours is a grid in base64; other tools use the name for a number
     corrected: int | bool | None = None  # a person has drawn or approved it
     segments_info: list[Segment] | None = None
+    file_name: Any = None  # in a panoptic file the picture with the masks of the segments
 
 
 class Result(Mask, gc=False, kw_only=True):
