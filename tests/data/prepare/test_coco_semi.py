@@ -11,10 +11,12 @@ import pytest
 
 from unseg_d2.cli import prepare_data
 from unseg_d2.data.builtin import BUILTIN, LABEL_SHARES, datasets_root
+from unseg_d2.data.coco import read_coco
 from unseg_d2.data.prepare.coco_semi import prepare_coco_semi, split_images
 from unseg_d2.errors import UnsegError
 
 COUNT = 250
+PARTS = ("images", "annotations", "categories")
 
 
 @pytest.fixture
@@ -59,6 +61,8 @@ def test_a_split_keeps_categories_and_annotations(root: Path) -> None:
     prepared = prepare_coco_semi(root, percent=10)
     assert prepared.path == datasets_root() / BUILTIN["coco_semi_10perc"].annotations
     split = content(root, 10)
+    read = read_coco(prepared.path)
+    assert (read.images, read.annotations, read.categories) == tuple(split[key] for key in PARTS)
     assert (prepared.images, prepared.objects, len(split["images"])) == (25, 25, 25)
     assert [category["id"] for category in split["categories"]] == [1, 90]
     assert {a["image_id"]: a["category_id"] for a in split["annotations"]} == {

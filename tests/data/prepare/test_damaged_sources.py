@@ -34,13 +34,15 @@ def refused(prepare: Callable[[], Any], target: Path) -> str:
 @pytest.mark.parametrize(
     ("images", "annotations", "named"),
     [
-        ([{**IMAGE, "file_name": None}], [OBJECT], "file_name"),
-        ([{**IMAGE, "height": "tall"}], [OBJECT], "height"),
-        ([None], [OBJECT], "images[0]"),
-        ([IMAGE], [{**OBJECT, "image_id": [1]}], "annotations[0]"),
-        ([IMAGE], [{key: OBJECT[key] for key in ("id", "bbox")}], "annotations[0], lacks the key 'image_id'"),
+        ([{**IMAGE, "file_name": None}], [OBJECT], 'image 1 lacks the key "file_name"'),
+        ([{**IMAGE, "height": "tall"}], [OBJECT], 'the "height" of image 1 ("000000000001.jpg") is "tall"'),
+        ([{**IMAGE, "id": 1.5}], [OBJECT], "1.5"),
+        ([None], [OBJECT], "image number 1 is null"),
+        ([IMAGE], [{**OBJECT, "image_id": [1]}], 'the "image_id" of annotation 1'),
+        ([IMAGE], [{key: OBJECT[key] for key in ("id", "bbox")}], 'annotation 1 lacks the key "image_id"'),
         ([IMAGE], [{**OBJECT, "bbox": [1, 2, 3]}], "bbox"),
-        ([IMAGE], 7, "not as the format says"),
+        ([IMAGE], [{**OBJECT, "bbox": [1, 2, float("nan"), 4]}], 'the "bbox" of annotation 1 (image 1) holds NaN'),
+        ([IMAGE], 7, 'the "annotations" of the file is 7'),
     ],
 )
 @pytest.mark.parametrize("kind", ["coco", "semi"])
@@ -52,10 +54,11 @@ def test_coco(images: Any, annotations: Any, named: str, kind: str, tmp_path: Pa
         (folder / f"instances_{split}.json").write_text(json.dumps(content))
     if kind == "coco":
         target = folder / "coco_cls_agnostic_instances_val2017.json"
-        assert named in refused(lambda: prepare_coco(tmp_path), target)
+        message = refused(lambda: prepare_coco(tmp_path), target)
     else:
         target = folder / "99perc_instances_train2017.json"
-        refused(lambda: prepare_coco_semi(tmp_path, percent=99), target)
+        message = refused(lambda: prepare_coco_semi(tmp_path, percent=99), target)
+    assert named in message and f"{folder}/instances_" in message
 
 
 def test_coco_without_a_size(tmp_path: Path) -> None:
@@ -66,18 +69,26 @@ def test_coco_without_a_size(tmp_path: Path) -> None:
     content = {"images": images, "annotations": [OBJECT], "categories": [{"id": 1, "name": "thing"}]}
     (folder / "instances_val2017.json").write_text(json.dumps(content))
     message = refused(lambda: prepare_coco(tmp_path), folder / "coco_cls_agnostic_instances_val2017.json")
-    assert "images[0], lacks the key 'width'" in message
+    assert 'instances_val2017.json: image 1 lacks the key "width"' in message
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"Car 0 0 0 a b c d", b"Car 0 0 0 1 2 nan 4"])
-def test_kitti_labels(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"\xff\xfe\x00", "is not text in UTF-8"),
+        (b"Car 0 0 0 a b c d", 'the "left" of line 1 is "a"'),
+        (b"\nCar 0 0 0 1 2 nan 4", 'the "right" of line 2 is "nan"'),
+    ],
+)
+def test_kitti_labels(content: bytes, named: str, tmp_path: Path) -> None:
     folder = tmp_path / "kitti/training"
     (folder / "label_2").mkdir(parents=True)
     (folder / "image_2").mkdir()
     Image.new("RGB", (30, 20)).save(folder / "image_2/000001.png")
     (folder / "label_2/000001.txt").write_bytes(content)
     target = tmp_path / "kitti/annotations/trainval_cls_agnostic.json"
-    refused(lambda: prepare_kitti(tmp_path), target)
+    message = refused(lambda: prepare_kitti(tmp_path), target)
+    assert named in message and "000001.txt" in message
     Image.new("RGB", (30, 20)).save(folder / "image_2/readme.png")
     (folder / "label_2/000001.txt").rename(folder / "label_2/readme.txt")
     assert "is no number" in refused(lambda: prepare_kitti(tmp_path), target)
@@ -108,23 +119,62 @@ def test_sa1b(content: Any, tmp_path: Path) -> None:
     assert "sa_1.json" in refused(lambda: prepare_sa1b(tmp_path), tmp_path / "sa1b/annotations/sa1b_cls_agnostic.json")
 
 
-@pytest.mark.parametrize(("names", "xml"), [(b"\xff\xfe", b""), (b"photo", b""), (b"000001", b"<a>"), (b"000001", b"")])
-def test_voc(names: bytes, xml: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [[1, None], {"images": [{"file_name": "a"}]}, 7, {"images": 7}, [[1]], [1.5]])
+def test_lists_of_images(content: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "coco/annotations"
+    folder.mkdir(parents=True)
+    whole = {"images": [IMAGE], "annotations": [OBJECT], "categories": [{"id": 1, "name": "thing"}]}
+    (folder / "instances_train2017.json").write_text(json.dumps(whole))
+    listed = tmp_path / "list.json"
+    listed.write_text(json.dumps(content))
+    target = folder / "1perc_instances_train2017.json"
+    assert str(listed) in refused(lambda: prepare_coco_semi(tmp_path, percent=1, split_list=listed), target)
+
+
+BOX = "<xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>9</ymax>"
+SIZE = "<size><width>30</width><height>20</height></size>"
+
+
+@pytest.mark.parametrize(
+    ("names", "xml", "named"),
+    [
+        (b"\xff\xfe", b"", "trainval.txt is not text in UTF-8"),
+        (b"photo", b"", "names are numbers"),
+        (b"000001", b"<a>", "000001.xml is missing or not a VOC annotation"),
+        (b"000001", b"", "000001.xml is missing or not a VOC annotation"),
+        (b"000001", b"<a></a>", '000001.xml: the size of the image lacks the key "height"'),
+        (b"000001", SIZE.replace("20", "tall").encode(), 'the "height" of the size of the image is "tall"'),
+        (b"000001", f"{SIZE}<object></object>".encode(), 'the box of object 1 lacks the key "xmin"'),
+        (b"000001", f"{SIZE}<object><bndbox>{BOX.replace('9', 'nan')}</bndbox></object>".encode(), "object 1"),
+    ],
+)
+def test_voc(names: bytes, xml: bytes, named: str, tmp_path: Path) -> None:
     folder = tmp_path / "voc/VOC2007"
     for part in ("ImageSets/Main", "Annotations"):
         (folder / part).mkdir(parents=True)
     for split in ("trainval", "test"):
         (folder / f"ImageSets/Main/{split}.txt").write_bytes(names)
-    (folder / "Annotations/000001.xml").write_bytes(xml)
-    refused(lambda: prepare_voc(tmp_path), tmp_path / "voc/annotations/trainvaltest_2007_cls_agnostic.json")
+    text = xml if not xml.startswith(b"<size") else b"<annotation>" + xml + b"</annotation>"
+    (folder / "Annotations/000001.xml").write_bytes(text)
+    message = refused(lambda: prepare_voc(tmp_path), tmp_path / "voc/annotations/trainvaltest_2007_cls_agnostic.json")
+    assert named in message
 
 
-@pytest.mark.parametrize("row", ["0001,zero,0.5,0,0.5,0", "0001,0,0.5", "0001,0,nan,0,0.5,0", "\udcff,0,0,0,0,0"])
-def test_openimages(row: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        ("0001,zero,0.5,0,0.5,0", 'the "XMin" of line 2 is "zero"'),
+        ("0001,0,0.5", "Line 2 of"),
+        ("0001,0,nan,0,0.5,0", 'the "XMax" of line 2 is "nan"'),
+        ("\udcff,0,0,0,0,0", "is not text in UTF-8"),
+    ],
+)
+def test_openimages(row: str, named: str, tmp_path: Path) -> None:
     folder = tmp_path / "openImages"
     for part in ("annotations", "validation"):
         (folder / part).mkdir(parents=True)
     Image.new("RGB", (30, 20)).save(folder / "validation/0001.jpg")
     table = f"ImageID,XMin,XMax,YMin,YMax,IsGroupOf\n{row}\n"
     (folder / "annotations" / BOXES).write_bytes(table.encode(errors="surrogateescape"))
-    refused(lambda: prepare_openimages(tmp_path), folder / "annotations/openimages_val_cls_agnostic.json")
+    message = refused(lambda: prepare_openimages(tmp_path), folder / "annotations/openimages_val_cls_agnostic.json")
+    assert named in message and BOXES in message

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as mask_utils
 
 from unseg_d2.config import load_cfg
 from unseg_d2.data.builtin import BUILTIN
-from unseg_d2.data.catalog import load_dataset
+from unseg_d2.data.catalog import find_annotations, load_dataset
+from unseg_d2.data.coco import read_coco
 from unseg_d2.data.prepare import coco_like
 from unseg_d2.data.prepare.coco_like import (
     prepare_coco,
@@ -58,6 +60,10 @@ def objects(records: list[dict[str, Any]]) -> list[list[tuple]]:
 def loaded(name: str) -> list[dict[str, Any]]:
     """Records of a data set, whose images have to be where the file says."""
     records = load_dataset(name, load_cfg())
+    path = find_annotations(name, load_cfg())
+    written, read = json.loads(path.read_text()), read_coco(path)
+    assert written["annotations"] == json.loads(json.dumps(read.annotations))  # nothing is put right when it is read
+    assert written["images"] == read.images
     assert all(Path(record["file_name"]).is_file() for record in records)
     return records
 
@@ -109,9 +115,23 @@ def test_coco_dev_keeps_every_annotation(root: Path, shared_data: Path) -> None:
     source = json.loads((shared_data / "coco_dev/instances.json").read_text())
     write(root / "coco/annotations/instances_val2017.json", source)
     content = json.loads(prepare_coco(root).path.read_text())
-    for key in ("segmentation", "bbox", "area", "iscrowd"):
-        kept = [(a["image_id"], json.dumps(a[key])) for a in content["annotations"]]
-        assert sorted(kept) == sorted((a["image_id"], json.dumps(a[key])) for a in source["annotations"])
+    for key in ("bbox", "area", "iscrowd"):
+        kept = [(a["image_id"], a[key]) for a in content["annotations"]]
+        assert sorted(kept) == sorted((a["image_id"], a[key]) for a in source["annotations"])
+    kept, stated = (
+        sorted((a["image_id"], a["bbox"], compressed(a["segmentation"])) for a in file["annotations"])
+        for file in (content, source)
+    )
+    assert kept == stated
+
+
+def compressed(segmentation: Any) -> str:
+    """Return polygons as they are, and run lengths of either form as text, by pycocotools."""
+    if isinstance(segmentation, list):
+        return json.dumps(segmentation)
+    if isinstance(segmentation["counts"], str):
+        return segmentation["counts"]
+    return mask_utils.frPyObjects(segmentation, *segmentation["size"])["counts"].decode()
 
 
 def test_coco20k(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from unseg_d2.data.coco import read_json
+from unseg_d2.data.annotations.parse import quoted
+from unseg_d2.data.annotations.read import identity, image_of
+from unseg_d2.data.annotations.structs import Annotation, Image
+from unseg_d2.data.prepare.records import listed_names, plain_mask, read_instances, sized
 from unseg_d2.data.prepare.writer import CocoWriter, Prepared, coco_writer, one_record
 from unseg_d2.errors import UnsegError
 
@@ -17,8 +20,6 @@ COCO20K_IMAGES = 19817
 
 FULL = {"val2017": 5000, "train2017": 118287, "lvis_v1_val.json": 19809, "UVO_frame_val.json": 7356}
 """Number of images of a complete benchmark; that of Objects365 is not checked."""
-
-_KEPT = ("segmentation", "bbox", "area", "iscrowd")
 
 
 def prepare_coco(root: Path, *, split: str = "val2017") -> Prepared:
@@ -44,7 +45,7 @@ def prepare_coco20k(root: Path, *, image_list: Path) -> Prepared:
     Raises:
         UnsegError: the list has another length than the published one, or names images that COCO does not have.
     """
-    names = _listed(image_list)
+    names = listed_names(image_list)
     numbers = {_number(name, image_list) for name in names}
     if len(numbers) != COCO20K_IMAGES:
         raise UnsegError(
@@ -83,8 +84,8 @@ def prepare_objects365(root: Path, *, source: str = "zhiyuan_objv2_val.json") ->
     target = folder / "annotations/zhiyuan_objv2_val_cls_agnostic.json"
     protocol = "All images and boxes of the validation set of Objects365 v2 as one class; crowd boxes stay crowd."
 
-    def file_name(image: dict[str, Any]) -> str:
-        return unpacked_name(folder / "val", image["file_name"])
+    def file_name(image: Image) -> str:
+        return unpacked_name(folder / "val", image_of(image)["file_name"])
 
     return _convert(folder / "annotations" / source, target, protocol, file_name=file_name)
 
@@ -121,50 +122,36 @@ def _convert(
     target: Path,
     protocol: str,
     *,
-    file_name: Callable[[dict[str, Any]], str] = lambda image: image["file_name"],
-    keep: Callable[[dict[str, Any]], bool] = lambda image: True,
+    file_name: Callable[[Image], str] = lambda image: str(image_of(image)["file_name"]),
+    keep: Callable[[Image], bool] = lambda image: True,
     full: int | None = None,
 ) -> Prepared:
     """Write the images of a COCO file with their annotations as one class."""
-    content = read_json(source)
-    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
-        raise UnsegError(f"{source} is not a COCO annotation file: it needs 'images' and 'annotations'.")
-    annotations = by_image(source, content["annotations"])
+    content = read_instances(source)
+    annotations = by_image(content.annotations)
     with coco_writer(target, source=source.name, protocol=protocol, full=full) as writer:
-        for index, image in enumerate(content["images"]):
-            with one_record(source, f"images[{index}]"):
-                if keep(image):
-                    size = {key: image[key] for key in ("id", "height", "width")}
-                    writer.add({**size, "file_name": file_name(image)}, _objects(annotations[image["id"]], writer))
+        for image in content.images:
+            if keep(image):
+                with one_record(source, f"image {quoted(image.id)}"):
+                    entry = {**sized(image, source), "file_name": file_name(image)}
+                    writer.add(entry, _objects(annotations[identity(image.id)], writer))
     return writer.prepared
 
 
-def by_image(source: Path, annotations: Any) -> dict[Any, list[dict[str, Any]]]:
-    """Return annotations by the id of their image.
-
-    Args:
-        source: file they come from, for messages.
-        annotations: list of COCO annotations.
-
-    Raises:
-        UnsegError: one of them is no annotation of an image.
-    """
-    grouped: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    with one_record(source):
-        for index, annotation in enumerate(annotations):
-            with one_record(source, f"annotations[{index}]"):
-                grouped[annotation["image_id"]].append(dict(annotation))
+def by_image(annotations: Iterable[Annotation]) -> dict[Any, list[Annotation]]:
+    """Return annotations by the id of their image."""
+    grouped: dict[Any, list[Annotation]] = defaultdict(list)
+    for annotation in annotations:
+        grouped[identity(annotation.image_id)].append(annotation)
     return grouped
 
 
-def _objects(annotations: list[dict[str, Any]], writer: CocoWriter) -> list[dict[str, Any]]:
-    objects = []
+def _objects(annotations: list[Annotation], writer: CocoWriter) -> Iterator[dict[str, Any]]:
     for annotation in annotations:
-        if not annotation.get("segmentation") and not annotation.get("bbox"):
+        if not annotation.segmentation and not annotation.bbox:
             writer.leave_out("no box and no mask")
             continue
-        objects.append({key: annotation[key] for key in _KEPT if annotation.get(key) is not None})
-    return objects
+        yield {key: value for key, value in plain_mask(annotation).items() if key != "category_id"}
 
 
 def _subset(root: Path, image_list: Path, numbers: set[int]) -> Prepared:
@@ -177,7 +164,7 @@ def _subset(root: Path, image_list: Path, numbers: set[int]) -> Prepared:
         folder / "instances_train2014.json",
         folder / "coco20k_trainval_gt.json",
         protocol,
-        keep=lambda image: image["id"] in numbers,
+        keep=lambda image: image.id in numbers,
     )
     if prepared.images != len(numbers):
         prepared.path.unlink()
@@ -187,13 +174,6 @@ def _subset(root: Path, image_list: Path, numbers: set[int]) -> Prepared:
     return prepared
 
 
-def _listed(path: Path) -> list[str]:
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError):
-        raise UnsegError(f"There is no list of images {path}: a text file with one image per line is needed.") from None
-
-
 def _number(name: str, path: Path) -> int:
     match = re.search(r"(\d{12})\.jpg$", name)
     if not match:
@@ -201,8 +181,10 @@ def _number(name: str, path: Path) -> int:
     return int(match[1])
 
 
-def _lvis_name(image: dict[str, Any]) -> str:
+def _lvis_name(image: Image) -> str:
     """Return ``val2017/000000397133.jpg`` from ``http://images.cocodataset.org/val2017/000000397133.jpg``."""
-    if "coco_url" not in image:
-        raise UnsegError(f"Image {image['id']} of the LVIS file has no coco_url; LVIS v1 is needed, v0.5 has none.")
-    return "/".join(image["coco_url"].split("/")[-2:])
+    if not image.coco_url:
+        raise UnsegError(
+            f"Image {quoted(image.id)} of the LVIS file has no coco_url; LVIS v1 is needed, v0.5 has none."
+        )
+    return "/".join(image.coco_url.split("/")[-2:])

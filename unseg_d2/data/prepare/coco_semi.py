@@ -13,8 +13,13 @@ from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from unseg_d2.data.coco import read_json
+import msgspec
+
+from unseg_d2.data.annotations.parse import parse, quoted, read_bytes
+from unseg_d2.data.annotations.read import identity, image_of
+from unseg_d2.data.annotations.structs import Identity
 from unseg_d2.data.prepare.coco_like import FULL, by_image
+from unseg_d2.data.prepare.records import Classes, ImageList, ListedImage, listed_names, plain_mask
 from unseg_d2.data.prepare.writer import Prepared, coco_writer, one_record
 from unseg_d2.errors import UnsegError
 
@@ -35,14 +40,9 @@ def prepare_coco_semi(root: Path, *, percent: int, split_seed: int = 0, split_li
     source, target = folder / "instances_train2017.json", folder / f"{percent}perc_instances_train2017.json"
     if not 1 <= percent <= 99:
         raise UnsegError(f"--percent is {percent}; it must be from 1 to 99. For 100, use coco_2017_train.")
-    content = read_json(source)
-    if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= content.keys():
-        raise UnsegError(f"{source} is not a COCO annotation file with 'images', 'annotations' and 'categories'.")
-    images = content["images"]
-    with one_record(source, "images"):
-        known = {image["id"]: image["file_name"] for image in images}
-        if not all(isinstance(name, str) for name in known.values()):
-            raise ValueError("a file_name is no text")
+    content = parse(read_bytes(source), Classes, str(source))
+    with one_record(source):
+        images = [image_of(image) for image in content.images]
     if split_list is None:
         kept = split_images((image["id"] for image in images), percent, split_seed)
         rule = f"the first {percent} % of the order of the SHA-256 of '{split_seed}:IMAGE_ID'"
@@ -52,7 +52,7 @@ def prepare_coco_semi(root: Path, *, percent: int, split_seed: int = 0, split_li
     protocol = f"{len(kept)} of {len(images)} images of COCO train2017: {rule}; all annotations with their categories."
     if len(images) != FULL["train2017"]:
         protocol += f" THE TRAINING SET HAS {len(images)} IMAGES INSTEAD OF {FULL['train2017']}."
-    return _write(target, source, content, kept, protocol)
+    return _write(target, source, content, images, kept, protocol)
 
 
 def split_images(ids: Iterable[Any], percent: int, split_seed: int = 0) -> set[Any]:
@@ -86,17 +86,12 @@ def listed_images(path: Path, images: list[dict[str, Any]]) -> set[Any]:
         UnsegError: the list cannot be read, is empty, or names other images.
     """
     if path.suffix == ".json":
-        content = read_json(path)
-        listed = content.get("images", []) if isinstance(content, dict) else content
+        content = parse(read_bytes(path), ImageList | list[Identity | ListedImage], str(path), "the list")  # type: ignore[arg-type]
+        listed = content.images if isinstance(content, ImageList) else content
         with one_record(path):
-            names = [str(item["id"] if isinstance(item, dict) else item) for item in listed]
+            names = [str(identity(item.id if isinstance(item, ListedImage) else item)) for item in listed]
     else:
-        try:
-            names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError):
-            raise UnsegError(
-                f"There is no list of images {path}: a text file with one image per line is needed."
-            ) from None
+        names = listed_names(path)
     known = {str(image["id"]): image["id"] for image in images}
     known |= {PurePosixPath(image["file_name"]).name: image["id"] for image in images}
     parts = [PurePosixPath(name).name for name in names]
@@ -107,11 +102,13 @@ def listed_images(path: Path, images: list[dict[str, Any]]) -> set[Any]:
     return {known[name] for name in parts}
 
 
-def _write(target: Path, source: Path, content: dict[str, Any], kept: Collection[Any], protocol: str) -> Prepared:
-    annotations = by_image(source, content["annotations"])
-    with coco_writer(target, source=source.name, protocol=protocol, categories=content["categories"]) as writer:
-        for index, image in enumerate(content["images"]):
-            with one_record(source, f"images[{index}]"):
-                if image["id"] in kept:
-                    writer.add(image, annotations[image["id"]])
+def _write(
+    target: Path, source: Path, content: Classes, images: list[dict[str, Any]], kept: Collection[Any], protocol: str
+) -> Prepared:
+    annotations, categories = by_image(content.annotations), msgspec.to_builtins(content.categories)
+    with coco_writer(target, source=source.name, protocol=protocol, categories=categories) as writer:
+        for image in images:
+            if image["id"] in kept:
+                with one_record(source, f"image {quoted(image['id'])}"):
+                    writer.add(image, map(plain_mask, annotations[image["id"]]))
     return writer.prepared

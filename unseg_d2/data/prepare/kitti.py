@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from unseg_d2.data.annotations.parse import convert
 from unseg_d2.data.prepare.label_maps import image_size, mask_annotation, read_map
+from unseg_d2.data.prepare.records import Corners, read_lines
 from unseg_d2.data.prepare.writer import CocoWriter, Prepared, coco_writer, one_record
 from unseg_d2.errors import UnsegError
 
@@ -63,18 +65,18 @@ def prepare_kitti_instances(root: Path) -> Prepared:
 
 def _boxes(path: Path, writer: CocoWriter) -> Iterator[dict[str, Any]]:
     """Yield the boxes of a label file: type, truncated, occluded, alpha, left, top, right, bottom, 3D ..."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         fields = line.split()
         if not fields:
             continue
-        try:
-            left, top, right, bottom = map(float, fields[4:8])
-        except ValueError:
-            raise UnsegError(f"Line {number} of {path} is not a KITTI label: 15 fields are needed.") from None
-        if right <= left or bottom <= top:
+        if len(fields) < 8:
+            raise UnsegError(f"Line {number} of {path} is not a KITTI label: 15 fields are needed.")
+        corners = dict(zip(("left", "top", "right", "bottom"), fields[4:8]))
+        side = convert(corners, Corners, f"{path}: ", f"line {number}")
+        if side.right <= side.left or side.bottom <= side.top:
             writer.leave_out("box without area")
             continue
-        box = [left, top, right - left, bottom - top]
+        box = [side.left, side.top, side.right - side.left, side.bottom - side.top]
         box = [round(value, 2) for value in box]
         yield {"bbox": box, "area": box[2] * box[3], "iscrowd": int(fields[0] == "DontCare")}
 

@@ -6,15 +6,18 @@ import csv
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 
+from unseg_d2.data.annotations.parse import convert
 from unseg_d2.data.prepare.label_maps import image_size, mask_annotation, read_map
+from unseg_d2.data.prepare.records import OpenImagesBox, OpenImagesMask
 from unseg_d2.data.prepare.writer import CocoWriter, Prepared, coco_writer, one_record
 from unseg_d2.errors import UnsegError
 
+Row = TypeVar("Row", OpenImagesBox, OpenImagesMask)
 BOXES = "validation-annotations-bbox.csv"
 MASKS = "validation-annotations-object-segmentation.csv"
 
@@ -26,7 +29,7 @@ def prepare_openimages(root: Path) -> Prepared:
         root: folder of the data sets; all images of the set have to be in ``openImages/validation``.
     """
     folder = root / "openImages"
-    rows = _rows(folder / "annotations" / BOXES, ("ImageID", "XMin", "XMax", "YMin", "YMax", "IsGroupOf"))
+    rows = _rows(folder / "annotations" / BOXES, OpenImagesBox)
     protocol = (
         "All images of Open Images V6 validation that lie in openImages/validation; boxes of all classes as one class; "
         "a box around a group (IsGroupOf) is a crowd region. Boxes only."
@@ -49,7 +52,7 @@ def prepare_openimages_masks(root: Path) -> Prepared:
         root: folder of the data sets; the PNGs lie in ``openImages/masks``, in folders or not.
     """
     folder = root / "openImages"
-    rows = _rows(folder / "annotations" / MASKS, ("ImageID", "MaskPath"))
+    rows = _rows(folder / "annotations" / MASKS, OpenImagesMask)
     files = {path.name: path for path in (folder / "masks").rglob("*.png")}
     protocol = (
         "The images of Open Images V6 validation that have masks; masks of all classes as one class. Only some "
@@ -65,9 +68,10 @@ def prepare_openimages_masks(root: Path) -> Prepared:
     return writer.prepared
 
 
-def _rows(path: Path, columns: tuple[str, ...]) -> dict[str, list[dict[str, str]]]:
+def _rows(path: Path, kind: type[Row]) -> dict[str, list[Row]]:
     """Return the rows of a table by image."""
-    rows = defaultdict(list)
+    rows: dict[str, list[Row]] = defaultdict(list)
+    columns = kind.__struct_fields__
     try:
         with one_record(path), path.open(newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)
@@ -77,7 +81,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> dict[str, list[dict[str, str]
             for row in table:
                 if None in (kept := {key: row[key] for key in columns}).values():
                     raise UnsegError(f"Line {table.line_num} of {path} is cut off; download the file again.")
-                rows[row["ImageID"]].append(kept)
+                rows[row["ImageID"]].append(convert(kept, kind, f"{path}: ", f"line {table.line_num}"))
     except csv.Error as error:
         raise UnsegError(f"{path} is not a table: {error}.") from None
     except FileNotFoundError:
@@ -92,7 +96,7 @@ def _images(folder: Path) -> list[Path]:
     return images
 
 
-def _refuse_rest(rows: dict[str, list[dict[str, str]]], folder: Path) -> None:
+def _refuse_rest(rows: dict[str, list[Row]], folder: Path) -> None:
     """Refuse a subset: every image of the table must exist."""
     if rows:
         raise UnsegError(
@@ -101,23 +105,22 @@ def _refuse_rest(rows: dict[str, list[dict[str, str]]], folder: Path) -> None:
         )
 
 
-def _box(row: dict[str, str], height: int, width: int) -> dict[str, Any]:
-    left, right = (float(row[key]) * width for key in ("XMin", "XMax"))
-    top, bottom = (float(row[key]) * height for key in ("YMin", "YMax"))
+def _box(row: OpenImagesBox, height: int, width: int) -> dict[str, Any]:
+    left, right, top, bottom = row.XMin * width, row.XMax * width, row.YMin * height, row.YMax * height
     box = [left, top, right - left, bottom - top]
-    return {"bbox": box, "area": box[2] * box[3], "iscrowd": int(row["IsGroupOf"] == "1")}
+    return {"bbox": box, "area": box[2] * box[3], "iscrowd": int(row.IsGroupOf == "1")}
 
 
 def _masks(
-    rows: list[dict[str, str]], files: dict[str, Path], height: int, width: int, writer: CocoWriter
+    rows: list[OpenImagesMask], files: dict[str, Path], height: int, width: int, writer: CocoWriter
 ) -> Iterator[dict[str, Any]]:
     """Yield masks at the size of the image; the PNGs may have another."""
     for row in rows:
-        if row["MaskPath"] not in files:
+        if row.MaskPath not in files:
             raise UnsegError(
-                f"There is no mask {row['MaskPath']} in openImages/masks; unpack validation-masks-*.zip there."
+                f"There is no mask {row.MaskPath} in openImages/masks; unpack validation-masks-*.zip there."
             )
-        mask = (read_map(files[row["MaskPath"]]) > 0).astype(np.uint8)
+        mask = (read_map(files[row.MaskPath]) > 0).astype(np.uint8)
         mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
         if mask.any():
             yield mask_annotation(mask)

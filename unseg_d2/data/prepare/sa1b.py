@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from unseg_d2.data.coco import read_json
+from unseg_d2.data.prepare.records import plain_mask, read_sa
 from unseg_d2.data.prepare.writer import Prepared, coco_writer, one_record
 from unseg_d2.errors import UnsegError
 
@@ -28,25 +27,9 @@ def prepare_sa1b(root: Path) -> Prepared:
     target = folder / "annotations/sa1b_cls_agnostic.json"
     with coco_writer(target, source="sa_*.json", protocol=protocol) as writer:
         for path in paths:
-            content = _read(path)
-            image = content["image"]
             with one_record(path):
-                name = (path.parent / image["file_name"]).relative_to(folder).as_posix()
-                size = {"height": image["height"], "width": image["width"]}
-                kept = [{key: item[key] for key in ("segmentation", "bbox", "area")} for item in content["annotations"]]
-                writer.add({"id": image["image_id"], "file_name": name, **size}, kept)
+                image, masks = read_sa(path)
+                name = (path.parent / image.file_name).relative_to(folder).as_posix()
+                size = {"height": int(image.height), "width": int(image.width)}
+                writer.add({"id": image.image_id, "file_name": name, **size}, map(plain_mask, masks))
     return writer.prepared
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content = read_json(path)
-    wanted = {"image_id", "file_name", "height", "width"}
-    image = content.get("image") if isinstance(content, dict) else None
-    if (
-        not isinstance(content, dict)
-        or not isinstance(image, dict)
-        or not wanted <= image.keys()
-        or "annotations" not in content
-    ):
-        raise UnsegError(f"{path} is not an annotation of SA-1B: it needs 'image' and 'annotations'.")
-    return content

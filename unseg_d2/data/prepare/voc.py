@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from unseg_d2.data.annotations.parse import Parsed, convert
+from unseg_d2.data.prepare.records import VocBox, VocSize, read_lines
 from unseg_d2.data.prepare.writer import CocoWriter, Prepared, coco_writer, one_record
 from unseg_d2.errors import UnsegError
 
@@ -55,9 +57,10 @@ def prepare_voc(root: Path, *, difficult: str = "count", subset: str = "trainval
             path = folder / "Annotations" / f"{name}.xml"
             with one_record(path):
                 tree = _read(path)
-                size = {key: int(_number(tree, f"size/{key}", name)) for key in ("height", "width")}
-                image = {"id": int(name.replace("_", "")), "file_name": f"VOC{year}/JPEGImages/{name}.jpg", **size}
-                writer.add(image, _objects(tree, name, difficult, writer))
+                size = _numbers(tree.find("size"), VocSize, path, "the size of the image")
+                image = {"id": int(name.replace("_", "")), "file_name": f"VOC{year}/JPEGImages/{name}.jpg"}
+                image |= {"height": int(size.height), "width": int(size.width)}
+                writer.add(image, _objects(tree, path, difficult, writer))
     return writer.prepared
 
 
@@ -70,20 +73,19 @@ def _names(folder: Path, splits: tuple[str, ...]) -> list[str]:
                 f"There is no file {path}; unpack the archive of VOC's {split} images so that {folder} is its "
                 f"{folder.name}."
             )
-        with one_record(path):
-            names += path.read_text(encoding="utf-8").split()
+        names += " ".join(read_lines(path)).split()
     return sorted(names)
 
 
-def _objects(tree: ElementTree.Element, name: str, difficult: str, writer: CocoWriter) -> Iterator[dict[str, Any]]:
+def _objects(tree: ElementTree.Element, path: Path, difficult: str, writer: CocoWriter) -> Iterator[dict[str, Any]]:
     """Yield boxes; VOC counts pixels from 1 and the last one belongs to the box."""
-    for item in tree.iter("object"):
+    for number, item in enumerate(tree.iter("object"), start=1):
         is_difficult = item.findtext("difficult", "0").strip() == "1"
         if is_difficult and difficult == "drop":
             writer.leave_out("difficult")
             continue
-        left, top, right, bottom = (_number(item, f"bndbox/{side}", name) for side in ("xmin", "ymin", "xmax", "ymax"))
-        box = [left - 1, top - 1, right - left + 1, bottom - top + 1]
+        side = _numbers(item.find("bndbox"), VocBox, path, f"the box of object {number}")
+        box = [side.xmin - 1, side.ymin - 1, side.xmax - side.xmin + 1, side.ymax - side.ymin + 1]
         yield {"bbox": box, "area": box[2] * box[3], "iscrowd": int(is_difficult and difficult == "crowd")}
 
 
@@ -94,8 +96,7 @@ def _read(path: Path) -> ElementTree.Element:
         raise UnsegError(f"{path} is missing or not a VOC annotation: {error}.") from None
 
 
-def _number(element: ElementTree.Element, path: str, name: str) -> float:
-    try:
-        return float(element.findtext(path, ""))
-    except ValueError:
-        raise UnsegError(f"The VOC annotation of {name} has no number {path}.") from None
+def _numbers(element: ElementTree.Element | None, kind: type[Parsed], path: Path, record: str) -> Parsed:
+    """Return the numbers in the children of an element."""
+    found = {} if element is None else {child.tag: (child.text or "").strip() for child in element}
+    return convert(found, kind, f"{path}: ", record)

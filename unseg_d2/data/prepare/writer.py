@@ -50,8 +50,9 @@ class Prepared:
 class CocoWriter:
     """Takes images with their annotations, one after the other; made by `coco_writer`."""
 
-    def __init__(self, file: BinaryIO, prepared: Prepared) -> None:
+    def __init__(self, file: BinaryIO, prepared: Prepared, categories: Sequence[dict[str, Any]]) -> None:
         self._file = file
+        self._categories = list(categories)
         self._images: list[dict[str, Any]] = []
         self._ids: set[Any] = set()
         self._written = 0
@@ -62,7 +63,8 @@ class CocoWriter:
 
         Args:
             image: COCO image (``id``, ``file_name``, ``height``, ``width``).
-            annotations: COCO annotations; ``id``, ``image_id`` and, where it is missing, ``category_id`` are set here.
+            annotations: COCO annotations; ``id``, ``image_id`` and, where there is one class, ``category_id`` are set
+                here.
 
         Raises:
             UnsegError: an image with that id was added before, or the reader of annotations would refuse it.
@@ -70,13 +72,12 @@ class CocoWriter:
         if image["id"] in self._ids:
             raise UnsegError(f"The image id {image['id']} occurs twice in the source; remove one of the two files.")
         self._ids.add(image["id"])
-        self._images.append(image)
         objects = 0
-        annotations = [{**annotation, "image_id": image["id"]} for annotation in annotations]
-        self._check(image, annotations)
-        for annotation in annotations:
+        image, checked = self._checked(image, list(annotations))
+        self._images.append(image)
+        for annotation in checked:
             number = self._written + 1
-            item = {"category_id": CATEGORY["id"], "iscrowd": 0, **annotation, "id": number}
+            item = {**annotation, "id": number}
             self._file.write((",\n" if self._written else "").encode() + json.dumps(item).encode())
             self._written = number
             self.prepared.crowds += item["iscrowd"]
@@ -85,13 +86,18 @@ class CocoWriter:
         self.prepared.objects += objects
         self.prepared.without_objects += not objects
 
-    def _check(self, image: dict[str, Any], annotations: list[dict[str, Any]]) -> None:
-        """Let the reader of annotations look at what is about to be written: it would refuse the whole file later."""
-        numbered = [{**annotation, "id": number} for number, annotation in enumerate(annotations, start=1)]
-        try:
-            check_coco({"images": [image], "annotations": numbered, "categories": [CATEGORY]})
-        except UnsegError as error:
-            raise UnsegError(f"The source cannot be used: image {image['id']}, {error}") from None
+    def _checked(
+        self, image: dict[str, Any], annotations: list[dict[str, Any]]
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Return an image and its annotations as the reader of annotations has them, so that it will read the file."""
+        numbered = [
+            {**annotation, "id": number, "image_id": image["id"]}
+            for number, annotation in enumerate(annotations, start=1)
+        ]
+        dataset = check_coco({"images": [image], "annotations": numbered, "categories": self._categories})
+        for _ in range(len(annotations) - len(dataset.annotations)):
+            self.leave_out("neither a box nor a mask of any size")
+        return dataset.images[0], dataset.annotations
 
     def leave_out(self, reason: str) -> None:
         """Count an annotation of the source that is not written."""
@@ -113,16 +119,18 @@ def one_record(path: Path, record: str = "") -> Iterator[None]:
         record: which part of it; empty for the file as a whole.
 
     Raises:
-        UnsegError: the file is not text, a key is missing, or a value is not what the format says.
+        UnsegError: the file is not text, or a value is not what the format says; the message names file and record.
     """
     where = f"{path}, {record}," if record else f"{path}"
     try:
         yield
-    except KeyError as error:
-        raise UnsegError(f"{where} lacks the key {error}; is it the owners' file?") from None
+    except UnsegError as error:
+        if str(path) in str(error):
+            raise
+        raise UnsegError(f"{where} cannot be used: {error}") from None
     except UnicodeDecodeError:
         raise UnsegError(f"{where} is not text in UTF-8; is it the owners' file?") from None
-    except (ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
+    except (ValueError, OverflowError) as error:
         raise UnsegError(f"{where} is not as the format says ({error}); is it the owners' file?") from None
 
 
@@ -149,7 +157,7 @@ def coco_writer(
     """
     prepared = Prepared(path, protocol)
     with atomic_write(path) as file:
-        writer = CocoWriter(file, prepared)
+        writer = CocoWriter(file, prepared, categories)
         file.write(json.dumps({"categories": list(categories)})[:-1].encode() + b',\n"annotations": [')
         yield writer
         if not prepared.images:
