@@ -29,7 +29,7 @@ HEIGHT, WIDTH = 480, 640
 OBJECTS = 7  # per image
 SHAPES, SHIFTS = 60, 9
 EVALUATED = ("class_agnostic", "best_iou")  # as `evaluate detection` does
-CHUNK = 500
+CHUNK = 200
 
 
 def main() -> None:

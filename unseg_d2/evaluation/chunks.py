@@ -12,7 +12,7 @@ Chunk = tuple[Mapping[str, Any], Sequence[dict[str, Any]]]
 """Some images of a COCO dictionary with all their annotations, its ``categories`` if it has any; and their results."""
 
 MOST_IMAGES = 500
-MOST_RESULTS = 50_000
+MOST_RESULTS = 20_000
 """What one chunk holds at most: libraries that match take up to 9 kB for each of its results."""
 
 

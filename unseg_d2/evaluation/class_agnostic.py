@@ -126,17 +126,14 @@ class CocoMetrics:
         sizes = image_sizes(truth)
         # Ids may be texts or huge numbers, and some of the libraries take small ones only; 0 means no match to them.
         position = {key: number for number, key in enumerate(sizes, start=self.num_images + 1)}
-        known = [
-            _truth(item, self.kind, sizes[item["image_id"]])
-            | {"id": number, "image_id": position[item["image_id"]], "category_id": label}
-            for number, (item, label) in enumerate(
-                zip(truth["annotations"], self.classes.of(truth["annotations"])), start=self.num_objects + 1
-            )
-        ]
-        found = [
-            _result(item, self.kind) | {"id": number, "image_id": position[item["image_id"]], "category_id": label}
-            for number, (item, label) in enumerate(zip(results, self.classes.of(results)), start=self.num_results + 1)
-        ]
+        known = [_truth(item, self.kind, sizes[item["image_id"]]) for item in truth["annotations"]]
+        found = _masks(results) if self.kind == "segm" else [_box(result) for result in results]
+        for items, given, count in (
+            (known, truth["annotations"], self.num_objects),
+            (found, results, self.num_results),
+        ):
+            for number, (item, one, label) in enumerate(zip(items, given, self.classes.of(given)), start=count + 1):
+                item["id"], item["image_id"], item["category_id"] = number, position[one["image_id"]], label
         self.matcher.add(
             [{"id": number, "height": 1, "width": 1} for number in position.values()], known, found, len(self.classes)
         )
@@ -176,16 +173,24 @@ def _truth(annotation: dict[str, Any], kind: Kind, size: tuple[int | None, int |
     area = annotation.get("area")
     if area is None:
         area = mask_utils.area(rle) if rle else item["bbox"][2] * item["bbox"][3]
-    return item | {"area": float(area)}
+    item["area"] = float(area)
+    return item
 
 
-def _result(result: dict[str, Any], kind: Kind) -> dict[str, Any]:
-    """Return what the matching needs of a result; its area is that of what is compared, box or mask."""
-    item = {"iscrowd": 0, "score": float(result.get("score", 1.0))}
-    segmentation = result.get("segmentation")
-    if kind == "segm":
-        if not isinstance(segmentation, dict):
-            raise UnsegError("There are results without an RLE mask; evaluate boxes only.")
-        return item | {"segmentation": segmentation, "area": float(mask_utils.area(segmentation))}
-    bbox = result["bbox"] if "bbox" in result else mask_utils.toBbox(segmentation).tolist()
-    return item | {"bbox": bbox, "area": float(bbox[2] * bbox[3])}
+def _box(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the matching needs of a result whose box is compared; its area is that of the box."""
+    bbox = result["bbox"] if "bbox" in result else mask_utils.toBbox(result["segmentation"]).tolist()
+    return {"iscrowd": 0, "score": float(result.get("score", 1.0)), "bbox": bbox, "area": float(bbox[2] * bbox[3])}
+
+
+def _masks(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the matching needs of results whose masks are compared; the area is that of the mask."""
+    masks = [result.get("segmentation") for result in results]
+    if not all(isinstance(mask, dict) for mask in masks):
+        raise UnsegError("There are results without an RLE mask; evaluate boxes only.")
+    # pycocotools takes no more than 255 masks at once
+    areas = [area for first in range(0, len(masks), 200) for area in mask_utils.area(masks[first : first + 200])]
+    return [
+        {"iscrowd": 0, "score": float(result.get("score", 1.0)), "segmentation": mask, "area": float(area)}
+        for result, mask, area in zip(results, masks, areas)
+    ]

@@ -82,7 +82,7 @@ class Matches:
             num_classes: K.
 
         Returns:
-            Precision ``(T, R, K, A, 1)`` with the last limit, and recall ``(T, K, A, M)``.
+            Precision ``(T, R, K, A, 1)`` of the last limit, and recall ``(T, K, A, M)``.
         """
         shape = (self.num_thresholds, num_classes, NUM_AREAS)
         precision = np.full((shape[0], len(RECALLS), *shape[1:], 1), -1.0)
@@ -122,9 +122,9 @@ def precision_at_recalls(hits: np.ndarray, misses: np.ndarray, num_objects: int)
     Returns:
         ``(R,)``: the best precision of any prefix with at least that recall; 0 where none has it.
     """
-    counted = hits | misses
-    right = np.cumsum(hits[counted])
-    false = np.arange(1, len(right) + 1) - right
+    # The precision is best at results that are right, and the recall grows there: nothing else need be kept.
+    false = np.cumsum(misses, dtype=np.int32)[hits]
+    right = np.arange(1, len(false) + 1)
     envelope = np.maximum.accumulate((right / (right + false + SMALLEST))[::-1])[::-1]
     places = np.searchsorted(right / num_objects, RECALLS, side="left")
     found = np.zeros(len(RECALLS))

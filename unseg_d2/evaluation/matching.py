@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from unseg_d2.evaluation.matches import NUM_AREAS, ImageMatches, Matches
+from unseg_d2.evaluation.matches import NUM_AREAS, RECALLS, ImageMatches, Matches
 from unseg_d2.evaluation.registry import Kind
 
 NUM_THRESHOLDS = 10
@@ -35,7 +35,9 @@ class Matcher(Protocol):
         """Return precision and recall of all images; it is called once.
 
         Returns:
-            IoU thresholds x recalls x classes x sizes (all, small, medium, large) x limits; recall without the second.
+            Precision: IoU thresholds x recalls x classes x sizes (all, small, medium, large) x 1, of the last limit;
+            recall: IoU thresholds x classes x sizes x limits, of sizes other than all for the last limit alone. Both
+            are -1 where there is no object.
         """
         ...
 
@@ -61,6 +63,7 @@ class _Streaming:
         library = importlib.import_module("hotcoco")
         settings = library.Params(kind)
         settings.max_dets = list(limits)
+        self.limits = list(limits)
         self.stream = library.StreamingEval(_categories(num_classes), kind, params=settings)
 
     def add(self, images: Items, truth: Items, found: Items, num_classes: int) -> None:
@@ -68,11 +71,27 @@ class _Streaming:
         self.stream.update(images, truth, found)
 
     def curves(self, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return precision and recall."""
+        """Return precision and recall.
+
+        All sizes and limits at once would take 100 bytes of each result for each of them, on as many cores.
+        """
         evaluation = self.stream.finalize()
-        with contextlib.redirect_stdout(io.StringIO()):
-            evaluation.accumulate()
-        return tuple(np.asarray(evaluation.eval[name], dtype=float) for name in ("precision", "recall"))  # type: ignore[return-value]
+        del self.stream
+        settings = evaluation.params
+        areas, labels, last = settings.area_rng, settings.area_rng_lbl, len(self.limits) - 1
+        shape = (NUM_THRESHOLDS, num_classes, NUM_AREAS)
+        precision = np.full((NUM_THRESHOLDS, len(RECALLS), num_classes, NUM_AREAS, 1), -1.0)
+        recall = np.full((*shape, len(self.limits)), np.nan)
+        for area, limit in [*((area, last) for area in range(NUM_AREAS)), *((0, limit) for limit in range(last))]:
+            settings.area_rng, settings.area_rng_lbl = [areas[area]], [labels[area]]
+            settings.max_dets = [self.limits[limit]]
+            evaluation.params = settings
+            with contextlib.redirect_stdout(io.StringIO()):
+                evaluation.accumulate()
+            recall[..., area, limit] = np.asarray(evaluation.eval["recall"], dtype=float)[..., 0, 0]
+            if limit == last:
+                precision[..., area, 0] = np.asarray(evaluation.eval["precision"], dtype=float)[..., 0, 0]
+        return precision, recall
 
 
 class _PerImage:
@@ -122,28 +141,30 @@ def _categories(count: int) -> Items:
 
 
 def _of_dictionaries(evaluation: Any) -> Iterator[ImageMatches]:
-    """Read ``evalImgs`` of pycocotools and hotcoco; a match is the id of an object, 0 for none."""
+    """Read ``evalImgs`` of pycocotools and hotcoco."""
     areas = {tuple(float(bound) for bound in bounds): place for place, bounds in enumerate(evaluation.params.areaRng)}
     for one in evaluation.evalImgs:
         if one is not None:
-            scores = np.array(one["dtScores"], dtype=float)
-            matched, ignored = (
-                np.array(one[name]).reshape(NUM_THRESHOLDS, len(scores)) != 0 for name in ("dtMatches", "dtIgnore")
-            )
+            # pycocotools has the id of an object for a match, 0 for none
+            matched = one["dtMatched"] if "dtMatched" in one else np.not_equal(one["dtMatches"], 0)
             area = areas[tuple(float(bound) for bound in one["aRng"])]
-            objects = int(np.sum(np.array(one["gtIgnore"]) == 0))
-            yield ImageMatches(one["image_id"], one["category_id"], area, scores, matched, ignored, objects)
+            objects = sum(not ignored for ignored in one["gtIgnore"])
+            scores, place = np.array(one["dtScores"], dtype=float), (one["image_id"], one["category_id"], area)
+            yield ImageMatches(*place, scores, _flags(matched), _flags(one["dtIgnore"]), objects)
 
 
 def _of_faster_coco_eval(evaluation: Any) -> Iterator[ImageMatches]:
     """Read what faster_coco_eval pickles of each image: matches, matches of objects, scores, and what is ignored."""
     images, labels = evaluation.params.imgIds, evaluation.params.catIds
-    places = ((image, label, area) for label in labels for area in range(NUM_AREAS) for image in images)
+    places = ((int(image), int(label), area) for label in labels for area in range(NUM_AREAS) for image in images)
     for place, one in zip(places, evaluation._evalImgs_cpp, strict=True):
-        matches, _, found, gt_ignored, dt_ignored, _ = one.__getstate__()
-        scores = np.array(found, dtype=float)
-        matched, ignored = (
-            np.array(flags).reshape(NUM_THRESHOLDS, len(scores)) != 0 for flags in (matches, dt_ignored)
-        )
-        objects = len(gt_ignored) - sum(gt_ignored)
-        yield ImageMatches(int(place[0]), int(place[1]), place[2], scores, matched, ignored, objects)
+        matches, _, scores, gt_ignored, dt_ignored, _ = one.__getstate__()
+        matched, ignored = _flags([np.not_equal(matches, 0)]), _flags([dt_ignored])
+        shape, objects = (NUM_THRESHOLDS, len(scores)), len(gt_ignored) - sum(gt_ignored)
+        yield ImageMatches(*place, np.array(scores), matched.reshape(shape), ignored.reshape(shape), objects)
+
+
+def _flags(rows: Any) -> np.ndarray:
+    """Return rows of truth values as an array of bool."""
+    flags = np.frombuffer(b"".join([bytes(row) for row in rows]), np.uint8) != 0
+    return flags.reshape(len(rows), -1)
