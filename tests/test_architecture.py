@@ -21,6 +21,7 @@ BASE = {
     "devices",
     "recipes",
     "progress",
+    "duration",
     "rle",
     "pixels",
     "settings",
@@ -32,6 +33,7 @@ BASE = {
     "timm_networks",
 }
 MAY_IMPORT = {
+    "duration": {"errors"},
     "structures": set(),
     "errors": set(),
     "files": {"errors"},
@@ -71,6 +73,7 @@ MAY_IMPORT = {
     "viz": BASE | {"data"},
     "detectron2": {"detectors", "errors", "recipes", "training"},
     "training": BASE | {"loop", "config", "data", "zoo", "pseudo", "detectors", "evaluation", "published", "viz"},
+    "planning": BASE | {"config", "data", "zoo", "features", "pseudo", "detectors", "training"},
     "compare": BASE | {"data", "evaluation", "published", "training"},
     "parity": BASE | {"config", "data", "evaluation", "pseudo"},
     "exchange": BASE | {"data", "pseudo", "viz"},

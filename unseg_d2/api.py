@@ -9,6 +9,7 @@ from typing import Any
 
 from unseg_d2.config.recipe import Recipe, flat_options, load_recipe
 from unseg_d2.errors import UnsegError
+from unseg_d2.planning.plan import DEFAULT_BUDGET, Request, plan_run
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.label_set import summarise
 from unseg_d2.training import rounds as self_training
@@ -52,21 +53,25 @@ def generate_masks(
 
 
 def self_train(
-    recipe: str | os.PathLike[str],
+    recipe: str | os.PathLike[str] = "",
     *overrides: Any,
     output: str | os.PathLike[str],
     images: str | os.PathLike[str] = "",
     labels: str | os.PathLike[str] = "",
     rounds: int = 1,
     ground_truth: str | os.PathLike[str] = "",
-    num_processes: int = 1,
+    num_processes: int | None = None,
     num_workers: int | None = 0,
     restart: bool = False,
+    budget: str = "",
+    features: str = "",
 ) -> self_training.Result:
-    """Train a detector from unlabelled images: pseudo-masks, a first training, self-training rounds.
+    """Train a detector on unlabelled images: pseudo-masks, a first training, self-training rounds.
 
-    Every finished step is recorded in ``output/rounds.json``: interrupted, the same call resumes, and a call with more
-    rounds continues.
+    Without a recipe everything follows from the images, the machine and a budget of time: features and detector, batch,
+    iterations and checkpoints. The plan is printed, and kept in ``output/schedule.json``. Every finished step is
+    recorded in ``output/rounds.json``: interrupted, the same call resumes, and a call with more rounds of a recipe
+    continues.
 
     Args:
         recipe: YAML file or name of a shipped recipe; its ``ROUNDS.RECIPE`` names that of the rounds.
@@ -77,29 +82,39 @@ def self_train(
         labels: label set to start from, instead of making one from ``images``.
         rounds: self-training rounds after the first training; 0 trains once.
         ground_truth: data set with annotations to evaluate every round on; without it nothing is evaluated.
-        num_processes: training processes, one per GPU. With several, a script needs ``if __name__ == "__main__":``.
+        num_processes: training processes, one per GPU; ``None`` takes one with a recipe, and all GPUs without. With
+            several, a script needs ``if __name__ == "__main__":``.
         num_workers: processes that make pseudo-masks, see :func:`generate_masks`.
         restart: set the run in ``output`` aside, in ``before_1`` there, and begin anew.
+        budget: without a recipe, the time for everything, such as ``"20m"`` or ``"1d"``; by default two hours.
+        features: without a recipe, ``"dino"``, ``"offline"`` (a backbone of the package index, trained with ImageNet's
+            labels) or ``"descriptors"`` (for trying things out); by default the first of the first two that can be had.
 
     Returns:
         The paths ``weights`` (for :meth:`Detector.load`), ``gallery`` and ``plot``, and the metrics, ``rows``.
 
     Raises:
-        UnsegError: an input is missing or damaged, ``output`` holds another run, or a training fails.
+        UnsegError: an input is missing or damaged, ``output`` holds another run, the budget is too short, or a training
+            fails.
     """
     if bool(images) == bool(labels):
         raise UnsegError("Name what to learn from: either images=... or, to start from a label set, labels=...")
     if rounds < 0:
         raise UnsegError(f"rounds is {rounds}, but must be 0 or more.")
-    plan = Plan(
-        config_file=os.fspath(recipe),
-        opts=tuple(flat_options(overrides)),
-        output=Path(output),
-        rounds=rounds,
+    if recipe and (budget or features):
+        raise UnsegError("A recipe states its own schedule and features: leave the recipe out, or budget and features.")
+    request = Request(
         images=os.fspath(images),
-        labels=os.fspath(labels),
+        output=Path(output),
+        budget=budget or DEFAULT_BUDGET,
+        rounds=rounds,
+        features=features or "auto",
+        opts=tuple(flat_options(overrides)),
         ground_truth=os.fspath(ground_truth),
-        num_processes=num_processes,
+        labels=os.fspath(labels),
+        num_processes=num_processes or 0,
         num_workers=num_workers,
     )
-    return self_training.self_train(plan, restart=restart)
+    if recipe:
+        return self_training.self_train(request.with_recipe(os.fspath(recipe)), restart=restart)
+    return self_training.self_train(plan_run(request, restart=restart))

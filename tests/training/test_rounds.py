@@ -329,3 +329,20 @@ def test_an_image_repaired_after_the_masks_is_made_again_before_the_training(
     use(FakeEngine(), monkeypatch)
     self_train(plan)
     assert len(json.loads(labels.read_text())["images"]) == 3
+
+
+def test_a_round_that_adds_nothing_ends_the_run(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All detections have the score 0.9; the second round's threshold is above it."""
+    engine = use(FakeEngine(), monkeypatch)
+    strict = replace(plan, rounds=3, opts=(*plan.opts, "ROUNDS.SCORE_THRESHOLDS", "(0.5, 0.95)"))
+    result = self_train(strict)
+    assert "the run ends with round 1" in caplog.text
+    assert result.weights == plan.output / "round1" / "model_final.pth" and len(engine.trained) == 2
+    assert [(growth.name, growth.added) for growth in result.growth] == [
+        ("round 0", None),
+        ("round 1", 3),
+        ("round 2", 0),
+    ]
+    assert [name for name, _ in result.rows] == ["round 0", "round 1"]

@@ -76,15 +76,21 @@ def labels_file(labels: Path | str) -> Path:
     return path / "labels.json" if path.is_dir() else path
 
 
-def remembers_root(path: Path, root: Path) -> bool:
-    """Return whether a file of `write_label_set` says that its images are in a folder; only its first line is read."""
+def info_of(path: Path) -> dict[str, Any]:
+    """Return what a file of `write_label_set` says about itself; only its first line is read, others say nothing."""
     with open(path, "rb") as file:
         line = file.readline().rstrip(b",\n")
     try:
-        named = json.loads(line + b"}")["info"]["image_root"]
-        return bool((path.resolve().parent / named).resolve() == root.resolve())
+        info = json.loads(line + b"}")["info"]
     except (ValueError, KeyError, TypeError):
-        return False
+        return {}
+    return info if isinstance(info, dict) else {}
+
+
+def remembers_root(path: Path, root: Path) -> bool:
+    """Return whether a file of `write_label_set` says that its images are in a folder; only its first line is read."""
+    named = info_of(path).get("image_root")
+    return isinstance(named, str) and (path.resolve().parent / named).resolve() == root.resolve()
 
 
 def export(folder: str | Path, output: str | Path | None = None, *, partial: bool = False) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from unseg_d2.config import load_cfg
 from unseg_d2.config.load import as_values
 from unseg_d2.data.catalog import find_annotations
 from unseg_d2.data.spec import split_spec
+from unseg_d2.duration import in_words
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.registry import detector_evaluators
 from unseg_d2.manifest import CODE
@@ -37,10 +39,13 @@ class Plan:
         ground_truth: data set with annotations to evaluate on; empty evaluates nothing.
         num_processes: training processes, one per GPU.
         num_workers: processes that make pseudo-masks; ``None`` is one per GPU, or one per core.
+        schedules: KEY VALUE overrides of each training, the first one and those of the rounds, where the run was
+            planned for a time; empty takes the recipes' own.
+        expected: seconds that each step will take, by ``round N: STEP``, where the run was planned.
     """
 
     config_file: str
-    opts: tuple[str, ...]
+    opts: tuple[Any, ...]
     output: Path
     rounds: int
     images: str
@@ -48,6 +53,8 @@ class Plan:
     ground_truth: str = ""
     num_processes: int = 1
     num_workers: int | None = None
+    schedules: tuple[tuple[Any, ...], ...] = ()
+    expected: Mapping[str, float] = field(default_factory=dict)
 
     def settings(self, inputs: Inputs | None = None) -> dict[str, Any]:
         """Return everything that the results depend on except the number of rounds, which may grow.
@@ -85,9 +92,10 @@ class Plan:
 
     def recipe(self, round_index: int) -> CfgNode:
         """Return the configuration of a round, before its inputs are filled in."""
-        cfg = load_cfg(self.config_file, self.opts)
+        own = self.schedules[min(round_index, len(self.schedules) - 1)] if self.schedules else ()
+        cfg = load_cfg(self.config_file, (*self.opts, *own))
         if round_index > 0 and cfg.ROUNDS.RECIPE:
-            cfg = load_cfg(find_recipe(self.config_file).parent / cfg.ROUNDS.RECIPE, self.opts)
+            cfg = load_cfg(find_recipe(self.config_file).parent / cfg.ROUNDS.RECIPE, (*self.opts, *own))
         if cfg.MODEL.ROI_HEADS.NUM_CLASSES != 1:
             raise UnsegError(
                 f"MODEL.ROI_HEADS.NUM_CLASSES is {cfg.MODEL.ROI_HEADS.NUM_CLASSES}, but pseudo-masks have no classes: "
@@ -102,3 +110,12 @@ class Plan:
         names = [self.images, self.labels, self.ground_truth, self.config_file, str(self.recipe(0).MODEL.WEIGHTS)]
         parts = [part for name in names for part in split_spec(name) if part]
         return [Path(part) for part in parts if Path(part).exists()]
+
+    def remaining(self, round_index: int, name: str) -> str:
+        """Say how long a step and all that follow will take, where the run was planned; else nothing."""
+        steps = list(self.expected)
+        step = f"round {round_index}: {name.replace('_', ' ')}"
+        if step not in steps:
+            return ""
+        left = sum(self.expected[later] for later in steps[steps.index(step) :])
+        return f", about {in_words(self.expected[step])}; {in_words(left)} left in all"

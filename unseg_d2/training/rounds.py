@@ -33,14 +33,18 @@ from unseg_d2.loop.restart import refuse_inside, set_aside
 from unseg_d2.manifest import read_manifest
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.inputs import list_inputs
-from unseg_d2.pseudo.label_set import labels_file, remembers_root, summarise
+from unseg_d2.pseudo.label_set import info_of, labels_file, remembers_root, summarise
 from unseg_d2.pseudo.renew import changed_images, sources_of
 from unseg_d2.training.evaluate import evaluate_detector, score_records
+from unseg_d2.training.growth import Growth
 from unseg_d2.training.next_labels import merge_round, predict_round
 from unseg_d2.training.plan import Plan
 from unseg_d2.training.report import write_plot, write_run_gallery
 from unseg_d2.training.state import LEFT_BY_A_RUN, REMEDY, RunState, Step, recorded
 from unseg_d2.training.train import train
+
+FIRST_MASKS = "round0/masks"
+"""Folder of the generator's label set, in that of the run."""
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +58,14 @@ class Result:
         weights: checkpoint of the last round.
         gallery: page of the last detections on the images with ground truth, else of the last label set.
         plot: picture of the metrics; ``None`` without ground truth.
+        growth: of the label set, round by round.
     """
 
     rows: list[tuple[str, Metrics]]
     weights: Path
     gallery: Path
     plot: Path | None
+    growth: list[Growth]
 
 
 def self_train(plan: Plan, *, restart: bool = False) -> Result:
@@ -76,7 +82,7 @@ def self_train(plan: Plan, *, restart: bool = False) -> Result:
     run = _Run(plan, restart=restart)
     rows = run.all_rounds()
     plot = write_plot(plan.output / "figures.svg", rows) if rows else None
-    return Result(rows, run.train(plan.rounds), run.gallery(rows), plot)
+    return Result(rows, run.train(run.last), run.gallery(rows), plot, run.growth)
 
 
 class _Run:
@@ -97,6 +103,7 @@ class _Run:
             refuse_inside(plan.output, plan.files(), LEFT_BY_A_RUN)
             set_aside(plan.output, left=LEFT_BY_A_RUN, what="self-training run")
         self.state = RunState(plan.output, settings)
+        self.last, self.growth = 0, list[Growth]()
 
     def all_rounds(self) -> list[tuple[str, Metrics]]:
         """Make everything, in order, and return the metrics."""
@@ -105,10 +112,29 @@ class _Run:
         if self.plan.ground_truth and not self.plan.labels:
             rows.append(("pseudo-masks", self.score_masks()))
         for round_index in range(self.plan.rounds + 1):
+            if not self._adds_something(round_index):
+                break
+            self.last = round_index
             self.train(round_index)
             if self.plan.ground_truth:
                 rows.append((f"round {round_index}", self.evaluate(round_index)))
         return rows
+
+    def _adds_something(self, round_index: int) -> bool:
+        """Say how the label set of a round has grown; where it has not, further rounds change nothing."""
+        before = info_of(labels_file(self.labels(round_index - 1))) if round_index else None
+        growth = Growth.of(f"round {round_index}", info_of(labels_file(self.labels(round_index))), before)
+        if growth is None:  # the user's own label set
+            return True
+        self.growth.append(growth)
+        logger.info("%s.", growth.line())
+        if growth.added == 0:
+            logger.warning(
+                "The detector adds no mask to those it was trained on, so round %d would train on the same masks: the "
+                "run ends with round %d. Lower ROUNDS.SCORE_THRESHOLDS or train for longer, in another --output.",
+                *(round_index, round_index - 1),
+            )
+        return growth.added != 0
 
     def labels(self, round_index: int) -> Path:
         """Return the label set that a round trains on."""
@@ -128,10 +154,11 @@ class _Run:
     @cached_property
     def masks(self) -> Path:
         """The label set that the generator makes of the images; those that changed before the training are renewed."""
-        folder = self.plan.output / "round0"
-        if self.state.find(0, "masks") and not (self.state.find(0, "train") or (folder / "last_checkpoint").is_file()):
-            return self._generate(self.plan.images, folder / "masks")
-        path = self._step(0, "masks", lambda folder: self._generate(self.plan.images, folder / "masks"))
+        masks = self.plan.output / FIRST_MASKS
+        has_begun = self.state.find(0, "train") or (masks.parent / "last_checkpoint").is_file()
+        if self.state.find(0, "masks") and not has_begun:
+            return self._generate(self.plan.images, masks)
+        path = self._step(0, "masks", lambda folder: self._generate(self.plan.images, masks))
         assert self.inputs is not None  # a run from a label set asks for no masks
         changed = changed_images(path.parent, sources_of(self.first, self.inputs.root))
         if changed and self.state.find(0, "train"):
@@ -219,7 +246,7 @@ class _Run:
 
     def gallery(self, rows: list[tuple[str, Metrics]]) -> Path:
         """Write the page that shows the results of the last round."""
-        last = self.plan.rounds
+        last = self.last
         if self.plan.ground_truth:
             records: Sequence[dict[str, Any]] = load_dataset(self.plan.ground_truth, self.first)
             predictions = self.plan.output / f"round{last}" / "evaluation" / "predictions.json"
@@ -248,7 +275,8 @@ class _Run:
         why = self.state.why_again(done, inputs) if done else ""
         if done and not why:
             return self.plan.output / done.output
-        logger.info("round %d: %s%s", round_index, name, f" again, since {why}" if why else "")
+        again = f" again, since {why}" if why else ""
+        logger.info("round %d: %s%s%s", round_index, name, again, self.plan.remaining(round_index, name))
         if name == "train" and "changed" in why:
             set_aside(folder, without=("evaluation",))  # which is found by content
         started = time.monotonic()

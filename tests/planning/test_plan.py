@@ -1,0 +1,102 @@
+"""A planned run on three tiny scenes, with an engine that takes no time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_engine import FakeEngine
+
+from unseg_d2.errors import UnsegError
+from unseg_d2.planning import plan as planning
+from unseg_d2.planning.plan import Request, plan_run
+from unseg_d2.training import rounds
+
+
+class TimedEngine(FakeEngine):
+    """Writes the time of an iteration, as a training does."""
+
+    def train(self, cfg, *, resume):
+        (Path(cfg.OUTPUT_DIR) / "metrics.json").write_text(json.dumps({"iteration": 9, "time": 0.5}) + "\n")
+        self.schedules = [*getattr(self, "schedules", []), (cfg.SOLVER.MAX_ITER, cfg.SOLVER.CHECKPOINT_PERIOD)]
+        return super().train(cfg, resume=resume)
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    engine = TimedEngine()
+    monkeypatch.setattr(planning, "select_engine", lambda _: engine)
+    monkeypatch.setattr(rounds, "select_engine", lambda _: engine)
+    return engine
+
+
+@pytest.fixture
+def request_(tmp_path):
+    opts = ("SYNTHETIC.ROOT", str(tmp_path / "scenes"), "SYNTHETIC.NUM_TRAIN", "3", "SYNTHETIC.SIZE", "(72, 96)",
+            "FEATURES.IMAGE_SIZE", "160")  # fmt: skip
+    return Request("synthetic_train", tmp_path / "run", "10m", features="descriptors", opts=opts, num_workers=0)
+
+
+def test_the_schedule_is_decided_once_and_kept(request_, engine, caplog):
+    caplog.set_level("INFO", "unseg_d2")
+    plan = plan_run(request_)
+    kept = json.loads((request_.output / "schedule.json").read_text())
+    iterations = [training["iterations"] for training in kept["trainings"]]
+    # Three images: 200 passes in batches of 4, and two thirds of that in the round.
+    assert iterations == [150, 100]
+    assert "150 iterations x 4 images = 600 images" in caplog.text and "200.0 passes over 3" in caplog.text
+    assert not (request_.output / "measuring").exists()
+    caplog.clear()
+    assert plan_run(request_) == plan and "was planned to take" in caplog.text
+    result = rounds.self_train(plan)
+    assert [schedule[0] for schedule in engine.schedules] == [10, 150, 100]
+    assert result.weights == request_.output / "round1" / "model_final.pth"
+    assert "left in all" in caplog.text
+
+
+def test_what_was_asked_for_cannot_change_in_silence(request_, engine):
+    plan_run(request_)
+    with pytest.raises(UnsegError, match="budget was '10m', now '1h'"):
+        plan_run(replace(request_, budget="1h"))
+
+
+def test_killed_while_masks_are_made_the_choice_is_kept(request_, engine, monkeypatch):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(planning, "generate_label_set", killed)
+        plan_run(request_)
+    kept = json.loads((request_.output / "schedule.json").read_text())
+    assert kept["recipe"] == "configs/photos/descriptors.yaml" and "trainings" not in kept
+    assert plan_run(request_).config_file == kept["recipe"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"budget": "soon"}, "not a time"),
+        ({"images": "nowhere/"}, "nowhere"),
+        ({"opts": ("SOLVER.MAX_ITER", "5")}, "SOLVER.MAX_ITER follows from the budget"),
+        ({"features": "dinosaur"}, "dinosaur"),
+    ],
+)
+def test_mistakes_cost_nothing(request_, engine, changes, words):
+    with pytest.raises(UnsegError, match=words):
+        plan_run(replace(request_, **{**changes, "opts": (*request_.opts, *changes.get("opts", ()))}))
+    assert not (request_.output / "round0").exists()
+
+
+def test_a_budget_that_was_too_short_costs_nothing_but_its_correction(request_, engine):
+    with pytest.raises(UnsegError, match="too short"):
+        plan_run(replace(request_, budget="8s"))
+    assert plan_run(request_).schedules
+
+
+def test_a_run_of_a_recipe_is_not_taken_over(request_, engine):
+    request_.output.mkdir()
+    (request_.output / "rounds.json").write_text("{}")
+    with pytest.raises(UnsegError, match="--config-file"):
+        plan_run(request_)
