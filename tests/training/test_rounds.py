@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import FakeEngine
+from fake_engine import FakeEngine, write_weights
 
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.scores import read_metrics
@@ -206,7 +206,7 @@ def test_what_was_made_from_other_weights_is_made_again(
     caplog.set_level("INFO")
     use(FakeEngine(), monkeypatch)
     self_train(plan)
-    (plan.output / "round0" / "model_final.pth").write_text("others")
+    write_weights(plan.output / "round0" / "model_final.pth", "others")
     assert steps_made(plan, caplog)[:2] == [
         "round 0: evaluate again, since weights has changed since",
         "round 1: predict again, since weights has changed since",
