@@ -13,7 +13,6 @@ from unseg_d2.planning.plan import DEFAULT_BUDGET, Request, plan_run
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.label_set import summarise
 from unseg_d2.training import rounds as self_training
-from unseg_d2.training.plan import Plan
 
 logger = logging.getLogger(__name__)
 

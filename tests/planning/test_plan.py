@@ -100,3 +100,11 @@ def test_a_run_of_a_recipe_is_not_taken_over(request_, engine):
     (request_.output / "rounds.json").write_text("{}")
     with pytest.raises(UnsegError, match="--config-file"):
         plan_run(request_)
+
+
+def test_begun_anew_the_plan_before_is_kept_aside(request_, engine):
+    plan_run(request_)
+    plan_run(replace(request_, budget="1h"), restart=True)
+    kept = json.loads((request_.output / "before_1" / "schedule.json").read_text())
+    assert kept["asked"]["budget"] == "10m" and (request_.output / "before_1" / "round0" / "masks").is_dir()
+    assert json.loads((request_.output / "schedule.json").read_text())["asked"]["budget"] == "1h"
