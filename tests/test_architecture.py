@@ -73,7 +73,7 @@ MAY_IMPORT = {
     "viz": BASE | {"data"},
     "detectron2": {"detectors", "errors", "recipes", "training"},
     "training": BASE | {"loop", "config", "data", "zoo", "pseudo", "detectors", "evaluation", "published", "viz"},
-    "planning": BASE | {"config", "data", "zoo", "features", "pseudo", "detectors", "training"},
+    "planning": BASE | {"config", "data", "loop", "zoo", "features", "pseudo", "detectors", "training"},
     "compare": BASE | {"data", "evaluation", "published", "training"},
     "parity": BASE | {"config", "data", "evaluation", "pseudo"},
     "exchange": BASE | {"data", "pseudo", "viz"},
