@@ -175,7 +175,7 @@ def test_other_images_and_other_sizes_are_one_line_each(label_set: Path, tmp_pat
     content["images"] = content["images"][1:2]
     content["annotations"] = []
     (tmp_path / "coco.json").write_text(json.dumps(content))
-    with pytest.raises(UnsegError, match=r"Nothing in .* is of an image of .*, so nothing was written"):
+    with pytest.raises(UnsegError, match=r"Nothing in .* can be used for .*, so nothing was written"):
         import_corrections(tmp_path / "coco.json", labels=label_set, output=tmp_path / "b.json")
     assert not (tmp_path / "b.json").exists()
 
@@ -304,3 +304,47 @@ def test_boxes_that_come_back_keep_their_masks(label_set: Path, tmp_path: Path) 
     (box,) = (item for item in after if "segmentation" not in item)
     assert box["bbox"] == [1, 1, 20, 20] and box["corrected"]
     assert list(report.left_out) == ["boxes without masks came back, which a detector with masks is not trained on"]
+
+
+def test_what_was_exported_before_the_last_corrections_does_not_undo_them(label_set: Path, tmp_path: Path) -> None:
+    """Two tools get the same masks; the second knows nothing of what was corrected in the first."""
+    labels = without_done(label_set)
+    first = label_studio(labels, tmp_path, lambda result: result.__setitem__(0, painted(CLASSES[0])), done=True)
+    second = cvat(labels, tmp_path, polygons=False)
+    tree = ElementTree.parse(second)
+    other = next(image for image in tree.getroot().iter("image") if image.get("name") != NAME)
+    other.remove(other[0])
+    tree.write(second)
+    import_corrections(first, labels=labels, output=tmp_path / "a.json")
+    report = import_corrections(second, labels=tmp_path / "a.json", output=tmp_path / "b.json")
+    assert (report.images, report.removed, report.new, report.undone) == (1, 1, 0, 0)
+    ((what, (number, example)),) = report.left_out.items()
+    assert (number, example) == (1, '"a.jpg"') and what.startswith("images came back without masks that a person drew")
+    before, after = read_coco(tmp_path / "a.json"), read_coco(tmp_path / "b.json")
+    assert [item for item in after.annotations if item["image_id"] == 1] == [
+        item for item in before.annotations if item["image_id"] == 1
+    ]
+    assert after.images == before.images
+    report = import_corrections(second, labels=tmp_path / "a.json", output=tmp_path / "c.json", overwrite=True)
+    assert (report.images, report.undone, report.left_out) == (2, 1, {})
+
+
+def test_an_empty_image_that_is_done_stays_empty(label_set: Path, tmp_path: Path) -> None:
+    """The second image is done and has no masks; an older file still has them, and knows nothing of it."""
+    content = json.loads(label_set.read_text())
+    images = [{key: value for key, value in image.items() if key != "done"} for image in content["images"]]
+    (tmp_path / "old.json").write_text(json.dumps(content | {"images": images}))
+    content["annotations"] = [item for item in content["annotations"] if item["image_id"] != 2]
+    label_set.write_text(json.dumps(content))
+    report = import_corrections(tmp_path / "old.json", labels=label_set, output=tmp_path / "a.json", overwrite=False)
+    assert (report.unchanged, report.images, len(report.left_out)) == (2, 0, 1)
+    after = read_coco(tmp_path / "a.json")
+    assert after.images[1]["done"] and not [item for item in after.annotations if item["image_id"] == 2]
+
+
+def test_the_label_set_says_that_a_person_was_asked(label_set: Path, tmp_path: Path) -> None:
+    content = json.loads(without_done(label_set).read_text())
+    content["info"]["supervision"] = {"none": ""}
+    label_set.write_text(json.dumps(content))
+    import_corrections(coco(label_set, tmp_path), labels=label_set, output=tmp_path / "a.json")
+    assert list(read_coco(tmp_path / "a.json").info["supervision"]) == ["human-masks"]

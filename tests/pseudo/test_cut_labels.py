@@ -88,3 +88,11 @@ def test_boxes_without_a_mask_are_left_out_and_counted(labels: Path, caplog: pyt
         pipeline = build_cut_pipeline(load_cfg(None, [*DEPTH_OPTIONS, "DEPTH.FILES.ROOT", root]), path)
     assert sum(map(len, pipeline.masks.values())) == len(content["annotations"])
     assert "1 boxes have no mask to cut and were left out" in caplog.text
+
+
+def test_masks_that_a_person_has_drawn_are_not_cut(labels: Path) -> None:
+    content = json.loads(labels.read_text())
+    content["annotations"][1]["corrected"] = True
+    labels.write_text(json.dumps(content))
+    with pytest.raises(UnsegError, match=r"1 masks of .* are a person's, .*; cut first, then correct"):
+        build_cut_pipeline(load_cfg(None, DEPTH_OPTIONS), labels)

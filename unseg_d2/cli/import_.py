@@ -21,13 +21,18 @@ def _arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--all-done", action="store_true", help="every image that comes back is done: all its objects have masks"
     )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="what comes back also replaces masks that a person drew before"
+    )
 
 
 def _execute(args: argparse.Namespace) -> None:
     """Write the label set and print what the corrections did."""
     from unseg_d2.exchange.import_ import import_corrections
 
-    report = import_corrections(args.corrections, labels=args.labels, output=args.output, all_done=args.all_done)
+    report = import_corrections(
+        args.corrections, labels=args.labels, output=args.output, all_done=args.all_done, overwrite=args.overwrite
+    )
     print("\n".join(report.lines()))
     print(args.output)
 

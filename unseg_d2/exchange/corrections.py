@@ -69,17 +69,24 @@ class Report:
         return [line for line in text if line]
 
 
-def apply(dataset: CocoDataset, returned: Iterable[Returned], *, all_done: bool = False) -> tuple[CocoDataset, Report]:
+class _Conflict(Exception):
+    """What comes back lacks masks that a person drew before."""
+
+
+def apply(
+    dataset: CocoDataset, returned: Iterable[Returned], *, all_done: bool = False, overwrite: bool = False
+) -> tuple[CocoDataset, Report]:
     """Put what came back from another tool into a label set.
 
     Args:
         dataset: the label set; it is not changed.
         returned: images with their masks.
         all_done: every image that comes back is done.
+        overwrite: what comes back also replaces masks that a person drew before.
 
     Returns:
-        The label set with the corrections, and what they did. Corrections of other images or of other sizes are left
-        out and counted; the masks of these images stay.
+        The label set with the corrections, and what they did. Corrections of other images or of other sizes, and those
+        that would undo earlier ones, are left out and counted; the masks of these images stay.
     """
     report, names = Report(), ImageNames(dataset.images)
     found: dict[Any, Returned] = {}
@@ -102,8 +109,13 @@ def apply(dataset: CocoDataset, returned: Iterable[Returned], *, all_done: bool 
             if back.size is not None:
                 image = image | {"height": back.size[0], "width": back.size[1]}
             try:
-                merged.add(image, *_corrected(image, items, back, classes, report))
+                merged.add(image, *_corrected(image, items, back, classes, report, overwrite))
                 continue
+            except _Conflict:
+                report.leave_out(
+                    "images came back without masks that a person drew before, which stay (--overwrite lets them go)",
+                    quoted(image["file_name"]),
+                )
             except UnsegError as error:  # the masks that the image had stay
                 report.leave_out("images came back with a damaged mask", f"{quoted(image['file_name'])} ({error})")
         merged.keep(image, items)
@@ -172,9 +184,18 @@ class Merged:
 
 
 def _corrected(
-    image: dict[str, Any], before: list[Annotation], back: Returned, classes: Classes, report: Report
+    image: dict[str, Any],
+    before: list[Annotation],
+    back: Returned,
+    classes: Classes,
+    report: Report,
+    overwrite: bool,
 ) -> tuple[list[Annotation], bool, bool]:
-    """Return the annotations of an image, whether it is done, and whether anything in it has changed."""
+    """Return the annotations of an image, whether it is done, and whether anything in it has changed.
+
+    Raises:
+        _Conflict: it came from before an earlier correction, as far as that can be seen.
+    """
     done = bool(image.get("done") if back.done is None else back.done)
     crowds, rest = [a for a in before if a["iscrowd"]], [a for a in before if not a["iscrowd"]]
     kept: list[Annotation] = []
@@ -197,6 +218,9 @@ def _corrected(
         rest.remove(same)
         agreed += done and not is_corrected(same)
         kept.append(approved(same) if done else same)
+    stale = any(map(is_corrected, rest)) or (image.get("done") and not back.done and bool(new or rest))
+    if stale and not overwrite:
+        raise _Conflict
     report.new += new
     report.approved += agreed
     report.removed += len(rest)

@@ -20,6 +20,7 @@ from unseg_d2.exchange.readers.cvat import read_cvat
 from unseg_d2.exchange.readers.label_studio import read_label_studio
 from unseg_d2.pseudo.label_set import labels_file, read_label_set, write_label_set
 from unseg_d2.pseudo.tally import Tally
+from unseg_d2.supervision import from_info, joined, to_info
 from unseg_d2.viz.decisions import KIND
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ def import_corrections(
     labels: str | os.PathLike[str],
     output: str | os.PathLike[str],
     all_done: bool = False,
+    overwrite: bool = False,
 ) -> Report:
     """Put a person's corrections into a label set.
 
@@ -43,34 +45,42 @@ def import_corrections(
         labels: the label set that was corrected: COCO file or folder.
         output: COCO file to write; it may be ``labels`` itself.
         all_done: every image that comes back is done: all its objects have masks.
+        overwrite: what comes back also replaces masks that a person drew before; without it, such images stay as they
+            are, as a file that was exported before the last corrections lacks these.
 
     Returns:
         What the corrections did; its ``lines()`` say it.
 
     Raises:
-        UnsegError: a file is missing or damaged, of an unknown kind, or none of its images is in the label set.
+        UnsegError: a file is missing or damaged, of an unknown kind, or nothing in it can be used for the label set.
     """
     path, (source, root) = Path(corrections), split_spec(os.fspath(labels))
     dataset = read_label_set(source)
-    merged, report = _applied(path, dataset, all_done)
+    merged, report = _applied(path, dataset, all_done, overwrite)
     if not report.images and not report.unchanged:
         details = " ".join(report.lines()[1:])
-        raise UnsegError(f"Nothing in {path} is of an image of {labels}, so nothing was written. {details}".rstrip())
+        raise UnsegError(f"Nothing in {path} can be used for {labels}, so nothing was written. {details}".rstrip())
     output = Path(output)
     record = {"file": path.name, "images": report.images, "new": report.new, "approved": report.approved}
     record |= {"removed": report.removed, "done": report.done}
     info = merged.info | {"corrections": [*merged.info.get("corrections", []), record]}
     info["counts"] = Tally.of_annotations(merged.images, merged.annotations).to_info()
+    if report.images:  # keeping and dropping masks is a person's knowledge too
+        info["supervision"] = to_info(joined([from_info(info), ["human-masks"]]))
     info |= _image_root(dataset, source, root, output)
     write_label_set(output, info, merged.images, merged.annotations, merged.categories)
     return report
 
 
-def _applied(path: Path, dataset: CocoDataset, all_done: bool) -> tuple[CocoDataset, Report]:
+def _applied(path: Path, dataset: CocoDataset, all_done: bool, overwrite: bool) -> tuple[CocoDataset, Report]:
     """Read corrections of any kind and put them into a label set."""
     counts = Counts()
     content = None if _is_cvat(path) else read_json(path)
     if isinstance(content, dict) and content.get("kind") == KIND:
+        if overwrite:
+            raise UnsegError(
+                "--overwrite has no effect on decisions of a gallery, which name every mask; leave it out."
+            )
         return apply_decisions(dataset, content, path, all_done=all_done)
     if content is None:
         returned = read_cvat(path, counts)
@@ -83,7 +93,7 @@ def _applied(path: Path, dataset: CocoDataset, all_done: bool) -> tuple[CocoData
             f"{path} is neither an export of Label Studio (JSON) or CVAT (XML, zip) nor a COCO file or decisions of a "
             "gallery."
         )
-    merged, report = apply(dataset, returned, all_done=all_done)
+    merged, report = apply(dataset, returned, all_done=all_done, overwrite=overwrite)
     for what, number in counts.of.items():
         report.left_out[what] = (number, f"in {path.name}")
     return merged, report

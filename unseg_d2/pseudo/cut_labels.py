@@ -30,6 +30,7 @@ from unseg_d2.depth import GridDepth, build_depth
 from unseg_d2.errors import UnsegError
 from unseg_d2.masks.cuts3d.cuts3d import CutS3DSettings
 from unseg_d2.masks.cuts3d.localcut import LocalCutSettings, localcut
+from unseg_d2.pseudo.corrections import is_corrected
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.label_set import read_label_set
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks
@@ -159,13 +160,18 @@ def build_cut_pipeline(cfg: CfgNode, labels: Path, root: str | Path | None = Non
         root: folder of the images, whose names on the disk count; ``None`` takes those of the file.
 
     Raises:
-        UnsegError: the label set is damaged, or ``DEPTH.SOURCE`` is not set.
+        UnsegError: the label set is damaged, holds masks that a person has drawn, or ``DEPTH.SOURCE`` is not set.
     """
     source = build_depth(cfg)
     if source is None:
         raise UnsegError("Cutting in 3D needs depth: set DEPTH.SOURCE to files, synthetic, hub or marigold.")
     dataset, counts = read_label_set(labels), Counts()
     learnt = from_info(dataset.info)
+    drawn = sum(map(is_corrected, dataset.annotations))
+    if drawn:
+        raise UnsegError(
+            f"{drawn} masks of {labels} are a person's, who has drawn or approved them; cut first, then correct."
+        )
     if root is not None:
         dataset, _ = locate_images(dataset, root, labels)
     names = {image["id"]: image["file_name"] for image in dataset.images}
