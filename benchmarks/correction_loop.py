@@ -4,9 +4,9 @@
 
 PATH/coco_dev holds 100 COCO images in ``images`` and their ``instances.json``. The masks of a label set are exported to
 Label Studio and to CVAT; in place of a person, a script replaces those of 15 images each by the ground truth, marks the
-images as done, and writes what the tools would export. Both are imported, and the round is made again, without and with
-DropLoss. All are scored on the 70 images that were not corrected. Finished trainings are kept in --output, so that the
-same command resumes after an interruption.
+images as done, and writes what the tools would export. Both are imported, and the round is made again; with --droploss
+once more, since being done changes the loss with DropLoss only. All are scored on the 70 images that nobody corrected.
+Finished trainings are kept in --output, so that the same command resumes after an interruption.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=Path("output/correction_loop"))
+    parser.add_argument("--iterations", type=int, default=240, help="of the first training; rounds have half of them")
+    parser.add_argument("--droploss", action="store_true", help="also a round with corrections and DropLoss")
     parser.add_argument("options", nargs="*", help="KEY VALUE pairs for all trainings, e.g. SOLVER.MAX_ITER 400")
     args = parser.parse_args()
     logging.disable(logging.INFO)
@@ -61,8 +63,9 @@ def main() -> None:
     trained("a round, no corrections", before, val, args, "quickstart_self_train.yaml", first)
     after = merged(first, corrected, out / "round_corrected", args)
     trained(f"a round, {CORRECTED} images corrected", after, val, args, "quickstart_self_train.yaml", first)
-    dropping = ("MODEL.ROI_HEADS.USE_DROPLOSS", "True")
-    trained("the same with DropLoss", after, val, args, "quickstart_self_train.yaml", first, dropping)
+    if args.droploss:
+        dropping = ("MODEL.ROI_HEADS.USE_DROPLOSS", "True")
+        trained("the same with DropLoss", after, val, args, "quickstart_self_train.yaml", first, dropping)
     print(f"{time.monotonic() - start:.0f} s")
 
 
@@ -140,6 +143,8 @@ def trained(
     """Train, print a row of the table, and return the weights."""
     folder = args.output / name.replace(" ", "_").replace(",", "")
     start = ["MODEL.WEIGHTS", str(weights)] if weights else []
+    length = args.iterations // (2 if weights else 1)
+    start += ["SOLVER.MAX_ITER", str(length), "SOLVER.STEPS", f"({length * 4 // 5},)"]
     cfg = recipe(file, folder, args, *start, *options, "DATASETS.TRAIN", repr((str(labels),)))
     engine = select_engine(cfg.ENGINE)
     final = train(engine, cfg, resume=True)
