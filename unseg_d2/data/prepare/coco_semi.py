@@ -105,7 +105,8 @@ def listed_images(path: Path, images: list[dict[str, Any]]) -> set[Any]:
 def _write(
     target: Path, source: Path, content: Classes, images: list[dict[str, Any]], kept: Collection[Any], protocol: str
 ) -> Prepared:
-    annotations, categories = by_image(content.annotations), msgspec.to_builtins(content.categories)
+    annotations, listed = by_image(content.annotations), msgspec.to_builtins(content.categories)
+    categories = [{key: value for key, value in entry.items() if value is not None} for entry in listed]
     with coco_writer(target, source=source.name, protocol=protocol, categories=categories) as writer:
         for image in images:
             if image["id"] in kept:
