@@ -172,22 +172,22 @@ def test_a_label_set_is_not_resumed_with_other_code(folder):
 
 def test_a_small_network_is_not_resumed_with_other_code(folder):
     cfg = toy_cfg()
-    checkpoint = about_run(cfg)
-    check_recipe(checkpoint, folder / "model.pth", about_run(cfg))
+    checkpoint = about_run(cfg, {})
+    check_recipe(checkpoint, folder / "model.pth", about_run(cfg, {}))
     change(folder / "toy_generator.py")
     with pytest.raises(UnsegError, match="was trained with other settings: the code of the plug-in toy_generator has"):
-        check_recipe(checkpoint, folder / "model.pth", about_run(cfg))
-    check_recipe({"recipe": cfg.dump()}, folder / "model.pth", about_run(cfg))  # of an earlier version
+        check_recipe(checkpoint, folder / "model.pth", about_run(cfg, {}))
+    check_recipe({"recipe": cfg.dump()}, folder / "model.pth", about_run(cfg, {}))  # of an earlier version
 
 
 def test_a_small_network_that_meets_other_code_says_so(folder, caplog):
     cfg = toy_cfg()
-    checkpoint = about_run(cfg)
+    checkpoint = about_run(cfg, {})
     with caplog.at_level(logging.WARNING, logger="unseg_d2"):
-        warn_of_other_features(checkpoint, "descriptors", "model.pth", cfg)
+        warn_of_other_features(checkpoint, "descriptors", "", "model.pth", cfg)
         assert not caplog.records
         change(folder / "toy_generator.py")
-        warn_of_other_features(checkpoint, "descriptors", "model.pth", cfg)
+        warn_of_other_features(checkpoint, "descriptors", "", "model.pth", cfg)
     message = "Since model.pth was trained, plug-ins differ: the code of the plug-in toy_generator has changed."
     assert [record.getMessage() for record in caplog.records] == [message]
 

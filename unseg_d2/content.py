@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISREG
@@ -45,6 +45,11 @@ def content_of(path: str | Path) -> Content | None:
             return Content(file.tell(), digest.hexdigest())
     except OSError:
         return None
+
+
+def files_content(paths: Iterable[Path]) -> str:
+    """Return one sha256 (hex) for the contents of files, in their order, whatever their names."""
+    return hashlib.sha256(json.dumps([content_of(path) for path in paths]).encode()).hexdigest()
 
 
 def folder_content(folder: Path) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from unseg_d2.config import get_cfg, load_cfg
 from unseg_d2.errors import UnsegError
-from unseg_d2.loop.recipes import MAY_CHANGE, check_recipe, recipe_of
+from unseg_d2.loop.recipes import MAY_CHANGE, about_run, check_recipe, recipe_of
 
 
 @pytest.mark.parametrize("name", MAY_CHANGE)
@@ -32,6 +32,17 @@ def test_trust_may_be_added_to_any_training(caplog: pytest.LogCaptureFixture) ->
     before, now = ({"recipe": load_cfg(None, opts).dump()} for opts in ([], ["MODEL.TRUST_CHECKPOINT", "True"]))
     check_recipe(before, Path("model.pth"), now)
     assert "MODEL.TRUST_CHECKPOINT was False, now True." in caplog.messages[-1]
+
+
+def test_weights_of_the_features_are_known_by_content() -> None:
+    before = about_run(load_cfg(None, ["FEATURES.WEIGHTS", "a.pth"]), {"features": "12", "images": "34"})
+    moved = load_cfg(None, ["FEATURES.WEIGHTS", "elsewhere/a.pth"])
+    check_recipe(before, Path("model.pth"), about_run(moved, {"features": "12", "images": "34"}))
+    with pytest.raises(UnsegError, match=r"with other settings: made_from\.features was '12', now '56'"):
+        check_recipe(before, Path("model.pth"), about_run(moved, {"features": "56", "images": "34"}))
+    earlier = {key: value for key, value in before.items() if key != "made_from"}
+    with pytest.raises(UnsegError, match=r"FEATURES\.WEIGHTS was 'a.pth'"):
+        check_recipe(earlier, Path("model.pth"), about_run(moved, {"features": "12"}))
 
 
 def test_a_checkpoint_brings_no_code(tmp_path: Path) -> None:

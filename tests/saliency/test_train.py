@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -140,6 +141,35 @@ def test_masks_of_other_weights_or_images_are_made_again(folder, tmp_path, caplo
     (masks / "made_from.jsonl").unlink()
     with pytest.raises(UnsegError, match="2 masks that this command did not make"):
         write(0.2)
+
+
+def test_masks_of_other_settings_or_features_are_made_again(folder, tmp_path):
+    images = training_images(recipe(folder, tmp_path / "unused", steps=1))[:1]
+    weights = train_saliency(recipe(folder, tmp_path / "run", steps=1))
+    times = []
+    for options in ((), (), ("SALIENCY.INVERT", "none"), ("FEATURES.NAME", "palette"), ()):
+        write_masks(load_saliency_model(weights, options)[0], images, tmp_path / "masks", weights)
+        times.append((tmp_path / "masks" / f"{images[0].name}.png").stat().st_mtime_ns)
+    assert times[0] == times[1] and len(set(times)) == 4
+
+
+@pytest.mark.parametrize("kind", ["images", "targets"])
+def test_a_training_is_not_resumed_with_other_pictures_of_the_same_names(folder, tmp_path, kind):
+    shutil.copytree(folder, tmp_path / "data")
+    spec, targets = tmp_path / "data" / "images", tmp_path / "data" / "masks"
+    first, more = (
+        recipe(tmp_path / "data", tmp_path / "run", "SALIENCY.TARGETS", str(targets), steps=n) for n in (1, 2)
+    )
+    train_saliency(first)
+    before = sorted((spec if kind == "images" else targets).iterdir())
+    whole = before[0].read_bytes()
+    before[0].write_bytes(before[1].read_bytes())
+    with pytest.raises(
+        UnsegError, match=rf"with other settings: made_from\.{kind} was '\w+', now '\w+'\. Choose another"
+    ):
+        train_saliency(more, resume=True)
+    before[0].write_bytes(whole)
+    train_saliency(more, resume=True)
 
 
 def test_a_checkpoint_of_another_width_is_refused(folder, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,20 @@ MAY_CHANGE = TRAINING
 OF_DETECTORS = ("LOSSES.", "TEST.")
 """Beginnings of the keys of parts that the small networks do not have."""
 
+MADE_FROM = "made_from"
+"""Entry of a checkpoint with the sha256 of each input; earlier versions did not record it."""
+
 logger = logging.getLogger(__name__)
 
 
-def about_run(cfg: CfgNode) -> dict[str, Any]:
-    """Return what the checkpoint of a small network knows of its run: the recipe, and the code of its plug-ins."""
-    return {"recipe": cfg.dump(), **code_of_parts(cfg, without=OF_DETECTORS)}
+def about_run(cfg: CfgNode, made_from: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the checkpoint of a small network knows of its run: the recipe, its inputs, the code of its plug-ins.
+
+    Args:
+        cfg: recipe.
+        made_from: sha256 of each input, by name: ``features`` (the weights of the backbone), ``images``, ``targets``.
+    """
+    return {"recipe": cfg.dump(), MADE_FROM: dict(made_from), **code_of_parts(cfg, without=OF_DETECTORS)}
 
 
 def recipe_of(checkpoint: dict[str, Any], path: str | Path, command: str, opts: Sequence[str] = ()) -> CfgNode:
@@ -80,17 +88,20 @@ def _is_trusted(opts: Sequence[str]) -> bool:
     return ("MODEL.TRUST_CHECKPOINT", "True") in zip(opts[::2], map(str, opts[1::2]))
 
 
-def warn_of_other_features(checkpoint: dict[str, Any], name: str, path: str | Path, cfg: CfgNode) -> None:
-    """Say so where a network meets features of the same width, but of another name or of other code.
+def warn_of_other_features(checkpoint: dict[str, Any], name: str, content: str, path: str | Path, cfg: CfgNode) -> None:
+    """Say so where a network meets features of the same width, but of another name, other weights or other code.
 
     Args:
         checkpoint: of the network.
         name: of the features that it meets.
+        content: their checksum.
         path: where the checkpoint is from.
         cfg: recipe of the features.
     """
     if checkpoint.get("features", name) != name:
         logger.warning("%s was trained on features of %s, and sees those of %s.", path, checkpoint["features"], name)
+    elif checkpoint.get(MADE_FROM, {}).get("features", content) != content:
+        logger.warning("%s was trained on features of %s with other weights than it sees now.", path, name)
     code = code_of_parts(cfg, without=OF_DETECTORS)
     if CODE in checkpoint and (found := changes({CODE: checkpoint[CODE]}, code)):
         logger.warning("Since %s was trained, plug-ins differ: %s.", path, describe(found))
@@ -110,15 +121,17 @@ def check_recipe(
     Raises:
         UnsegError: another key differs.
     """
-    code = about.get(CODE)  # earlier versions did not record it
+    usual = {key: about.get(key) for key in (CODE, MADE_FROM)}  # earlier versions did not record them
     before, now = (
-        as_values(from_values(_stored(content, path, "this training"), str(path))) | {CODE: content.get(CODE, code)}
+        as_values(from_values(_stored(content, path, "this training"), str(path)))
+        | {key: content.get(key, value) for key, value in usual.items()}
         for content in (checkpoint, about)
     )
+    by_content = ("FEATURES.WEIGHTS",) if "features" in checkpoint.get(MADE_FROM, {}) else ()
     resume_or_refuse(
         before,
         now,
         holds=f"{path} was trained",
-        may_change=(*MAY_CHANGE, *may_change),
+        may_change=(*MAY_CHANGE, *by_content, *may_change),
         remedy="choose another OUTPUT_DIR, or begin anew with --restart",
     )

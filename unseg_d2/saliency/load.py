@@ -85,7 +85,7 @@ def _trained(file: Path, name: str, opts: Sequence[Any], trust: bool) -> tuple[S
     features, channels = single_backend(cfg)
     head = build_head(cfg, channels, features.patch_size)
     restore_network(head, checkpoint, name)
-    warn_of_other_features(checkpoint, features.name, name, cfg)
+    warn_of_other_features(checkpoint, features.name, features.checksum, name, cfg)
     head = head.to(resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")).eval()
     return _model(SempartMasks(features, head, cfg.SALIENCY.PREDICT_SIZE), cfg), cfg
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from fvcore.common.config import CfgNode
 from PIL import Image
 from torch import Tensor
 
-from unseg_d2.content import Ledger
+from unseg_d2.content import Ledger, files_content
 from unseg_d2.data.at_work import at_work
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.errors import UnsegError
@@ -28,6 +30,7 @@ from unseg_d2.saliency.objective import target_losses
 from unseg_d2.saliency.predict import stack_tokens
 from unseg_d2.saliency.settings import MultiScaleSettings, SaliencySettings
 from unseg_d2.saliency.views import normalised, training_view
+from unseg_d2.settings import Settings
 from unseg_d2.zoo.download import checksum
 
 logger = logging.getLogger(__name__)
@@ -87,7 +90,10 @@ def train_saliency(cfg: CfgNode, *, resume: bool = False) -> Path:
             found |= objective.crop(masks, crop_masks, crop_tokens, enlarged, batch.corners)
         return found
 
-    about = {**about_run(cfg), "feature_channels": channels, "features": features.name}
+    made_from = {"features": features.checksum, "images": files_content(image.path for image in images)}
+    if cfg.SALIENCY.TARGETS:
+        made_from["targets"] = files_content(image.mask for image in images if image.mask)
+    about = {**about_run(cfg, made_from), "feature_channels": channels, "features": features.name}
     logger.info("Training on %d images with features of %s.", len(images), features.name)
     return train_steps(head, optimizer, maker, losses, settings, resume=resume, about=about)
 
@@ -179,7 +185,7 @@ def write_masks(
         UnsegError: the folder holds masks that were not made here.
     """
     ways = sorted({str(image.reading.changes()) for image in images if image.reading.changes()})
-    ledger = Ledger(folder, " ".join([checksum(weights), *ways]) if weights else "")
+    ledger = Ledger(folder, " ".join([checksum(weights), *_ways_of(model), *ways]) if weights else "")
     paths = [folder / f"{image.name}.png" for image in images]
     foreign = [path for path in paths if path.is_file() and not ledger.is_known(path)]
     if foreign:
@@ -199,6 +205,17 @@ def write_masks(
         if (k + 1) % 100 == 0:
             logger.info("%d of %d masks are in %s.", k + 1, len(images), folder)
     logger.info("%d masks are in %s.", len(images), folder)
+
+
+def _ways_of(model: SaliencyModel) -> list[str]:
+    """Return what the masks of a model depend on besides its checkpoint: the backbone's weights, and settings."""
+    found: list[Any] = [model.settings, model.guided] if isinstance(model, SaliencyModel) else []
+    mask = getattr(model, "mask", None)
+    if is_dataclass(mask):
+        values = [getattr(mask, entry.name) for entry in fields(mask)]
+        found += [value for value in values if isinstance(value, (int, Settings))]
+        found += [value.checksum for value in values if hasattr(value, "checksum")]
+    return [hashlib.sha256(repr(found).encode()).hexdigest()] if found else []
 
 
 def _without_empty(images: list[SalientImage]) -> list[SalientImage]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,14 +76,16 @@ def check_image_size(backend: FeatureBackend, cfg: CfgNode) -> None:
         )
 
 
-def about_model(cfg: CfgNode, em: PriMaPsEM, features: str, baseline: Tensor) -> dict[str, Any]:
+def about_model(
+    cfg: CfgNode, em: PriMaPsEM, features: str, baseline: Tensor, made_from: Mapping[str, str]
+) -> dict[str, Any]:
     """Return what a checkpoint holds besides the weights."""
     count, width = em.momentum.directions.shape
     head = em.head if isinstance(em.head, CodeHead) else None
     hidden = head is not None and head.cluster2 is not None
     channels = head.channels if head is not None else 0
     return {
-        **about_run(cfg),
+        **about_run(cfg, made_from),
         "features": features,
         "semantic": {"count": count, "width": width, "channels": channels, "hidden": hidden},
         "baseline": baseline.cpu(),
@@ -112,7 +114,7 @@ def load_semantic_model(
     wanted = shape["channels"] or shape["width"]
     if channels != wanted:
         raise UnsegError(f"{path} was trained on features of {wanted} channels, but FEATURES gives {channels}.")
-    warn_of_other_features(checkpoint, backend.name, path, cfg)
+    warn_of_other_features(checkpoint, backend.name, backend.checksum, path, cfg)
     head = (
         CodeHead(channels, shape["width"], hidden=shape["hidden"]).requires_grad_(False) if shape["channels"] else None
     )

@@ -13,6 +13,7 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
+from unseg_d2.content import files_content
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import count_channels
 from unseg_d2.files import atomic_write
@@ -55,6 +56,7 @@ class Run:
         pipeline: backend, generator and refiner.
         head: between the backbone and the prototypes, or ``None``.
         cache: features by view.
+        made_from: sha256 of what is learnt from.
     """
 
     cfg: CfgNode
@@ -64,6 +66,7 @@ class Run:
     pipeline: MaskPipeline
     head: nn.Module | None
     cache: FeatureCache
+    made_from: dict[str, str]
 
     @property
     def proposals(self) -> Path:
@@ -135,7 +138,17 @@ def start_run(cfg: CfgNode) -> tuple[Run, Tensor | None]:
         code_head, clusters = _boosted(cfg, channels)
         head = code_head.to(settings.device)
     cache = FeatureCache(tokens_of(pipeline.features, head, settings.device), node.CACHE_GB)
-    return Run(cfg, settings, data, test, pipeline, head, cache), clusters
+    return Run(cfg, settings, data, test, pipeline, head, cache, _made_from(cfg, data, pipeline)), clusters
+
+
+def _made_from(cfg: CfgNode, data: SemanticSet, pipeline: MaskPipeline) -> dict[str, str]:
+    """Return the sha256 of what is learnt from; labels only where the probe learns from them."""
+    found = {"features": pipeline.features.checksum, "images": files_content(item.image for item in data.images)}
+    if cfg.SEMANTIC.PROBE:
+        found["labels"] = files_content(item.labels for item in data.images if item.labels)
+    if cfg.SEMANTIC.INIT.WEIGHTS:
+        found["weights"] = files_content([Path(cfg.SEMANTIC.INIT.WEIGHTS)])
+    return found
 
 
 def make_proposals(run: Run) -> None:
@@ -188,7 +201,9 @@ def _kmeans(run: Run, maker: BatchMaker, directions: Tensor, settings: StepSetti
     def losses(batch: SemanticBatch, t: int) -> dict[str, Tensor]:
         return {"loss_kmeans": kmeans_loss(run.cache(batch.clean), prototypes)}
 
-    final = train_steps(prototypes, optimizer, maker, losses, settings, resume=resume, about=about_run(run.cfg))
+    final = train_steps(
+        prototypes, optimizer, maker, losses, settings, resume=resume, about=about_run(run.cfg, run.made_from)
+    )
     load_network(prototypes, final)
     return prototypes.directions.detach()
 
@@ -214,7 +229,7 @@ def _expectation_maximisation(run: Run, start: Tensor, baseline: Tensor, *, resu
             em.update_momentum(node.EM.DECAY)
 
     settings = run.phase("", node.EM.EPOCHS)
-    about = about_model(run.cfg, em, run.pipeline.features.name, baseline)
+    about = about_model(run.cfg, em, run.pipeline.features.name, baseline, run.made_from)
     evaluate: Callable[[int], dict[str, float]] | None = None
     if node.SELECT == "best_miou":
         epoch = run.phase("", 1).max_iter
