@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 
 from unseg_d2.config import load_cfg  # noqa: E402
 from unseg_d2.data.catalog import load_dataset  # noqa: E402
