@@ -30,6 +30,8 @@ from unseg_d2.supervision import from_info, joined, to_info
 logger = logging.getLogger(__name__)
 
 Annotation = dict[str, Any]
+AT_ONCE = 64
+"""Images that are read together."""
 
 
 @dataclass
@@ -187,19 +189,20 @@ class _Merging:
         has_masks[before] = True
         found_in = (self.labels.position_of(key) for key in self.results.image_ids)
         later = (position for position in found_in if position is not None and not has_masks[position])
-        for position in chain(before.tolist(), later):
-            found = self._of_image(position)
-            self.num_filled += bool(found)
-            self.most = max(self.most, len(found))
-            yield from found
+        positions = chain(before.tolist(), later)
+        while some := list(islice(positions, AT_ONCE)):
+            parts = self.labels.some(some)
+            for (image, known), detections in zip(parts, self.results.of_images(image["id"] for image, _ in parts)):
+                found = self._of_image(image, known, detections)
+                self.num_filled += bool(found)
+                self.most = max(self.most, len(found))
+                yield from found
 
-    def _of_image(self, position: int) -> list[Annotation]:
-        image = self.labels.image(position)
+    def _of_image(self, image: dict[str, Any], known: list[Annotation], found: list[Annotation]) -> list[Annotation]:
         sizes = {image["id"]: (image.get("height"), image.get("width"))}
-        masks = [item for item in self.labels.annotations(position) if "segmentation" in item]
+        masks = list(draw_polygons((item for item in known if "segmentation" in item), sizes, self.previous))
         self.num_masks += len(masks)
-        masks = list(draw_polygons(masks, sizes, self.previous))
-        detections = list(draw_polygons(self.results.of_image(image["id"]), sizes, self.results.path))
+        detections = list(draw_polygons(found, sizes, self.results.path))
         try:
             kept = [item for item in detections if _score(item) >= self.score_threshold]
             done = bool(image.get("done"))

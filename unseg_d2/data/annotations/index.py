@@ -114,15 +114,18 @@ class AnnotationIndex:
             return []
         return self._read(np.arange(first, last), [image or self.image(position)] * (last - first))
 
+    def some(self, positions: Sequence[int]) -> list[tuple[Entry, list[Entry]]]:
+        """Return some images with their annotations; to check their masks together takes less time."""
+        images = [self.image(position) for position in positions]
+        ranges = [np.arange(*self.rows.first[position : position + 2]) for position in positions]
+        rows = np.concatenate(ranges) if ranges else np.zeros(0, np.int64)
+        found = iter(self._read(rows, [image for image, of_it in zip(images, ranges) for _ in of_it]))
+        return [(image, list(islice(found, len(of_it)))) for image, of_it in zip(images, ranges)]
+
     def __iter__(self) -> Iterator[tuple[Entry, list[Entry]]]:
         """Yield each image with its annotations, in the order of the file."""
         for start in range(0, len(self), TOGETHER):
-            images = [self.image(position) for position in range(start, min(start + TOGETHER, len(self)))]
-            firsts = self.rows.first[start : start + len(images) + 1]
-            owners = [image for image, count in zip(images, np.diff(firsts).tolist()) for _ in range(count)]
-            found = iter(self._read(np.arange(firsts[0], firsts[-1]), owners))
-            for image, count in zip(images, np.diff(firsts).tolist()):
-                yield image, list(islice(found, count))
+            yield from self.some(range(start, min(start + TOGETHER, len(self))))
 
     def position_of(self, key: Any) -> int | None:
         """Return the position of the image with an id, ``None`` where there is none."""
