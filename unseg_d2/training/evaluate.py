@@ -39,7 +39,7 @@ def score_records(
     """
     check_annotations(int(any(record.get("annotations") for record in records)), name)
     keys, of_image = _by_image(results)
-    known = {record["image_id"] for record in records}
+    known = {image["image_id"] for image in as_records(records).images()}
     for key in keys:
         if key not in known:
             raise UnsegError(f"There is a result of image {key}, which {name} does not have.")

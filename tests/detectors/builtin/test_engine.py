@@ -16,8 +16,13 @@ import torch
 from fvcore.common.config import CfgNode
 from pycocotools import mask as mask_codec
 
+from unseg_d2.data.catalog import load_dataset
+from unseg_d2.detectors.builtin import engine
 from unseg_d2.detectors.builtin.engine import BuiltinEngine
+from unseg_d2.detectors.builtin.model import build_model
 from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation.records import ground_truth
+from unseg_d2.evaluation.scores import score
 from unseg_d2.loop.checkpoint import load_checkpoint
 
 RUN = """
@@ -155,3 +160,22 @@ def test_weights_of_a_backbone_alone_do_not_predict(labels: Path, tiny_cfg: Call
 def test_nothing_to_train_on(tiny_cfg: Callable) -> None:
     with pytest.raises(UnsegError, match=r"DATASETS\.TRAIN is empty"):
         BuiltinEngine().train(tiny_cfg(), resume=False)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 64])
+def test_an_evaluation_takes_some_images_at_a_time(
+    labels: Path, tiny_cfg: Callable, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """Whatever their number, the metrics are those of everything at once, and the network trains on afterwards."""
+    monkeypatch.setattr(engine, "IMAGES_AT_ONCE", at_once)
+    cfg = recipe(tiny_cfg, labels, "evaluation", MODEL__ROI_HEADS__SCORE_THRESH_TEST=0.0)
+    torch.manual_seed(0)
+    model = build_model(cfg).train()
+    found = engine.evaluate_datasets(cfg, model)
+    assert model.training
+    records = load_dataset(cfg.DATASETS.TEST[0], cfg)
+    results = [result for prediction in engine.predict(model, cfg, records) for result in prediction.to_coco()]
+    assert len({result["image_id"] for result in results}) == 4
+    expected = score(ground_truth(records), results).metrics
+    whole = {f"{kind}/{name}": value for kind, values in expected.items() for name, value in values.items()}
+    assert found == pytest.approx(whole, nan_ok=True)

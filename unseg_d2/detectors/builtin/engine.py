@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.config import edited
 from unseg_d2.data.catalog import load_dataset
+from unseg_d2.data.records import Records
 from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.train import train
@@ -21,11 +25,15 @@ from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.detectors.predictor import Predictor
 from unseg_d2.detectors.training_data import train_loaders
 from unseg_d2.devices import resolve_device
+from unseg_d2.evaluation.chunks import Chunk
 from unseg_d2.evaluation.records import ground_truth
 from unseg_d2.evaluation.registry import classes_told_apart, compares_masks, detector_evaluators
-from unseg_d2.evaluation.scores import score
+from unseg_d2.evaluation.scores import score_stream
 from unseg_d2.loop.distributed import gather, launch, rank_and_world_size
 from unseg_d2.loop.machines import ONE_MACHINE, Machines
+
+IMAGES_AT_ONCE = 64
+"""Images of a process whose detections are held at once in an evaluation."""
 
 
 class BuiltinEngine:
@@ -63,7 +71,9 @@ def detect(model: GeneralizedRCNN, samples: Sequence[Sample]) -> list[Detections
         return model(samples)
 
 
-def predict(model: GeneralizedRCNN, cfg: CfgNode, records: Sequence[dict[str, Any]]) -> Iterator[Prediction]:
+def predict(
+    model: GeneralizedRCNN, cfg: CfgNode, records: Sequence[dict[str, Any]]
+) -> Generator[Prediction, None, None]:
     """Yield the predictions of a network that is on its device already; its mode is restored at the end."""
     was_training = model.training
     model.eval()
@@ -84,20 +94,28 @@ def evaluate_datasets(cfg: CfgNode, model: GeneralizedRCNN) -> dict[str, float]:
         In the main process ``{"bbox/AP": percent, ...}``, prefixed with the name of the data set if there are several;
         in the others an empty dictionary.
     """
-    rank, world_size = rank_and_world_size()
     evaluators = detector_evaluators(cfg)
     metrics: dict[str, float] = {}
     for name in cfg.DATASETS.TEST:
-        records = load_dataset(name, cfg, classes_told_apart(cfg))
-        share = predict(model, cfg, records[rank::world_size])
-        ids = records.category_ids()
-        results = gather([result for prediction in share for result in prediction.to_coco(ids)])
-        if rank > 0:
+        chunks = _chunks(cfg, model, load_dataset(name, cfg, classes_told_apart(cfg)))
+        if rank_and_world_size()[0] > 0:
+            deque(chunks, maxlen=0)  # its share of the images
             continue
-        truth = ground_truth(records, records.categories)
-        found = score(truth, results, evaluators, with_masks=compares_masks(cfg)).metrics
+        found = score_stream(chunks, evaluators, with_masks=compares_masks(cfg)).metrics
         prefix = f"{Path(name).stem}/" if len(cfg.DATASETS.TEST) > 1 else ""
         metrics.update(
             {f"{prefix}{kind}/{metric}": value for kind, values in found.items() for metric, value in values.items()}
         )
     return metrics
+
+
+def _chunks(cfg: CfgNode, model: GeneralizedRCNN, records: Records) -> Iterator[Chunk]:
+    """Yield the ground truth with what a network finds, some images at a time; nothing but in the main process."""
+    rank, world_size = rank_and_world_size()
+    ids, at_once = records.category_ids(), IMAGES_AT_ONCE * world_size
+    with closing(predict(model, cfg, records.images()[rank::world_size])) as predictions:
+        for start in range(0, len(records), at_once):
+            images = records[start : start + at_once]
+            share = islice(predictions, len(images[rank::world_size]))
+            results = gather([result for prediction in share for result in prediction.to_coco(ids)])
+            yield ground_truth(images if rank == 0 else [], records.categories), results

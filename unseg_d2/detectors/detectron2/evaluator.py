@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.structures import Instances
@@ -17,10 +19,11 @@ from unseg_d2.detectors.detectron2.records import dataset_records, standard_reco
 from unseg_d2.detectors.heads import require_keys
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.errors import UnsegError
+from unseg_d2.evaluation.chunks import Chunk, chunks_of_images
 from unseg_d2.evaluation.records import ground_truth
 from unseg_d2.evaluation.registry import Evaluator, classes_told_apart, compares_masks, detector_evaluators
-from unseg_d2.evaluation.scores import check_annotations, score
-from unseg_d2.files import write_json
+from unseg_d2.evaluation.scores import check_annotations, score_stream
+from unseg_d2.files import atomic_write, write_json
 from unseg_d2.rle import encode_mask
 
 
@@ -80,11 +83,11 @@ class ClassAgnosticEvaluator(DatasetEvaluator):
         self.output_dir = output_dir
         self.with_masks = with_masks and (cfg is None or compares_masks(cfg))
         self.evaluators: Mapping[str, Evaluator] | None = None if cfg is None else detector_evaluators(cfg)
-        self.results: list[dict[str, Any]] = []
+        self.found: list[tuple[Any, bytes]] = []  # image id and its results as JSON, a third of their size as objects
 
     def reset(self) -> None:
         """Discard the results so far."""
-        self.results = []
+        self.found = []
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Add the detections of a batch.
@@ -103,18 +106,37 @@ class ClassAgnosticEvaluator(DatasetEvaluator):
                     f"The network was run on image {data['image_id']}, which is not in {self.name}; the loader must be "
                     "one of the data set that is evaluated."
                 )
-            self.results.extend(to_prediction(record, output["instances"]).to_coco(self.category_ids))
+            results = to_prediction(record, output["instances"]).to_coco(self.category_ids)
+            self.found.append((record["image_id"], msgspec.json.encode(results)))
 
     def evaluate(self) -> dict[str, dict[str, float]] | None:
         """Return the metrics in percent in the main process, ``None`` in the others."""
-        results = self.results
+        found = self.found
         if self.distributed:
-            results = [result for share in comm.gather(self.results) for result in share]
+            found = [part for share in comm.gather(self.found) for part in share]
             if not comm.is_main_process():
                 return None
-        truth = ground_truth(list(self.records.values()), self.categories)
-        scores = score(truth, results, self.evaluators, with_masks=self.with_masks)
+        scores = score_stream(self._chunks(found), self.evaluators, with_masks=self.with_masks)
         if self.output_dir:
-            write_json(Path(self.output_dir) / "coco_instances_results.json", results)
+            _write_results(Path(self.output_dir) / "coco_instances_results.json", found)
             write_json(Path(self.output_dir) / "figures.json", scores.to_json(), indent=1)
         return scores.metrics
+
+    def _chunks(self, found: list[tuple[Any, bytes]]) -> Iterator[Chunk]:
+        """Yield the ground truth with the detections, some images at a time."""
+        texts: dict[Any, list[bytes]] = defaultdict(list)
+        for key, text in found:
+            texts[key].append(text)
+        about = {"categories": list(self.categories)} if self.categories else {}
+        return chunks_of_images((self._part(record, texts) for record in self.records.values()), about)
+
+    def _part(self, record: dict[str, Any], texts: Mapping[Any, list[bytes]]) -> tuple[Any, Any, list[dict[str, Any]]]:
+        truth = ground_truth([record], self.categories)
+        found = [result for text in texts.get(record["image_id"], ()) for result in msgspec.json.decode(text)]
+        return truth["images"][0], truth["annotations"], found
+
+
+def _write_results(path: Path, found: list[tuple[Any, bytes]]) -> None:
+    """Write results as a JSON list, the images of a process one after another."""
+    with atomic_write(path) as file:
+        file.write(b"[" + b",\n".join(text[1:-1] for _, text in found if text != b"[]") + b"]\n")
