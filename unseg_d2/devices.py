@@ -10,7 +10,10 @@ import torch
 from unseg_d2.errors import UnsegError
 
 _NO_GPU_MEMORY = re.compile(r"CUDA out of memory|CUDNN_STATUS_ALLOC|HIP out of memory")
-_NO_MEMORY = re.compile(r"DefaultCPUAllocator|Insufficient memory|not enough memory")
+_NO_MEMORY = re.compile(
+    r"DefaultCPUAllocator|Insufficient memory|not enough memory|Cannot allocate memory|failed to map segment"
+    r"|can't start new thread|bad_alloc"
+)
 _DEVICE = re.compile(
     r"\b(CUDA|HIP|MPS|cuDNN|NCCL|cuBLAS|cuSOLVER)\w*[ _](driver |internal )?(error|failure|status)"
     r"|device-side assert|illegal memory access|Triton Error",

@@ -47,6 +47,8 @@ def read_weight_file(path: str | Path, *, trust: bool = False) -> Any:
     except MemoryError:
         raise UnsegError(f"{path} does not fit into the memory.") from None
     except Exception as error:  # the readers of zip, pickle and safetensors raise nearly anything on damaged files
+        if "DefaultCPUAllocator" in str(error):
+            raise UnsegError(f"{path} does not fit into the memory.") from None
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UnsegError(
             f"The checkpoint {path} cannot be read; it is damaged or in another format: {reason}"

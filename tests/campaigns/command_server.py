@@ -28,13 +28,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
+PAUSE = 1.0
+"""Seconds for which a worker is stopped."""
 PATIENCE = 15.0
 """Seconds after which a process that lives on without its command counts as hanging."""
 WATCHED = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree"}
@@ -50,10 +52,11 @@ class Run:
         folder: whose events count.
         after: seconds until ``act``.
         event: number of the event, from 1, right before which ``act`` happens.
-        act: ``kill`` (with its processes), ``kill alone`` (its processes stay), or ``remove PATH``, ``swap PATH PATH``,
-            ``stop``.
+        act: ``kill`` (with its processes) or ``kill alone`` (its processes stay); with ``after`` also ``kill worker``
+            and ``pause worker``, which waits for one; with ``event`` also ``remove PATH`` and ``swap PATH OTHER``.
+        delay: seconds before it starts.
         spawn: its workers are new interpreters, as they are outside this campaign.
-        limits: such as ``{"FSIZE": 1000}``, see the module ``resource``.
+        limits: such as ``{"FSIZE": 1000}``, see the module ``resource``; ``AS`` is on top of what it has already.
     """
 
     words: Sequence[str]
@@ -63,6 +66,7 @@ class Run:
     event: int | None = None
     act: Sequence[str] = ("kill",)
     limits: dict[str, int] = field(default_factory=dict)
+    delay: float = 0.0
     spawn: bool = False
 
 
@@ -181,7 +185,7 @@ class _Child:
         self.run, self.started = run, time.monotonic()
         self.events, self.first, self.late = 0, 0.0, False
         self.status: int | None = None
-        self.acted = run.after is None
+        self.acted, self.paused = run.after is None, 0
         self.reading, writing = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -196,8 +200,10 @@ class _Child:
             return False
         passed = time.monotonic() - self.started
         if not self.acted and passed >= (self.run.after or 0):
-            self.acted = True
-            _send(self.pid, signal.SIGKILL, alone="alone" in self.run.act[0])
+            self._act()
+        if self.paused and passed >= (self.run.after or 0) + PAUSE:
+            _send(self.paused, signal.SIGCONT, alone=True)
+            self.paused = 0
         if late and not self.late:
             self.late = True
             _send(self.pid, signal.SIGKILL, alone=False)
@@ -205,6 +211,18 @@ class _Child:
         if pid:
             self.status, self.seconds = os.waitstatus_to_exitcode(status), passed
         return self.status is None
+
+    def _act(self) -> None:
+        """Do to the run what is due; a worker has to be there."""
+        what = self.run.act[0]
+        if "worker" not in what:
+            _send(self.pid, signal.SIGKILL, alone="alone" in what)
+            self.acted = True
+        elif workers := [pid for pid, session in _sessions() if session == self.pid and pid != self.pid]:
+            self.acted = True
+            if what == "pause worker":
+                self.paused = workers[0]
+            _send(workers[0], signal.SIGSTOP if self.paused else signal.SIGKILL, alone=True)
 
     def ended(self) -> dict[str, Any]:
         """Return what `Ended` holds, after its processes have ended too."""
@@ -231,22 +249,21 @@ class _Child:
 def _living(group: int) -> int:
     """Return the number of processes of a session's group that have not ended; those that have are reaped."""
     count = 0
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
-        try:
-            fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == group:  # the session
-            if fields[0] == "Z":
-                try:
-                    os.waitpid(int(entry.name), os.WNOHANG)
-                except ChildProcessError:
-                    count += 1
-            else:
+    for pid, session in _sessions():
+        if session == group:
+            try:
+                count += os.waitpid(pid, os.WNOHANG)[0] == 0
+            except ChildProcessError:  # a child of one that lives on
                 count += 1
     return count
+
+
+def _sessions() -> Iterator[tuple[int, int]]:
+    """Yield each process of this machine with its session."""
+    for entry in os.scandir("/proc"):
+        with suppress(OSError):
+            if entry.name.isdigit():
+                yield int(entry.name), int(Path(entry.path, "stat").read_text().rpartition(")")[2].split()[3])
 
 
 def _send(pid: int, number: int, alone: bool) -> None:
@@ -260,6 +277,10 @@ def _become(run: Run, writing: int) -> None:
     log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    time.sleep(run.delay)
+    if "AS" in run.limits:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        run.limits["AS"] += pages * resource.getpagesize()
     for name, value in run.limits.items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
     if "FSIZE" in run.limits:
@@ -345,7 +366,6 @@ def _act(act: Sequence[str]) -> None:
     actions: dict[str, Callable[..., object]] = {
         "kill": lambda: os.killpg(0, signal.SIGKILL),
         "kill alone": lambda: os.kill(os.getpid(), signal.SIGKILL),
-        "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
         "remove": _remove,
         "swap": _swap,
     }

@@ -42,6 +42,20 @@ def test_mistakes_are_one_line(
     assert exit.value.code == status and printed.startswith(message) and printed.count("\n") == 1
 
 
+def test_a_bar_that_an_error_leaves_open_ends_before_the_message(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = iter(progress_bar([1, 2, 3], desc="images"))  # as a generator of which a traceback still knows
+
+    def main() -> None:
+        next(bar)
+        raise UnsegError("The disk is full.")
+
+    with pytest.raises(SystemExit):
+        run(main)
+    bar.close()
+    printed = capsys.readouterr().err
+    assert "images: " in printed and printed.splitlines()[-1] == "error: The disk is full."
+
+
 @pytest.mark.parametrize("error", [TypeError("no such thing"), OSError(errno.EIO, "broken disk"), ValueError()])
 def test_the_unexpected_ends_with_a_line_that_says_so(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:

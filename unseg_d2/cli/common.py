@@ -58,7 +58,7 @@ def run(main: Callable[[], Any]) -> NoReturn:
     except BrokenPipeError:  # the reader, such as `head`, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        known = _of_the_disk(error)
+        known = _of_the_disk(error) or _of_the_device(error)
         status = _fail(known, USER_ERROR) if known else _unexpected(error)
     except Exception as error:  # the last line must not be a traceback
         known = _of_the_device(error)
@@ -147,6 +147,9 @@ def _of_the_device(error: Exception) -> str | None:
 
 
 def _fail(message: str, status: int) -> int:
+    from unseg_d2.progress import close_bars
+
+    close_bars()
     print(f"error: {message}", file=sys.stderr)
     return status
 

@@ -21,7 +21,7 @@ from unseg_d2.detectors.builtin.model import build_model
 from unseg_d2.detectors.checkpoints import BACKBONE, OPTIONAL, detectron2_names, in_detectron2_names
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
-from unseg_d2.loop.checkpoint import check_match, load_checkpoint
+from unseg_d2.loop.checkpoint import check_match, load_checkpoint, write_torch
 from unseg_d2.loop.formats import FORMATS
 
 _CLASSIFIER = re.compile(r"(^|\.)(fc|head|linear)\.(weight|bias)$")
@@ -121,11 +121,7 @@ def write(conversion: Conversion, path: str | Path) -> None:
         with atomic_write(path) as file:
             file.write(_in_order(content))
         return
-    with atomic_write(path) as file:
-        try:
-            torch.save({"model": state}, file)
-        except RuntimeError as error:  # torch hides the OSError of a failed write
-            raise UnsegError(f"{path} was not written ({error}). Is the disk full?") from error
+    write_torch(path, {"model": state})
 
 
 def _in_order(content: bytes) -> bytes:

@@ -128,13 +128,28 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     Raises:
         UnsegError: the disk is full or the folder cannot be written to.
     """
+    write_torch(path, content)
+    with atomic_write(path.parent / "last_checkpoint") as file:
+        file.write(path.name.encode())
+
+
+def write_torch(path: Path, content: dict[str, Any]) -> None:
+    """Write a file in torch's format, completely or not at all.
+
+    Args:
+        path: the ``.pth`` file.
+        content: see :func:`write_checkpoint`.
+
+    Raises:
+        UnsegError: the disk is full or the folder cannot be written to.
+    """
     with atomic_write(path) as file:
         try:
             torch.save(content, file)
-        except RuntimeError as error:  # torch hides the OSError of a failed write
+        except RuntimeError as error:  # torch puts one about positions in the file in front of that of a failed write
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
             raise UnsegError(f"{path} was not written ({error}). Is the disk full?") from error
-    with atomic_write(path.parent / "last_checkpoint") as file:
-        file.write(path.name.encode())
 
 
 def last_checkpoint(folder: str | Path) -> Path | None:

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from unseg_d2.content import files_content
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import count_channels
-from unseg_d2.files import atomic_write
 from unseg_d2.loop.batches import batch_rng, step_indices
-from unseg_d2.loop.checkpoint import load_network
+from unseg_d2.loop.checkpoint import load_network, write_torch
 from unseg_d2.loop.loop import StepSettings, train_steps
 from unseg_d2.loop.recipes import OF_DETECTORS, about_run
 from unseg_d2.pseudo.pipeline import MaskPipeline, build_pipeline
@@ -261,8 +260,7 @@ def _keep_best(run: Run, em: PriMaPsEM, about: dict[str, Any], resume: bool) -> 
         if scores.miou > best:
             best = scores.miou
             content = {"model": em.state_dict(), "iteration": t, "miou": best, **about}
-            with atomic_write(path) as file:
-                torch.save(content, file)
+            write_torch(path, content)
         return {"mIoU": scores.miou, "Acc": scores.accuracy}
 
     return evaluate

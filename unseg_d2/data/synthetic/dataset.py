@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,11 +109,12 @@ def _make(folder: Path, settings: dict[str, Any]) -> None:
     try:
         with atomic_folder(folder, replace=False) as temporary:
             _generate(temporary, settings)
-        os.stat(folder / "instances.json")
     except OSError as error:
         raise UnsegError(
             f"The synthetic scenes cannot be written to {folder}: {error.strerror}; choose another SYNTHETIC.ROOT."
         ) from error
+    if not (folder / "instances.json").is_file():
+        raise UnsegError(f"{folder} is there, but has no instances.json; remove it, or choose another SYNTHETIC.ROOT.")
 
 
 def _generate(folder: Path, settings: dict[str, Any]) -> None:
