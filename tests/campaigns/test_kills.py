@@ -11,7 +11,7 @@ import random
 from typing import Any
 
 import pytest
-from conftest import TRIED, Campaign
+from campaign import TRIED, Campaign
 from tiny_commands import TINY, Tiny
 
 pytestmark = pytest.mark.slow

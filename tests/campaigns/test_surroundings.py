@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from campaign import TRIED, Campaign, assert_one_sentence
 from command_server import Ended, Run
-from conftest import TRIED, Campaign, assert_one_sentence
 from tiny_commands import TINY, Tiny
 from traces import trace
 

@@ -43,6 +43,7 @@ def refused(prepare: Callable[[], Any], target: Path) -> str:
         ([IMAGE], [{**OBJECT, "bbox": [1, 2, 3]}], "bbox"),
         ([IMAGE], [{**OBJECT, "bbox": [1, 2, float("nan"), 4]}], 'the "bbox" of annotation 1 (image 1) holds NaN'),
         ([IMAGE], 7, 'the "annotations" of the file is 7'),
+        (None, [OBJECT], "images"),
     ],
 )
 @pytest.mark.parametrize("kind", ["coco", "semi"])
