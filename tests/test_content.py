@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from unseg_d2 import content
-from unseg_d2.content import Comparison, Content, content_of
+from unseg_d2.content import LEDGER, Comparison, Content, Ledger, content_of
 
 
 def test_the_content_of_a_file(tmp_path: Path) -> None:
@@ -64,3 +65,19 @@ def test_folders_that_changed_their_names_are_seen(old: Path) -> None:
     (old / "photos").rename(old / "before")
     (old / "others").rename(old / "photos")
     assert Comparison(old / "result", made).has_changed(path, seen)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"content": None}, {"content": [7]}, {"content": "x"}, {"content": ["7", "0"]}, {"by": 5}, {"by": None}],
+)
+def test_a_result_whose_line_is_damaged_is_made_again(damage: dict, tmp_path: Path) -> None:
+    source, result = tmp_path / "0.jpg", tmp_path / "0.png"
+    source.write_text("picture")
+    with Ledger(tmp_path, "by").making(result, source):
+        result.write_text("mask")
+    assert Ledger(tmp_path, "by").is_current(result, source)
+    line = json.loads((tmp_path / LEDGER).read_text())
+    for changed in ({**line, **damage}, {key: value for key, value in line.items() if key not in damage}):
+        (tmp_path / LEDGER).write_text(json.dumps(changed) + "\n")
+        assert not Ledger(tmp_path, "by").is_current(result, source)

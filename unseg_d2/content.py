@@ -155,9 +155,16 @@ class Ledger:
         for text in path.read_bytes().splitlines() if path.is_file() else ():
             try:
                 line = json.loads(text)
-                yield line["file"], line
-            except (ValueError, TypeError, KeyError):  # cut short by a kill
+                yield str(line["file"]), line if self._is_sound(line) else {"by": None}
+            except (ValueError, TypeError, KeyError, RecursionError):  # cut short by a kill
                 continue
+
+    @staticmethod
+    def _is_sound(line: dict[str, Any]) -> bool:
+        """Whether a line says what the file was made from; where it does not, the file is not current."""
+        content = line.get("content", "")
+        sound = content is None or (isinstance(content, list) and [type(part) for part in content] == [int, str])
+        return sound and isinstance(line.get("by"), str)
 
     @staticmethod
     def _is_cut_short(path: Path) -> bool:

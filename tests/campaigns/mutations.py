@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +14,12 @@ from hypothesis import strategies as st
 
 from unseg_d2.errors import UnsegError
 
+LONGEST = 20
+"""Seconds for one file: what takes longer counts as a hang."""
 EXAMPLES = int(os.environ.get("UNSEG_D2_CAMPAIGN_EXAMPLES", "50"))
 trials = settings(
     max_examples=EXAMPLES,
-    deadline=20_000,  # milliseconds for one file: what takes longer counts as a hang
+    deadline=None,
     suppress_health_check=list(HealthCheck),
     database=None,
 )
@@ -91,10 +94,19 @@ def sentence(action: Callable[[], Any], what: str = "") -> bool:
     """
     if what:
         TRIED[f"mutated: {what}"] += 1
+    before = signal.signal(signal.SIGALRM, _hangs)
+    signal.alarm(LONGEST)
     try:
         action()
     except UnsegError as error:
         assert str(error).strip() and "Traceback" not in str(error)
         assert len(str(error).splitlines()) == 1, str(error)
         return False
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
     return True
+
+
+def _hangs(*_: object) -> None:
+    raise AssertionError(f"It takes longer than {LONGEST} seconds.")

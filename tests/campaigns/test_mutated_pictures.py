@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -17,9 +18,11 @@ from PIL import Image
 from pseudo_fakes import fake_pipeline
 
 from unseg_d2.config import load_cfg
-from unseg_d2.data.images import ImageProblem, read_image
+from unseg_d2.data.images import ImageFile, ImageProblem, read_image
 from unseg_d2.data.media import extract_frames
 from unseg_d2.data.pictures.stored import read_stored
+from unseg_d2.depth import FilesDepth
+from unseg_d2.depth.files import FilesDepthSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.label_set import read_label_set
@@ -104,6 +107,49 @@ def test_folders_of_pictures(
     assert names == sorted(path.name for path in (folder / "images").iterdir()) and "sound.png" in used
     assert all(line["reason"].strip() and "\n" not in line["reason"] for line in failed)
     TRIED["mutated: pictures in folders of images"] += len(found)
+
+
+def _depth(folder: Path, what: str) -> None:
+    """Put something into a folder of depth where the file of an image is looked for."""
+    path, depth = folder / "0.png", encoded(Image.new("I;16", (WIDTH, HEIGHT), 900), "PNG")
+    if what == "two files":
+        path.write_bytes(depth)
+        np.save(folder / "0.npy", np.ones((HEIGHT, WIDTH)))
+    elif what == "another size":
+        np.save(folder / "0.npy", np.ones((1, 1, HEIGHT)))
+    elif what in ("loop", "broken link"):
+        path.symlink_to(path if what == "loop" else folder / "nothing")
+    elif what == "folder":
+        path.mkdir()
+    elif what == "FIFO":
+        os.mkfifo(path)
+    elif what == "no numbers":
+        np.save(folder / "0.npy", np.array(["far"]))
+    elif what == "not finite":
+        np.save(folder / "0.npy", np.full((HEIGHT, WIDTH), np.nan))
+    elif what == "another case":
+        (folder / "0.PNG").write_bytes(depth)
+
+
+DEPTHS = [
+    "two files",
+    "another size",
+    "loop",
+    "broken link",
+    "folder",
+    "FIFO",
+    "no numbers",
+    "not finite",
+    "another case",
+]
+
+
+@pytest.mark.parametrize("what", [*DEPTHS, "nothing"])
+def test_depth_folders(what: str, tmp_path: Path) -> None:
+    _depth(tmp_path, what)
+    source = FilesDepth("relative", FilesDepthSettings(root=str(tmp_path)))
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    sentence(lambda: source([image], [ImageFile(tmp_path.parent / "0.jpg", "0.jpg")]), "depth folders")
 
 
 def film(folder: Path, code: str, suffix: str) -> bytes:

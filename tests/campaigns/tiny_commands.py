@@ -97,6 +97,14 @@ TINY = [
         resumes=True,
     ),
     Tiny("export-masks", _command("export-masks --labels {stage}/masks --output {out}/coco.json"), images=False),
+    *(
+        Tiny(
+            f"export {form}",
+            _command(f"export --labels {{stage}}/masks --images {{stage}}/images --output {{out}}/set --format {form}"),
+        )
+        for form in ("yolo --images-as copy", "voc", "cvat")
+    ),
+    Tiny("import", _command("import {stage}/masks/labels.json --labels {stage}/masks --output {out}/corrected.json")),
     Tiny(
         "score-masks",
         _command("score-masks --labels {stage}/masks --gt {stage}/instances.json --output {out}/figures.json"),
