@@ -22,6 +22,7 @@ from xml.etree import ElementTree
 from unseg_d2.config import load_cfg
 from unseg_d2.data.coco import CocoDataset, decode_mask, read_coco
 from unseg_d2.data.label_studio import to_task
+from unseg_d2.detectors.learnt import of_weights
 from unseg_d2.detectors.protocol import select_engine
 from unseg_d2.exchange.export import export_labels
 from unseg_d2.exchange.import_ import import_corrections
@@ -43,7 +44,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=Path("output/correction_loop"))
-    parser.add_argument("--iterations", type=int, default=240, help="of the first training; rounds have half of them")
+    parser.add_argument(
+        "--iterations", type=int, default=240, help="of the first training; rounds have a quarter of them"
+    )
     parser.add_argument("--droploss", action="store_true", help="also a round with corrections and DropLoss")
     parser.add_argument("options", nargs="*", help="KEY VALUE pairs for all trainings, e.g. SOLVER.MAX_ITER 400")
     args = parser.parse_args()
@@ -128,7 +131,7 @@ def merged(weights: Path, labels: Path, folder: Path, args: argparse.Namespace) 
     """Return the label set of the next round."""
     cfg = recipe("quickstart.yaml", folder, args)
     found = predict_round(select_engine(cfg.ENGINE), cfg, str(weights), str(labels), args.output / "predictions")
-    return merge_round(cfg, str(labels), found, folder / "labels.json", 1)
+    return merge_round(cfg, str(labels), found, folder / "labels.json", 1, of_weights(weights))
 
 
 def trained(
@@ -143,7 +146,8 @@ def trained(
     """Train, print a row of the table, and return the weights."""
     folder = args.output / name.replace(" ", "_").replace(",", "")
     start = ["MODEL.WEIGHTS", str(weights)] if weights else []
-    length = args.iterations // (2 if weights else 1)
+    length = args.iterations // (4 if weights else 1)
+    start += ["SOLVER.WARMUP_ITERS", str(length // 4)] if weights else []
     start += ["SOLVER.MAX_ITER", str(length), "SOLVER.STEPS", f"({length * 4 // 5},)"]
     cfg = recipe(file, folder, args, *start, *options, "DATASETS.TRAIN", repr((str(labels),)))
     engine = select_engine(cfg.ENGINE)
