@@ -11,9 +11,11 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
+from unseg_d2.data.annotations.locate import locate
+from unseg_d2.data.annotations.names import ImageFolder, inside
 from unseg_d2.data.builtin import BUILTIN
 from unseg_d2.data.catalog import SYNTHETIC, load_dataset
-from unseg_d2.data.coco import find_image_root, locate_images, read_coco, resolve_image
+from unseg_d2.data.coco import find_image_root, open_coco, resolve_image
 from unseg_d2.data.images import scan_folder
 from unseg_d2.data.others import Others, ending
 from unseg_d2.data.pictures.formats import describe_others
@@ -81,17 +83,20 @@ def _from_folder(root: Path, without: Path | None) -> Inputs:
 
 
 def _from_coco(path: Path, root: str) -> Inputs:
-    dataset = read_coco(path, need_annotations=False)
-    if not dataset.images:
+    index = open_coco(path, need_annotations=False)
+    if not len(index):
         raise UnsegError(f"{path} lists no images.")
-    folder = Path(root) if root else find_image_root(dataset, path)
+    folder = Path(root) if root else find_image_root(index, path)
     if not folder.is_dir():
         raise UnsegError(f"There is no folder {folder}.")
-    dataset, missing = locate_images(dataset, folder, path)
-    for name in missing:
-        resolve_image(folder, name)
-    ids = [image["id"] for image in dataset.images]
-    return Inputs(folder.resolve(), ids, [image["file_name"] for image in dataset.images])
+    stated = list(index.names())
+    located, there = locate(lambda: stated, stated.__getitem__, folder, path), ImageFolder(folder)
+    for position in located.missing.tolist():
+        resolve_image(folder, stated[position])
+    for position, name in enumerate(stated):
+        found = there.find(name) if located.renamed[position] else inside(there.root, name)
+        stated[position] = found or name
+    return Inputs(folder.resolve(), list(index.ids()), stated)
 
 
 def _from_records(name: str, cfg: CfgNode) -> Inputs:
