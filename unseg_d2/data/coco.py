@@ -13,7 +13,7 @@ import numpy as np
 from unseg_d2.data.annotations.assemble import assemble
 from unseg_d2.data.annotations.counts import Counts
 from unseg_d2.data.annotations.dataset import CocoDataset
-from unseg_d2.data.annotations.entries import Irregular
+from unseg_d2.data.annotations.entries import CHUNK, CutOff, Irregular
 from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.annotations.locate import locate_images
 from unseg_d2.data.annotations.names import (
@@ -77,6 +77,8 @@ def open_coco(path: str | Path, *, need_annotations: bool = True) -> AnnotationI
             scan, about = scan_file(path)
             files.check()
             source: Source = FileSource(files)
+        except CutOff as cut:
+            raise _cut_off(path, str(cut)) from None
         except Irregular:
             content = parse(read_bytes(path), Content, str(path))
             scan, source, about = _in_memory(content, counts := Counts(), where, path)
@@ -86,6 +88,14 @@ def open_coco(path: str | Path, *, need_annotations: bool = True) -> AnnotationI
         index = assemble(scan, source, about, _measure(about, path), counts, where)
     counts.say(path)
     return index
+
+
+def _cut_off(path: Path, key: str) -> UnsegError:
+    with path.open("rb") as file:
+        lines = 1 + sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(CHUNK), b""))
+    return UnsegError(
+        f'{path} is not JSON: its list "{key}" does not end, and the file does in line {lines}; copy it again.'
+    )
 
 
 def check_coco(content: Any, *, need_annotations: bool = True) -> CocoDataset:

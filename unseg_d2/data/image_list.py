@@ -7,7 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from unseg_d2.data.records import Category
+from unseg_d2.data.records import Category, Records
 
 _UNKNOWN = -1
 _ENCODING = ("utf-8", "surrogatepass")  # names that are no text have halves of characters
@@ -26,7 +26,7 @@ class ImageList(Sequence[dict[str, Any]]):
     def __init__(self, records: Iterable[dict[str, Any]], categories: Sequence[Category] | None = None) -> None:
         self.categories = list(getattr(records, "categories", ()) if categories is None else categories)
         names, ends, ids, sides = bytearray(), [], [], []
-        for record in records:
+        for record in records.images() if isinstance(records, Records) else records:
             names += record["file_name"].encode(*_ENCODING)
             ends.append(len(names))
             ids.append(record["image_id"])

@@ -180,3 +180,14 @@ def test_images_by_their_first_mask(tmp_path: Path) -> None:
     }
     (tmp_path / "labels.json").write_text(json.dumps(content))
     assert open_coco(tmp_path / "labels.json").by_first_mask().tolist() == [2, 0, 1]
+
+
+def test_a_file_that_is_cut_off_is_not_parsed_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "labels.json")
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=1)[:-300])
+    monkeypatch.setattr("unseg_d2.data.coco.parse", None)
+    lines = len(path.read_text().split("\n"))
+    with pytest.raises(
+        UnsegError, match=rf'is not JSON: its list "annotations" does not end, .* in line {lines}; copy'
+    ):
+        open_coco(path)

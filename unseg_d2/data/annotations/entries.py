@@ -34,6 +34,10 @@ class Irregular(Exception):
     """The file is damaged, or not of the form that can be split; to parse it as a whole says why."""
 
 
+class CutOff(Irregular):
+    """The file ends within a list; whoever parses it as a whole needs all of it in memory to say so."""
+
+
 @dataclass(frozen=True)
 class Block:
     """Entries that follow one another in a list of a file.
@@ -237,7 +241,7 @@ class _Window:
                 return
             self._take(after, self.depth)
             if not self._read():
-                raise Irregular(f"the list {key} does not end")
+                raise CutOff(key)
 
     def _lines(self) -> tuple[np.ndarray, np.ndarray]:
         """Return starts and ends of the lines that hold an entry each, as far as they follow one another from here."""
