@@ -62,7 +62,7 @@ def read_coco(path: str | Path, *, need_annotations: bool = True) -> CocoDataset
             damaged.
     """
     with _without_collector():
-        return open_coco(path, need_annotations=need_annotations).dataset()
+        return _opened(Path(path), need_annotations, {"images": [], "annotations": []}).dataset()
 
 
 def open_coco(path: str | Path, *, need_annotations: bool = True) -> AnnotationIndex:
@@ -70,22 +70,27 @@ def open_coco(path: str | Path, *, need_annotations: bool = True) -> AnnotationI
 
     For arguments and errors see `read_coco`. A file of millions of entries is not held in memory.
     """
-    path, where = Path(path), f"{path}: "
     with _without_collector():
-        try:
-            files = Files([path])
-            scan, about = scan_file(path)
-            files.check()
-            source: Source = FileSource(files)
-        except CutOff as cut:
-            raise _cut_off(path, str(cut)) from None
-        except Irregular:
-            content = parse(read_bytes(path), Content, str(path))
-            scan, source, about = _in_memory(content, counts := Counts(), where, path)
-        else:
-            counts = Counts()
-        _check_annotations(about, need_annotations, where)
-        index = assemble(scan, source, about, _measure(about, path), counts, where)
+        return _opened(Path(path), need_annotations)
+
+
+def _opened(path: Path, need_annotations: bool, kept: dict[str, list[Any]] | None = None) -> AnnotationIndex:
+    """Return the index of a file; with lists to keep the entries in, they are not read again."""
+    where = f"{path}: "
+    try:
+        files = Files([path])
+        scan, about = scan_file(path, kept)
+        files.check()
+        source: Source = FileSource(files) if kept is None else MemorySource(kept["images"], kept["annotations"])
+    except CutOff as cut:
+        raise _cut_off(path, str(cut)) from None
+    except Irregular:
+        content = parse(read_bytes(path), Content, str(path))
+        scan, source, about = _in_memory(content, counts := Counts(), where, path)
+    else:
+        counts = Counts()
+    _check_annotations(about, need_annotations, where)
+    index = assemble(scan, source, about, _measure(about, path), counts, where)
     counts.say(path)
     return index
 

@@ -179,7 +179,8 @@ class AnnotationIndex:
         starts, extents = self.rows.annotations
         numbers = self.rows.numbers[rows].tolist()
         entries = self.source.annotations(starts[rows], extents[rows])
-        found = [self._annotation(*item) for item in zip(entries, images, numbers)]
+        counts = Counts()  # they were said when the file was opened
+        found = [self._annotation(*item, counts) for item in zip(entries, images, numbers)]
 
         def name(at: int) -> str:
             return f"{self.where}annotation {quoted(found[at]['id'])} of {quoted(images[at]['file_name'])}"
@@ -187,9 +188,9 @@ class AnnotationIndex:
         check_run_lengths(found, name)
         return found
 
-    def _annotation(self, entry: Annotation, image: Entry, number: int) -> Entry:
+    def _annotation(self, entry: Annotation, image: Entry, number: int, counts: Counts) -> Entry:
         try:
-            annotation = annotation_of(entry, image, Counts())
+            annotation = annotation_of(entry, image, counts)
         except UnsegError as error:
             raise UnsegError(f"{self.where}{called(entry, number, image)}: {error}") from None
         annotation["id"] = entry.id if self.numbered else number

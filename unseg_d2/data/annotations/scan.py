@@ -92,14 +92,16 @@ class Scan:
         return concatenated(ImageColumns, self._images), concatenated(AnnotationColumns, self._annotations)
 
 
-def scan_file(path: Path) -> tuple[Scan, Content]:
+def scan_file(path: Path, kept: dict[str, list[Any]] | None = None) -> tuple[Scan, Content]:
     """Read a COCO file once.
 
     Args:
         path: the file.
+        kept: gets all entries, a list under the key of each, for those who want all of them.
 
     Returns:
-        Its columns, whose addresses are offset and length in bytes; and the rest of the file, whose lists are empty.
+        Its columns, whose addresses are offset and length in bytes, or places in the lists that are kept; and the rest
+        of the file, whose lists are empty.
 
     Raises:
         Irregular: it cannot be read in parts.
@@ -110,9 +112,12 @@ def scan_file(path: Path) -> tuple[Scan, Content]:
     for block in reader:
         if not block.key:
             raise not_a_data_set(path)
-        entries = _entries(block, numbers[block.key], str(path))
+        entries = _entries(block, numbers[block.key], str(path), whole=kept is not None)
         numbers[block.key] += len(entries)
         starts, extents = block.starts + block.offset, (block.ends - block.starts).astype(np.int32)
+        if kept is not None:
+            starts, extents = np.arange(len(entries)) + len(kept[block.key]), np.zeros(len(entries), np.int32)
+            kept[block.key] += entries
         if block.key == "images":
             scan.add_images(entries, starts, extents)
             continue
@@ -141,11 +146,14 @@ def not_a_data_set(path: Path) -> UnsegError:
     return UnsegError(f"{path}: a list of results, but a data set with 'images' and 'annotations' is needed.")
 
 
-def _entries(block: Block, first: int, where: str) -> list[Any]:
-    """Return the entries of a block; `first` is the number of the first one in the file, for messages."""
+def _entries(block: Block, first: int, where: str, *, whole: bool) -> list[Any]:
+    """Return the entries of a block, if they are not wanted whole without run lengths.
+
+    For messages `first` is the number of the first one in the file, and `where` the file.
+    """
     decode = _DECODERS[block.key].decode
     try:
-        return [decode(shortened(text)) for text in block.texts()]
+        return [decode(text) for text in (block.texts() if whole else map(shortened, block.texts()))]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     entries = []
@@ -231,10 +239,9 @@ def _is_area(stated: Any) -> bool:
 
 def _are_flat(polygons: Polygons) -> bool:
     """Whether these are polygons as COCO has them, each with enough corners."""
-    return all(
-        isinstance(polygon, list)
-        and len(polygon) >= LEAST
-        and len(polygon) % 2 == 0
-        and set(map(type, polygon)) == {float}
-        for polygon in polygons
-    )
+    for polygon in polygons:
+        if not isinstance(polygon, list) or len(polygon) < LEAST or len(polygon) % 2:
+            return False
+        if set(map(type, polygon)) != {float}:
+            return False
+    return True
