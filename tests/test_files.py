@@ -17,6 +17,8 @@ from unseg_d2.files import (
     _remove_abandoned,
     atomic_folder,
     atomic_write,
+    check_can_read,
+    check_can_write,
     fitting_name,
     temporary_folder,
     write_json,
@@ -133,3 +135,15 @@ def test_a_process_that_tidies_up_at_the_wrong_moment_takes_no_work(
     with temporary_folder(tmp_path / "film.mp4") as folder:
         assert folder.is_dir()
     assert [name.partition(".tmp-")[0] for name in taken] == [".film.mp4"] and os.listdir(tmp_path) == ["file"]
+
+
+def test_places_are_checked_before_they_are_needed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    check_can_write(tmp_path / "new" / "a.json")
+    check_can_read(tmp_path, tmp_path / "file")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "new"]
+    for place in (tmp_path / "file" / "a.json", tmp_path / "new", tmp_path / ("x" * 300) / "a.json"):
+        with pytest.raises(UnsegError, match="cannot be written"):
+            check_can_write(place)
+    with pytest.raises(UnsegError, match="There is no file"):
+        check_can_read(tmp_path / "file", tmp_path / "nothing")

@@ -9,6 +9,8 @@ import json
 import os
 import re
 import shutil
+import stat
+import tempfile
 import time
 import unicodedata
 import uuid
@@ -216,6 +218,43 @@ def write_json(path: str | Path, value: Any, *, indent: int | None = None) -> No
     """
     with atomic_write(path) as file:
         file.write(json.dumps(value, indent=indent).encode())
+
+
+def check_can_write(path: Path) -> None:
+    """Check that a file can be written, before the work whose result it is; its folder is created.
+
+    Raises:
+        UnsegError: its folder cannot be created or written to, or it is a folder itself.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise explained(error, path) from error
+
+
+def check_can_read(*paths: Path) -> None:
+    """Check that files or folders can be read, before the work that needs them all.
+
+    Raises:
+        UnsegError: one is missing, may not be read, or is neither a file nor a folder.
+    """
+    for path in paths:
+        try:
+            if path.is_dir():
+                with os.scandir(path):
+                    continue
+            if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+                raise UnsegError(f"{path} is neither a file nor a folder.")
+            with path.open("rb") as file:
+                file.read(1)
+        except FileNotFoundError:
+            raise UnsegError(f"There is no file {path}.") from None
+        except OSError as error:
+            raise UnsegError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def explained(error: OSError, path: Path) -> OSError | UnsegError:

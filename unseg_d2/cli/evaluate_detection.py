@@ -73,11 +73,14 @@ def _execute(args: argparse.Namespace) -> None:
     """Predict where there are no predictions, score, and print and write the table."""
     cfg = _cfg(args)
     from unseg_d2.evaluation.registry import build_evaluators, detector_evaluators
+    from unseg_d2.files import check_can_read, check_can_write
     from unseg_d2.training.benchmarks import check_datasets, score_predictions, setting_of
 
     (build_evaluators if args.labels else detector_evaluators)(cfg)  # mistakes are found before anything is predicted
     check_datasets(args.datasets, cfg)
+    check_can_read(*(args.labels or ()))
     output = args.output or Path(cfg.OUTPUT_DIR) / "benchmarks"
+    check_can_write(output / "figures.json")
     paths = args.labels or _predict(args, cfg, output)
     scores = []
     for dataset, path in zip(args.datasets, paths, strict=True):

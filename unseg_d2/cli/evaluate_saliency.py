@@ -7,7 +7,7 @@ import functools
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unseg_d2.cli import completion
 from unseg_d2.cli.common import recipe, settings
@@ -70,12 +70,15 @@ def _execute(task: str, args: argparse.Namespace) -> None:
     """Score every method on every data set and print a table each."""
     cfg = recipe(args, {"SALIENCY.TEST.CROP": getattr(args, "crop", None)})
     from unseg_d2.evaluation.table import lay_out, write_tables
-    from unseg_d2.files import write_json
+    from unseg_d2.files import check_can_write, write_json
 
+    if args.output:
+        check_can_write(args.output / "figures.json")
+    sets = {dataset: _load(task, dataset, cfg) for dataset in args.datasets}  # mistakes are found before any work
     methods = _methods(args, cfg)
     metrics, tables = {}, []
-    for dataset in args.datasets:
-        scores = _score(task, dataset, methods, args, cfg)
+    for dataset, content in sets.items():
+        scores = _score(task, content, methods, args, cfg)
         metrics[dataset] = {score.name: score.metrics() for score in scores}
         found = [(dataset, metric_rows(metrics[dataset]))]
         if args.gain and (gains := gain_rows(scores)):
@@ -116,20 +119,27 @@ def gain_rows(scores: Sequence[MethodScores]) -> list[list[str]]:
     return rows
 
 
-def _score(
-    task: str, dataset: str, methods: dict[str, Method], args: argparse.Namespace, cfg: CfgNode
-) -> list[MethodScores]:
-    """Return the scores of every method on a data set."""
+def _load(task: str, dataset: str, cfg: CfgNode) -> Any:
+    """Return a data set as the task wants it."""
     from unseg_d2.data.catalog import load_dataset
     from unseg_d2.data.settings import InputSettings
     from unseg_d2.saliency.datasets import load_saliency
+
+    if task == "corloc":
+        return load_dataset(dataset, cfg)
+    return load_saliency(dataset, reading=InputSettings.from_config(cfg).reading)
+
+
+def _score(
+    task: str, content: Any, methods: dict[str, Method], args: argparse.Namespace, cfg: CfgNode
+) -> list[MethodScores]:
+    """Return the scores of every method on a data set."""
     from unseg_d2.saliency.score import Protocol, score_corloc, score_methods
 
     if task == "corloc":
-        return score_corloc(load_dataset(dataset, cfg), methods, args.refine, cfg, published=args.published)
-    reading = InputSettings.from_config(cfg).reading
+        return score_corloc(content, methods, args.refine, cfg, published=args.published)
     protocol = Protocol.square(cfg.SALIENCY.TEST.CROP, published=args.published)
-    return score_methods(load_saliency(dataset, reading=reading), methods, args.refine, protocol, cfg)
+    return score_methods(content, methods, args.refine, protocol, cfg)
 
 
 def _methods(args: argparse.Namespace, cfg: CfgNode) -> dict[str, Method]:

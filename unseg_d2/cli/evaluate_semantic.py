@@ -34,18 +34,20 @@ def _arguments(parser: CommandParser) -> None:
 def _execute(args: argparse.Namespace) -> None:
     """Score, print the tables and write the requested files."""
     from unseg_d2.evaluation.table import lay_out, write_tables
-    from unseg_d2.files import write_json
+    from unseg_d2.files import check_can_write, write_json
     from unseg_d2.semantic.datasets import load_semantic_set
     from unseg_d2.semantic.model import load_semantic_model
     from unseg_d2.semantic.score import classifiers_of, score_classifiers, write_predictions
 
+    for place in filter(None, (args.output, args.write_masks)):
+        check_can_write(place / "figures.json")
     model, cfg = load_semantic_model(args.weights, settings(args), trust=args.trust_checkpoint)
     specs = args.datasets or list(cfg.DATASETS.TEST)
     if not specs:
         raise UnsegError("There is nothing to score on; add --datasets IMAGES::LABELS.")
+    sets = {spec: load_semantic_set(spec, cfg) for spec in specs}  # mistakes are found before any work
     metrics, tables = {}, []
-    for spec in specs:
-        data = load_semantic_set(spec, cfg)
+    for spec, data in sets.items():
         folder = args.write_masks / Path(spec).name if args.write_masks and len(specs) > 1 else args.write_masks
         if folder:
             write_predictions(model, data, cfg, folder)

@@ -31,10 +31,13 @@ def _arguments(parser: CommandParser) -> None:
 
 def _execute(args: argparse.Namespace) -> None:
     """Score, print the table and write the file."""
-    from unseg_d2.files import write_json
+    from unseg_d2.files import check_can_read, check_can_write, write_json
     from unseg_d2.training.score_masks import learnt_of, masks_json, masks_table, score_masks
 
     cfg = recipe(args, {"TEST.CLASS_AGNOSTIC.BACKEND": args.backend})
+    check_can_read(args.labels, args.gt)
+    if args.output:
+        check_can_write(args.output)
     scores = score_masks(args.labels, args.gt, cfg)
     learnt = learnt_of(args.labels)
     print(masks_table(scores, learnt))

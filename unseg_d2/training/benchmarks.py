@@ -19,7 +19,7 @@ from unseg_d2.data.spec import split_spec
 from unseg_d2.detectors.protocol import Engine
 from unseg_d2.evaluation.registry import build_evaluators, classes_told_apart
 from unseg_d2.evaluation.scores import Scores
-from unseg_d2.files import write_json
+from unseg_d2.files import check_can_read, write_json
 from unseg_d2.training.prediction import fingerprint, made_from, predict_to_file
 from unseg_d2.training.score_masks import score_file
 from unseg_d2.zoo.store import resolve
@@ -66,6 +66,7 @@ def check_datasets(names: Sequence[str], cfg: CfgNode, num_classes: int = 1) -> 
     """
     for name in names:
         path = find_annotations(name, cfg)
+        check_can_read(path)
         if num_classes > 1:
             categories_of(read_coco(path), num_classes, name)
 
