@@ -100,3 +100,26 @@ def test_a_label_set(truth: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text(json.dumps({"images": images, "annotations": masks}))
     scores = score_masks(tmp_path / "labels.json", tmp_path / "truth.json")
     same(scores, score(truth, kept, result_images=5, ignored_images=1))
+
+
+def test_boxes_alone_take_no_comparison_of_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ground truth with boxes alone is known before any mask of a result is compared."""
+    objects = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81, "iscrowd": 0}]
+    images = [{"id": 1, "file_name": "1.png", "height": 20, "width": 20}]
+    content = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "object"}]}
+    mask = encode_mask(np.ones((20, 20), bool))
+    results = [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "segmentation": mask, "score": 0.5}]
+    for name, value in (("truth.json", content), ("found.json", results)):
+        (tmp_path / name).write_text(json.dumps(value))
+
+    def compare(*_: Any) -> None:
+        raise AssertionError("masks are compared")
+
+    monkeypatch.setattr("unseg_d2.evaluation.scores.with_masks", compare)
+    record = images[0] | {"image_id": 1, "annotations": objects}
+    for scores in (
+        score_masks(tmp_path / "found.json", tmp_path / "truth.json"),
+        score_records([record], results, load_cfg(None, []), "the set"),
+    ):
+        assert scores.metrics["bbox"]["AP"] == pytest.approx(100)
+        assert scores.notes == ("Masks are not compared: the ground truth has annotations without masks.",)

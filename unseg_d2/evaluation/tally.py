@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,16 +90,22 @@ class Tally:
         }
 
 
-def missing_masks(annotations: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> str:
+def missing_masks(annotations: Iterable[Mapping[str, Any]], results: Iterable[Mapping[str, Any]] = ()) -> str:
     """Return why masks cannot be compared; empty where they can.
 
     Args:
-        annotations: of the ground truth.
-        results: what is compared with it.
+        annotations: of the ground truth; they are read up to the first with a mask.
+        results: what is compared with it; likewise.
     """
     for reason, items in ((NO_TRUTH_MASKS, annotations), (NO_RESULT_MASKS, results)):
-        if items and not any(item.get("segmentation") for item in items):
-            return reason
+        there_are_some = False
+        for item in items:
+            if item.get("segmentation"):
+                break
+            there_are_some = True
+        else:
+            if there_are_some:
+                return reason
     return ""
 
 

@@ -20,6 +20,7 @@ from unseg_d2.evaluation.chunks import Chunk, chunks_of_images
 from unseg_d2.evaluation.records import ground_truth
 from unseg_d2.evaluation.registry import build_evaluators, classes_told_apart, detector_evaluators
 from unseg_d2.evaluation.scores import Metrics, Scores, check_annotations, score_stream
+from unseg_d2.evaluation.tally import missing_masks
 from unseg_d2.training.prediction import predict_to_file
 
 
@@ -43,8 +44,13 @@ def score_records(
     for key in keys:
         if key not in known:
             raise UnsegError(f"There is a result of image {key}, which {name} does not have.")
-    chunks = _chunks(records, of_image)
-    return score_stream(chunks, build_evaluators(cfg), with_masks=not cfg.TEST.NO_SEGM)
+    objects = (item for record in records for item in record.get("annotations", ()))
+    return score_stream(
+        _chunks(records, of_image),
+        build_evaluators(cfg),
+        with_masks=not cfg.TEST.NO_SEGM,
+        masks_missing=None if cfg.TEST.NO_SEGM else missing_masks(objects) or None,
+    )
 
 
 def _by_image(

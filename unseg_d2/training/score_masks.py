@@ -19,6 +19,7 @@ from unseg_d2.evaluation.chunks import Chunk, chunks_of_images
 from unseg_d2.evaluation.registry import Evaluator, build_evaluators
 from unseg_d2.evaluation.scores import Scores, check_annotations, score_stream
 from unseg_d2.evaluation.table import as_text, columns_of
+from unseg_d2.evaluation.tally import missing_masks
 from unseg_d2.pseudo.label_set import labels_file, open_label_set
 from unseg_d2.supervision import from_info, sentence, to_info
 
@@ -62,10 +63,12 @@ def score_file(
     """
     check_annotations(int(truth.counts().sum()), name)
     masks = MatchedMasks(Path(path), truth)
+    objects = (item for _, of_image in truth for item in of_image)
     return score_stream(
         masks.chunks(),
         evaluators,
         with_masks=with_masks,
+        masks_missing=missing_masks(objects) or None if with_masks else None,
         result_images=masks.num_images,
         ignored_images=masks.num_ignored,
     )
