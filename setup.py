@@ -49,6 +49,7 @@ EXTRAS = {
         "faster-coco-eval>=1.8",
         "numba>=0.60",
         "transformers>=4.50",
+        "scikit-image>=0.24",  # photos for tests
         "supervision>=0.24",
         "tifffile>=2024.1",
         "pillow-heif>=0.16",

@@ -24,6 +24,8 @@ from unseg_d2.detectors.norms import available_norms
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.timm_networks import make_network, network_names
+from unseg_d2.zoo.registry import find
+from unseg_d2.zoo.store import PREFIX
 
 STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
 """Names of the maps, Detectron2's for a ResNet, and their strides."""
@@ -101,7 +103,7 @@ def build_timm_features(cfg: CfgNode, kind: type[TimmFeatures] = TimmFeatures) -
     if settings.pretrained and cfg.MODEL.WEIGHTS:
         logger.info("MODEL.TIMM.PRETRAINED has no effect, since MODEL.WEIGHTS names a file.")
     network = kind(settings.base_name, norm, pretrained=download)
-    if settings.pretrained:
+    if settings.pretrained or _is_timms(cfg.MODEL.WEIGHTS):
         _check_input(cfg, network)
     return network
 
@@ -144,6 +146,11 @@ def _with_norm(network: nn.Module, norm: str) -> nn.Module:
         shared: nn.Module = convert_sync_batchnorm(network)
         return shared
     return network
+
+
+def _is_timms(weights: str) -> bool:
+    """Whether weights are of one network of timm, whose pixel statistics are known; of most files nobody knows."""
+    return weights.startswith(PREFIX) and bool(find(weights).package)
 
 
 def _check_input(cfg: CfgNode, network: TimmFeatures) -> None:
