@@ -48,10 +48,10 @@ def maskcut(tau: float) -> list[str]:
     return ["MASKS.GENERATOR", "maskcut", "MASKS.MASKCUT.TAU", str(tau)]
 
 
-def promerge(tau: float, likeness: float, *options: str) -> list[str]:
+def promerge(tau: float, likeness: float) -> list[str]:
     """Return options of ProMerge."""
     values = ["MASKS.PROMERGE.TAU", str(tau), "MASKS.PROMERGE.MAX_LIKENESS", str(likeness)]
-    return ["MASKS.GENERATOR", "promerge", *values, *options]
+    return ["MASKS.GENERATOR", "promerge", *values]
 
 
 REPORTED: dict[str, dict[str, tuple[str, list[str]]]] = {
@@ -62,20 +62,28 @@ REPORTED: dict[str, dict[str, tuple[str, list[str]]]] = {
     "coco_dev": {
         "MaskCut, descriptors": ("", [*DESCRIPTORS, *maskcut(0.15)]),
         "ProMerge, descriptors": ("", [*DESCRIPTORS, "MASKS.GENERATOR", "promerge"]),
-        "MaskCut, offline": ("offline/maskcut.yaml", []),
         "ProMerge, offline": ("offline/promerge.yaml", []),
     },
 }
 """Rows of the reported half: the name of the row to its recipe and options."""
 
-BOTH, FINE = cnn(960, "(16, 32)", 16, 12), cnn(480, "(16,)", 8, 6)
+INPUTS = {
+    "960 px, 16+32": cnn(960, "(16, 32)", 16, 12),
+    "720 px, 16+32": cnn(720, "(16, 32)", 12, 9),
+    "480 px, 16": cnn(480, "(16,)", 8, 6),
+}
 CANDIDATES: dict[str, dict[str, tuple[str, list[str]]]] = {
     "ecssd_dev": {
         f"TokenCut, {where}, tau {tau}": ("", [*options, *tokencut(tau)])
-        for where, options in {"960 px 16+32": BOTH}.items()
-        for tau in (0.1, 0.2, 0.3, 0.4)
+        for where, options in INPUTS.items()
+        for tau in (0.1, 0.2)
     },
-    "coco_dev": {},
+    "coco_dev": {
+        f"ProMerge, {where}, tau {tau}, likeness {likeness}": ("", [*options, *promerge(tau, likeness)])
+        for where, options in INPUTS.items()
+        for tau in (0.4, 0.5, 0.6)
+        for likeness in (0.2, 0.3, 0.5)
+    },
 }
 """Rows of the half that settings are chosen on."""
 
