@@ -79,5 +79,8 @@ def test_what_was_counted_is_not_said_again_at_the_first_picture(
     say_orientations([photo(tmp_path, 6)], Reading())
     report.say_once(tmp_path / "a.jpg", {"turned": True})
     assert len(caplog.messages) == 1
+    say_orientations([photo(tmp_path, 6) | {"height": 24, "width": 40}], Reading())
+    report.say_once(tmp_path / "b.jpg", {"unturned": True, "lying": True})  # as a training reads it
+    assert not any("INPUT.EXIF is ignore" in message for message in caplog.messages) and len(caplog.messages) == 2
     report.say_once(tmp_path / "a.jpg", {"pages": 3})
-    assert len(caplog.messages) == 2
+    assert len(caplog.messages) == 3

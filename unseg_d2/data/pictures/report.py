@@ -33,7 +33,7 @@ class Treatments:
         if "from" in treatment:
             low, high = treatment["from"]
             self.low, self.high = min(self.low, low), max(self.high, high)
-        treatment = {kind: value for kind, value in treatment.items() if kind != "unturned" or "lying" not in treatment}
+        treatment = _without_cause(treatment)
         for kind in ("turned", "unturned", "lying", "upright", "bands", "pages"):
             self.counts[kind] += kind in treatment
 
@@ -67,6 +67,7 @@ def said(kinds: Iterable[str]) -> None:
 
 def say_once(path: Path, treatment: Mapping[str, Any]) -> None:
     """Log what was done to the first picture of each kind; loader processes but the first stay silent."""
+    treatment = _without_cause(treatment)
     new = treatment.keys() - {"from", "window"} - _said
     if not new:
         return
@@ -78,3 +79,8 @@ def say_once(path: Path, treatment: Mapping[str, Any]) -> None:
         [{key: value for key, value in treatment.items() if key in new | {"from", "window"}}]
     ).lines():
         logger.info("%s, and all like it: %s", path, line.removeprefix("1 picture "))
+
+
+def _without_cause(treatment: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leave out that a picture was not turned where annotations, and not the recipe, are the reason."""
+    return {kind: value for kind, value in treatment.items() if kind != "unturned" or "lying" not in treatment}
