@@ -25,6 +25,12 @@ def test_the_machine_decides_on_the_size_of_the_network():
     assert choose("auto", GPU, check=only("dino")).recipe == "configs/photos/dino.yaml"
 
 
+def test_what_cannot_be_had_is_replaced_by_the_next_and_said(caplog):
+    with caplog.at_level("WARNING", "unseg_d2"):
+        assert choose("auto", CPU, check=only("offline")).kind == "offline"
+    assert "DINO's weights cannot be had here" in caplog.text
+
+
 def test_nothing_learned_is_taken_only_by_name():
     assert choose("descriptors", CPU, check=only("descriptors")).kind == "descriptors"
     with pytest.raises(UnsegError) as error:
@@ -35,8 +41,15 @@ def test_nothing_learned_is_taken_only_by_name():
     assert "\n" not in message
 
 
+def test_a_kind_that_was_asked_for_is_never_replaced():
+    with pytest.raises(UnsegError, match="no offline here"):
+        choose("offline", CPU, check=only("dino", "descriptors"))
+    with pytest.raises(UnsegError, match="auto, dino, offline, descriptors"):
+        choose("dinos", CPU)
+
+
 @pytest.mark.parametrize("machine", [CPU, GPU])
-@pytest.mark.parametrize("kind", ["dino", "descriptors"])
+@pytest.mark.parametrize("kind", ["dino", "offline", "descriptors"])
 def test_every_kind_has_its_recipes(kind, machine):
     from unseg_d2.config import load_cfg
     from unseg_d2.recipes import find_recipe

@@ -70,7 +70,7 @@ def test_killed_while_masks_are_made_the_choice_is_kept(request_, engine, monkey
         patch.setattr(planning, "generate_label_set", killed)
         plan_run(request_)
     kept = json.loads((request_.output / "schedule.json").read_text())
-    assert kept["recipe"] == "configs/photos/descriptors.yaml" and "trainings" not in kept
+    assert kept["recipe"] == "configs/quickstart.yaml" and "trainings" not in kept
     assert plan_run(request_).config_file == kept["recipe"]
 
 

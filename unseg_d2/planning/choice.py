@@ -67,7 +67,9 @@ def choose(
 
 def recipe_of(kind: str, machine: Machine) -> str:
     """Return the shipped recipe of a kind of features on a machine."""
-    return f"configs/photos/{kind}{'' if machine.gpus or kind != 'dino' else '_cpu'}.yaml"
+    if kind == "dino":
+        return f"configs/photos/dino{'' if machine.gpus else '_cpu'}.yaml"
+    return {"offline": "configs/offline/detector.yaml", "descriptors": "configs/quickstart.yaml"}[kind]
 
 
 def fetch(cfg: CfgNode) -> None:

@@ -116,7 +116,7 @@ def plan_run(request: Request, *, restart: bool = False) -> Plan:
     """
     _check(request)
     if restart:
-        refuse_inside(request.output, request.with_recipe("configs/photos/descriptors.yaml").files(), LEFT_BY_A_RUN)
+        refuse_inside(request.output, request.with_recipe("configs/quickstart.yaml").files(), LEFT_BY_A_RUN)
         set_aside(request.output, left=LEFT_BY_A_RUN, what="self-training run")
     path = request.output / RECORD
     if not path.is_file():
