@@ -34,6 +34,7 @@ from unseg_d2.planning.schedule import Measured, Schedule, Training, Work, divid
 from unseg_d2.pseudo.generate import default_num_workers, generate_label_set
 from unseg_d2.pseudo.inputs import Inputs, list_inputs
 from unseg_d2.training.plan import Plan
+from unseg_d2.training.report import GALLERY_LIMIT
 from unseg_d2.training.rounds import FIRST_MASKS
 from unseg_d2.training.state import LEFT_BY_A_RUN
 
@@ -41,7 +42,7 @@ RECORD = "schedule.json"
 DEFAULT_BUDGET = "2h"
 REMEDY = "ask for the same, choose another --output, or begin anew with --restart, which keeps it"
 PAGE_SECONDS = 0.15
-"""Of an image on the page of results, of which there are at most 500."""
+"""Of an image on the page of results, besides its prediction."""
 MOST_FOR_MASKS = 0.7
 """Part of the budget that masks may take."""
 TOGETHER = 0.9
@@ -226,7 +227,7 @@ def _measure(cfg: CfgNode, request: Request, processes: int, spent: float, mask:
         start=start,
         iteration=iteration,
         image=image,
-        page=PAGE_SECONDS * min(images, 500),
+        page=start + (PAGE_SECONDS + image) * min(images, GALLERY_LIMIT),
     )
 
 

@@ -8,16 +8,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from unseg_d2.data.coco import CocoDataset, check_coco
+from unseg_d2.data.records import Records
 from unseg_d2.evaluation.scores import Metrics
 from unseg_d2.evaluation.table import METRICS, columns_of
 from unseg_d2.files import atomic_write
 from unseg_d2.viz.gallery import write_gallery
-from unseg_d2.viz.labels import LabelView
+from unseg_d2.viz.labels import LabelView, evenly_spaced
 from unseg_d2.viz.plots import plot_rounds
 
 GALLERY_LIMIT = 500  # images, evenly spaced over the set
 MIN_SCORE = 0.3  # detections with a lower one would hide the others
+
+
+def shown_images(records: Records) -> Records:
+    """Return the images that the page shows, evenly spaced over a data set; no others are read for it."""
+    return records.chosen(np.array(evenly_spaced(range(len(records)), GALLERY_LIMIT), dtype=np.int64))
 
 
 def write_run_gallery(
@@ -26,15 +34,19 @@ def write_run_gallery(
     results: Sequence[dict[str, Any]],
     title: str,
     rows: Sequence[tuple[str, Metrics]] = (),
+    *,
+    beside: str = "ground truth",
 ) -> Path:
-    """Write the masks of a run as a page that opens from disk, beside the ground truth where the records have it.
+    """Write what a detector found as a page that opens from disk, beside the annotations of the records.
 
     Args:
         page: html file to write.
         records: the images, as Detectron2's standard dataset dicts.
-        results: masks on them, with ``image_id``, ``bbox``, ``segmentation`` and ``score``.
-        title: of the masks.
+        results: detections on them, with ``image_id``, ``bbox``, ``segmentation`` and ``score``; those with a score
+            below :data:`MIN_SCORE` are not shown, and the title says how many they are.
+        title: of the detections.
         rows: name and metrics in percent of each stage, plotted on the page.
+        beside: title of the annotations.
 
     Returns:
         ``page``.
@@ -50,10 +62,12 @@ def write_run_gallery(
         for record in records
     ]
     shown = [result for result in results if result.get("score", 1.0) >= MIN_SCORE]
-    truth = [{**item, "image_id": record["image_id"]} for record in records for item in record["annotations"]]
-    compare = LabelView("ground truth", _dataset(images, truth)) if truth else None
+    if hidden := len(results) - len(shown):
+        title += f", scores from {MIN_SCORE} on ({hidden} lower ones are not shown)"
+    annotations = [{**item, "image_id": record["image_id"]} for record in records for item in record["annotations"]]
+    compare = LabelView(beside, _dataset(images, annotations)) if annotations else None
     view = LabelView(title, _dataset(images, shown))
-    write_gallery(page, view, root, compare=compare, metrics=_metrics(rows), limit=GALLERY_LIMIT)
+    write_gallery(page, view, root, compare=compare, metrics=_metrics(rows))
     return page
 
 

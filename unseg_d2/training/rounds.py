@@ -23,6 +23,7 @@ from unseg_d2.config.load import as_values
 from unseg_d2.config.scaling import scale_to_world_size
 from unseg_d2.data.catalog import find_annotations, load_dataset
 from unseg_d2.data.presence import check_images
+from unseg_d2.data.results import ResultsIndex
 from unseg_d2.data.spec import join_spec
 from unseg_d2.detectors.learnt import of_weights
 from unseg_d2.detectors.protocol import Engine, select_engine
@@ -39,7 +40,8 @@ from unseg_d2.training.evaluate import evaluate_detector, score_records
 from unseg_d2.training.growth import Growth
 from unseg_d2.training.next_labels import merge_round, predict_round
 from unseg_d2.training.plan import Plan
-from unseg_d2.training.report import write_plot, write_run_gallery
+from unseg_d2.training.prediction import predict_to_file
+from unseg_d2.training.report import shown_images, write_plot, write_run_gallery
 from unseg_d2.training.state import LEFT_BY_A_RUN, REMEDY, RunState, Step, recorded
 from unseg_d2.training.train import train
 
@@ -56,7 +58,7 @@ class Result:
     Attributes:
         rows: name and metrics of the pseudo-masks and of every round; empty without ground truth.
         weights: checkpoint of the last round.
-        gallery: page of the last detections on the images with ground truth, else of the last label set.
+        gallery: page of the last detections, beside the ground truth or else the last label set.
         plot: picture of the metrics; ``None`` without ground truth.
         growth: of the label set, round by round.
     """
@@ -245,17 +247,19 @@ class _Run:
         return path
 
     def gallery(self, rows: list[tuple[str, Metrics]]) -> Path:
-        """Write the page that shows the results of the last round."""
-        last = self.last
+        """Write the page that shows what the last detector finds, beside the ground truth or else the last labels."""
+        folder, title = self.plan.output / f"round{self.last}", f"detector of round {self.last}"
         if self.plan.ground_truth:
-            records: Sequence[dict[str, Any]] = load_dataset(self.plan.ground_truth, self.first)
-            predictions = self.plan.output / f"round{last}" / "evaluation" / "predictions.json"
-            results, title = json.loads(predictions.read_text()), f"detector of round {last}"
+            records = shown_images(load_dataset(self.plan.ground_truth, self.first))
+            predictions, beside = folder / "evaluation" / "predictions.json", "ground truth"
         else:
-            labelled = load_dataset(self._spec(self.labels(last)), self.first)
-            results = [{**item, "image_id": image["image_id"]} for image in labelled for item in image["annotations"]]
-            records, title = [{**image, "annotations": []} for image in labelled], f"label set of round {last}"
-        return write_run_gallery(self.plan.output / "gallery.html", records, results, title, rows)
+            records = shown_images(load_dataset(self._spec(self.labels(self.last)), self.first))
+            weights, cfg = str(self.train(self.last)), self._cfg(self.last)
+            output, beside = folder / "shown", f"label set of round {self.last}"
+            predictions = predict_to_file(self.engine, cfg, records, weights=weights, output=output)
+        found = ResultsIndex(predictions)
+        results = [item for image in records for item in found.of_image(image["image_id"])]
+        return write_run_gallery(self.plan.output / "gallery.html", records, results, title, rows, beside=beside)
 
     def _generate(self, images: str, folder: Path) -> Path:
         """Return the generator's label set of some images."""
