@@ -14,7 +14,7 @@ from unseg_d2.evaluation.align import align_images
 from unseg_d2.exchange.pictures import find_pictures
 from unseg_d2.exchange.source import dataset_of
 from unseg_d2.progress import progress_bar
-from unseg_d2.pseudo.label_set import read_label_set
+from unseg_d2.pseudo.label_set import open_label_set, read_label_set
 from unseg_d2.viz.formats import ONE_FILE_LIMIT
 from unseg_d2.viz.gallery import GallerySummary, write_gallery
 from unseg_d2.viz.labels import LabelView
@@ -51,13 +51,13 @@ def visualize(
         raise UnsegError(f"The limit is {limit}, but a number of images is needed, or 0 for all.")
     labels, output = Path(labels), Path(output)
     truth = None if ground_truth is None else Path(ground_truth)
-    view, compare = read_views(labels, truth)
+    view, compare = read_views(labels, truth, limit)
     near = [labels, *([truth] if truth else [])]
     root = find_pictures(view.dataset, near) if images is None else Path(images)
     if not root.is_dir():
         raise UnsegError(f"There is no folder {root}; name the folder of the images (--images).")
-    view = LabelView(view.title, locate_images(view.dataset, root, labels)[0])
-    compare = compare and LabelView(compare.title, locate_images(compare.dataset, root, labels)[0])
+    view = replace(view, dataset=locate_images(view.dataset, root, labels)[0])
+    compare = compare and replace(compare, dataset=locate_images(compare.dataset, root, labels)[0])
     is_page = output.suffix.lower() in (".html", ".htm")
     page = output if is_page else output / "index.html"
     shown = min(len(view.dataset.images), limit or len(view.dataset.images))
@@ -78,12 +78,13 @@ def visualize(
     return replace(summary, overlays=folder)
 
 
-def read_views(labels: Path, truth: Path | None) -> tuple[LabelView, LabelView | None]:
-    """Read the label set to show and the one to compare it with, whose images get the names of the first.
+def read_views(labels: Path, truth: Path | None, limit: int = 0) -> tuple[LabelView, LabelView | None]:
+    """Read what is shown of a label set, and the one to compare it with, whose images get the names of the first.
 
     Args:
         labels: label set, or COCO results whose image ids are those of ``truth``.
         truth: COCO file or label set.
+        limit: most images that are shown, and read of a label set; 0 takes all.
 
     Raises:
         UnsegError: a file is missing or damaged, results have no ``truth``, or the two have no image in common.
@@ -91,15 +92,14 @@ def read_views(labels: Path, truth: Path | None) -> tuple[LabelView, LabelView |
     beside = read_label_set(truth) if truth else None
     results = read_result_list(labels)
     if results is None:
-        dataset = read_label_set(labels)
+        view = LabelView.of_some(_title(labels), open_label_set(labels), 0 if truth else limit)
     elif beside is None:
         raise UnsegError(f"{labels} holds results without file names; name the ground truth (--gt) that they are for.")
     else:
-        dataset = dataset_of(results, beside, labels)
-    view = LabelView(_title(labels), dataset)
+        view = LabelView(_title(labels), dataset_of(results, beside, labels))
     if truth is None or beside is None:
         return view, None
-    return view, LabelView(_title(truth), _renamed(beside, dataset))
+    return view, LabelView(_title(truth), _renamed(beside, view.dataset))
 
 
 def _renamed(dataset: CocoDataset, other: CocoDataset) -> CocoDataset:

@@ -12,12 +12,11 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from unseg_d2.data.coco import CocoDataset
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_folder, explained
 from unseg_d2.viz.decisions import KIND, VERSION, fingerprint
 from unseg_d2.viz.entries import Entry, broken_entry, make_entry
-from unseg_d2.viz.labels import LabelView, annotations_by_name, evenly_spaced, read_labelled_image
+from unseg_d2.viz.labels import LabelView, Totals, annotations_by_name, evenly_spaced, read_labelled_image
 from unseg_d2.viz.page import environment, script_hash, script_json, source, write_text
 from unseg_d2.viz.palette import NUM_COLOURS, hex_colour
 from unseg_d2.viz.plots import plot_rounds
@@ -87,7 +86,7 @@ def write_gallery(
     values = {
         "labels": labels,
         "compare": compare,
-        "facts": _facts(labels.dataset, len(shown)),
+        "facts": _facts(labels.totals, len(shown)),
         "plot": Markup(plot_rounds(metrics)) if metrics else "",
         "settings": list(flatten(labels.dataset.info)),
         "style": source("gallery.css"),
@@ -164,10 +163,9 @@ def _write_chunks(folder: Path, chunks: Iterator[Markup]) -> int:
     return size
 
 
-def _facts(dataset: CocoDataset, shown: int) -> list[str]:
+def _facts(totals: Totals, shown: int) -> list[str]:
     """Short statements for the head of the page."""
-    images, instances = len(dataset.images), len(dataset.annotations)
-    empty = images - len({annotation["image_id"] for annotation in dataset.annotations})
+    images, instances, empty = totals
     facts = [f"{shown:,} of {images:,} images" if shown < images else f"{images:,} images"]
     facts += [f"{instances:,} instances", f"{instances / images:.1f} per image"]
     return facts + ([f"{empty:,} images without any"] if empty else [])

@@ -5,22 +5,63 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.coco import CocoDataset, resolve_image
 from unseg_d2.data.images import read_image
 from unseg_d2.data.pictures.reading import DEFAULT_READING, Reading
 from unseg_d2.errors import UnsegError
 
 
+class Totals(NamedTuple):
+    """Counts of a label set of which some images are shown: images, instances on them, and images without any."""
+
+    images: int
+    instances: int
+    empty: int
+
+
 @dataclass(frozen=True)
 class LabelView:
-    """A label set and the name under which it is shown."""
+    """A label set and the name under which it is shown.
+
+    Attributes:
+        title: its name.
+        dataset: the label set, or the images of it that are shown.
+        whole: counts of the whole label set; ``None`` where ``dataset`` is all of it.
+    """
 
     title: str
     dataset: CocoDataset
+    whole: Totals | None = None
+
+    @classmethod
+    def of_some(cls, title: str, labels: AnnotationIndex, limit: int) -> LabelView:
+        """Read the images of a label set that are shown, and no others.
+
+        Args:
+            title: its name.
+            labels: the label set.
+            limit: most images, evenly spaced over the set; 0 takes all.
+        """
+        counts = labels.counts()
+        whole = Totals(len(labels), int(counts.sum()), int((counts == 0).sum()))
+        images, annotations = [], list[dict[str, Any]]()
+        for position in evenly_spaced(range(len(labels)), limit):
+            images.append(labels.image(position))
+            annotations += labels.annotations(position, images[-1])
+        return cls(title, CocoDataset(images, annotations, labels.categories, labels.info, labels.joined), whole)
+
+    @property
+    def totals(self) -> Totals:
+        """Counts of the whole label set."""
+        if self.whole is not None:
+            return self.whole
+        images, annotations = self.dataset.images, self.dataset.annotations
+        return Totals(len(images), len(annotations), len(images) - len({item["image_id"] for item in annotations}))
 
     @property
     def reading(self) -> Reading:
