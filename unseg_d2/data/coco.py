@@ -160,7 +160,7 @@ def _in_memory(content: Content, counts: Counts, where: str, path: Path | None =
             source = MemorySource(content.images, content.annotations or [])
     except UnsegError as error:
         raise UnsegError(f"{where}{error}") from None
-    scan.add_images(source.images, *_places(source.images))
+    scan.add_images(source.pictures, *_places(source.pictures))
     scan.add_annotations(source.entries, *_places(source.entries))
     return scan, source, content
 

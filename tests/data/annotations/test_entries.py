@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unseg_d2.data.annotations.entries import EntryReader, Irregular
+from unseg_d2.data.coco import read_coco
 
 TEXTS = st.text(alphabet='ab"\\[]{}:,\n é', max_size=8)
 VALUES = st.recursive(
@@ -82,3 +83,29 @@ def test_utf_16_is_left_to_others(tmp_path):
     path.write_text('{"images": []}', encoding="utf-16")
     with pytest.raises(Irregular, match="UTF-16"):
         list(EntryReader(path, ("images",)))
+
+
+def test_objects_over_several_lines_and_several_on_one_are_read_right(tmp_path):
+    """Three lines that look like an entry each, and three entries, but not one per line."""
+    box = '"bbox":[0,0,4,3],"area":12'
+    lines = [
+        f'{{"id":1,"image_id":1,{box},"keypoints":[{{"x":1}},',
+        '{"x":2}]},',
+        f'{{"id":2,"image_id":1,{box}}},{{"id":3,"image_id":2,{box}}},',
+        f'{{"id":4,"image_id":2,{box}}}',
+    ]
+    images = '{"id":1,"file_name":"a.png","height":9,"width":9},\n{"id":2,"file_name":"b.png","height":9,"width":9}'
+    path = tmp_path / "labels.json"
+    path.write_text('{"images":[\n' + images + '\n],\n"annotations":[\n' + "\n".join(lines) + "\n]}")
+    blocks = [block for block in EntryReader(path, ("images", "annotations")) if block.key == "annotations"]
+    assert sum(len(block.starts) for block in blocks) == 4 and blocks[0].may_share_lines()
+    assert [(item["id"], item["image_id"]) for item in read_coco(path).annotations] == [(1, 1), (2, 1), (3, 2), (4, 2)]
+
+
+def test_lines_of_this_package_hold_one_entry_each(tmp_path):
+    path = tmp_path / "labels.json"
+    mask = {"size": [9, 9], "counts": "1}{,\\"}
+    entries = [{"id": 1, "segmentation": mask, "confidence": {"data": "}"}}, {"id": 2, "segmentation": mask}, {"id": 3}]
+    texts = [json.dumps(entry, separators=(",", ":")) for entry in entries]
+    path.write_text('{"annotations":[\n' + ",\n".join(texts) + "\n]}\n")
+    assert not next(iter(EntryReader(path, ("annotations",)))).may_share_lines()

@@ -10,11 +10,12 @@ Shape legend
 
 from __future__ import annotations
 
+import gc
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -28,6 +29,11 @@ _STEP = np.array([(byte in b"{[") - (byte in b"}]") for byte in range(256)], dty
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:\s*', re.DOTALL)
 _BLANK = b" \t\r\n"
 _NONE = np.zeros(0, dtype=np.int64)
+_QUOTE_OR_NEWLINE = np.frombuffer(b'"\n', np.uint8)
+_SPACES = np.frombuffer(_BLANK, np.uint8)
+
+
+Item = TypeVar("Item")
 
 
 class Irregular(Exception):
@@ -55,6 +61,21 @@ class Block:
     offset: int
     starts: np.ndarray
     ends: np.ndarray
+
+    def run(self) -> bytes:
+        """Return all entries, with the commas between them."""
+        return self.data[int(self.starts[0]) : int(self.ends[-1])]
+
+    def may_share_lines(self) -> bool:
+        """Return whether an object may follow another one on a line, or lie over several.
+
+        Then entries that were found by lines have to be parsed one by one to be sure of their limits.
+        """
+        values = np.frombuffer(self.data, np.uint8)[int(self.starts[0]) : int(self.ends[-1])]
+        after = np.flatnonzero(values[:-2] == _END) + 1
+        nexts = values[after]
+        inner = (nexts == _COMMA) & ~np.isin(values[after + 1], _QUOTE_OR_NEWLINE)
+        return bool(inner.any() or np.isin(nexts, _SPACES).any())
 
     def texts(self) -> Iterator[bytes]:
         """Yield each entry. Whether it is JSON, and one value only, is for the caller to check."""
@@ -269,3 +290,14 @@ class _Window:
         """Refuse entries that are no objects, and commas too many or too few."""
         if self.data[start:end].strip(_BLANK) != wanted:
             raise Irregular("an entry of a list is not an object")
+
+
+def without_collector(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield items while Python does not search for cycles among millions of new objects; there are none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield from items
+    finally:
+        if enabled:
+            gc.enable()

@@ -19,7 +19,7 @@ from unseg_d2.data.annotations.counts import Counts
 from unseg_d2.data.annotations.dataset import CocoDataset
 from unseg_d2.data.annotations.masks import check_run_lengths
 from unseg_d2.data.annotations.parse import quoted
-from unseg_d2.data.annotations.read import Classes, annotation_of, called, image_of
+from unseg_d2.data.annotations.read import Classes, annotation_of, called, file_name_of, image_of
 from unseg_d2.data.annotations.sources import Source
 from unseg_d2.data.annotations.structs import Annotation
 from unseg_d2.errors import UnsegError
@@ -147,7 +147,10 @@ class AnnotationIndex:
 
     def names(self) -> Iterator[str]:
         """Yield the file name of each image."""
-        return (image["file_name"] for image in self.images())
+        starts, extents = self.rows.images
+        for start in range(0, len(self), BATCH):
+            some = slice(start, start + BATCH)
+            yield from map(file_name_of, self.source.images(starts[some], extents[some]))
 
     def counts(self) -> np.ndarray:
         """Return the number of annotations of each image, ``(n,)`` int64."""

@@ -13,7 +13,7 @@ import numpy as np
 from unseg_d2.data.annotations.columns import Keys, joined_keys, keys_of, repeated
 from unseg_d2.data.annotations.entries import Irregular
 from unseg_d2.data.annotations.parse import parse
-from unseg_d2.data.annotations.scan import Scan, shortened
+from unseg_d2.data.annotations.scan import Scan
 from unseg_d2.data.annotations.sources import Files
 from unseg_d2.data.annotations.structs import Annotation, Identity, Image
 
@@ -55,6 +55,10 @@ class LineSource:
         """Return the image of a line."""
         return self._line(start)
 
+    def images(self, starts: np.ndarray, extents: np.ndarray) -> Sequence[Image]:
+        """Return the images of lines."""
+        return [self._line(number) for number in starts.tolist()]
+
     def annotations(self, starts: np.ndarray, extents: np.ndarray) -> Sequence[Annotation]:
         """Return annotations; each line is read once."""
         lines = {number: self._line(number).owned() for number in np.unique(starts).tolist()}
@@ -95,7 +99,7 @@ def scan_lines(files: Files, lengths: Sequence[int], where: str) -> tuple[Scan, 
         with path.open("rb") as file:
             for text in file:
                 try:
-                    line = decode(shortened(text))
+                    line = decode(text)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                     raise Irregular("a line of a shard is damaged") from None
                 ids.append(line.id)

@@ -38,7 +38,7 @@ def image_of(entry: Image) -> dict[str, Any]:
     Raises:
         UnsegError: it has no file name, or an id with a fraction.
     """
-    image: dict[str, Any] = {"id": identity(entry.id), "file_name": _file_name(entry)}
+    image: dict[str, Any] = {"id": identity(entry.id), "file_name": file_name_of(entry)}
     if entry.height and entry.width:
         image["height"], image["width"] = entry.height, entry.width
     if entry.proposals_left_out:
@@ -48,7 +48,12 @@ def image_of(entry: Image) -> dict[str, Any]:
     return image
 
 
-def _file_name(entry: Image) -> str:
+def file_name_of(entry: Image) -> str:
+    """Return the file name of an image; LVIS gives the end of an address only.
+
+    Raises:
+        UnsegError: it has none.
+    """
     if entry.file_name:
         return entry.file_name
     if entry.coco_url:  # LVIS: http://images.cocodataset.org/val2017/000000397133.jpg

@@ -1,6 +1,6 @@
 """One pass over a file of annotations: each entry is parsed and checked, and what is kept of it are numbers.
 
-The texts of run lengths, most of a file, are left out; who decodes a mask checks them.
+Run lengths are not looked at; who decodes a mask checks them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from unseg_d2.data.annotations.columns import (
     concatenated,
     keys_of,
 )
-from unseg_d2.data.annotations.entries import Block, EntryReader, Irregular
+from unseg_d2.data.annotations.entries import Block, EntryReader, Irregular, without_collector
 from unseg_d2.data.annotations.outlines import LEAST
 from unseg_d2.data.annotations.parse import convert, plain
 from unseg_d2.data.annotations.read import image_of, is_confidence
@@ -35,10 +35,10 @@ from unseg_d2.data.annotations.structs import Annotation, Content, Identity, Ima
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import same_name
 
-_COUNTS = (b'"counts":"', b'"counts": "')
-_BACKSLASH = ord("\\")
 _DECODERS = {"images": msgspec.json.Decoder(Image, strict=False)}
 _DECODERS |= {"annotations": msgspec.json.Decoder(Annotation, strict=False)}
+_LISTS = {"images": msgspec.json.Decoder(list[Image], strict=False)}
+_LISTS |= {"annotations": msgspec.json.Decoder(list[Annotation], strict=False)}
 
 
 class Scan:
@@ -109,10 +109,10 @@ def scan_file(path: Path, kept: dict[str, list[Any]] | None = None) -> tuple[Sca
     """
     scan, reader = Scan(f"{path}: "), EntryReader(path, tuple(_DECODERS))
     numbers = dict.fromkeys(_DECODERS, 1)
-    for block in reader:
+    for block in without_collector(reader):
         if not block.key:
             raise not_a_data_set(path)
-        entries = _entries(block, numbers[block.key], str(path), whole=kept is not None)
+        entries = _entries(block, numbers[block.key], str(path))
         numbers[block.key] += len(entries)
         starts, extents = block.starts + block.offset, (block.ends - block.starts).astype(np.int32)
         if kept is not None:
@@ -146,17 +146,15 @@ def not_a_data_set(path: Path) -> UnsegError:
     return UnsegError(f"{path}: a list of results, but a data set with 'images' and 'annotations' is needed.")
 
 
-def _entries(block: Block, first: int, where: str, *, whole: bool) -> list[Any]:
-    """Return the entries of a block, if they are not wanted whole without run lengths.
-
-    For messages `first` is the number of the first one in the file, and `where` the file.
-    """
-    decode = _DECODERS[block.key].decode
+def _entries(block: Block, first: int, where: str) -> list[Any]:
+    """Return the entries of a block; for messages `first` is the number of the first one, and `where` the file."""
     try:
-        return [decode(text) for text in (block.texts() if whole else map(shortened, block.texts()))]
+        entries: list[Any] = _LISTS[block.key].decode(b"[" + block.run() + b"]")
+        if len(entries) == len(block.starts) and not block.may_share_lines():
+            return entries
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
-    entries = []
+    decode, entries = _DECODERS[block.key].decode, []
     for number, text in enumerate(block.texts(), first):
         try:
             entries.append(decode(text))
@@ -174,20 +172,6 @@ def _explained(text: bytes, key: str, number: int, where: str) -> Any:
     lists: dict[str, list[Any]] = {"images": [], "annotations": []}
     content = convert(lists | {key: [value]}, Content, f"{where}: ", first=number)
     return getattr(content, key)[0]
-
-
-def shortened(text: bytes) -> bytes:
-    """Return an entry with one character in place of compressed run lengths, which have neither quotes nor escapes."""
-    for mark in _COUNTS:
-        first, *parts = text.split(mark)
-        if parts:
-            return mark.join([first, *map(_without_counts, parts)])
-    return text
-
-
-def _without_counts(text: bytes) -> bytes:
-    end = text.find(b'"')
-    return b"0" + text[end:] if end > 0 and text[end - 1] != _BACKSLASH else text
 
 
 def _image_columns(entries: Sequence[Image], starts: np.ndarray, extents: np.ndarray) -> ImageColumns:

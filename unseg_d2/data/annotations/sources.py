@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from unseg_d2.data.annotations.parse import parse, unreadable
 from unseg_d2.data.annotations.structs import Annotation, Image
 from unseg_d2.errors import UnsegError
+
+Entry = TypeVar("Entry", Image, Annotation)
 
 MOST_OPEN = 16
 """Files that are kept open; a label set in the making may have thousands."""
@@ -23,8 +25,11 @@ class Source(Protocol):
     def image(self, start: int, extent: int) -> Image:
         """Return the entry of an image."""
 
+    def images(self, starts: np.ndarray, extents: np.ndarray) -> Sequence[Image]:
+        """Return the entries of images, in the order of their addresses, ``(n,)`` int64 and int32."""
+
     def annotations(self, starts: np.ndarray, extents: np.ndarray) -> Sequence[Annotation]:
-        """Return the entries of annotations, in the order of their addresses, ``(n,)`` int64 and int32."""
+        """Return the entries of annotations, in the same way."""
 
 
 class Files:
@@ -108,35 +113,45 @@ class FileSource:
         """Return the entry of an image."""
         return parse(self.files.read(start, extent), Image, str(self.files.paths[0]), "an image")
 
+    def images(self, starts: np.ndarray, extents: np.ndarray) -> list[Image]:
+        """Return the entries of images; those that follow one another are read at once."""
+        return self._parsed(starts, extents, Image, "an image")
+
     def annotations(self, starts: np.ndarray, extents: np.ndarray) -> list[Annotation]:
-        """Return entries; those that follow one another are read at once."""
+        """Return the entries of annotations; those that follow one another are read at once."""
+        return self._parsed(starts, extents, Annotation, "an annotation")
+
+    def _parsed(self, starts: np.ndarray, extents: np.ndarray, kind: type[Entry], called: str) -> list[Entry]:
         if not len(starts):
             return []
         first, last = int(starts[0]), int(starts[-1]) + int(extents[-1])
-        where = str(self.files.paths[0])
         if 0 < last - first <= 2 * int(extents.sum()) + 1024 and (np.diff(starts) > 0).all():
             data = self.files.read(first, last - first)
             places = zip((starts - first).tolist(), extents.tolist())
             texts = [data[start : start + extent] for start, extent in places]
         else:
             texts = [self.files.read(start, extent) for start, extent in zip(starts.tolist(), extents.tolist())]
-        return [parse(text, Annotation, where, "an annotation") for text in texts]
+        return [parse(text, kind, str(self.files.paths[0]), called) for text in texts]
 
 
 class MemorySource:
     """Entries that have been parsed already: an address is the place in its list.
 
     Attributes:
-        images: all of them.
-        entries: all annotations.
+        pictures: the entries of all images.
+        entries: those of all annotations.
     """
 
     def __init__(self, images: Sequence[Image], entries: Sequence[Annotation]) -> None:
-        self.images, self.entries = images, entries
+        self.pictures, self.entries = images, entries
 
     def image(self, start: int, extent: int) -> Image:
         """Return the entry of an image."""
-        return self.images[start]
+        return self.pictures[start]
+
+    def images(self, starts: np.ndarray, extents: np.ndarray) -> list[Image]:
+        """Return the entries of images."""
+        return [self.pictures[number] for number in starts.tolist()]
 
     def annotations(self, starts: np.ndarray, extents: np.ndarray) -> list[Annotation]:
         """Return the entries of annotations."""
