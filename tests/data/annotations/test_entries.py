@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from unseg_d2.data.annotations.entries import EntryReader, Irregular
 from unseg_d2.data.coco import read_coco
+from unseg_d2.errors import UnsegError
 
 TEXTS = st.text(alphabet='ab"\\[]{}:,\n é', max_size=8)
 VALUES = st.recursive(
@@ -109,3 +110,13 @@ def test_lines_of_this_package_hold_one_entry_each(tmp_path):
     texts = [json.dumps(entry, separators=(",", ":")) for entry in entries]
     path.write_text('{"annotations":[\n' + ",\n".join(texts) + "\n]}\n")
     assert not next(iter(EntryReader(path, ("annotations",)))).may_share_lines()
+
+
+@pytest.mark.parametrize("size", ["[9]", "[9,9,9]", '"9x9"', "[-1,9]"])
+def test_run_lengths_that_are_passed_over_have_a_size_that_is_checked(tmp_path, size):
+    path = tmp_path / "labels.json"
+    image = '{"id":1,"file_name":"a.png","height":9,"width":9}'
+    text = '{"id":7,"image_id":1,"bbox":[0,0,4,3],"segmentation":{"size":%s,"counts":"1Q1"}}'
+    path.write_text('{"images":[\n' + image + '\n],\n"annotations":[\n' + text % size + "\n]}")
+    with pytest.raises(UnsegError, match=r'"segmentation" of annotation 7'):
+        read_coco(path)

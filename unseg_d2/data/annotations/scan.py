@@ -31,12 +31,29 @@ from unseg_d2.data.annotations.entries import Block, EntryReader, Irregular, wit
 from unseg_d2.data.annotations.outlines import LEAST
 from unseg_d2.data.annotations.parse import convert, plain
 from unseg_d2.data.annotations.read import image_of, is_confidence
-from unseg_d2.data.annotations.structs import Annotation, Content, Identity, Image, Polygons
+from unseg_d2.data.annotations.structs import Annotation, Content, Identity, Image, Polygons, Size
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import same_name
 
 _DECODERS = {"images": msgspec.json.Decoder(Image, strict=False)}
 _DECODERS |= {"annotations": msgspec.json.Decoder(Annotation, strict=False)}
+_TEXT, _EMPTY = b'"counts":"', b'"counts":""'
+
+
+class _Runs(msgspec.Struct, gc=False):
+    """Run lengths whose text is passed over."""
+
+    counts: msgspec.Raw
+    size: Size | None = None
+
+
+class _Passed(Annotation, gc=False, kw_only=True):
+    """An annotation whose run lengths are passed over."""
+
+    segmentation: _Runs | Polygons | None = None  # type: ignore[assignment]
+
+
+_PASSING = msgspec.json.Decoder(list[_Passed], strict=False)
 _LISTS = {"images": msgspec.json.Decoder(list[Image], strict=False)}
 _LISTS |= {"annotations": msgspec.json.Decoder(list[Annotation], strict=False)}
 
@@ -112,7 +129,7 @@ def scan_file(path: Path, kept: dict[str, list[Any]] | None = None) -> tuple[Sca
     for block in without_collector(reader):
         if not block.key:
             raise not_a_data_set(path)
-        entries = _entries(block, numbers[block.key], str(path))
+        entries = _entries(block, numbers[block.key], str(path), whole=kept is not None)
         numbers[block.key] += len(entries)
         starts, extents = block.starts + block.offset, (block.ends - block.starts).astype(np.int32)
         if kept is not None:
@@ -146,10 +163,17 @@ def not_a_data_set(path: Path) -> UnsegError:
     return UnsegError(f"{path}: a list of results, but a data set with 'images' and 'annotations' is needed.")
 
 
-def _entries(block: Block, first: int, where: str) -> list[Any]:
-    """Return the entries of a block; for messages `first` is the number of the first one, and `where` the file."""
+def _entries(block: Block, first: int, where: str, *, whole: bool) -> list[Any]:
+    """Return the entries of a block, if they are not wanted whole without their run lengths where these are texts.
+
+    For messages `first` is the number of the first one in the file, and `where` the file.
+    """
+    run = block.run()
+    decoder: msgspec.json.Decoder[Any] = _LISTS[block.key]
+    if not whole and block.key == "annotations" and run.count(_TEXT) == len(block.starts) and _EMPTY not in run:
+        decoder = _PASSING
     try:
-        entries: list[Any] = _LISTS[block.key].decode(b"[" + block.run() + b"]")
+        entries: list[Any] = decoder.decode(b"[" + run + b"]")
         if len(entries) == len(block.starts) and not block.may_share_lines():
             return entries
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

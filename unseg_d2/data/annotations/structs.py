@@ -20,6 +20,7 @@ Identity = int | Finite | str
 """Of an image, a category or an annotation; floats are whole numbers that a tool wrote with a point."""
 
 Side = Annotated[int, Meta(ge=0, le=FARTHEST)]
+Size = Annotated[list[Side], Meta(min_length=2, max_length=2)]
 RunLength = Annotated[int, Meta(ge=0, le=FARTHEST**2)]
 
 
@@ -34,7 +35,7 @@ class RunLengths(Struct, gc=False):
     """A mask as COCO's run lengths, compressed (text) or not; the size may be that of the image."""
 
     counts: str | list[RunLength]
-    size: Annotated[list[Side], Meta(min_length=2, max_length=2)] | None = None
+    size: Size | None = None
 
 
 Polygons = list[Coordinate | Point | list[Coordinate | Point | list[Coordinate]]]
