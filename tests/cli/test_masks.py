@@ -148,7 +148,7 @@ def test_scoring_mistakes(label_set: Path, images: Path, tmp_path: Path) -> None
         ([], 0, "commands:"),
         (["--version"], 0, "unseg-d2 0."),
         (["score_mask"], 2, "Did you mean 'score-masks'"),
-        (["score-masks", "--labels", "x", "--gt", "y"], 2, "error: There is no file y."),
+        (["score-masks", "--labels", "x", "--gt", "y"], 2, "error: There is no file x."),
     ],
 )
 def test_console_script(

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from unseg_d2.cli import train_net
 from unseg_d2.config import load_cfg
@@ -53,7 +54,9 @@ def test_figures_are_written_as_json_has_them(tmp_path: Path, monkeypatch: pytes
     scores = Scores({"bbox": {"AP": 12.5, "APl": float("nan")}}, {}, "pycocotools", 1)
     monkeypatch.setattr(evaluate, "evaluate_detector", lambda *_, **__: scores)
     cfg = load_cfg(None, ["OUTPUT_DIR", str(tmp_path), "DATASETS.TEST", "('photos',)"])
-    train_net._evaluate(select_engine("builtin"), cfg, "model.pth", 1)
+    weights = str(tmp_path / "model.pth")
+    torch.save({"model": {"weight": torch.zeros(1)}}, weights)
+    train_net._evaluate(select_engine("builtin"), cfg, weights, 1)
     written = (tmp_path / "evaluation" / "0_model" / "figures.json").read_text()
     assert "NaN" not in written
-    assert json.loads(written) == {"dataset": "photos", "weights": "model.pth", "bbox": {"AP": 12.5, "APl": None}}
+    assert json.loads(written) == {"dataset": "photos", "weights": weights, "bbox": {"AP": 12.5, "APl": None}}

@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
         f"self-train {DETECTOR} --labels {{labels}} --weights {{weights}} --output {{output}} SOLVER.IMS_PER_BATCH 1",
         f"demo {DETECTOR} --input {{images}} --weights {{weights}} --output {{output}}",
         f"evaluate detection {DETECTOR} --datasets {{data}} --weights {{weights}} --output {{output}}",
-        "evaluate saliency --datasets {images} --weights {weights}",
+        "evaluate saliency --datasets {images}::{images} --weights {weights}",
         "evaluate corloc --datasets {data} --weights {weights}",
         "evaluate semantic --datasets {images} --weights {weights}",
         "convert-checkpoint --weights {weights} --output {output}.pth",

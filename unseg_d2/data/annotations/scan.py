@@ -30,13 +30,14 @@ from unseg_d2.data.annotations.columns import (
 from unseg_d2.data.annotations.entries import Block, EntryReader, Irregular, without_collector
 from unseg_d2.data.annotations.outlines import LEAST
 from unseg_d2.data.annotations.parse import convert, plain
-from unseg_d2.data.annotations.read import image_of, is_confidence
+from unseg_d2.data.annotations.read import file_name_of, identity, is_confidence
 from unseg_d2.data.annotations.structs import Annotation, Content, Identity, Image, Polygons, Size
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import same_name
 
 _DECODERS = {"images": msgspec.json.Decoder(Image, strict=False)}
 _DECODERS |= {"annotations": msgspec.json.Decoder(Annotation, strict=False)}
+_NO_SIZE = (UNKNOWN, UNKNOWN)
 _TEXT, _EMPTY = b'"counts":"', b'"counts":""'
 
 
@@ -199,12 +200,11 @@ def _explained(text: bytes, key: str, number: int, where: str) -> Any:
 
 
 def _image_columns(entries: Sequence[Image], starts: np.ndarray, extents: np.ndarray) -> ImageColumns:
-    images = [image_of(entry) for entry in entries]
-    sides = [(image.get("height", UNKNOWN), image.get("width", UNKNOWN)) for image in images]
-    heights, widths = np.array(sides, np.int32).reshape(-1, 2).T
-    ids = keys_of([image["id"] for image in images]) if images else np.zeros(0, np.int64)
-    names = np.array([hash(same_name(image["file_name"])) for image in images], np.int64)
-    done = np.array(["done" in image for image in images], bool)
+    known = [(entry.height, entry.width) if entry.height and entry.width else _NO_SIZE for entry in entries]
+    heights, widths = np.array(known, np.int32).reshape(-1, 2).T
+    ids = keys_of([identity(entry.id) for entry in entries]) if entries else np.zeros(0, np.int64)
+    names = np.array([hash(same_name(file_name_of(entry))) for entry in entries], np.int64)
+    done = np.array([bool(entry.done) for entry in entries], bool)
     return ImageColumns(ids, names, heights.copy(), widths.copy(), done, starts, extents)
 
 
