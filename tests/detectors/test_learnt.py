@@ -99,6 +99,8 @@ def test_training_starts_from_the_weights_of_the_index(
         OUTPUT_DIR=tmp_path,
         MODEL__TIMM__NORM="FrozenBN",
         MODEL__WEIGHTS="zoo:efficientnet_lite0",
+        MODEL__PIXEL_MEAN=[127.5] * 3,
+        MODEL__PIXEL_STD=[127.5] * 3,
         SOLVER__MAX_ITER=1,
         SOLVER__BASE_LR=0.0,
         INPUT__MIN_SIZE_TRAIN=(64,),
