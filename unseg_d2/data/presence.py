@@ -50,7 +50,7 @@ def _in_memory(records: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _missing(folder: str, files: list[str]) -> list[str]:
     if len(files) <= FEW:
-        return [file for file in files if not os.path.isfile(os.path.join(folder, file))]
+        return [file for file in files if not os.path.lexists(os.path.join(folder, file))]
     try:
         there = set(os.listdir(folder))
     except OSError:
