@@ -89,7 +89,7 @@ def test_a_training_of_something_else_is_refused_and_can_be_set_aside(tmp_path: 
     (tmp_path / "run" / "model_final.pth").write_text("finished work")
     assert not resumed(tmp_path, *begun, restart=True)
     assert (tmp_path / "run" / "before_1" / "model_final.pth").read_text() == "finished work"
-    assert "labels.json" in (tmp_path / "run" / "model_final.pth").read_text()
+    assert b"labels.json" in (tmp_path / "run" / "model_final.pth").read_bytes()
     assert not resumed(tmp_path, *begun, restart=True) and (tmp_path / "run" / "before_2" / "model_final.pth").is_file()
 
 
