@@ -18,6 +18,8 @@ Entry = TypeVar("Entry", Image, Annotation)
 MOST_OPEN = 16
 """Files that are kept open; a label set in the making may have thousands."""
 
+_READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)  # Windows lacks the one, Unix the other
+
 
 class Source(Protocol):
     """Entries by their addresses, two whole numbers each: what they mean is the source's own matter."""
@@ -62,7 +64,7 @@ class Files:
         try:
             file = self._file(number)
             self._check(number, os.fstat(file))
-            found = os.pread(file, length, start - int(self.starts[number]))
+            found = _read_at(file, length, start - int(self.starts[number]))
         except OSError as error:
             raise unreadable(error, path) from None
         if len(found) < length:
@@ -92,7 +94,7 @@ class Files:
         if number not in self._open:
             if len(self._open) >= MOST_OPEN:
                 os.close(self._open.pop(next(iter(self._open))))
-            self._open[number] = os.open(self.paths[number], os.O_RDONLY | os.O_CLOEXEC)
+            self._open[number] = os.open(self.paths[number], _READ)
         return self._open[number]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -101,6 +103,14 @@ class Files:
     def __del__(self) -> None:
         for file in self.__dict__.get("_open", {}).values():
             os.close(file)
+
+
+def _read_at(file: int, length: int, start: int) -> bytes:
+    """Read from a place; the position of an open file is shared by forked processes, so it is used only on Windows."""
+    if hasattr(os, "pread"):
+        return os.pread(file, length, start)
+    os.lseek(file, start, os.SEEK_SET)
+    return os.read(file, length)
 
 
 class FileSource:
