@@ -10,7 +10,7 @@ Its settings become the section ``MASKS.ISLANDS``, and ``MASKS.GENERATOR islands
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -38,6 +38,8 @@ class Entry(Generic[Part]):
         settings: dataclass of its section of the configuration, or ``None``.
         section: name of that section.
         sets: keys outside of that section to the values that the part works with; naming the part sets them.
+        fits: keys of other parts to values that were chosen with this one, such as thresholds for a kind of features;
+            they take the place of the default where a recipe states none.
         reads: sections of other parts that it reads besides its own.
     """
 
@@ -45,6 +47,7 @@ class Entry(Generic[Part]):
     settings: type[Settings] | None
     section: str
     sets: Mapping[str, Any] = field(default_factory=dict)
+    fits: Mapping[str, Any] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
 
     def build(self, cfg: Any) -> Part:
@@ -75,6 +78,7 @@ class Registry(Generic[Part]):
         *,
         settings: type[Settings] | None = None,
         sets: Mapping[str, Any] | None = None,
+        fits: Mapping[str, Any] | None = None,
         reads: tuple[str, ...] = (),
     ) -> Callable[[Made], Made]:
         """Return a decorator that registers a class or a function that makes a part.
@@ -83,6 +87,7 @@ class Registry(Generic[Part]):
             name: value of the key, in lower case; by default the name of the class or function.
             settings: dataclass of its settings, which becomes the section ``PARENT.NAME``.
             sets: keys of other sections that naming the part sets, to their values, see :func:`set_by_names`.
+            fits: keys of other parts whose default is another one with this part, see :func:`fit_to_names`.
             reads: sections of other parts that ``from_config`` reads.
 
         Raises:
@@ -97,7 +102,7 @@ class Registry(Generic[Part]):
             where = f"{self.parent}.{own.upper()}"
             if settings is not None:
                 section(where)(settings)
-            self._entries[own] = Entry(make, settings, where, dict(sets or {}), reads)
+            self._entries[own] = Entry(make, settings, where, dict(sets or {}), dict(fits or {}), reads)
             return make
 
         return add
@@ -180,6 +185,47 @@ def set_by_names(cfg: Any) -> list[str]:
                 look_up(cfg, section)[last] = value
                 told.append(f"{registry.key} {name} sets {key} to {value}.")
     return told
+
+
+def fit_to_names(cfg: Any, stated: Collection[str]) -> list[str]:
+    """Set, in place, what fits the parts that a configuration names (``fits`` of :meth:`Registry.register`).
+
+    Args:
+        cfg: whole configuration, not frozen.
+        stated: keys that a recipe or a command line states, which stay; settings of parts that are not named do too.
+
+    Returns:
+        A sentence for each key that has changed.
+    """
+    told, unused = [], _sections_of_others(cfg)
+    for registry in REGISTRIES.values():
+        for name in registry.named(cfg):
+            for key, value in registry.entry(name).fits.items() if name in registry.names() else ():
+                section, _, last = key.rpartition(".")
+                if key in stated or section in unused or look_up(cfg, key) == value:
+                    continue
+                look_up(cfg, section)[last] = value
+                told.append(f"{key} is {value}, which fits {registry.key} {name}.")
+    return told
+
+
+def fitted_by(key: str) -> list[tuple[str, str, Any]]:
+    """Return the parts with which a key has another default: key and name of the part, and the value."""
+    return [
+        (registry.key, name, entry.fits[key])
+        for registry in REGISTRIES.values()
+        for name, entry in registry
+        if key in entry.fits
+    ]
+
+
+def _sections_of_others(cfg: Mapping[str, Any]) -> set[str]:
+    """Return the sections of the parts that a configuration does not name."""
+    chosen, others = set[str](), set[str]()
+    for registry in REGISTRIES.values():
+        for name, entry in registry:
+            (chosen if name in registry.named(cfg) else others).add(entry.section)
+    return others - chosen
 
 
 def code_of_parts(cfg: Mapping[str, Any], *, without: tuple[str, ...] = ()) -> dict[str, dict[str, str]]:

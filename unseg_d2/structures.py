@@ -9,7 +9,8 @@ Shape legend
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -64,19 +65,22 @@ class Proposals:
         masks: ``(n, h, w)`` bool.
         scores: ``(n,)`` float32 in [0, 1].
         confidence: ``(n, h, w)`` float32 spatial confidence in [0, 1], or ``None``.
+        rejected: candidates that the generator turned down, by the field of its settings that did so
+            (``max_likeness``), or by a reason in words.
     """
 
     masks: Tensor
     scores: Tensor
     confidence: Tensor | None = None
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.masks.shape[0]
 
     @staticmethod
-    def empty(grid: tuple[int, int]) -> Proposals:
-        """Return no proposals on a grid of ``(h, w)`` patches."""
-        return Proposals(torch.zeros(0, *grid, dtype=torch.bool), torch.zeros(0))
+    def empty(grid: tuple[int, int], rejected: Mapping[str, int] | None = None) -> Proposals:
+        """Return no proposals on a grid of ``(h, w)`` patches, and what was turned down."""
+        return Proposals(torch.zeros(0, *grid, dtype=torch.bool), torch.zeros(0), rejected=rejected or {})
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from unseg_d2.config import load_cfg
+from unseg_d2.config.load import with_options
 from unseg_d2.errors import UnsegError
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "configs").rglob("*.yaml"))
@@ -146,3 +147,17 @@ def test_a_recipe_of_references_that_multiply_is_refused(tmp_path: Path) -> None
     (tmp_path / "recipe.yaml").write_text("\n".join(lines))
     with pytest.raises(UnsegError, match="holds more than 100000 values"):
         load_cfg(tmp_path / "recipe.yaml")
+
+
+def test_a_kind_of_features_brings_its_thresholds() -> None:
+    """Stated keys stay, and those of another generator too; with other features the defaults are back."""
+    descriptors = ["FEATURES.NAME", "descriptors", "MASKS.GENERATOR", "lost"]
+    cfg = load_cfg(None, descriptors)
+    assert cfg.MASKS.LOST.CENTER is True and cfg.MASKS.PROMERGE.MAX_LIKENESS == 0.1
+    assert load_cfg(None, [*descriptors, "MASKS.LOST.CENTER", "False"]).MASKS.LOST.CENTER is False
+    assert with_options(cfg, ["FEATURES.NAME", "vit"]).MASKS.LOST.CENTER is False
+    other = with_options(cfg, ["MASKS.GENERATOR", "promerge"]).MASKS
+    assert other.LOST.CENTER is False and other.PROMERGE.MAX_LIKENESS == 0.3
+    stated = load_cfg(None, [*descriptors, "MASKS.LOST.CENTER", "False"])
+    assert with_options(stated, ["SEED", 1]).MASKS.LOST.CENTER is False
+    assert load_cfg("configs/offline/detector.yaml").MASKS.PROMERGE.TAU == 0.5

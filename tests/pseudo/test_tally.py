@@ -12,11 +12,14 @@ from PIL import Image
 
 from unseg_d2.api import generate_masks
 from unseg_d2.config import load_cfg
+from unseg_d2.errors import UnsegError
 from unseg_d2.masks import MASK_GENERATORS
 from unseg_d2.pseudo.label_set import export, read_label_set, summarise
 from unseg_d2.pseudo.merge import merge_files
-from unseg_d2.pseudo.tally import Tally, advice
+from unseg_d2.pseudo.tally import Rejected, Tally, advice, check_not_empty
 from unseg_d2.rle import encode_mask
+
+LOST = ("MASKS.GENERATOR", "lost", "MASKS.LOST.CENTER", "False")
 
 
 def info(*opts: str, features: str = "descriptors") -> dict:
@@ -61,8 +64,7 @@ def test_advice_knows_the_settings() -> None:
     centred = advice(Tally.of([0]), info("MASKS.GENERATOR", "lost", "MASKS.LOST.CENTER", "True"))
     assert "MASKS.LOST.CENTER" not in centred and "features" in centred
     assert "now 0.3" in advice(Tally.of([0]), info("MASKS.GENERATOR", "promerge", "MASKS.PROMERGE.MAX_LIKENESS", "0.3"))
-    assert "REFINE.MIN_IOU (now 0.5)" in advice(Tally.of([0]), info("MASKS.GENERATOR", "tokencut"))
-    assert "MASKS.TOKENCUT" in advice(Tally.of([0]), info("MASKS.GENERATOR", "tokencut", "REFINE.NAME", "none"))
+    assert "raise MASKS.TOKENCUT.TAU (now 0.2)" in advice(Tally.of([0]), info("MASKS.GENERATOR", "tokencut"))
     assert "ROUNDS.SCORE_THRESHOLDS" in advice(Tally.of([0]), info() | {"rounds": [{}]})
     for other in ({}, info(features="labels/masks")):
         assert "look at the label set" in advice(Tally.of([0]), other)
@@ -71,6 +73,39 @@ def test_advice_knows_the_settings() -> None:
     assert "MASKS.NOT_IMPORTED_HERE" in advice(
         Tally.of([0]), unknown | {"settings": {"MASKS": unknown["settings"]["MASKS"]}}
     )
+
+
+def empty(**rejected: tuple[int, int]) -> Tally:
+    return Tally(4, 0, 4, 0, {name.replace("__", "."): Rejected(*found) for name, found in rejected.items()})
+
+
+def test_the_key_to_turn_is_that_of_the_filter_that_rejected_most() -> None:
+    promerge = info("MASKS.GENERATOR", "promerge")
+    assert advice(empty(max_background=(9, 3), max_likeness=(40, 2)), promerge) == (
+        "No image has a mask: raise MASKS.PROMERGE.MAX_BACKGROUND (now 0.8). Turned down in them: 9 by "
+        "MASKS.PROMERGE.MAX_BACKGROUND (3 images), 40 by MASKS.PROMERGE.MAX_LIKENESS (2 images)."
+    )
+    assert "lower MASKS.PROMERGE.MIN_ATTENTION (now 0)" in advice(empty(min_attention=(1, 1)), promerge)
+    assert "raise MASKS.PROMERGE.MAX_LIKENESS (now 0.1), from" in advice(empty(max_likeness=(1, 1)), promerge)
+    refused = advice(empty(REFINE__MIN_IOU=(4, 4), max_likeness=(1, 1)), promerge)
+    assert "lower REFINE.MIN_IOU (now 0.5)" in refused and "4 by REFINE.MIN_IOU (4 images), 1 by MASKS" in refused
+    words = advice(Tally(2, 0, 2, 0, {"patches that are all similar": Rejected(2, 2)}), info(*LOST))
+    assert words.startswith("No image has a mask: set MASKS.LOST.CENTER True") and "2 by patches that" in words
+
+
+def test_lines_of_shards_are_counted_where_they_have_no_mask() -> None:
+    lines = [{"annotations": [{}]}, {"rejected": {"a": 5}}, {"rejected": {"a": 1, "b": 2}}, {"annotations": []}]
+    tally = Tally.of_lines(lines)
+    assert tally == Tally(4, 1, 3, 1, {"a": Rejected(6, 2), "b": Rejected(2, 1)})
+    assert Tally.from_info({"counts": json.loads(json.dumps(tally.to_info()))}) == tally
+    assert Tally.from_info({}) is None and Tally.from_info({"counts": {"images": 1}}) is None
+
+
+def test_a_training_on_nothing_is_refused() -> None:
+    check_not_empty({"counts": Tally.of([0, 1]).to_info()}, "labels.json")
+    check_not_empty({}, "labels.json")
+    with pytest.raises(UnsegError, match=r"nothing to train on in labels\.json\. No image has a mask: set MASKS\.LOST"):
+        check_not_empty(info(*LOST) | {"counts": Tally.of([0, 0]).to_info()}, "labels.json")
 
 
 @pytest.fixture
@@ -85,20 +120,24 @@ def photos(tmp_path: Path) -> Path:
 def test_lost_on_descriptors_says_what_to_change(
     photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    opts = ("MASKS.GENERATOR", "lost", "FEATURES.NAME", "descriptors", "FEATURES.IMAGE_SIZE", 64)
+    opts = (*LOST, "FEATURES.NAME", "descriptors", "FEATURES.IMAGE_SIZE", 64)
     with caplog.at_level(logging.INFO, "unseg_d2"):
         labels = generate_masks(None, *opts, images=photos, output=tmp_path / "out")
     last = caplog.messages[-1]
     assert last.startswith("No image has a mask: set MASKS.LOST.CENTER True") and last in summarise(tmp_path / "out")
     counts = json.loads(labels.read_text())["info"]["counts"]
-    assert counts == {"images": 3, "masks": 0, "images_without_masks": 3, "most_masks_on_an_image": 0}
-    found = generate_masks(None, *opts, "MASKS.LOST.CENTER", True, images=photos, output=tmp_path / "centred")
+    assert last.endswith("Turned down in them: 3 by patches that are all similar (3 images).")
+    rejected = {"patches that are all similar": {"candidates": 3, "images": 3}}
+    numbers = {"images": 3, "masks": 0, "images_without_masks": 3, "most_masks_on_an_image": 0}
+    assert counts == numbers | {"rejected_there": rejected}
+    stated = (*opts[:2], *opts[4:])  # without the key, what fits descriptors counts
+    found = generate_masks(None, *stated, images=photos, output=tmp_path / "centred")
     assert read_label_set(found).info["counts"]["masks"] == 3 and "No image" not in summarise(tmp_path / "centred")
     assert read_label_set(export(tmp_path / "out", tmp_path / "copy.json")).info["counts"] == counts
 
 
 def test_a_merge_counts_anew(photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    opts = ("MASKS.GENERATOR", "lost", "FEATURES.NAME", "descriptors", "FEATURES.IMAGE_SIZE", 64)
+    opts = (*LOST, "FEATURES.NAME", "descriptors", "FEATURES.IMAGE_SIZE", 64)
     labels = generate_masks(None, *opts, images=photos, output=tmp_path / "out")
     mask = np.zeros((48, 64), bool)
     mask[10:20, 10:30] = True

@@ -12,7 +12,7 @@ from unseg_d2.config.locate import locate
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.plugins import load_plugins
 from unseg_d2.recipes import find_recipe
-from unseg_d2.registry import REGISTRIES
+from unseg_d2.registry import REGISTRIES, fitted_by
 from unseg_d2.settings import SECTIONS, Setting, all_settings, look_up
 
 PAGE = """# Settings
@@ -118,7 +118,8 @@ def _values(key: str, known: Setting) -> str:
         several = isinstance(known.default, (list, tuple))
         return f"{'any' if several else 'one'} of {', '.join(REGISTRIES[key].names())}"
     builtin = f"; built-in: {' or '.join(map(repr, known.builtin))}" if known.builtin else ""
-    return known.expected() + builtin
+    fitted = "".join(f"; {value!r} by default with {part} {name}" for part, name, value in fitted_by(key))
+    return known.expected() + builtin + fitted
 
 
 def _explained(key: str, known: Setting) -> str:

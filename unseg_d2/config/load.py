@@ -17,7 +17,7 @@ from unseg_d2.config.locate import locate
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.plugins import load_plugins
 from unseg_d2.recipes import find_recipe
-from unseg_d2.registry import check_unused, set_by_names
+from unseg_d2.registry import REGISTRIES, check_unused, fit_to_names, set_by_names
 from unseg_d2.settings import SECTIONS, all_settings, fitted, look_up
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def from_values(
     load_plugins(modules)
     cfg = get_cfg()
     merge(cfg, values, where)
-    return _overridden(cfg, opts, modules)
+    return _overridden(cfg, opts, modules, {key for key, _ in _leaves(values)})
 
 
 def with_options(cfg: CfgNode, opts: Sequence[Any]) -> CfgNode:
@@ -86,14 +86,40 @@ def with_options(cfg: CfgNode, opts: Sequence[Any]) -> CfgNode:
     load_plugins(modules)
     whole = get_cfg()  # has the sections of plug-ins that the configuration does not have yet
     whole.merge_from_other_cfg(cfg)
-    return _overridden(whole, opts, modules)
+    return _overridden(whole, opts, modules, _unlike_defaults(whole) if _names_parts(opts) else None)
 
 
-def _overridden(cfg: CfgNode, opts: Sequence[Any], modules: list[str]) -> CfgNode:
-    """Merge overrides in place, check that the settings fit together, and freeze."""
+def _names_parts(opts: Sequence[Any]) -> bool:
+    return any(key in REGISTRIES for key, _ in _pairs(opts))
+
+
+def _unlike_defaults(cfg: CfgNode) -> set[str]:
+    """Return the keys that a configuration states, as far as it shows; what fits its parts goes back to the default."""
+    defaults = {key: known.default for key, known in all_settings()}
+    for registry in REGISTRIES.values():
+        for name in registry.named(cfg):
+            for key, value in registry.entry(name).fits.items() if name in registry.names() else ():
+                section, _, last = key.rpartition(".")
+                if look_up(cfg, key) == value:
+                    look_up(cfg, section)[last] = defaults[key]
+    return {key for key, default in defaults.items() if look_up(cfg, key) != default}
+
+
+def _overridden(cfg: CfgNode, opts: Sequence[Any], modules: list[str], stated: set[str] | None) -> CfgNode:
+    """Merge overrides in place, check that the settings fit together, and freeze.
+
+    Args:
+        cfg: configuration to change.
+        opts: alternating keys and values.
+        modules: its plug-ins.
+        stated: keys that were set before; ``None`` leaves as they are the ones that parts are fitted by.
+    """
     for key, value in _pairs(opts):
         merge(cfg, _nested(key, value), OVERRIDES)
     cfg.PLUGINS = modules
+    if stated is not None:
+        for line in fit_to_names(cfg, stated | {key for key, _ in _pairs(opts)}):
+            _report(line, logging.INFO)
     for line in set_by_names(cfg):
         _report(line, logging.INFO)
     for name, settings in SECTIONS.items():

@@ -35,6 +35,9 @@ from unseg_d2.zoo.store import learnt_from
 VERSION = 1
 """Increased whenever the numbers change; enters the checksum of label sets."""
 
+FITS = {"MASKS.PROMERGE.TAU": 0.5, "MASKS.PROMERGE.MAX_LIKENESS": 0.3}
+"""Chosen with EfficientNet-Lite0 among 0.4, 0.5, 0.6 and 0.2, 0.3, 0.5 on 20 photos (docs/offline.md)."""
+
 KEY = "FEATURES.CNN.ARCH"
 
 
@@ -81,7 +84,7 @@ def join_maps(maps: Sequence[Tensor], covered: tuple[int, int], grid: tuple[int,
     return torch.cat(joined, dim=1)
 
 
-@FEATURE_BACKENDS.register(settings=CNNSettings)
+@FEATURE_BACKENDS.register(settings=CNNSettings, fits=FITS)
 class CNN:
     """Feature backend around a network of timm that returns maps.
 

@@ -28,6 +28,9 @@ from unseg_d2.structures import PatchFeatures
 VERSION = 4
 """Increased whenever the numbers change; enters the checksum of label sets."""
 
+FITS = {"MASKS.LOST.CENTER": True, "MASKS.PROMERGE.MAX_LIKENESS": 0.3}
+"""No descriptor has negative entries, and the published limit takes most masks for background (docs/generators.md)."""
+
 NOTICEABLE = 0.01  # a just noticeable difference in Lab / 100
 BORDER = 1 / 30  # share of the grid's side that counts as border, on each side
 
@@ -183,7 +186,7 @@ class DescriptorBackendSettings(Settings):
     )
 
 
-@FEATURE_BACKENDS.register(settings=DescriptorBackendSettings)
+@FEATURE_BACKENDS.register(settings=DescriptorBackendSettings, fits=FITS)
 class Descriptors:
     """Feature backend around :func:`patch_descriptors`.
 

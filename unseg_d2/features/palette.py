@@ -78,7 +78,7 @@ def to_lab(rgb: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB) * np.array((LIGHTNESS / 100, 0.01, 0.01), np.float32)
 
 
-@FEATURE_BACKENDS.register(reads=("FEATURES.DESCRIPTORS",))
+@FEATURE_BACKENDS.register(reads=("FEATURES.DESCRIPTORS",), fits={"MASKS.LOST.CENTER": True})
 class Palette:
     """Feature backend around :func:`palette_features`.
 

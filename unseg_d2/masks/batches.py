@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -43,10 +44,24 @@ def check_tokens(tokens: Tensor) -> None:
         raise Unusable("the patch features contain NaN or infinite values; check the feature backend")
 
 
-def to_proposals(found: Sequence[tuple[np.ndarray, float]], grid: tuple[int, int]) -> Proposals:
-    """Return the proposals of one image from ``(h, w)`` bool masks and scores, in order, without empty masks."""
+def to_proposals(
+    found: Sequence[tuple[np.ndarray, float]],
+    grid: tuple[int, int],
+    rejected: Mapping[str, int] | None = None,
+    *,
+    when_none: str = "",
+) -> Proposals:
+    """Return the proposals of one image from ``(h, w)`` bool masks and scores, in order, without empty masks.
+
+    Args:
+        found: masks and their scores.
+        grid: ``(h, w)``.
+        rejected: see :class:`~unseg_d2.structures.Proposals`; counts of 0 are left out.
+        when_none: reason that counts once where nothing was found and nothing rejected.
+    """
     found = [(mask, score) for mask, score in found if mask.any()]
+    counts = dict(+Counter(rejected or {}))
     if not found:
-        return Proposals.empty(grid)
+        return Proposals.empty(grid, counts or ({when_none: 1} if when_none else {}))
     masks, scores = zip(*found)
-    return Proposals(torch.from_numpy(np.stack(masks)), torch.tensor(scores, dtype=torch.float32))
+    return Proposals(torch.from_numpy(np.stack(masks)), torch.tensor(scores, dtype=torch.float32), rejected=counts)

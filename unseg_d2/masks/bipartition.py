@@ -12,6 +12,15 @@ from scipy import ndimage
 from unseg_d2.graph.ncut import TIE
 
 MIN_FOREGROUND_CORNERS = 3  # a side that touches this many corners of the image is the background
+NO_CUT_REASON = "no cut, as all patches are equally alike"
+
+
+def change_tau(key: str, tau: float) -> str:
+    """Return what to change where the graph of an image has no cut."""
+    return (
+        f"raise {key} (now {tau:g}) where all patches look alike, lower it where none do, or take other features or a "
+        "larger FEATURES.IMAGE_SIZE."
+    )
 
 
 def seed_mask(eigenvector: np.ndarray, live: np.ndarray | None = None, *, corner_rule: bool = True) -> np.ndarray:

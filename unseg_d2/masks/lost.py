@@ -96,7 +96,8 @@ def _seed_expansion(tokens: Tensor, max_seeds: int, center: bool) -> Proposals:
     alike = features.T @ features[:, seeds].sum(1) >= 0
     mask = connected_component(alike.view(h, w).cpu().numpy(), int(seed))
     score = 1 - float(degrees[seed]) / len(degrees)
-    return to_proposals([] if mask.all() else [(mask, score)], (h, w))
+    found = [] if mask.all() else [(mask, score)]
+    return to_proposals(found, (h, w), when_none="patches that are all similar")
 
 
 def _degrees(features: Tensor) -> Tensor:

@@ -53,6 +53,10 @@ class PriMaPsSettings(Settings):
     )
     mode: Mode = mode_setting()
 
+    def when_empty(self) -> str:
+        """Return what to change where PriMaPs finds nothing."""
+        return f"raise FEATURES.IMAGE_SIZE, or lower MASKS.PRIMAPS.PSI (now {self.psi:g}), so that masks are larger."
+
 
 @MASK_GENERATORS.register(settings=PriMaPsSettings)
 class PriMaPs:
@@ -97,7 +101,8 @@ def primaps(tokens: Tensor, settings: PriMaPsSettings | None = None) -> list[Pro
         else:
             found = sorted(zip(masks, image.scores.tolist()), key=lambda entry: -entry[1])
         h, w = image.labels.shape
-        results.append(to_proposals(found, (h, w)))
+        rejected = {"masks that the 3x3 majority vote empties": image.voted_away}
+        results.append(to_proposals(found, (h, w), rejected, when_none="patches that are all alike"))
     return results
 
 
@@ -108,10 +113,12 @@ class PriMaPsLabels:
     Attributes:
         labels: ``(h, w)`` int64; 0 is no proposal, 1 to K the proposals in the order in which they were found.
         scores: ``(K,)`` mean cosine to the anchor, in [0, 1].
+        voted_away: further proposals that the majority vote left without patches.
     """
 
     labels: np.ndarray
     scores: np.ndarray
+    voted_away: int = 0
 
     @property
     def channels(self) -> np.ndarray:
@@ -138,7 +145,8 @@ def _labels(taken: np.ndarray, scores: list[float], settings: PriMaPsSettings) -
     if settings.mode == "parity":
         return PriMaPsLabels(labels, np.array(scores))
     left = np.unique(labels[labels > 0])
-    return PriMaPsLabels(np.searchsorted(left, labels, side="right") * (labels > 0), np.array(scores)[left - 1])
+    renumbered = np.searchsorted(left, labels, side="right") * (labels > 0)
+    return PriMaPsLabels(renumbered, np.array(scores)[left - 1], len(scores) - len(left))
 
 
 def majority_filter(labels: np.ndarray, count: int) -> np.ndarray:

@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from fvcore.common.config import CfgNode
 
-from unseg_d2.registry import Registry
-from unseg_d2.settings import Settings, section, setting
+from unseg_d2.registry import Entry, Registry
+from unseg_d2.settings import Settings, own_settings, section, setting
 from unseg_d2.structures import PatchFeatures, Proposals
 
 Mode = Literal["default", "parity"]
@@ -86,11 +86,27 @@ def when_empty(settings: Mapping[str, Any]) -> str:
     Args:
         settings: with the section ``MASKS``, as a configuration or the ``info`` of a label set holds it.
     """
-    name = str(settings["MASKS"]["GENERATOR"]).lower()
-    if name not in MASK_GENERATORS.names():  # a plug-in that is not imported here
-        return ""
-    entry = MASK_GENERATORS.entry(name)
-    if entry.settings is None:
+    entry = _named(settings)
+    if entry is None or entry.settings is None:
         return ""
     own = entry.settings.from_config(settings, entry.section)
     return own.when_empty() if isinstance(own, Advises) else ""
+
+
+def filter_key(settings: Mapping[str, Any], name: str) -> str:
+    """Return the key of the generator's setting that turned candidates down; empty where ``name`` is none of its own.
+
+    Args:
+        settings: as for :func:`when_empty`.
+        name: a key of ``Proposals.rejected``.
+    """
+    entry = _named(settings)
+    if entry is None or entry.settings is None or name not in own_settings(entry.settings):
+        return ""
+    return f"{entry.section}.{name.upper()}"
+
+
+def _named(settings: Mapping[str, Any]) -> Entry[ProposalGenerator] | None:
+    """Return the generator that settings name; ``None`` for a plug-in that is not imported here."""
+    name = str(settings.get("MASKS", {}).get("GENERATOR", "")).lower()
+    return MASK_GENERATORS.entry(name) if name in MASK_GENERATORS.names() else None

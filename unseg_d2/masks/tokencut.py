@@ -18,7 +18,7 @@ from torch import Tensor
 from unseg_d2.graph.affinity import binary_affinity
 from unseg_d2.graph.ncut import NO_CUT, cohesion, second_eigenvector
 from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
-from unseg_d2.masks.bipartition import connected_component, foreground_side
+from unseg_d2.masks.bipartition import NO_CUT_REASON, change_tau, connected_component, foreground_side
 from unseg_d2.masks.registry import MASK_GENERATORS
 from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import PatchFeatures, Proposals
@@ -30,6 +30,10 @@ class TokenCutSettings(Settings):
 
     tau: float = setting(0.2, "cosine above which two patches are connected", symbol="tau", low=0, below=1)
     eps: float = setting(1e-5, "weight of an edge between patches that are not connected", low=0, below=1)
+
+    def when_empty(self) -> str:
+        """Return what to change where there is no cut."""
+        return change_tau("MASKS.TOKENCUT.TAU", self.tau)
 
 
 @MASK_GENERATORS.register(settings=TokenCutSettings)
@@ -87,7 +91,7 @@ def tokencut(tokens: Tensor, settings: TokenCutSettings | None = None) -> list[P
     """
     cuts = salient_cuts(tokens, settings)
     h, w = tokens.shape[2:]
-    return [to_proposals([(cut.mask, cut.score)], (h, w)) for cut in cuts]
+    return [to_proposals([(cut.mask, cut.score)], (h, w), when_none=NO_CUT_REASON) for cut in cuts]
 
 
 def salient_cuts(tokens: Tensor, settings: TokenCutSettings | None = None) -> list[SalientCut]:

@@ -212,7 +212,7 @@ def write_label_set(
 
 def tally(shards: ShardFolder) -> Tally:
     """Return the counts of the finished shards of a label set."""
-    return Tally.of(len(line.get("annotations", [])) for line in shards.lines() if "failure" not in line)
+    return Tally.of_lines(line for line in shards.lines() if "failure" not in line)
 
 
 def _images(shards: ShardFolder) -> Iterator[dict[str, Any]]:

@@ -227,6 +227,8 @@ def image_lines(
             lines[index] |= {"height": height, "width": width, "annotations": [to_annotation(mask) for mask in found]}
             if found.left_out:
                 lines[index]["proposals_left_out"] = found.left_out
+            if found.rejected and not found:
+                lines[index]["rejected"] = dict(found.rejected)
     return lines
 
 

@@ -70,6 +70,7 @@ class MaskPipeline:
             chosen = best(proposals, self.max_proposals)
             masks = self.post_process(image, view, chosen)
             masks.left_out = len(proposals) - len(chosen)
+            masks.rejected = {**proposals.rejected, **masks.rejected}
             found.append(masks)
         return found
 
@@ -142,7 +143,7 @@ def best(proposals: Proposals, count: int) -> Proposals:
         return proposals
     chosen = proposals.scores.argsort(descending=True, stable=True)[:count].sort().values
     confidence = None if proposals.confidence is None else proposals.confidence[chosen]
-    return Proposals(proposals.masks[chosen], proposals.scores[chosen], confidence)
+    return Proposals(proposals.masks[chosen], proposals.scores[chosen], confidence, proposals.rejected)
 
 
 def _check_grid(features: PatchFeatures, view: NetworkInput, backend: FeatureBackend) -> None:

@@ -9,6 +9,7 @@ Shape legend
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import cv2
@@ -22,6 +23,8 @@ from unseg_d2.pseudo.pseudo_masks import PseudoMasks
 from unseg_d2.refine import Refiner, RefineSettings
 from unseg_d2.refine.registry import Upsample
 from unseg_d2.structures import Proposals, PseudoMask
+
+VANISHED = "masks too small for a pixel of the image"
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class PostProcess:
         patches = proposals.masks.cpu().numpy()
         masks, kept = getattr(self, f"_at_{self.settings.where}")(image, view, patches)
         confidence = None if proposals.confidence is None else proposals.confidence.cpu().numpy()
-        found = PseudoMasks()
+        found, vanished = PseudoMasks(), 0
         for index in np.flatnonzero(kept):
             mask = masks[index]
             if mask.shape != image.shape[:2]:
@@ -63,6 +66,12 @@ class PostProcess:
             if mask.any():
                 cells = None if confidence is None else _shown_part(confidence[index], view)
                 found.append(PseudoMask(mask, float(proposals.scores[index]), cells))
+            else:
+                vanished += 1
+        refused = int((~kept).sum())  # on crops, masks that fail stay unrefined
+        counts = Counter({VANISHED: vanished})
+        counts[VANISHED if self.settings.where == "crops" else "REFINE.MIN_IOU"] += refused
+        found.rejected = dict(+counts)
         return found
 
     def _at_input(self, image: np.ndarray, view: NetworkInput, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

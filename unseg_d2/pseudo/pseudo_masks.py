@@ -7,6 +7,8 @@ Shape legend
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,9 +26,12 @@ class PseudoMasks(list[PseudoMask]):
 
     Attributes:
         left_out: number of proposals that were skipped, because there were more than the settings allow.
+        rejected: candidates that were turned down, by the key of a setting, by a field of the generator's settings, or
+            by a reason in words.
     """
 
     left_out: int = 0
+    rejected: Mapping[str, int] = MappingProxyType({})
 
     def to_coco(self, image_id: int | str = 0, category_id: int = 1) -> list[dict[str, Any]]:
         """Return COCO annotations without ids, as a label set has them.

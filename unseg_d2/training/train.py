@@ -24,6 +24,8 @@ from unseg_d2.loop.checkpoint import has_checkpoint, last_checkpoint
 from unseg_d2.loop.machines import ONE_MACHINE, Machines, is_main_process, under_torchrun
 from unseg_d2.loop.restart import set_aside
 from unseg_d2.manifest import TRAINING, changes, describe, read_manifest, resume_or_refuse
+from unseg_d2.pseudo.label_set import info_of, labels_file
+from unseg_d2.pseudo.tally import check_not_empty
 from unseg_d2.registry import code_of_parts
 from unseg_d2.training.prediction import weights_identity
 from unseg_d2.zoo.download import checksum
@@ -135,8 +137,11 @@ def train(
         ``OUTPUT_DIR/model_final.pth``, in Detectron2's format.
 
     Raises:
-        UnsegError: the recipe cannot be divided, or the training fails; see the engine.
+        UnsegError: a label set has no mask, the recipe cannot be divided, or the training fails; see the engine.
     """
+    for labels in map(labels_file, cfg.DATASETS.TRAIN):
+        if labels.is_file():
+            check_not_empty(info_of(labels), labels)
     if cfg.DATASETS.TEST:
         detector_evaluators(cfg)  # now, and not only when the first evaluation is due
     cfg, arithmetic = scale_to_world_size(cfg, _world_size(num_processes, machines))

@@ -122,3 +122,4 @@ class Line(Image, gc=False, kw_only=True):
     file_name: str
     annotations: list[Found] | None = None
     failure: str | None = None
+    rejected: dict[str, int] | None = None

@@ -20,7 +20,13 @@ from unseg_d2.graph.affinity import BinaryAffinity, binary_affinity
 from unseg_d2.graph.ncut import NO_CUT, second_eigenvector
 from unseg_d2.graph.sharpening import Pairing, PairThresholds
 from unseg_d2.masks.batches import batch_by_shape, check_tokens, to_proposals
-from unseg_d2.masks.bipartition import connected_component, foreground_side, intersection_over_union
+from unseg_d2.masks.bipartition import (
+    NO_CUT_REASON,
+    change_tau,
+    connected_component,
+    foreground_side,
+    intersection_over_union,
+)
 from unseg_d2.masks.cuts3d.localcut import LocalCutSettings, cut_mask
 from unseg_d2.masks.cuts3d.point_cloud import point_cloud, relief
 from unseg_d2.masks.cuts3d.spatial_confidence import confidence_score
@@ -82,6 +88,10 @@ class CutS3DSettings(Settings):
     local_cut: bool = setting(True, "cut the semantic masks in 3D [paper]; otherwise their confidence is 1")
     local: LocalCutSettings = nested(LocalCutSettings)
     mode: Mode = mode_setting()
+
+    def when_empty(self) -> str:
+        """Return what to change where there is no cut."""
+        return change_tau("MASKS.CUTS3D.TAU", self.tau)
 
 
 @MASK_GENERATORS.register(settings=CutS3DSettings)
@@ -280,7 +290,11 @@ def _step(vector: np.ndarray, live: np.ndarray, trace: CutS3DTrace, settings: Cu
 def _proposals(trace: CutS3DTrace) -> Proposals:
     steps = [step for step in trace.steps if step.accepted]
     scored = [(step.mask, confidence_score(step.confidence, step.mask)) for step in steps]
-    proposals = to_proposals(scored, trace.distance.shape)
+    rejected = {
+        "min_area": len(trace.steps) - len(steps),
+        "masks that the cut in 3D empties": sum(not step.mask.any() for step in steps),
+    }
+    proposals = to_proposals(scored, trace.distance.shape, rejected, when_none=NO_CUT_REASON)
     if not steps:
         return proposals
     return replace(proposals, confidence=torch.from_numpy(np.stack([step.confidence for step in steps])))

@@ -18,7 +18,7 @@ from torch import Tensor
 from unseg_d2.graph.affinity import binary_affinity
 from unseg_d2.graph.ncut import NO_CUT, cohesion, second_eigenvector
 from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
-from unseg_d2.masks.bipartition import seed_mask
+from unseg_d2.masks.bipartition import NO_CUT_REASON, change_tau, seed_mask
 from unseg_d2.masks.maskcut.parity import parity_steps
 from unseg_d2.masks.registry import MASK_GENERATORS, Mode, mode_setting
 from unseg_d2.settings import Settings, setting
@@ -37,6 +37,10 @@ class MaskCutSettings(Settings):
     )
     min_area: float = setting(0.01, "share of the grid that each mask after the first must exceed", low=0, high=1)
     mode: Mode = mode_setting()
+
+    def when_empty(self) -> str:
+        """Return what to change where there is no cut."""
+        return change_tau("MASKS.MASKCUT.TAU", self.tau)
 
 
 @MASK_GENERATORS.register(settings=MaskCutSettings)
@@ -85,7 +89,9 @@ def maskcut(tokens: Tensor, settings: MaskCutSettings | None = None) -> list[Pro
             max_overlap=settings.max_overlap,
             min_area=settings.min_area,
         )
-        return [to_proposals([(step.output, 1.0) for step in image], (h, w)) for image in steps]
+        return [
+            to_proposals([(step.output, 1.0) for step in image], (h, w), when_none=NO_CUT_REASON) for image in steps
+        ]
     return _disjoint(tokens, settings)
 
 
@@ -95,6 +101,7 @@ def _disjoint(tokens: Tensor, settings: MaskCutSettings) -> list[Proposals]:
     affinity = binary_affinity(tokens.flatten(2), settings.tau, settings.eps)
     live = np.ones((b, h, w), dtype=bool)
     found: list[list[tuple[np.ndarray, float]]] = [[] for _ in range(b)]
+    small = [0] * b
     active = list(range(b))
 
     def flat(maps: np.ndarray) -> Tensor:
@@ -115,5 +122,9 @@ def _disjoint(tokens: Tensor, settings: MaskCutSettings) -> list[Proposals]:
         for i, mask, score in zip(active, masks, scores):
             if iteration == 0 or mask.mean() > settings.min_area:
                 found[i].append((mask, score))
+            else:
+                small[i] += 1
             live[i] &= ~mask
-    return [to_proposals(masks, (h, w)) for masks in found]
+    return [
+        to_proposals(masks, (h, w), {"min_area": count}, when_none=NO_CUT_REASON) for masks, count in zip(found, small)
+    ]

@@ -52,4 +52,6 @@ def drop_unattended(proposals: Proposals, attention: Tensor | None, min_probabil
     if not (torch.isfinite(attention) & (attention >= 0)).all():
         raise Unusable("the [CLS] attention contains NaN, infinite or negative values; check the feature backend")
     kept = foreground_probability(proposals.masks, attention) >= min_probability
-    return Proposals(proposals.masks[kept], proposals.scores[kept])
+    dropped = int((~kept).sum())
+    rejected = {**proposals.rejected, **({"min_attention": dropped} if dropped else {})}
+    return Proposals(proposals.masks[kept], proposals.scores[kept], rejected=rejected)

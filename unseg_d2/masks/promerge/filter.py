@@ -10,6 +10,7 @@ Shape legend
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -34,6 +35,7 @@ def cascade_filter(
     *,
     max_background: float,
     max_likeness: float,
+    rejected: Counter[str] | None = None,
 ) -> list[int]:
     """Return the indices of the masks that show foreground, smallest first.
 
@@ -47,16 +49,22 @@ def cascade_filter(
         background: patches of the background.
         max_background: share of the new patches in the background from which a mask is rejected.
         max_likeness: likeness from which a mask is rejected.
+        rejected: gets the number of masks that each of the two limits rejects.
     """
+    rejected = Counter() if rejected is None else rejected
     accepted: list[int] = []
     covered = 0
     for i in sorted(range(len(sets)), key=lambda i: sets[i].bit_count()):
         new = sets[i] & ~covered
-        if not new or likeness[i] >= max_likeness:
+        if not new:
             continue
-        if (new & background).bit_count() / new.bit_count() < max_background:
+        if likeness[i] >= max_likeness:
+            rejected["max_likeness"] += 1
+        elif (new & background).bit_count() / new.bit_count() < max_background:
             accepted.append(i)
             covered |= sets[i]
+        else:
+            rejected["max_background"] += 1
     return accepted
 
 

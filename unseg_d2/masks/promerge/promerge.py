@@ -10,8 +10,9 @@ Shape legend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -156,7 +157,8 @@ def promerge(tokens: Tensor, settings: ProMergeSettings | None = None) -> list[P
             found = [(mask, 1.0) for mask in steps.merged]
         else:
             found = sorted(zip(steps.merged, steps.contrast.tolist()), key=lambda entry: -entry[1])
-        results.append(to_proposals(found, (h, w)))
+        none = "prompts whose masks are all background"
+        results.append(to_proposals(found, (h, w), steps.rejected, when_none=none))
     return results
 
 
@@ -171,6 +173,7 @@ class ProMergeSteps:
         accepted: ``(a, h, w)`` bool, proposals that the filter lets through, smallest first.
         merged: ``(k, h, w)`` bool, clusters of them, in the order of their largest masks.
         contrast: ``(k,)`` of the clusters to the background, in [0, 1].
+        rejected: proposals that each setting turned down.
     """
 
     num_votes: int
@@ -179,6 +182,7 @@ class ProMergeSteps:
     accepted: np.ndarray
     merged: np.ndarray
     contrast: np.ndarray
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
 
 def promerge_steps(tokens: Tensor, settings: ProMergeSettings) -> list[ProMergeSteps]:
@@ -200,11 +204,12 @@ def promerge_steps(tokens: Tensor, settings: ProMergeSettings) -> list[ProMergeS
         vote = covered >= 2
         proposals = components(masks[~vote], prompts[~vote], settings.min_component)
         accepted, merged = np.zeros((2, 0, h, w), dtype=bool)
+        rejected = Counter[str]({} if alive else {"min_background": len(proposals)})
         if alive and len(proposals):
             image = _Features(flat[i : i + 1], lengths[i : i + 1])
-            accepted, merged = _filter_and_merge(proposals, behind, like, image, settings)
+            accepted, merged = _filter_and_merge(proposals, behind, like, image, settings, rejected)
         contrast = _contrast(merged, behind, like, _Features(flat[i : i + 1], lengths[i : i + 1]))
-        results.append(ProMergeSteps(int(vote.sum()), proposals, behind, accepted, merged, contrast))
+        results.append(ProMergeSteps(int(vote.sum()), proposals, behind, accepted, merged, contrast, rejected))
     return results
 
 
@@ -238,7 +243,12 @@ class _Features:
 
 
 def _filter_and_merge(
-    proposals: np.ndarray, background: np.ndarray, likeness: np.ndarray, image: _Features, settings: ProMergeSettings
+    proposals: np.ndarray,
+    background: np.ndarray,
+    likeness: np.ndarray,
+    image: _Features,
+    settings: ProMergeSettings,
+    rejected: Counter[str],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the accepted proposals and their clusters, ``(a, h, w)`` and ``(k, h, w)`` bool, of one image."""
     h, w = background.shape
@@ -251,6 +261,7 @@ def _filter_and_merge(
         to_sets(background.reshape(1, -1))[0],
         max_background=settings.max_background,
         max_likeness=settings.max_likeness,
+        rejected=rejected,
     )
     means: dict[int, Tensor] = {}
 

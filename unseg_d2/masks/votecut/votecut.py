@@ -10,6 +10,7 @@ Shape legend
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,9 +60,11 @@ class VoteCutSettings(Settings):
             raise ValueError("num_clusters must name at least one number of clusters")
 
     def when_empty(self) -> str:
-        """Return what to change where VoteCut finds nothing: no pieces agree."""
-        least = f"MASKS.VOTECUT.MIN_IOU (now {self.min_iou:g})"
-        return f"add backends to FEATURES.MEMBERS, whose pieces vote, or lower {least}."
+        """Return what to change where VoteCut finds nothing: no member has a piece that may be an object."""
+        return (
+            f"add backends to FEATURES.MEMBERS, whose pieces vote, numbers of clusters to MASKS.VOTECUT.NUM_CLUSTERS "
+            f"(now {', '.join(map(str, self.num_clusters))}), or raise FEATURES.IMAGE_SIZE."
+        )
 
 
 @MASK_GENERATORS.register(settings=VoteCutSettings)
@@ -134,7 +137,8 @@ def votecut(vectors: Sequence[np.ndarray], settings: VoteCutSettings | None = No
         raise ValueError("an ensemble needs at least one member")
     grid, mode = settings.grid, settings.mode
     shape = (grid, grid) if grid else max((vector.shape for vector in vectors), key=lambda shape: shape[0] * shape[1])
-    masks = np.concatenate([pieces(vector, shape, settings.num_clusters, mode) for vector in vectors])
+    rejected = Counter[str]()
+    masks = np.concatenate([pieces(vector, shape, settings.num_clusters, mode, rejected) for vector in vectors])
     clusters = greedy_clusters(pairwise_iou(masks), settings.min_iou, mode)
     if mode == "parity":
         clusters = clusters[: min(settings.max_masks, MAX_INSPECTED)]
@@ -142,10 +146,16 @@ def votecut(vectors: Sequence[np.ndarray], settings: VoteCutSettings | None = No
     found = [
         (vote(masks[cluster.members], settings.min_votes), cluster.size / clusters[0].size) for cluster in clusters
     ]
-    return to_proposals(found, shape)
+    return to_proposals(found, shape, rejected, when_none="eigenvectors that are constant")
 
 
-def pieces(vector: np.ndarray, grid: tuple[int, int], num_clusters: Sequence[int], mode: Mode) -> np.ndarray:
+def pieces(
+    vector: np.ndarray,
+    grid: tuple[int, int],
+    num_clusters: Sequence[int],
+    mode: Mode,
+    rejected: Counter[str] | None = None,
+) -> np.ndarray:
     """Return the connected pieces of an eigenvector's clusters that may be objects.
 
     Args:
@@ -153,6 +163,7 @@ def pieces(vector: np.ndarray, grid: tuple[int, int], num_clusters: Sequence[int
         grid: ``(H, W)`` of the result.
         num_clusters: numbers of clusters of k-means.
         mode: ``default`` finds the best clusters; ``parity`` searches for them as the published code does.
+        rejected: gets the number of clusters and pieces that are left out, by reason.
 
     Returns:
         ``(n, H, W)`` bool, by number of clusters, cluster, then row-major order.
@@ -164,26 +175,30 @@ def pieces(vector: np.ndarray, grid: tuple[int, int], num_clusters: Sequence[int
         clusterings = [lloyd_kmeans_1d(values, k) for k in num_clusters]
     else:
         clusterings = kmeans_1d(values, num_clusters)
-    return np.concatenate([label_pieces(labels.reshape(vector.shape), grid) for labels in clusterings])
+    return np.concatenate([label_pieces(labels.reshape(vector.shape), grid, rejected) for labels in clusterings])
 
 
-def label_pieces(labels: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+def label_pieces(labels: np.ndarray, grid: tuple[int, int], rejected: Counter[str] | None = None) -> np.ndarray:
     """Return the connected pieces of an ``(h, w)`` label map that may be objects, ``(n, H, W)`` bool.
 
     A label that touches two corners or more, or falls into more than 30 pieces, is left out, and so is a piece with a
-    box smaller than five patches both ways. Pieces are connected by sides, not by corners.
+    box smaller than five patches both ways. Pieces are connected by sides, not by corners. ``rejected`` counts them.
     """
+    rejected = Counter() if rejected is None else rejected
     rows, columns = (np.arange(side) * length // side for side, length in zip(grid, labels.shape))
     found = [np.zeros((0, *grid), dtype=bool)]
     for label in range(labels.max() + 1):
         cluster = labels == label
         if cluster[[0, 0, -1, -1], [0, -1, 0, -1]].sum() > MAX_CORNERS:
+            rejected["clusters that touch two corners or more"] += 1
             continue
         components, count = ndimage.label(cluster)
         if count > MAX_COMPONENTS:
+            rejected["clusters in more than 30 pieces"] += 1
             continue
         boxes = ndimage.find_objects(components)
         kept = [k + 1 for k, box in enumerate(boxes) if max(side.stop - side.start for side in box) >= MIN_SIDE]
+        rejected["pieces of less than 5 patches"] += count - len(kept)
         resized = components[rows[:, None], columns]
         found.append(resized == np.array(kept, dtype=resized.dtype)[:, None, None])
     masks = np.concatenate(found)
