@@ -29,6 +29,7 @@ except ImportError:  # Windows, where no file is deleted that a process has open
 _LONGEST = 255
 """Bytes of a name that every common file system takes."""
 _TEMPORARY = re.compile(r"^\..+\.tmp-([0-9a-f]{32}|\d+)$", re.DOTALL)
+_HERE = re.compile(r"(?<![^/])(\./+)+(?=[^/])")
 _OLD = 24 * 3600.0
 """Seconds after which nobody writes a temporary file of an earlier version, or on a file system without locks."""
 _WRONG_PLACE = {
@@ -271,9 +272,12 @@ def explained(error: OSError, path: Path) -> OSError | UnsegError:
 def same_name(name: str) -> str:
     """Return a file name in the form in which names are compared: with ``/``, and accents composed with their letter.
 
-    macOS writes an accent as a character of its own, Windows separates folders by a backslash.
+    macOS writes an accent as a character of its own, Windows separates folders by a backslash, some tools begin with ./
 
-    >>> same_name("photos\\\\cafe\u0301.png") == "photos/caf\u00e9.png"
+    >>> same_name(".\\\\photos\\\\cafe\u0301.png") == "photos/caf\u00e9.png"
     True
     """
-    return unicodedata.normalize("NFC", name.replace("\\", "/"))
+    name = name.replace("\\", "/")
+    if "./" in name:
+        name = _HERE.sub("", name)
+    return unicodedata.normalize("NFC", name)

@@ -29,6 +29,7 @@ def raising(error: BaseException) -> Callable[[], None]:
     ("error", "status", "message"),
     [
         (UnsegError("There is no folder x."), 2, "error: There is no folder x.\n"),
+        (UnsegError("a\nb.png is damaged."), 2, "error: a\\nb.png is damaged.\n"),
         (OSError(errno.ENOSPC, "full", "/out/a"), 2, "error: the disk is full while writing /out/a; free some space"),
         (KeyboardInterrupt(), 130, "error: interrupted; the same command resumes"),
     ],

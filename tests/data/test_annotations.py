@@ -18,6 +18,7 @@ from unseg_d2.data.coco import (
     encode_mask,
     find_image_root,
     locate_images,
+    open_coco,
     read_coco,
     to_records,
 )
@@ -221,7 +222,7 @@ def test_what_is_left_out_is_counted_and_said_once(tmp_path: Path, caplog: pytes
     assert [annotation["id"] for annotation in found] == [1, 3] and "segmentation" not in found[1]
     for part in (
         "1 annotations have neither a box nor a mask and were left out",
-        "1 polygons have less than three corners and were left out",
+        "1 polygons have less than three corners, or half a corner, and were left out",
         "3 annotations have ids that are missing or occur twice",
         '1 values of "confidence" are not spatial confidence',
     ):
@@ -361,3 +362,35 @@ def test_results_that_would_be_scored_as_nothing_are_refused(
     path = written(tmp_path, [result(), result(**deepcopy(change))])
     with pytest.raises(UnsegError, match=rf"labels\.json: .*{message}"):
         read_results(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (" \n", "it is empty"),
+        ("\ufeff", "it is empty"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "it is a Git LFS pointer, not the file itself"),
+        ("<!DOCTYPE html><html></html>", "it is a web page"),
+        ("<annotation/>", "it is XML"),
+        ('{"id": 1}\n{"id": 2}\n', "another value follows the first, in line 2"),
+    ],
+)
+def test_files_in_the_place_of_json_are_named(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(UnsegError, match=rf"a\.json is not JSON: {reason}"):
+        read_coco(tmp_path / "a.json")
+
+
+def test_a_list_that_occurs_twice_is_not_half_lost(tmp_path: Path) -> None:
+    text = json.dumps(content())
+    (tmp_path / "a.json").write_text(f'{text[:-1]}, "annotations": []}}')
+    with pytest.raises(UnsegError, match=r'a\.json has the key "annotations" twice'):
+        read_coco(tmp_path / "a.json")
+
+
+def test_the_least_id_is_found(tmp_path: Path) -> None:
+    value = content()
+    value["images"][0]["id"] = value["annotations"][0]["image_id"] = least = -(1 << 63)
+    index = open_coco(written(tmp_path, value))
+    place = index.position_of(least)
+    assert place == 0 and len(index.annotations(place)) == 1

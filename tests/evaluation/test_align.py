@@ -24,3 +24,11 @@ def test_nothing_in_common_or_not_clear() -> None:
         align_images(images(i1="1.jpg"), images(i1="2.jpg"))
     with pytest.raises(UnsegError, match=r"1.jpg occurs in several folders"):
         align_images(images(i1="x/1.jpg", i2="y/1.jpg"), images(i1="1.jpg"))
+
+
+def test_the_longest_ends_that_are_shared_decide() -> None:
+    assert align_images(images(i1="./x/1.jpg", i2=".//y/1.jpg"), images(i5="y/1.jpg", i6="x/1.jpg")) == {1: 6, 2: 5}
+    mine, theirs = images(i1="x/1.jpg", i2="y/1.jpg"), images(i5="/home/a/photos/y/1.jpg", i6="photos/x/1.jpg")
+    assert align_images(mine, theirs) == {1: 6, 2: 5} and align_images(theirs, mine) == {6: 1, 5: 2}
+    with pytest.raises(UnsegError, match=r"x/1.jpg occurs in several folders"):
+        align_images(images(i1="a/x/1.jpg", i2="b/x/1.jpg"), images(i1="c/x/1.jpg"))

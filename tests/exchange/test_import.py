@@ -18,6 +18,7 @@ from unseg_d2.data.label_studio import DONE, encode_brush
 from unseg_d2.errors import UnsegError
 from unseg_d2.exchange.export import export_labels
 from unseg_d2.exchange.import_ import import_corrections
+from unseg_d2.rle import encode_mask
 
 CLASSES = ["cat, \"big\" <b>&'x'", "Größe: 数"]
 SQUARE = np.zeros((44, 60), bool)
@@ -348,3 +349,41 @@ def test_the_label_set_says_that_a_person_was_asked(label_set: Path, tmp_path: P
     label_set.write_text(json.dumps(content))
     import_corrections(coco(label_set, tmp_path), labels=label_set, output=tmp_path / "a.json")
     assert list(read_coco(tmp_path / "a.json").info["supervision"]) == ["human-masks"]
+
+
+def changed_copy(labels: Path, folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    content = json.loads(labels.read_text())
+    change(content)
+    (folder / "coco.json").write_text(json.dumps(content))
+    return folder / "coco.json"
+
+
+def test_masks_that_come_back_as_regions_to_ignore_stay(label_set: Path, tmp_path: Path) -> None:
+    """As `export --ignore-below` writes them; and some tools mark every mask so that is no polygon."""
+    labels = without_done(label_set)
+    exported = export_labels(labels, tmp_path / "out" / "labels.json", ignore_below=0.4).path
+    report = import_corrections(exported, labels=labels, output=tmp_path / "a.json")
+    assert (report.unchanged, report.removed, report.left_out) == (3, 0, {})
+    after = sorted(read_coco(tmp_path / "a.json").annotations, key=lambda item: item["id"])
+    assert after == read_coco(labels).annotations
+
+    def mark(content: dict[str, Any]) -> None:
+        new = content["annotations"][0] | {"id": 99, "bbox": [5, 10, 20, 10], "segmentation": encode_mask(SQUARE)}
+        content["annotations"] = [item | {"iscrowd": 1} for item in [*content["annotations"], new]]
+
+    report = import_corrections(changed_copy(labels, tmp_path, mark), labels=labels, output=tmp_path / "a.json")
+    assert (report.unchanged, report.new, report.removed) == (3, 0, 0)
+    assert report.left_out == {"regions to ignore (iscrowd 1) came back and are no masks": (1, 'in "a.jpg"')}
+
+
+def test_a_file_without_classes_changes_none(label_set: Path, tmp_path: Path) -> None:
+    def strip(content: dict[str, Any]) -> None:
+        del content["categories"]
+        content["annotations"] = [item | {"category_id": None} for item in content["annotations"][1:]]
+
+    labels = without_done(label_set)
+    report = import_corrections(changed_copy(labels, tmp_path, strip), labels=labels, output=tmp_path / "a.json")
+    assert (report.new, report.removed, report.unchanged) == (0, 1, 2)
+    after = read_coco(tmp_path / "a.json")
+    assert [item["category_id"] for item in after.annotations] == [2, 1] + [1, 2, 1] * 2
+    assert [category["name"] for category in after.categories] == CLASSES

@@ -123,3 +123,25 @@ def test_boxes_alone_take_no_comparison_of_masks(tmp_path: Path, monkeypatch: py
     ):
         assert scores.metrics["bbox"]["AP"] == pytest.approx(100)
         assert scores.notes == ("Masks are not compared: the ground truth has annotations without masks.",)
+
+
+def test_classes_of_a_label_set_are_those_of_the_same_name(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "1.png", "height": HEIGHT, "width": WIDTH}]
+    objects = [mask(np.random.default_rng(n), 1, id=n, category_id=n, score=0.5) for n in (1, 2)]
+    names = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    turned = [item | {"category_id": 3 - item["category_id"]} for item in objects]
+    other = [{"id": 2, "name": "cat"}, {"id": 1, "name": "dog"}]
+    texts = [{key: str(item[key]) if key == "category_id" else item[key] for key in item} for item in objects]
+    for name, content in (
+        ("truth.json", {"images": images, "annotations": objects, "categories": names}),
+        ("turned.json", {"images": images, "annotations": turned, "categories": other}),
+        ("owl.json", {"images": images, "annotations": objects, "categories": [names[0], {"id": 2, "name": "owl"}]}),
+        ("results.json", texts),
+    ):
+        (tmp_path / name).write_text(json.dumps(content))
+    for name in ("turned.json", "results.json"):
+        scores = score_masks(tmp_path / name, tmp_path / "truth.json", None, "TEST.EVALUATORS", ["per_class"])
+        assert scores.metrics["segm"]["AP"] == pytest.approx(100)
+    with pytest.raises(UnsegError, match="has the category owl, which the ground truth does not list"):
+        score_masks(tmp_path / "owl.json", tmp_path / "truth.json", None, "TEST.EVALUATORS", ["per_class"])
+    assert score_masks(tmp_path / "owl.json", tmp_path / "truth.json").metrics["segm"]["AP"] == pytest.approx(100)

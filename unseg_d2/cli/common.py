@@ -150,8 +150,13 @@ def _fail(message: str, status: int) -> int:
     from unseg_d2.progress import close_bars
 
     close_bars()
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {_one_line(message)}", file=sys.stderr)
     return status
+
+
+def _one_line(message: str) -> str:
+    """Return a message without line breaks, which names of files may have."""
+    return message.replace("\r", "\\r").replace("\n", "\\n")
 
 
 def _unexpected(error: Exception) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from unseg_d2.data.annotations.assemble import assemble
 from unseg_d2.data.annotations.counts import Counts
 from unseg_d2.data.annotations.dataset import CocoDataset
-from unseg_d2.data.annotations.entries import CHUNK, CutOff, Irregular
+from unseg_d2.data.annotations.entries import CHUNK, CutOff, Irregular, Repeated
 from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.annotations.locate import locate_images
 from unseg_d2.data.annotations.names import (
@@ -84,6 +84,8 @@ def _opened(path: Path, need_annotations: bool, kept: dict[str, list[Any]] | Non
         source: Source = FileSource(files) if kept is None else MemorySource(kept["images"], kept["annotations"])
     except CutOff as cut:
         raise _cut_off(path, str(cut)) from None
+    except Repeated as key:
+        raise UnsegError(f'{path} has the key "{key}" twice; put both lists into one.') from None
     except Irregular:
         content = parse(read_bytes(path), Content, str(path))
         scan, source, about = _in_memory(content, counts := Counts(), where, path)

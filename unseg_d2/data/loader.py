@@ -27,6 +27,7 @@ from unseg_d2.data.schedule import batch_order
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.data.training_records import usable_records
 from unseg_d2.data.transport import PackedBatch, PackedRecords, pack, unpack
+from unseg_d2.devices import device_failure
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 
@@ -164,6 +165,8 @@ class _Failure:
     def of(cls, error: Exception, records: PackedRecords, indices: list[int]) -> _Failure:
         if isinstance(error, UnsegError):
             return cls(str(error), None)
+        if reason := device_failure(error):
+            return cls(reason, traceback.format_exc())
         names = ", ".join(records.file_name(index) for index in indices)
         return cls(f"Loading one of {names} failed: {type(error).__name__}: {error}", traceback.format_exc())
 

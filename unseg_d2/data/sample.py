@@ -174,6 +174,8 @@ def resized_shape(height: int, width: int, short: int, longest: int) -> tuple[in
     (800, 1067)
     >>> resized_shape(200, 1000, 800, 1333)
     (267, 1333)
+    >>> resized_shape(20, 20_000, 800, 1333)
+    (1, 1333)
     """
     if short == 0:
         return height, width
@@ -182,7 +184,7 @@ def resized_shape(height: int, width: int, short: int, longest: int) -> tuple[in
     if max(new_height, new_width) > longest:
         scale = longest * 1.0 / max(new_height, new_width)
         new_height, new_width = new_height * scale, new_width * scale
-    return int(new_height + 0.5), int(new_width + 0.5)
+    return max(1, int(new_height + 0.5)), max(1, int(new_width + 0.5))
 
 
 def load_sample(record: dict[str, Any], *, rng: np.random.Generator, augmentation: Augmentation) -> Sample:

@@ -87,6 +87,8 @@ class FilesDepth:
         try:
             depth = read_depth(path) * np.float32(self.settings.scale)
         except Exception as error:  # the readers of arrays and archives raise nearly anything on damaged files
+            if isinstance(error, MemoryError) and path.suffix == ".png":  # arrays may state sizes that cannot be
+                raise
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ImageProblem(f"the depth file {path} cannot be read: {reason}") from None
         if self.kind == "metric" and self.settings.zero == "far":

@@ -205,7 +205,7 @@ def _corrected(
         if made is None:
             report.leave_out("masks without pixels were left out", f"in {quoted(image['file_name'])}")
             continue
-        same = next((item for item in rest if _same(item, made, image)), None)
+        same = next((item for item in _of_class(shape, made, rest) if _same(item, made, image)), None)
         if same is None:
             kept.append(made)
             new += 1
@@ -218,6 +218,7 @@ def _corrected(
         rest.remove(same)
         agreed += done and not is_corrected(same)
         kept.append(approved(same) if done else same)
+    kept += _ignored(back.regions, rest, crowds, image, classes, report)
     stale = any(map(is_corrected, rest)) or (image.get("done") and not back.done and bool(new or rest))
     if stale and not overwrite:
         raise _Conflict
@@ -225,6 +226,39 @@ def _corrected(
     report.approved += agreed
     report.removed += len(rest)
     return [*kept, *crowds], done, bool(new or agreed or rest)
+
+
+def _ignored(
+    regions: Iterable[Shape],
+    rest: list[Annotation],
+    crowds: list[Annotation],
+    image: dict[str, Any],
+    classes: Classes,
+    report: Report,
+) -> list[Annotation]:
+    """Return the masks that came back as regions to ignore, as ``export --ignore-below`` writes them; they stay.
+
+    They are taken out of ``rest``. Regions that are neither such a mask nor one of ``crowds`` are counted: some tools
+    mark all masks with ``iscrowd`` 1 that are no polygons.
+    """
+    kept = []
+    for shape in regions:
+        made = _annotation(shape, image, classes)
+        if made is None or any(_same(item, made, image) for item in crowds):
+            continue
+        same = next((item for item in rest if _same(item, made, image)), None)
+        if same is None:
+            what = "regions to ignore (iscrowd 1) came back and are no masks"
+            report.leave_out(what, f"in {quoted(image['file_name'])}")
+            continue
+        rest.remove(same)
+        kept.append(same)
+    return kept
+
+
+def _of_class(shape: Shape, made: Annotation, items: list[Annotation]) -> list[Annotation]:
+    """Return the masks of the class that a person chose; all, where the tool has no classes."""
+    return items if shape.label is None else [item for item in items if item["category_id"] == made["category_id"]]
 
 
 def _annotation(shape: Shape, image: dict[str, Any], classes: Classes) -> Annotation | None:
@@ -244,8 +278,6 @@ def _annotation(shape: Shape, image: dict[str, Any], classes: Classes) -> Annota
 
 def _same(before: Annotation, made: Annotation, image: dict[str, Any]) -> bool:
     """Whether a mask came back as it was, or as it is drawn again from its exported outline."""
-    if before["category_id"] != made["category_id"]:
-        return False
     if "segmentation" not in made:  # from a tool that has boxes only; a mask that it could not show is not lost
         return all(abs(a - b) <= NEAR for a, b in zip(before["bbox"], made["bbox"]))
     elsewhere = any(abs(a - b) > 2 for a, b in zip(before["bbox"], made["bbox"]))

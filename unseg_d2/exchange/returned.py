@@ -33,12 +33,14 @@ class Returned:
         size: height and width in px, ``None`` where the tool does not state it.
         shapes: all that a person left in it.
         done: every object has its mask; ``None`` where the tool does not say.
+        regions: what is marked as a region to ignore.
     """
 
     names: tuple[str, ...]
     size: tuple[int, int] | None
     shapes: list[Shape] = field(default_factory=list)
     done: bool | None = None
+    regions: list[Shape] = field(default_factory=list)
 
 
 class ImageNames:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from unseg_d2.config.recipe import Recipe, load_recipe
 from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.annotations.masks import draw_polygons
+from unseg_d2.data.annotations.parse import quoted
+from unseg_d2.data.annotations.read import Classes
 from unseg_d2.data.coco import open_coco
 from unseg_d2.data.info import read_info
 from unseg_d2.data.results import ResultsIndex, is_result_list
@@ -92,6 +94,7 @@ class MatchedMasks:
 
     def __init__(self, path: Path, truth: AnnotationIndex) -> None:
         self.path, self.truth = path, truth
+        self._class_of: Callable[[Any], Any] = Classes(truth.categories).of
         self.source: ResultsIndex | AnnotationIndex
         if is_result_list(path):
             self.source = ResultsIndex(path)
@@ -102,6 +105,8 @@ class MatchedMasks:
             matched = align_images(self.source.images(), truth.images())
             self.ids = _by_truth(matched.items())
             self.num_images, self.num_ignored = len(matched), len(self.source) - len(matched)
+            classes = _classes_by_name(self.source.categories, truth.categories)
+            self._class_of = lambda key: classes.get(key, key)
 
     def of_image(self, image: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return COCO results of an image of the ground truth, polygons drawn in its size.
@@ -110,7 +115,10 @@ class MatchedMasks:
             UnsegError: a mask is damaged, or has polygons that cannot be drawn.
         """
         key, sizes = image["id"], {image["id"]: (image.get("height"), image.get("width"))}
-        found = [item | {"image_id": key} for item in self._read(self.ids.get(key, ()))]
+        found = [
+            item | {"image_id": key, "category_id": self._class_of(item["category_id"])}
+            for item in self._read(self.ids.get(key, ()))
+        ]
         return list(draw_polygons(found, sizes, self.path))
 
     def chunks(self) -> Iterator[Chunk]:
@@ -132,8 +140,25 @@ def _matched_ids(results: ResultsIndex, truth: AnnotationIndex) -> Iterator[tupl
     for key in results.image_ids:
         known = key if key in ids else str(key)
         if known not in ids:
-            raise UnsegError(f"There is a result of image {key}, which the ground truth does not have.")
+            raise UnsegError(
+                f"{results.path}: there is a result of image {quoted(key)}, which the ground truth does not have."
+            )
         yield key, ids[known]
+
+
+def _classes_by_name(categories: Sequence[Mapping[str, Any]], of_truth: Sequence[Mapping[str, Any]]) -> dict[Any, Any]:
+    """Return the id that the ground truth has for each category of a label set, whose ids may be others.
+
+    Where no name is in both, ids mean the same; else a category that the ground truth lacks is called by its name.
+
+    >>> _classes_by_name([{"id": 1, "name": "cat"}, {"id": 2, "name": "owl"}], [{"id": 7, "name": "cat"}])
+    {1: 7, 2: 'owl'}
+    >>> _classes_by_name([{"id": 1, "name": "fg"}], [{"id": 1, "name": "cat"}])
+    {}
+    """
+    ids = {category["name"]: category["id"] for category in of_truth}
+    found = {category["id"]: ids.get(category["name"], category["name"]) for category in categories}
+    return found if any(category["name"] in ids for category in categories) else {}
 
 
 def _by_truth(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:

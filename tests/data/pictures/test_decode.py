@@ -245,3 +245,28 @@ def test_the_type_of_numbers_has_one_name_whatever_the_order_of_bytes(tmp_path: 
     for order in "<>":
         tifffile.imwrite(tmp_path / "a.tif", np.arange(12, dtype=np.uint16).reshape(3, 4), byteorder=order)
         assert read_picture(tmp_path / "a.tif").treatment["type"] == "uint16"
+
+
+def test_a_picture_without_any_measurement_is_not_black(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 9), np.nan, np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(ImageProblem, match="nothing was measured"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_full_memory_is_no_fault_of_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / "a.png")
+    Image.new("L", (20_000, 20_000)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr("unseg_d2.data.pictures.decode._rgb", fail)
+    with pytest.raises(MemoryError):
+        read_image(tmp_path / "a.png")
+    with pytest.raises(ImageProblem, match="over the limit"):
+        read_image(tmp_path / "bomb.png")
+
+
+def test_a_link_to_itself_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to("a.png")
+    with pytest.raises(ImageProblem, match="^a symbolic link that leads to itself$"):
+        read_image(tmp_path / "a.png")

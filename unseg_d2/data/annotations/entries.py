@@ -83,6 +83,10 @@ class Block:
             yield self.data[start:end]
 
 
+class Repeated(Irregular):
+    """A list occurs twice under one key, of which readers of JSON would take the last only."""
+
+
 class EntryReader:
     """Yields the entries of some lists of a JSON file, block by block; what is left of the file is its skeleton.
 
@@ -110,7 +114,7 @@ class EntryReader:
             window, skeleton, seen = _Window(file, self.chunk), bytearray(), set[str]()
             while (key := window.next_list(self.keys, skeleton)) is not None:
                 if key in seen:
-                    raise Irregular(f"the list {key} occurs twice")
+                    raise Repeated(key)
                 seen.add(key)
                 yield from window.entries(key)
             self.skeleton = bytes(skeleton)

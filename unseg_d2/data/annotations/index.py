@@ -132,7 +132,7 @@ class AnnotationIndex:
         if isinstance(self.keys, list):
             self._places = self._places or {known: place for place, known in enumerate(self.keys)}
             return self._places.get(key)
-        if not isinstance(key, int) or abs(key) >= 1 << 63:
+        if not isinstance(key, int) or not -(1 << 63) <= key < 1 << 63:
             return None
         found = int(positions_in(self.keys, np.array([key]))[0])
         return None if found < 0 else found

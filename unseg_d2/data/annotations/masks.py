@@ -42,7 +42,7 @@ def outline(mask: Mask, height: int | None, width: int | None, counts: Counts) -
     if not segmentation:
         return None
     polygons, dropped = flat_polygons(segmentation)
-    counts.add("polygons have less than three corners and were left out", dropped)
+    counts.add("polygons have less than three corners, or half a corner, and were left out", dropped)
     return polygons or None
 
 

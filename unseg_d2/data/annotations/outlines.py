@@ -10,11 +10,11 @@ LEAST = 6  # numbers: three corners
 
 
 def flat_polygons(polygons: Polygons) -> tuple[list[list[float]], int]:
-    """Return polygons as flat lists, and how many were left out because they have less than three corners.
+    """Return polygons as flat lists, and how many were left out: with less than three corners, or half a corner.
 
     Args:
         polygons: one polygon, flat (``[x, y, x, y, x, y]``), of pairs (``[[x, y], ...]``) or of points
-            (``[{"x": x, "y": y}, ...]``), or a list of such polygons.
+            (``[{"x": x, "y": y}, ...]``), or a list of such polygons, or of lists of flat ones.
 
     >>> flat_polygons([0.0, 0.0, 4.0, 0.0, 4.0, 4.0])
     ([[0.0, 0.0, 4.0, 0.0, 4.0, 4.0]], 0)
@@ -22,8 +22,10 @@ def flat_polygons(polygons: Polygons) -> tuple[list[list[float]], int]:
     ([[0.0, 0.0, 4.0, 0.0, 4.0, 4.0]], 0)
     >>> flat_polygons([[[0.0, 0.0], [4.0, 0.0], [4.0, 4.0]], [1.0, 1.0, 2.0, 2.0]])
     ([[0.0, 0.0, 4.0, 0.0, 4.0, 4.0]], 1)
+    >>> flat_polygons([[[0.0, 0.0, 4.0, 0.0, 4.0, 4.0]], [1.0, 1.0, 2.0, 2.0, 3.0]])
+    ([[0.0, 0.0, 4.0, 0.0, 4.0, 4.0]], 1)
     """
-    candidates = [polygons] if _is_one(polygons) else polygons
+    candidates = [polygons] if _is_one(polygons) else [part for polygon in polygons for part in _parts(polygon)]
     flat = [_flat(polygon) for polygon in candidates]
     kept = [polygon for polygon in flat if len(polygon) >= LEAST and len(polygon) % 2 == 0]
     return kept, len(flat) - len(kept)
@@ -36,6 +38,13 @@ def _is_one(polygons: Polygons) -> bool:
     return all(
         isinstance(item, list) and len(item) == 2 and not isinstance(item[0], (list, Point)) for item in polygons
     )
+
+
+def _parts(polygon: Any) -> list[Any]:
+    """Return the flat polygons in a list of them, and anything else as it is."""
+    if not isinstance(polygon, list) or not polygon or not isinstance(polygon[0], list):
+        return [polygon]
+    return polygon if all(isinstance(part, list) and len(part) >= LEAST for part in polygon) else [polygon]
 
 
 def _flat(polygon: Any) -> list[float]:

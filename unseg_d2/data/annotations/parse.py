@@ -33,6 +33,13 @@ NEEDED = {
 """What a field of an annotation file holds, for messages."""
 
 _COMPRESSED = (b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")  # gzip, ZIP, Zstandard, xz
+_OTHERS = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself; fetch it with git lfs pull"),
+    (b"<!doctype html", "a web page; was the download refused?"),
+    (b"<html", "a web page; was the download refused?"),
+    (b"<", "XML"),
+)
+"""How files begin that stand in the place of JSON, in lower case."""
 _SINGULAR = {"images": "image", "annotations": "annotation", "categories": "category"}
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 
@@ -133,7 +140,7 @@ def plain(data: bytes, where: str) -> Any:
     try:
         return json.loads(data.decode("utf-8-sig") if not data.startswith((b"\xff\xfe", b"\xfe\xff")) else data)
     except json.JSONDecodeError as error:
-        raise UnsegError(f"{where}is not JSON: {error.msg} in line {error.lineno}.") from None
+        raise UnsegError(f"{where}is not JSON: {_why_no_json(data, error)}.") from None
     except UnicodeDecodeError:
         what = (
             "compressed; unpack it" if data.startswith(_COMPRESSED) else "not text in UTF-8; save it in that encoding"
@@ -143,6 +150,18 @@ def plain(data: bytes, where: str) -> Any:
         raise UnsegError(f"{where}cannot be read: it is nested too deeply.") from None
     except ValueError:  # Python reads no number of more than 4300 digits
         raise UnsegError(f"{where}cannot be read: a number in it has thousands of digits.") from None
+
+
+def _why_no_json(data: bytes, error: json.JSONDecodeError) -> str:
+    begins = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:30].lower()
+    if not begins:
+        return "it is empty"
+    for beginning, what in _OTHERS:
+        if begins.startswith(beginning):
+            return f"it is {what}"
+    if error.msg == "Extra data":
+        return f"another value follows the first, in line {error.lineno}"
+    return f"{error.msg} in line {error.lineno}"
 
 
 def _explain(content: Any, message: str, record: str, first: int) -> str:

@@ -7,6 +7,7 @@ Shape legend
 
 from __future__ import annotations
 
+import errno
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -129,10 +130,11 @@ def _deep(
     """Stretch numbers of more than 8 bit, and note how."""
     no_data = tags.no_data if tags else None
     window = reading.window or used_range(strip, *size, no_data)
+    if window is None:
+        raise ImageProblem("nothing was measured: all its values are NaN, infinite or the mark for no data")
     treatment["type"] = strip(0, 1).dtype.name
-    if window:
-        treatment |= {"from": [float(value) for value in window], "window": bool(reading.window)}
-    black, white = (window[0], window[1]) if window else (0.0, 1.0)
+    treatment |= {"from": [float(value) for value in window], "window": bool(reading.window)}
+    black, white = window[0], window[1]
     if tags and tags.white_is_zero:
         black, white = white, black
     return to_8_bit(strip, *size, (black, white), no_data)
@@ -263,10 +265,13 @@ def check_size(size: tuple[int, int], reading: Reading = DEFAULT_READING, sample
 
 @contextmanager
 def one_reason(path: Path, reading: Reading = DEFAULT_READING) -> Iterator[None]:
-    """Turn whatever a decoder raises into the reason why a file cannot be used."""
+    """Turn whatever a decoder raises into the reason why a file cannot be used.
+
+    Memory that is full is no fault of a picture whose size is within the limit: a ``MemoryError`` passes.
+    """
     try:
         yield
-    except ImageProblem:
+    except (ImageProblem, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         raise ImageProblem(_reason(error, path, reading.max_pixels)) from None
@@ -280,8 +285,8 @@ def _reason(error: Exception, path: Path, max_pixels: int) -> str:
         return "the file does not exist"
     if isinstance(error, PermissionError):
         return "no permission to read the file"
-    if isinstance(error, MemoryError):
-        return "too large for the memory"
+    if isinstance(error, OSError) and error.errno == errno.ELOOP:
+        return "a symbolic link that leads to itself"
     if isinstance(error, Image.UnidentifiedImageError):
         return what_it_is(path)
     detail = " ".join(str(error).split()) or type(error).__name__

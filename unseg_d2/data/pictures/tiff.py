@@ -114,7 +114,9 @@ def decode_unchanged(path: Path) -> np.ndarray | None:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from None
         return None
     finally:
         cv2.utils.logging.setLogLevel(level)
