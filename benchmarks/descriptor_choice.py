@@ -10,21 +10,19 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from unseg_d2.config import load_cfg
-from unseg_d2.data.coco import encode_mask, read_coco
+from unseg_d2.data.coco import encode_mask, read_coco, read_json
 from unseg_d2.data.images import read_image
 from unseg_d2.evaluation.best_iou import best_ious
 from unseg_d2.evaluation.class_agnostic import evaluate
 from unseg_d2.features.descriptors import Descriptors, DescriptorSettings
-from unseg_d2.masks import build_generator
-from unseg_d2.pseudo.finish import Finish
 from unseg_d2.pseudo.geometry import network_input
-from unseg_d2.pseudo.pipeline import MaskPipeline
-from unseg_d2.refine import build_refiner
+from unseg_d2.pseudo.pipeline import build_pipeline
 
 PLAIN = {"reference": "image", "bandwidth": 0.0}  # whitened over the whole image, compared by plain cosine
 VARIANTS: dict[str, dict[str, float | str]] = {
@@ -72,22 +70,22 @@ def measure(name: str, settings: DescriptorSettings, folder: Path, every: int) -
     truth = read_coco(folder / "instances.json")
     images = sorted(truth.images, key=lambda image: image["file_name"])[::every]
     features = Descriptors(8, settings)
-    cfg = load_cfg(None, ["FEATURES.DEVICE", "cpu"])
-    options = {key.lower(): value for key, value in cfg.REFINE.GUIDED.items()}
-    pipeline = MaskPipeline(features, build_generator(cfg), Finish(build_refiner("guided", **options)))
+    cfg = load_cfg(None, ["FEATURES.NAME", "descriptors", "REFINE.NAME", "guided"])
+    pipeline = replace(build_pipeline(cfg), features=features)
+    about = {image["file_name"]: image for image in read_json(folder / "instances.json")["images"]}
     results, seconds = [], 0.0
     for image in images:
         pixels = read_image(folder / "images" / image["file_name"])
         for mask in pipeline([pixels])[0]:
             results.append({"image_id": image["id"], "segmentation": encode_mask(mask.mask), "score": mask.score})
-        resized = network_input(pixels, 8).image
+        resized = network_input(pixels, 8, cfg.FEATURES.RESIZE, cfg.FEATURES.IMAGE_SIZE).image
         started = time.process_time()
         features([resized])
         seconds += time.process_time() - started
     groups: dict[str, Callable[[dict], bool]] = {folder.name: lambda image: True}
-    if any("one_colour" in image for image in images):
-        groups["- one colour"] = lambda image: image["one_colour"]
-        groups["- many colours"] = lambda image: not image["one_colour"]
+    if any("one_colour" in image for image in about.values()):
+        groups["- one colour"] = lambda image: about[image["file_name"]]["one_colour"]
+        groups["- many colours"] = lambda image: not about[image["file_name"]]["one_colour"]
     for group, belongs in groups.items():
         part = [image for image in images if belongs(image)]
         if not part:

@@ -169,10 +169,10 @@ class _Shared(Timed):
 def timed_pipeline(cfg: CfgNode, timers: dict[str, Timed]) -> MaskPipeline:
     """Build the pipeline and time its parts."""
     pipeline = build_pipeline(cfg)
-    refiner = Timed(pipeline.finish.refiner)
+    refiner = Timed(pipeline.post_process.refiner)
     timers |= {"features": Timed(pipeline.features), "generator": Timed(pipeline.generator), "refiner": refiner}
-    finish = replace(pipeline.finish, refiner=refiner)
-    return replace(pipeline, features=timers["features"], generator=timers["generator"], finish=finish)
+    post_process = replace(pipeline.post_process, refiner=refiner)
+    return replace(pipeline, features=timers["features"], generator=timers["generator"], post_process=post_process)
 
 
 def figures(truth: Truth, labels: Any, has_masks: bool, timers: dict[str, Timed]) -> list[float | None]:

@@ -96,12 +96,16 @@ def training_step(device: str, steps: int) -> None:
     import numpy as np
     import torch
 
+    from unseg_d2.config import load_cfg
     from unseg_d2.saliency import Objective, SempartHead, crop_and_enlarge, draw_corners
+    from unseg_d2.saliency.settings import HeadSettings
 
     torch.manual_seed(0)
-    head = SempartHead(CHANNELS, PATCH).to(device).train()
+    cfg = load_cfg()
+    head = SempartHead(CHANNELS, PATCH, HeadSettings.from_config(cfg)).to(device).train()
     optimizer = torch.optim.AdamW(head.parameters(), lr=1e-4)
-    objective, rng = Objective(), np.random.default_rng(0)
+    objective, rng = Objective.from_config(cfg), np.random.default_rng(0)
+    settings = objective.multi_scale
     images = torch.randn(BATCH, 3, SIDE, SIDE, device=device)
     tokens, crop_tokens = (torch.randn(BATCH, CHANNELS, *(SIDE // PATCH,) * 2, device=device) for _ in range(2))
 
@@ -110,9 +114,9 @@ def training_step(device: str, steps: int) -> None:
             masks = head(tokens, images)
             losses = objective.whole(masks, tokens, images)
             if multi_scale:
-                corners = draw_corners(BATCH, (SIDE, SIDE), 0.5, rng, step=PATCH)
-                crops = crop_and_enlarge(images, corners, 0.5)
-                losses |= objective.crop(masks, head(crop_tokens, crops), crop_tokens, crops, corners, 0.5)
+                corners = draw_corners(BATCH, (SIDE, SIDE), settings.fraction, rng, mode=settings.crop, step=PATCH)
+                crops = crop_and_enlarge(images, corners, settings.fraction)
+                losses |= objective.crop(masks, head(crop_tokens, crops), crop_tokens, crops, corners)
         optimizer.zero_grad(set_to_none=True)
         sum(losses.values()).backward()
         optimizer.step()

@@ -268,5 +268,5 @@ def test_full_memory_is_no_fault_of_a_picture(tmp_path: Path, monkeypatch: pytes
 
 def test_a_link_to_itself_is_called_so(tmp_path: Path) -> None:
     (tmp_path / "a.png").symlink_to("a.png")
-    with pytest.raises(ImageProblem, match="^a symbolic link that leads to itself$"):
+    with pytest.raises(ImageProblem, match=r"^a symbolic link that leads to itself$"):
         read_image(tmp_path / "a.png")
