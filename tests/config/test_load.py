@@ -122,6 +122,11 @@ def test_infinity_is_a_number_where_no_range_is_stated() -> None:
         (b"_BASE_: 5\n", "with the name of a file as _BASE_"),
         (b"_BASE_: .\n", "The _BASE_ of .* is not a file"),
         (b"_BASE_: none.yaml\n", "The _BASE_ of .* cannot be read"),
+        (b"_BASE_: https://example.org/a.yaml\n", "The _BASE_ of .* it is an address, which is not fetched"),
+        (b"_BASE_: detectron2://Base.yaml\n", "The _BASE_ of .* it is an address, which is not fetched"),
+        (b"SEED: 1\nSEED: 2\n", r"loop\.yaml is not valid YAML, line 2: SEED occurs twice, first in line 1"),
+        (b"SOLVER: {MAX_ITER: 5}\nSEED: 2\nSOLVER: {BASE_LR: 1}\n", "line 3: SOLVER occurs twice, first in line 1"),
+        (b"FEATURES:\n  MEMBERS: [{NAME: a, NAME: b}]\n", "line 2: NAME occurs twice"),
         (b"_BASE_: /dev/stdin\n", "The _BASE_ of .* is not a file"),
         (b"SEED: \xff\xfe\n", "not a recipe in UTF-8|not valid YAML"),
         (b"SEED: &a [*a]\n", "references to itself"),
@@ -161,3 +166,12 @@ def test_a_kind_of_features_brings_its_thresholds() -> None:
     stated = load_cfg(None, [*descriptors, "MASKS.LOST.CENTER", "False"])
     assert with_options(stated, ["SEED", 1]).MASKS.LOST.CENTER is False
     assert load_cfg("configs/offline/detector.yaml").MASKS.PROMERGE.TAU == 0.5
+
+
+def test_a_key_that_occurs_twice_is_found_in_the_base_and_may_have_one_value(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("SEED: 3\nSEED: 4\n")
+    (tmp_path / "recipe.yaml").write_text("_BASE_: base.yaml\n")
+    with pytest.raises(UnsegError, match=r"base\.yaml is not valid YAML, line 2: SEED occurs twice"):
+        load_cfg(tmp_path / "recipe.yaml")
+    (tmp_path / "base.yaml").write_text("SEED: 3\nSOLVER: &a {MAX_ITER: 9}\nSEED: 3\n")
+    assert load_cfg(tmp_path / "recipe.yaml").SEED == 3

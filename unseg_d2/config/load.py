@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import io
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -14,6 +16,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.config.defaults import get_cfg
 from unseg_d2.config.locate import locate
+from unseg_d2.config.repeated import check_repeated
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.plugins import load_plugins
 from unseg_d2.recipes import find_recipe
@@ -24,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 OVERRIDES = "the overrides"
 _MOST_VALUES = 100_000
+_ADDRESS = re.compile(r"(^|/)[a-z][a-z0-9+]+:/", re.IGNORECASE)
 Place = Callable[[str], str]
 """Maps a key to the words that say where it was set."""
 
@@ -198,11 +202,15 @@ class _Recipe(CfgNode):  # type: ignore[misc]  # fvcore ships no types
     def _open_cfg(cls, filename: str) -> IO[str]:
         if not os.path.isfile(filename) and os.path.exists(filename):  # a pipe would be waited for
             raise UnsegError(f"{filename} is not a file.")
+        if _ADDRESS.search(filename.replace(os.sep, "/")):  # of which the path has lost a slash
+            raise UnsegError("it is an address, which is not fetched; put the file beside the recipe.")
         _, folder, shipped = os.path.abspath(filename).replace(os.sep, "/").rpartition("/configs/")
         if folder and not os.path.isfile(filename):
             filename = str(find_recipe(f"configs/{shipped}"))
-        file: IO[str] = super()._open_cfg(filename)
-        return file
+        with super()._open_cfg(filename) as file:
+            text = file.read()
+        check_repeated(text, filename)
+        return io.StringIO(text)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -213,7 +221,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         reason = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise UnsegError(f"{path} is not valid YAML{line}: {reason}.") from None
+        raise UnsegError(f"{getattr(error, 'file', path)} is not valid YAML{line}: {reason}.") from None
     except RecursionError:
         raise UnsegError(f"{path} is nested too deeply, or its _BASE_ leads back to it; correct that.") from None
     except (UnicodeDecodeError, ValueError) as error:
@@ -221,7 +229,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, AssertionError, UnsegError) as error:
         if isinstance(error, OSError) and error.filename and Path(error.filename) == path:
             raise UnsegError(f"{path} cannot be read: {error.strerror}.") from None
-        raise UnsegError(f"The _BASE_ of {path} cannot be read: {error}") from None
+        text = f"{error.filename}: {error.strerror}." if isinstance(error, OSError) and error.strerror else str(error)
+        raise UnsegError(f"The _BASE_ of {path} cannot be read: {text}") from None
     except (TypeError, AttributeError):  # a _BASE_ that is no text, values that cannot be merged
         values = None
     if not isinstance(values, dict):
