@@ -106,7 +106,7 @@ COMMAND = Command(
     ),
     notes="Without --config-file, features, detector and schedule follow from the images, the machine and --budget. "
     "Killed at any point, the same command resumes where it stopped. A data set is a folder of images, "
-    "labels.json, labels.json::image/folder or a built-in name.. A folder that holds another run is "
+    "labels.json, labels.json::image/folder or a built-in name. A folder that holds another run is "
     "refused; --restart sets it aside and begins anew.",
     resumes=True,
 )

@@ -37,6 +37,7 @@ from unseg_d2.pseudo.inputs import list_inputs
 from unseg_d2.pseudo.label_set import info_of, labels_file, remembers_root, summarise
 from unseg_d2.pseudo.renew import changed_images, sources_of
 from unseg_d2.training.evaluate import evaluate_detector, score_records
+from unseg_d2.training.final import check_no_training, keep_final
 from unseg_d2.training.growth import Growth
 from unseg_d2.training.next_labels import merge_round, predict_round
 from unseg_d2.training.plan import Plan
@@ -57,7 +58,7 @@ class Result:
 
     Attributes:
         rows: name and metrics of the pseudo-masks and of every round; empty without ground truth.
-        weights: checkpoint of the last round.
+        weights: checkpoint of the last round, as ``model_final.pth`` in the folder of the run.
         gallery: page of the last detections, beside the ground truth or else the last label set.
         plot: picture of the metrics; ``None`` without ground truth.
         growth: of the label set, round by round.
@@ -84,13 +85,14 @@ def self_train(plan: Plan, *, restart: bool = False) -> Result:
     run = _Run(plan, restart=restart)
     rows = run.all_rounds()
     plot = write_plot(plan.output / "figures.svg", rows) if rows else None
-    return Result(rows, run.train(run.last), run.gallery(rows), plot, run.growth)
+    return Result(rows, keep_final(run.train(run.last), plan.output), run.gallery(rows), plot, run.growth)
 
 
 class _Run:
     """The state machine: each step asks for its inputs, which are made first, and records its output."""
 
     def __init__(self, plan: Plan, *, restart: bool = False) -> None:
+        check_no_training(plan.output)
         self.plan = plan
         self.first = plan.recipe(0)
         self.engine: Engine = select_engine(self.first.ENGINE)

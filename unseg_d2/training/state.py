@@ -23,7 +23,10 @@ Inputs: TypeAlias = Mapping[str, Path | str]
 RECIPES = ("first", "rounds")
 """The recipe of the first training and that of the rounds, as ``rounds.json`` names them."""
 REMEDY = "choose another --output, repeat the command that started it, or begin anew with --restart, which keeps it"
-LEFT_BY_A_RUN = (RUN_FILE, "schedule.json", "measuring", "round[0-9]*", "figures.svg", "gallery.html", "gallery_chunks")
+LEFT_BY_A_RUN = (
+    *(RUN_FILE, "schedule.json", "measuring", "round[0-9]*", "model_final.pth", "config.yaml"),
+    *("figures.svg", "gallery.html", "gallery_chunks"),
+)
 """What a self-training run leaves in its folder."""
 
 logger = logging.getLogger(__name__)
