@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -21,6 +22,8 @@ from torch import Tensor
 from unseg_d2.refine.holes import fill_holes
 from unseg_d2.refine.registry import REFINERS, Refiner, check_inputs, hard, soft
 from unseg_d2.settings import Settings, setting
+
+_Window: TypeAlias = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,13 @@ def guided_filter(guide: np.ndarray, source: np.ndarray, *, radius: int, eps: fl
     Returns:
         ``(n, H, W)`` in the precision of the guide; not clipped to the range of the source.
     """
-    share = _window_share(*guide.shape[1:], radius, guide.dtype)
-    return (_filter_gray if len(guide) == 1 else _filter_colour)(guide, source, share, radius, eps)
+    fit = _LocalFit(guide, radius, eps)
+    filtered = np.zeros_like(source)
+    for plane, out in zip(source, filtered):
+        window = _reach(plane, 2 * radius)  # slopes are zero beyond one radius of what is not zero, means beyond two
+        if window is not None:
+            fit(plane[window], window, out[window])
+    return filtered
 
 
 def guided_filter_batch(guide: Tensor, source: Tensor, *, radius: int, eps: float) -> Tensor:
@@ -98,51 +106,81 @@ def _filter_tensors(guide: Tensor, source: Tensor, radius: int, eps: float) -> T
     return mean(slope) * guide + mean(mean_source - slope * mean_guide)
 
 
-def _filter_gray(guide: np.ndarray, source: np.ndarray, share: np.ndarray, radius: int, eps: float) -> np.ndarray:
-    """Equations 5, 6 and 8, in place: fresh memory costs more than the arithmetic."""
-    guide = np.ascontiguousarray(guide[0])
+class _LocalFit:
+    """The part of the filter that depends on the guide alone: means and covariance of every window.
 
-    def mean(plane: np.ndarray, out: np.ndarray) -> np.ndarray:
-        return np.multiply(_box_sum(plane, radius, out), share, out=out)
+    The covariance of each pixel is kept as ``L D L^T``, with which a slope is found by substitution: the inverse itself
+    would lose the digits that differ where the channels are nearly equal. Everything works on whole planes and in place,
+    since fresh memory costs more than the arithmetic.
+    """
 
-    product, inverse, slope, offset = (np.empty_like(guide) for _ in range(4))
-    mean_guide = mean(guide, np.empty_like(guide))
-    mean(np.multiply(guide, guide, out=product), inverse)
-    inverse -= np.multiply(mean_guide, mean_guide, out=product)
-    inverse += eps
-    np.reciprocal(inverse, out=inverse)
-    filtered = np.empty_like(source)
-    for out, plane in zip(filtered, source):
-        mean(plane, offset)
-        mean(np.multiply(guide, plane, out=product), slope)
-        slope -= np.multiply(mean_guide, offset, out=product)
-        slope *= inverse
-        offset -= np.multiply(slope, mean_guide, out=product)
-        mean(slope, out)
-        out *= guide
-        out += mean(offset, product)
-    return filtered
+    def __init__(self, guide: np.ndarray, radius: int, eps: float) -> None:
+        self.guide, self.radius = guide, radius
+        self.share = _window_share(*guide.shape[1:], radius, guide.dtype)
+        self.mean, self.inverse = np.empty_like(guide), np.empty_like(guide)  # of the windows; of D
+        self.lower = {(i, j): np.empty_like(guide[0]) for i in range(len(guide)) for j in range(i)}
+        product, everything = np.empty_like(guide[0]), np.s_[:, :]
+        for plane, out in zip(guide, self.mean):
+            self._average(plane, everything, out)
+        for i in range(len(guide)):
+            row = [*(np.empty_like(product) for _ in range(i)), self.inverse[i]]
+            for j, covariance in enumerate(row):
+                self._average(np.multiply(guide[i], guide[j], out=product), everything, covariance)
+                covariance -= np.multiply(self.mean[i], self.mean[j], out=product)
+                for k in range(min(j, i)):  # what is left is L[i, j] D[j], on the diagonal D[i]
+                    covariance -= np.multiply(row[k], self.lower[j, k], out=product)
+                if j < i:
+                    np.multiply(covariance, self.inverse[j], out=self.lower[i, j])
+            row[i] += eps
+            np.reciprocal(row[i], out=self.inverse[i])
+
+    def __call__(self, plane: np.ndarray, window: _Window, out: np.ndarray) -> None:
+        """Filter a map in a window outside of whose middle, two radii from its border, it is zero.
+
+        Args:
+            plane: the map in the window.
+            window: rows and columns of the guide.
+            out: receives the filtered map in the window.
+        """
+        guide, means = self.guide[(slice(None), *window)], self.mean[(slice(None), *window)]
+        product, offset = np.empty_like(plane), np.empty_like(plane)
+        self._average(plane, window, offset)
+        slopes = [np.empty_like(plane) for _ in guide]
+        for channel, mean, slope in zip(guide, means, slopes):
+            self._average(np.multiply(channel, plane, out=product), window, slope)
+            slope -= np.multiply(mean, offset, out=product)
+        self._substitute(slopes, window, product)
+        for mean, slope in zip(means, slopes):
+            offset -= np.multiply(slope, mean, out=product)
+        self._average(offset, window, out)
+        for channel, slope in zip(guide, slopes):
+            self._average(slope, window, product)
+            out += np.multiply(product, channel, out=product)
+
+    def _substitute(self, values: list[np.ndarray], window: _Window, product: np.ndarray) -> None:
+        """Multiply the inverse of each pixel's covariance with ``values``, a plane per channel (equation 14)."""
+        lower = {pair: plane[window] for pair, plane in self.lower.items()}
+        for (i, j), factor in lower.items():  # in the order (1, 0), (2, 0), (2, 1)
+            values[i] -= np.multiply(factor, values[j], out=product)
+        for value, inverse in zip(values, self.inverse):
+            value *= inverse[window]
+        for (i, j), factor in reversed(lower.items()):
+            values[j] -= np.multiply(factor, values[i], out=product)
+
+    def _average(self, plane: np.ndarray, window: _Window, out: np.ndarray) -> np.ndarray:
+        """Write the means over the windows of the pixels, truncated at the border of the guide, to ``out``."""
+        return np.multiply(_box_sum(plane, self.radius, out), self.share[window], out=out)
 
 
-def _filter_colour(guide: np.ndarray, source: np.ndarray, share: np.ndarray, radius: int, eps: float) -> np.ndarray:
-    def mean(planes: np.ndarray) -> np.ndarray:
-        sums = np.empty_like(planes)
-        for plane, total in zip(planes, sums):
-            _box_sum(plane, radius, total)
-        return np.multiply(sums, share, out=sums)
-
-    mean_guide = mean(guide)
-    covariance = np.stack([mean(guide * c) - mean_guide * mean_c for c, mean_c in zip(guide, mean_guide)])
-    for c in range(len(guide)):
-        covariance[c, c] += eps
-    inverse = _invert(covariance)
-    filtered = np.empty_like(source)
-    for out, plane in zip(filtered, source):
-        mean_plane = mean(plane[None])
-        slope = (inverse * (mean(guide * plane) - mean_guide * mean_plane)).sum(1)  # equation 19
-        offset = mean_plane[0] - (slope * mean_guide).sum(0)
-        out[:] = (mean(slope) * guide).sum(0) + mean(offset[None])[0]
-    return filtered
+def _reach(plane: np.ndarray, distance: int) -> _Window | None:
+    """Return the rows and columns within a distance of the pixels that are not zero, ``None`` without any."""
+    rows, columns = np.flatnonzero(plane.any(1)), np.flatnonzero(plane.any(0))
+    if not len(rows):
+        return None
+    return (
+        slice(max(0, rows[0] - distance), rows[-1] + distance + 1),
+        slice(max(0, columns[0] - distance), columns[-1] + distance + 1),
+    )
 
 
 def _box_sum(plane: np.ndarray, radius: int, out: np.ndarray) -> np.ndarray:
@@ -159,19 +197,3 @@ def _window_share(height: int, width: int, radius: int, dtype: np.dtype) -> np.n
         position = np.arange(length)
         sides.append(np.minimum(position + radius, length - 1) - np.maximum(position - radius, 0) + 1)
     return (1 / np.outer(*sides)).astype(dtype)
-
-
-def _invert(matrices: np.ndarray) -> np.ndarray:
-    """Invert the symmetric positive definite ``(c, c)`` matrix of each pixel, ``(c, c, H, W)``, by Gauss-Jordan steps.
-
-    Whole planes at a time: ``np.linalg.inv`` takes ten times longer on so many small matrices.
-    """
-    inverse = matrices.copy()
-    for k in range(len(inverse)):
-        pivot = 1 / inverse[k, k]
-        row, column = inverse[k] * pivot, inverse[:, k].copy()
-        inverse -= column[:, None] * row
-        inverse[:, k] = -column * pivot
-        inverse[k] = row
-        inverse[k, k] = pivot
-    return inverse
