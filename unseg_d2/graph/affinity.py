@@ -56,8 +56,14 @@ class BinaryAffinity:
     def __getitem__(self, images: Tensor | list[int] | slice) -> BinaryAffinity:
         return BinaryAffinity(self.bits[images], self.eps)
 
-    def product(self, vectors: Tensor) -> Tensor:
-        """Return ``A @ vectors``, ``(b, n)`` float64, for ``(b, n)`` float64 vectors."""
+    def product(self, vectors: Tensor, bits: Tensor | None = None) -> Tensor:
+        """Return ``A @ vectors``, ``(b, n)`` float64, for ``(b, n)`` float64 vectors.
+
+        Args:
+            vectors: one per image.
+            bits: ``self.bits.long()``, eight times as large, made once where many products follow each other.
+        """
+        looked_up = self.bits if bits is None else bits
         b, groups, n = self.bits.shape
         padded = F.pad(vectors, (0, 8 * groups - n)).view(b, groups, 8)
         partial_sums = padded @ _bit_patterns(vectors.device)
@@ -65,7 +71,7 @@ class BinaryAffinity:
         step = items_per_chunk(GROUPS_PER_CHUNK, b * n, vectors.device)
         for start in range(0, groups, step):
             chunk = slice(start, start + step)
-            connected += partial_sums[:, chunk].gather(2, self.bits[:, chunk].long()).sum(1)
+            connected += partial_sums[:, chunk].gather(2, looked_up[:, chunk].long()).sum(1)
         return self.eps * vectors.sum(1, keepdim=True) + (1 - self.eps) * connected
 
     def degrees(self) -> Tensor:
@@ -138,21 +144,35 @@ def _packed_graphs(tokens: Tensor, tau: float | PairThresholds) -> Tensor:
     n = tokens.shape[1]
     unit = F.normalize(tokens.float(), dim=0, eps=1e-12)
     step = items_per_chunk(ROWS_PER_CHUNK, n, tokens.device)
-    above = unit.new_empty(min(step, n), n)  # cosine - tau, whose sign is exact; one buffer for all chunks
+    above = unit.new_empty(min(step, n) * n)  # cosine - tau, whose sign is exact; one buffer for all chunks
     bits = torch.empty(2, -(-n // 8), n, dtype=torch.uint8, device=tokens.device)
     for start in range(0, n, step):
-        rows = slice(start, min(start + step, n))
-        chunk = above[: rows.stop - start]
-        torch.mm(unit[:, rows].T, unit, out=chunk).sub_(tau.rows(rows) if isinstance(tau, PairThresholds) else tau)
+        rows, columns = slice(start, min(start + step, n)), slice(start, n)  # those before follow by symmetry
+        chunk = above[: (rows.stop - start) * (n - start)].view(-1, n - start)
+        threshold = tau.block(rows, columns) if isinstance(tau, PairThresholds) else tau
+        torch.mm(unit[:, rows].T, unit[:, columns], out=chunk).sub_(threshold)
         connected = chunk > 0
-        bits[0, :, rows] = pack_bits(connected).T
+        _write_block(bits, connected, start)
         near = (chunk.abs_() < DECIDED_IN_FLOAT64).nonzero()
         for pairs in near.split(PAIRS_PER_CHUNK):
             i, j = pairs.unbind(1)
-            threshold = tau.between(i + start, j) if isinstance(tau, PairThresholds) else tau
-            connected[i, j] = _cosine64(tokens, i + start, j) > threshold
-        bits[1, :, rows] = pack_bits(connected).T
+            threshold = tau.between(i + start, j + start) if isinstance(tau, PairThresholds) else tau
+            connected[i, j] = _cosine64(tokens, i + start, j + start) > threshold
+        if len(near):
+            _write_block(bits[1:], connected, start)
     return bits
+
+
+def _write_block(bits: Tensor, connected: Tensor, start: int) -> None:
+    """Write ``(r, n - start)`` flags between patches from ``start`` on to ``(k, g, n)`` bits, and their mirror image."""
+    stop = start + len(connected)
+    bits[:, start // 8 :, start:stop] = pack_bits(connected).T
+    if stop < bits.shape[2]:  # r is a multiple of 8 then
+        below = connected[:, stop - start :].contiguous().view(torch.uint8).unflatten(0, (-1, 8))
+        packed = below[:, 7].clone()
+        for k in range(7):
+            packed |= below[:, k] << (7 - k)
+        bits[:, start // 8 : stop // 8, stop:] = packed
 
 
 def items_per_chunk(on_cpu: int, cells_each: int, device: torch.device) -> int:

@@ -75,9 +75,11 @@ def second_eigenvector(
     trivial = degrees.sqrt() * mask
     trivial = trivial / trivial.norm(dim=1, keepdim=True)
 
+    bits = affinity.bits.long()
+
     def operator(vectors: Tensor) -> Tensor:
         vectors = _deflate(vectors, trivial)
-        return _deflate(scale * affinity.product(scale * vectors), trivial)
+        return _deflate(scale * affinity.product(scale * vectors, bits), trivial)
 
     start = _deflate(_start_vector(n).to(device) * mask, trivial)
     start = torch.where(live.sum(1, keepdim=True) > 1, start, 0)  # of a single patch, only rounding is left

@@ -62,10 +62,10 @@ class PairThresholds:
         """Return the thresholds of the pairs of broadcast indices, float64."""
         return self._of(self.importance[i], self.importance[j])
 
-    def rows(self, rows: slice) -> Tensor:
-        """Return the thresholds between some patches and all patches, ``(rows, n)`` float32, to within 1e-6."""
+    def block(self, rows: slice, columns: slice) -> Tensor:
+        """Return the thresholds between some patches and others, ``(rows, columns)`` float32, to within 1e-6."""
         single = self.importance.float()
-        return self._of(single[rows, None], single)
+        return self._of(single[rows, None], single[columns])
 
     def _of(self, first: Tensor, second: Tensor) -> Tensor:
         if self.tau == 0:
