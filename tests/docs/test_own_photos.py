@@ -1,4 +1,4 @@
-"""docs/own_photos.md carried out: each of its three ways in, on a few small photos, with trainings of a few iterations."""
+"""docs/own_photos.md carried out: each of its three ways in, on small photos, with trainings of a few iterations."""
 
 from __future__ import annotations
 

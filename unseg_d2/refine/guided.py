@@ -110,8 +110,8 @@ class _LocalFit:
     """The part of the filter that depends on the guide alone: means and covariance of every window.
 
     The covariance of each pixel is kept as ``L D L^T``, with which a slope is found by substitution: the inverse itself
-    would lose the digits that differ where the channels are nearly equal. Everything works on whole planes and in place,
-    since fresh memory costs more than the arithmetic.
+    would lose the digits that differ where the channels are nearly equal. Everything works on whole planes and in
+    place, since fresh memory costs more than the arithmetic.
     """
 
     def __init__(self, guide: np.ndarray, radius: int, eps: float) -> None:
@@ -142,7 +142,7 @@ class _LocalFit:
             window: rows and columns of the guide.
             out: receives the filtered map in the window.
         """
-        guide, means = self.guide[(slice(None), *window)], self.mean[(slice(None), *window)]
+        guide, means = (planes[:, window[0], window[1]] for planes in (self.guide, self.mean))
         product, offset = np.empty_like(plane), np.empty_like(plane)
         self._average(plane, window, offset)
         slopes = [np.empty_like(plane) for _ in guide]
