@@ -164,7 +164,7 @@ def _packed_graphs(tokens: Tensor, tau: float | PairThresholds) -> Tensor:
 
 
 def _write_block(bits: Tensor, connected: Tensor, start: int) -> None:
-    """Write ``(r, n - start)`` flags of pairs of patches from ``start`` on to ``(k, g, n)`` bits, and the mirror image."""
+    """Write ``(r, n - start)`` flags of patches from ``start`` on to ``(k, g, n)`` bits, and the mirror image."""
     stop = start + len(connected)
     bits[:, start // 8 :, start:stop] = pack_bits(connected).T
     if stop < bits.shape[2]:  # r is a multiple of 8 then
