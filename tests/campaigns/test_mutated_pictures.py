@@ -19,8 +19,8 @@ from pseudo_fakes import fake_pipeline
 
 from unseg_d2.config import load_cfg
 from unseg_d2.data.images import ImageFile, ImageProblem, read_image
-from unseg_d2.data.media import extract_frames
 from unseg_d2.data.pictures.stored import read_stored
+from unseg_d2.data.video import Film
 from unseg_d2.depth import FilesDepth
 from unseg_d2.depth.files import FilesDepthSettings
 from unseg_d2.errors import UnsegError
@@ -177,9 +177,11 @@ def test_videos(
 
     def frames() -> None:
         try:
-            found = extract_frames(video, folder / "frames")
+            film = Film(video)
         except ImageProblem as problem:
             raise UnsegError(str(problem)) from None
-        assert found.files and 0 < found.rate < 1000 and all(path.is_file() for path in found.files)
+        with film:
+            times = [frame.time for frame in film if frame.pixels.shape == (*film.size, 3)]
+        assert 0 < film.rate < 1000 and times and times == sorted(set(times))
 
     sentence(frames, "videos")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -154,6 +155,7 @@ def test_boxes_only(tiny, photos, tmp_path):
 @pytest.fixture
 def film(tmp_path: Path) -> Path:
     """Four frames of noise."""
+    pytest.importorskip("av", reason="PyAV is not installed")
     writer = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (96, 64))
     if not writer.isOpened():
         pytest.skip("OpenCV has no video encoder here")
@@ -164,15 +166,96 @@ def film(tmp_path: Path) -> Path:
 
 
 def test_video(tiny, film, tmp_path):
+    """Frames go through the detector and into a video; none is left on the disk."""
     output = tmp_path / "out"
     arguments = ["--input", str(film), "--output", str(output), "--format", "overlays,coco"]
     main([*arguments, "--score-threshold", "0.01", "--frame-step", "2", "--batch-size", "4", *tiny])
-    frames = {f"{number:06d}.jpg" for number in (1, 3)}
-    assert {f"frames/film.avi/{name}" for name in frames} | {f"overlays/{name}" for name in frames} <= files(output)
-    assert {image["file_name"] for image in read_coco(output / "predictions.json").images} == frames
+    assert files(output) == {"videos/film.avi.mp4", "predictions.json"}
+    labels = json.loads((output / "predictions.json").read_text())
+    assert labels["videos"] == [
+        {"id": 1, "file_name": "film.avi", "height": 64, "width": 96, "length": 2, "fps": 10.0, "frame_step": 2}
+    ]
+    keys = ("file_name", "video_id", "frame_id", "time")
+    found = [tuple(image[key] for key in keys) for image in labels["images"]]
+    assert found == [("000001.jpg", 1, 0, 0.0), ("000003.jpg", 1, 2, 0.2)]
+    assert labels["annotations"] and all(annotation["video_id"] == 1 for annotation in labels["annotations"])
+    assert {image["file_name"] for image in read_coco(output / "predictions.json").images} == {x[0] for x in found}
     capture = cv2.VideoCapture(str(output / "videos" / "film.avi.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 2 and capture.get(cv2.CAP_PROP_FPS) == pytest.approx(5.0)
     assert capture.read()[1].shape == (64, 96, 3)
+
+
+def test_kept_frames_are_pictures_for_other_commands(tiny, film, tmp_path):
+    from unseg_d2.cli.visualize import main as visualize
+
+    output = tmp_path / "out"
+    arguments = ["--input", str(film), "--output", str(output), "--format", "coco,labelstudio", "--keep-frames"]
+    main([*arguments, "--score-threshold", "0.01", *tiny])
+    frames = {f"frames/film.avi/{number:06d}.jpg" for number in (1, 2, 3, 4)}
+    assert files(output) == frames | {"predictions.json", "label_studio.json", "label_studio.xml"}
+    for seed, name in enumerate(sorted(frames)):
+        noise = np.random.default_rng(seed).integers(0, 255, (64, 96, 3), dtype=np.uint8)[..., ::-1]
+        stored = np.asarray(Image.open(output / name)).astype(int)
+        assert np.corrcoef(stored.ravel(), noise.ravel())[0, 1] > 0.5  # noise through two lossy formats
+    visualize(["--labels", str(output / "predictions.json"), "--output", str(tmp_path / "page.html")])
+
+
+def test_tracked_video(tiny, film, tmp_path, capsys):
+    pytest.importorskip("trackers", reason="trackers is not installed")
+    output = tmp_path / "out"
+    main(["--input", str(film), "--output", str(output), "--format", "overlays,coco", "--track", *tiny])
+    labels = json.loads((output / "predictions.json").read_text())
+    assert labels["info"]["score_threshold"] == 0.35
+    assert labels["info"]["tracking"] == {"method": "ByteTrack", "lowest_score": 0.1}
+    for number in (1, 2, 3, 4):
+        found = [item["track_id"] for item in labels["annotations"] if item["image_id"] == number]
+        assert len(set(found)) == len(found) and all(track > 0 for track in found)
+    assert "above score 0.35, or weaker where they continue an object" in capsys.readouterr().out
+
+
+def test_a_broken_video_among_photos_is_a_failure(tiny, photos, tmp_path, capsys):
+    pytest.importorskip("av", reason="PyAV is not installed")
+    (photos / "film.mp4").write_bytes(b"no film")
+    main(["--input", str(photos), "--output", str(tmp_path / "out"), *tiny])
+    lines = [json.loads(line) for line in (tmp_path / "out" / "failures.jsonl").read_text().splitlines()]
+    assert {line["file_name"] for line in lines} == {"broken.jpg", "film.mp4"}
+    assert "2 inputs cannot be used" in capsys.readouterr().out
+
+
+def test_an_interrupted_video_is_begun_anew(tiny, film, tmp_path, caplog):
+    """What a killed run leaves of a video never has its name, is removed, and the log says so."""
+    left = tmp_path / "out" / "videos" / f".film.avi.mp4.tmp-{'0' * 32}"
+    left.mkdir(parents=True)
+    (left / "video.mp4").write_bytes(b"a part")
+    with caplog.at_level("INFO"):
+        main(["--input", str(film), "--output", str(tmp_path / "out"), *tiny])
+    assert "An earlier run did not finish" in caplog.text and "begun anew" in caplog.text
+    assert files(tmp_path / "out") == {"videos/film.avi.mp4"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--track"], "--track is about videos, and there is none"),
+        (["--keep-frames"], "--keep-frames is about videos"),
+        (["--frame-step", "2"], "--frame-step is about videos"),
+    ],
+)
+def test_options_of_videos_need_one(arguments, message, tiny, photos, tmp_path):
+    with pytest.raises(UnsegError, match=message):
+        main(["--input", str(photos), "--output", str(tmp_path / "out"), *arguments, *tiny])
+
+
+def test_label_studio_needs_the_frames(tiny, film, tmp_path):
+    with pytest.raises(UnsegError, match="add --keep-frames"):
+        main(["--input", str(film), "--output", str(tmp_path / "out"), "--format", "labelstudio", *tiny])
+
+
+def test_videos_need_the_library(tiny, film, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UnsegError, match="'av' is not installed"):
+        main(["--input", str(film), "--output", str(tmp_path / "out"), *tiny])
+    assert not (tmp_path / "out").exists()
 
 
 def test_photos_and_videos_together_with_relative_names(tiny, photos, film, tmp_path, monkeypatch):
@@ -182,23 +265,27 @@ def test_photos_and_videos_together_with_relative_names(tiny, photos, film, tmp_
     os.mkdir("other")
     for name in others:
         os.link(film, name)
-    main(["--input", "photos/", "film.avi", *others, "--output", "out/", "--frame-step", "3", *tiny])
-    videos = ["film.avi", "film_2.avi", *(os.path.basename(name) for name in others[1:])]
-    frames = {f"overlays/out/frames/{name}/{number}.jpg" for name in videos for number in ("000001", "000004")}
+    main(["--input", "photos/", "film.avi", *others, "--output", "out/", "--format", "overlays,coco", *tiny])
     pictures = {f"overlays/photos/{name}" for name in ("1.png.jpg", "2.jpg", "deep/3.png.jpg")}
-    assert {name for name in files(Path("out")) if name.startswith("overlays")} == frames | pictures
+    assert {name for name in files(Path("out")) if name.startswith("overlays")} == pictures
     written = list(Path("out/videos").iterdir())
     assert len(written) == 4 and Path("out/videos/film_2.avi.mp4") in written
     for path in written:
         os.link(path, "copy.mp4")
-        assert cv2.VideoCapture("copy.mp4").get(cv2.CAP_PROP_FRAME_COUNT) == 2
+        assert cv2.VideoCapture("copy.mp4").get(cv2.CAP_PROP_FRAME_COUNT) == 4
         os.unlink("copy.mp4")
+    labels = json.loads(Path("out/predictions.json").read_text())
+    assert [image["id"] for image in labels["images"]] == list(range(1, 20))
+    assert labels["images"][3]["file_name"] == "out/frames/film.avi/000001.jpg"
+    assert [image.get("video_id") for image in labels["images"]] == [None] * 3 + [
+        k for k in (1, 2, 3, 4) for _ in "four"
+    ]
 
 
 def test_an_output_folder_that_is_no_text(tiny, film, tmp_path):
     output = tmp_path / os.fsdecode(b"caf\xe9")
     main(["--input", str(film), "--output", str(output), "--frame-step", "4", *tiny])
-    assert {"videos/film.avi.mp4", "overlays/000001.jpg"} <= files(output)
+    assert files(output) == {"videos/film.avi.mp4"}
 
 
 @pytest.mark.parametrize("name", ["overlays", "videos"])

@@ -1,28 +1,14 @@
-"""Inputs of the command line, and frames of videos."""
+"""Inputs of the command line."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from PIL import Image
 
-from unseg_d2.data.images import ImageProblem
-from unseg_d2.data.media import extract_frames, list_media
+from unseg_d2.data.media import list_media
 from unseg_d2.errors import UnsegError
-
-
-def write_video(path: Path, frames: int = 5, size: tuple[int, int] = (64, 48)) -> Path:
-    """Frames of rising brightness, 10 a second."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, size)
-    if not writer.isOpened():
-        pytest.skip("OpenCV has no video encoder here")
-    for number in range(frames):
-        writer.write(np.full((size[1], size[0], 3), 40 * number + 10, np.uint8))
-    writer.release()
-    return path
 
 
 @pytest.fixture
@@ -69,26 +55,6 @@ def test_nothing_there(text, message, tmp_path, monkeypatch):
         list_media([text])
     with pytest.raises(UnsegError, match="no image or video in"):
         list_media(["."])
-
-
-def test_frames(tmp_path):
-    frames = extract_frames(write_video(tmp_path / "film.avi"), tmp_path / "frames")
-    assert [file.name for file in frames.files] == [f"{number:06d}.jpg" for number in range(1, 6)]
-    assert frames.rate == pytest.approx(10.0)
-    brightness = [np.asarray(Image.open(file)).mean() for file in frames.files]
-    np.testing.assert_allclose(brightness, [10, 50, 90, 130, 170], atol=6)
-
-
-def test_every_second_frame(tmp_path):
-    frames = extract_frames(write_video(tmp_path / "film.avi"), tmp_path / "frames", step=2)
-    assert [file.name for file in frames.files] == ["000001.jpg", "000003.jpg", "000005.jpg"]
-    assert frames.rate == pytest.approx(5.0)
-
-
-def test_no_video(tmp_path):
-    (tmp_path / "film.mp4").write_bytes(b"no film")
-    with pytest.raises(ImageProblem, match="not a video"):
-        extract_frames(tmp_path / "film.mp4", tmp_path / "frames")
 
 
 def test_the_own_output_below_a_folder_is_no_input(tmp_path: Path) -> None:

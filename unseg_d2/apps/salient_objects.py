@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,21 @@ class SalientObjects:
         """
         reading = InputSettings.from_config(self.cfg).reading
         for record in records:
-            (mask,) = self.model([read_image(Path(record["file_name"]), reading)])
-            yield replace(objects(mask, record).above(self.score_threshold), reading=reading)
+            yield self._found(read_image(Path(record["file_name"]), reading), record)
+
+    def on_images(self, images: Iterable[np.ndarray]) -> Iterator[Prediction]:
+        """Yield the objects of images in their order; each is taken when it is needed.
+
+        Args:
+            images: ``(H, W, 3)`` uint8 RGB; numbered from 0 in ``image_id``.
+        """
+        for index, pixels in enumerate(images):
+            yield self._found(pixels, {"image_id": index})
+
+    def _found(self, pixels: np.ndarray, record: dict[str, Any]) -> Prediction:
+        (mask,) = self.model([pixels])
+        reading = InputSettings.from_config(self.cfg).reading
+        return replace(objects(mask, record).above(self.score_threshold), reading=reading)
 
 
 def objects(mask: np.ndarray, record: dict[str, Any]) -> Prediction:

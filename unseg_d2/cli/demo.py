@@ -25,6 +25,12 @@ def _arguments(parser: CommandParser) -> None:
     )
     group.add_argument("--frame-step", type=int, default=1, metavar="N", help="use every n-th frame of a video")
     group.add_argument(
+        "--track", action="store_true", help="follow objects through a video: each has a number and colour"
+    )
+    group.add_argument(
+        "--keep-frames", action="store_true", help="store the frames of videos, which other commands need to show them"
+    )
+    group.add_argument(
         "--batch-size", type=int, default=1, metavar="N", help="images of one size that are processed together"
     )
     add_weights(parser, "trained detector or saliency head, or zoo:NAME (default: MODEL.WEIGHTS of the recipe)")
@@ -49,14 +55,19 @@ def _execute(args: argparse.Namespace) -> None:
     for name in ("batch_size", "frame_step"):
         if getattr(args, name) < 1:
             raise UnsegError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must be 1 or more.")
-    from unseg_d2.apps.demo import DemoOptions, run_demo
+    from unseg_d2.apps.demo import check_options, run_demo
+    from unseg_d2.apps.demo_results import DemoOptions
     from unseg_d2.data.media import list_media
     from unseg_d2.pseudo.tally import MANY_EMPTY
 
     media = list_media(args.input, without=args.output)
-    options = DemoOptions(formats, args.frame_step, args.image_prefix)
+    options = DemoOptions(
+        formats, args.score_threshold, args.frame_step, args.track, args.keep_frames, args.image_prefix
+    )
+    check_options(media, options)  # before the weights are downloaded
     demo = run_demo(_detector(args), media, output=args.output, options=options)
-    print(f"{demo.tally.line('instances')}, above score {args.score_threshold:g}")
+    weaker = ", or weaker where they continue an object" if args.track else ""
+    print(f"{demo.tally.line('instances')}, above score {args.score_threshold:g}{weaker}")
     if args.score_threshold and demo.tally.images and demo.tally.empty >= MANY_EMPTY * demo.tally.images:
         print("Many images have none: a lower --score-threshold shows more.")
     for path in demo.written:
@@ -86,7 +97,10 @@ def _detector(args: argparse.Namespace) -> Detector | SalientObjects:
             "Random weights find nothing: name a trained detector with --weights, a checkpoint or zoo:NAME "
             "(`unseg-d2 zoo list` names them)."
         )
-    flags = ("MODEL.ROI_HEADS.SCORE_THRESH_TEST", args.score_threshold, "TEST.IMS_PER_BATCH", args.batch_size)
+    from unseg_d2.apps.tracks import LOWEST_SCORE
+
+    lowest = min(args.score_threshold, LOWEST_SCORE) if args.track else args.score_threshold
+    flags = ("MODEL.ROI_HEADS.SCORE_THRESH_TEST", lowest, "TEST.IMS_PER_BATCH", args.batch_size)
     if is_saliency_head(weights, trust=args.trust_checkpoint):
         return _salient(args, weights, flags)
     return Detector.load(weights, *settings(args), *flags, recipe=args.config_file)
@@ -110,6 +124,7 @@ COMMAND = Command(
     _execute,
     examples=(
         "unseg-d2 demo --input photos/ film.mp4 --weights runs/photos/model_final.pth --output out/",
+        "unseg-d2 demo --input film.mp4 --track --weights runs/a/model_final.pth --format overlays,coco --output out/",
         "unseg-d2 demo --input 'photos/*.jpg' --weights zoo:cutler_cascade_final --format overlays,coco --output out/",
         "unseg-d2 demo --input photos/ --weights zoo:found --output out/",
     ),

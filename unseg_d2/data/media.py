@@ -1,24 +1,17 @@
-"""Images and videos named on the command line, and the frames of a video as images."""
+"""Images and videos named on the command line."""
 
 from __future__ import annotations
 
 import glob
 import logging
 import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
-
-from unseg_d2.data.images import ImageProblem, scan_folder
+from unseg_d2.data.images import scan_folder
 from unseg_d2.data.others import VIDEOS
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import atomic_write
-
-JPEG_QUALITY = 95  # of stored frames
 
 logger = logging.getLogger(__name__)
 
@@ -78,76 +71,3 @@ def _add(media: Media, path: Path, without: Path | None = None) -> None:
             logger.info("%s: %s", path, line)
     else:
         (media.videos if path.suffix.lower() in VIDEOS else media.images).append(path)
-
-
-@dataclass(frozen=True)
-class Frames:
-    """The frames of a video that were kept.
-
-    Attributes:
-        files: JPEG files in order.
-        rate: kept frames per second.
-    """
-
-    files: list[Path]
-    rate: float
-
-
-def extract_frames(video: Path, folder: Path, *, step: int = 1) -> Frames:
-    """Write the frames of a video as JPEG files, one by one; the video is never held in memory as a whole.
-
-    Args:
-        video: file that OpenCV can read.
-        folder: where ``000001.jpg``, ... go, numbered as in the video.
-        step: keep every ``step``-th frame.
-
-    Raises:
-        ImageProblem: it cannot be read, or has no frame.
-        UnsegError: the disk is full.
-    """
-    with utf8_path(video) as name:
-        capture = cv2.VideoCapture(name)
-    try:
-        if not capture.isOpened():
-            raise ImageProblem("not a video that OpenCV can read")
-        files = []
-        for number, frame in _read(capture, step):
-            files.append(folder / f"{number:06d}.jpg")
-            with atomic_write(files[-1]) as file:
-                file.write(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes())
-        if not files:
-            raise ImageProblem("a video without a frame that OpenCV can read")
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        return Frames(files, (rate if 0 < rate < 1000 else 25.0) / step)
-    finally:
-        capture.release()
-
-
-@contextmanager
-def utf8_path(path: Path) -> Iterator[str]:
-    """Yield a name for a file or folder that OpenCV can open: it ends the process at one that is not UTF-8.
-
-    Args:
-        path: where the name is not UTF-8, a link in a temporary folder stands for it.
-    """
-    try:
-        str(path).encode()
-        yield str(path)
-        return
-    except UnicodeEncodeError:
-        pass
-    with tempfile.TemporaryDirectory(prefix="unseg_d2-") as folder:
-        link = Path(folder, f"link{path.suffix if path.suffix.isascii() else ''}")
-        link.symlink_to(os.path.abspath(path))
-        yield str(link)
-
-
-def _read(capture: cv2.VideoCapture, step: int) -> Iterator[tuple[int, cv2.typing.MatLike]]:
-    """Yield every ``step``-th frame with its number from 1, as BGR."""
-    number = 0
-    while capture.grab():
-        number += 1
-        if (number - 1) % step == 0:
-            readable, frame = capture.retrieve()
-            if readable:
-                yield number, frame

@@ -35,6 +35,7 @@ class Prediction:
         scores: ``(n,)`` float32 in [0, 1].
         rles: one compressed COCO run-length encoding per detection, at the original size; empty without masks.
         classes: ``(n,)`` int64 class numbers; by default all are of class 0.
+        tracks: ``(n,)`` int64 identities over the frames of a video, from 1; empty where nothing was tracked.
         reading: how the image was read, so that `draw` reads it in the same way.
     """
 
@@ -45,6 +46,7 @@ class Prediction:
     rles: list[dict[str, Any]] = field(default_factory=list)
     classes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     reading: Reading = DEFAULT_READING
+    tracks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         if len(self.classes) == 0:
@@ -64,12 +66,23 @@ class Prediction:
         Args:
             score_threshold: lowest score in [0, 1].
         """
-        kept = np.flatnonzero(self.scores >= score_threshold)
-        rles = [self.rles[index] for index in kept] if self.rles else []
-        return replace(self, boxes=self.boxes[kept], scores=self.scores[kept], rles=rles, classes=self.classes[kept])
+        return self.chosen(np.flatnonzero(self.scores >= score_threshold))
+
+    def chosen(self, places: np.ndarray) -> Prediction:
+        """Return some of the detections.
+
+        Args:
+            places: their numbers from 0, in the order wanted.
+        """
+        rles = [self.rles[index] for index in places] if self.rles else []
+        tracks = self.tracks[places] if len(self.tracks) else self.tracks
+        boxes, scores, classes = self.boxes[places], self.scores[places], self.classes[places]
+        return replace(self, boxes=boxes, scores=scores, rles=rles, classes=classes, tracks=tracks)
 
     def to_coco(self, category_id: int | Sequence[int] = 1) -> list[dict[str, Any]]:
         """Return COCO results: ``image_id``, ``category_id``, ``bbox`` (XYWH), ``score`` and ``segmentation``.
+
+        Those of a tracked video have ``track_id`` too.
 
         Args:
             category_id: the category of each class; or that of class 0, from which the others count up.
@@ -84,10 +97,12 @@ class Prediction:
         ]
         for result, rle in zip(results, self.rles):
             result["segmentation"] = rle
+        for result, track in zip(results, self.tracks.tolist()):
+            result["track_id"] = track
         return results
 
     def to_supervision(self) -> supervision.Detections:
-        """Return ``supervision.Detections`` with boxes, masks, scores as confidence, and class numbers.
+        """Return ``supervision.Detections`` with boxes, masks, scores as confidence, class numbers, and tracks.
 
         Raises:
             UnsegError: supervision is not installed; the message names the command that installs it.
@@ -101,6 +116,7 @@ class Prediction:
             mask=self.masks if self.rles else None,
             confidence=self.scores,
             class_id=self.classes.astype(int),
+            tracker_id=self.tracks.astype(int) if len(self.tracks) else None,
         )
 
     def draw(self, image: ImageLike) -> np.ndarray:
@@ -121,9 +137,10 @@ class Prediction:
                 f"The image has {pixels.shape[0]}x{pixels.shape[1]} pixels (height x width), but the prediction is for "
                 f"one of {self.size[0]}x{self.size[1]}."
             )
+        shown = {"scores": self.scores.tolist(), "identities": self.tracks.tolist() or None}
         if self.rles:
-            return draw_instances(pixels, self.masks, scores=self.scores.tolist())
+            return draw_instances(pixels, self.masks, **shown)
         areas = np.zeros((len(self), *self.size), bool)
         for area, box in zip(areas, np.rint(self.boxes).astype(int)):
             area[max(box[1], 0) : box[3] + 1, max(box[0], 0) : box[2] + 1] = True
-        return draw_instances(pixels, areas, scores=self.scores.tolist(), opacity=0.0)
+        return draw_instances(pixels, areas, **shown, opacity=0.0)

@@ -178,6 +178,7 @@ def write_label_set(
     images: Iterable[dict[str, Any]],
     annotations: Iterable[dict[str, Any]],
     categories: Sequence[dict[str, Any]] = CATEGORIES,
+    videos: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Write a COCO file, an entry per line, completely or not at all.
 
@@ -188,6 +189,7 @@ def write_label_set(
         images: COCO images.
         annotations: COCO annotations; ids are given from 1 on.
         categories: of the annotations, by default one.
+        videos: that images name with ``video_id``, if any.
 
     Raises:
         UnsegError: the disk is full.
@@ -200,6 +202,9 @@ def write_label_set(
             _write_list(kept, "annotations", numbered)
             info = info()
         file.write(b'{"info":' + _json(info) + b',\n"licenses":[],\n"categories":' + _json(list(categories)) + b",\n")
+        if videos:
+            _write_list(file, "videos", videos)
+            file.write(b",\n")
         _write_list(file, "images", images)
         file.write(b",\n")
         if kept is None:

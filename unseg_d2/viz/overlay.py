@@ -21,6 +21,7 @@ def draw_instances(
     masks: np.ndarray,
     *,
     scores: Sequence[float] | None = None,
+    identities: Sequence[int] | None = None,
     opacity: float = 0.45,
     outline: bool = True,
 ) -> np.ndarray:
@@ -28,8 +29,9 @@ def draw_instances(
 
     Args:
         image: ``(H, W, 3)`` uint8 RGB; it is not changed.
-        masks: ``(n, H, W)`` bool. The colour of an instance depends on its place ``0 … n-1`` alone.
+        masks: ``(n, H, W)`` bool. The colour of an instance depends on its place ``0 … n-1`` alone, or its identity.
         scores: ``n`` numbers written next to the instances, or ``None`` for no text.
+        identities: ``n`` numbers of objects, which keep their colour from frame to frame and stand before the scores.
         opacity: of the areas, in [0, 1]; 0 leaves the outlines only.
         outline: whether to draw outlines.
 
@@ -40,15 +42,17 @@ def draw_instances(
         ValueError: if shapes, types or the opacity do not fit.
     """
     _check(image, masks, scores, opacity)
+    _check_identities(masks, identities)
     canvas = image.copy()
-    parts = _largest_first(masks)
+    parts = _largest_first(masks, identities)
     for part in parts:
         _fill(canvas, part, opacity)
         if outline:
             _outline(canvas, part)
-    if scores is not None:
+    if scores is not None or identities is not None:
         for part in parts:
-            _write(canvas, part, f"{scores[part.index]:.2f}")
+            words = [f"#{identities[part.index]}"] if identities is not None else []
+            _write(canvas, part, " ".join([*words, f"{scores[part.index]:.2f}"] if scores is not None else words))
     return canvas
 
 
@@ -60,10 +64,7 @@ class _Part:
     mask: np.ndarray  # (rows, columns) bool, the part of the mask in the box
     top: int
     left: int
-
-    @property
-    def colour(self) -> tuple[int, int, int]:
-        return instance_colour(self.index)
+    colour: tuple[int, int, int]
 
 
 def _check(image: np.ndarray, masks: np.ndarray, scores: Sequence[float] | None, opacity: float) -> None:
@@ -77,13 +78,19 @@ def _check(image: np.ndarray, masks: np.ndarray, scores: Sequence[float] | None,
         raise ValueError(f"opacity must lie in [0, 1], got {opacity}")
 
 
-def _largest_first(masks: np.ndarray) -> list[_Part]:
+def _check_identities(masks: np.ndarray, identities: Sequence[int] | None) -> None:
+    if identities is not None and len(identities) != len(masks):
+        raise ValueError(f"{len(masks)} masks need as many identities, got {len(identities)}")
+
+
+def _largest_first(masks: np.ndarray, identities: Sequence[int] | None) -> list[_Part]:
     """The non-empty masks in drawing order."""
     parts = []
     for index, mask in enumerate(masks):
         left, top, columns, rows = cv2.boundingRect(mask.view(np.uint8))
         if columns:
-            parts.append(_Part(index, mask[top : top + rows, left : left + columns], top, left))
+            colour = instance_colour(index if identities is None else identities[index])
+            parts.append(_Part(index, mask[top : top + rows, left : left + columns], top, left, colour))
     return sorted(parts, key=lambda part: -np.count_nonzero(part.mask))
 
 

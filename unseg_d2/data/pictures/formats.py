@@ -51,6 +51,9 @@ _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
 _KNOWN = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")
 """First bytes of formats that are read: a file that has them but does not open is damaged."""
 _HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"hevx")
+A_VIDEO = "a video, not an image"
+DAMAGED = "truncated or damaged header"
+"""What is said of a picture of a format that is read, and that does not open."""
 NO_IMAGE = "not an image"
 """What is said of a file that nothing is known of."""
 INSTALL_HEIF = "install pillow-heif: pip install 'unseg-d2[heic]'"
@@ -99,7 +102,7 @@ def what_it_is(path: Path) -> str:
             )
         if start[8:12] in (b"avif", b"avis"):
             return "damaged AVIF, or this Pillow is built without it"
-        return "a video, not an image" if start[8:12] != b"crx " else f"a camera's raw file {_CONVERT}"
+        return A_VIDEO if start[8:12] != b"crx " else f"a camera's raw file {_CONVERT}"
     if start[128:132] == b"DICM":
         return f"DICOM {_CONVERT}"
     lowered = start.lstrip(b"\xef\xbb\xbf \r\n\t")
@@ -107,7 +110,7 @@ def what_it_is(path: Path) -> str:
         if start.startswith(beginning) or lowered.lower().startswith(beginning.lower()):
             return what
     known = start.startswith(_KNOWN) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
-    return "truncated or damaged header" if known else NO_IMAGE
+    return DAMAGED if known else NO_IMAGE
 
 
 def why_no_image(path: Path) -> str:
