@@ -100,3 +100,22 @@ def test_golden(golden: Path):
         standardised = published["gf_standardised_gray"][i]
         np.testing.assert_allclose(guided_filter(gray, source, **settings), standardised, atol=1e-4)
         np.testing.assert_allclose(guided_filter(image, source, **settings), published["gf_color_plain"][i], atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_maps_of_any_layout_and_of_any_support(channels):
+    """Masks that are enlarged by fancy indexing lie in memory in another order; some touch the border, or are a pixel."""
+    rng = np.random.default_rng(0)
+    guide, source = rng.random((channels, 17, 19)), np.zeros((5, 17, 19))
+    for plane, window in zip(
+        source, (np.s_[:, 18:], np.s_[16:, :], np.s_[8:9, 9:10], np.s_[2:5, 3:9])
+    ):  # the last: none
+        plane[window] = 1
+    filtered = guided_filter(guide, source, radius=2, eps=1e-2)
+    for ours, plane in zip(filtered, source):
+        np.testing.assert_allclose(ours, by_definition(guide, plane, 2, 1e-2), atol=1e-10)
+    for order in ((1, 2, 0), (2, 0, 1), (2, 1, 0)):
+        moved = np.ascontiguousarray(source.transpose(order)).transpose(np.argsort(order))
+        np.testing.assert_array_equal(guided_filter(guide, moved, radius=2, eps=1e-2), filtered)
+        guide_moved = np.ascontiguousarray(guide.transpose(order)).transpose(np.argsort(order))
+        np.testing.assert_array_equal(guided_filter(guide_moved, source, radius=2, eps=1e-2), filtered)

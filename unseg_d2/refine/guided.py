@@ -66,9 +66,9 @@ def guided_filter(guide: np.ndarray, source: np.ndarray, *, radius: int, eps: fl
     Returns:
         ``(n, H, W)`` in the precision of the guide; not clipped to the range of the source.
     """
-    fit = _LocalFit(guide, radius, eps)
-    filtered = np.zeros_like(source)
-    for plane, out in zip(source, filtered):
+    fit = _LocalFit(np.ascontiguousarray(guide), radius, eps)
+    filtered = np.zeros(source.shape, source.dtype)
+    for plane, out in zip(np.ascontiguousarray(source), filtered):  # OpenCV writes to rows only
         window = _reach(plane, 2 * radius)  # slopes are zero beyond one radius of what is not zero, means beyond two
         if window is not None:
             fit(plane[window], window, out[window])
@@ -143,9 +143,9 @@ class _LocalFit:
             out: receives the filtered map in the window.
         """
         guide, means = (planes[:, window[0], window[1]] for planes in (self.guide, self.mean))
-        product, offset = np.empty_like(plane), np.empty_like(plane)
+        product, offset = np.empty(plane.shape, plane.dtype), np.empty(plane.shape, plane.dtype)
         self._average(plane, window, offset)
-        slopes = [np.empty_like(plane) for _ in guide]
+        slopes = [np.empty(plane.shape, plane.dtype) for _ in guide]
         for channel, mean, slope in zip(guide, means, slopes):
             self._average(np.multiply(channel, plane, out=product), window, slope)
             slope -= np.multiply(mean, offset, out=product)
