@@ -72,11 +72,9 @@ def relink(markdown: str, source: str) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(source), link["path"]))
         if not (REPOSITORY / target).exists():
             raise PluginError(f"{source} links to {link['path']}, which does not exist.")
-        page = PAGES.get(target) or (target.endswith(".md") and target.removeprefix("docs/"))
-        if page and (target in PAGES or target.startswith("docs/")):
+        page = PAGES.get(target) or (target.startswith("docs/") and target.removeprefix("docs/"))
+        if page:  # or a file beside the pages, which the site has too
             return f"[{link['text']}]({posixpath.relpath(page, here or '.')}{link['anchor'] or ''})"
-        if target.startswith("docs/"):  # a file beside the pages, which the site has too
-            return link[0]
         return link["text"] if target in link["text"] else f"{link['text']} (`{target}`)"
 
     return LINK.sub(replace, markdown)

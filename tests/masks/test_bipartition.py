@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from unseg_d2.masks.bipartition import connected_component, foreground_side, intersection_over_union, seed_mask
+from unseg_d2.masks.bipartition import (
+    border_share,
+    connected_component,
+    foreground_side,
+    inner_side,
+    intersection_over_union,
+    seed_mask,
+)
 
 CORNERS = [(0, 0), (0, 5), (4, 0), (4, 5)]  # of a 5x6 grid
 PEAK = (2, 3)
@@ -19,6 +26,28 @@ def eigenvector(num_corners: int) -> np.ndarray:
     for corner in CORNERS[:num_corners]:
         vector[corner] = 0.9
     return vector
+
+
+class TestInnerSide:
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_the_side_that_covers_less_of_the_border(self, sign):
+        """A strip of sky has the peak and more than half of the border; the rest has the object."""
+        vector = np.full((5, 6), 0.1)
+        vector[:3] = 1.0
+        vector[0, 0] = 2.0
+        vector[2, 2:4] = -0.5
+        side, seed = inner_side(sign * vector)
+        np.testing.assert_array_equal(side, vector < vector.mean())
+        assert np.unravel_index(seed, side.shape) == (2, 2)  # the first of the two most extreme ones
+        assert border_share(side) == 8 / 18  # a border of 18 patches; rows 3 and 4 have 2 + 6 of them
+
+    def test_it_is_the_side_of_the_peak_where_that_covers_less(self):
+        vector = eigenvector(2)
+        for ours, published in zip(inner_side(vector), foreground_side(vector, corner_rule=False)):
+            np.testing.assert_array_equal(ours, published)
+
+    def test_a_constant_vector_has_no_foreground(self):
+        assert not inner_side(np.full((3, 4), 0.25))[0].any()
 
 
 class TestForegroundSide:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from unseg_d2.masks.tokencut import salient_cuts, tokencut
+from unseg_d2.masks.tokencut import TokenCutSettings, salient_cuts, tokencut
 
 
 def scene(h: int = 16, w: int = 22) -> tuple[torch.Tensor, np.ndarray]:
@@ -45,3 +45,16 @@ def test_proposals_are_the_masks_of_the_cuts():
     assert len(second) == 0
     assert not cuts[1].eigenvector.any()
     assert not cuts[1].mask.any()
+
+
+def test_the_border_chooses_the_side_where_the_peak_is_in_the_background():
+    """Of a frame and what it holds, the inside is the object; the peak takes the smaller of the two."""
+    inside = np.zeros((14, 20), dtype=bool)
+    inside[1:13, 1:19] = True
+    for mask in (inside, ~inside):
+        look = torch.zeros(1, 2, 14, 20)
+        look[0, 0], look[0, 1] = torch.from_numpy(mask), torch.from_numpy(~mask)
+        np.testing.assert_array_equal(salient_cuts(look)[0].side, ~inside)
+        (cut,) = salient_cuts(look, TokenCutSettings(side="border"))
+        np.testing.assert_array_equal(cut.mask, inside)
+        assert cut.eigenvector[cut.side].min() > cut.eigenvector.mean() > cut.eigenvector[~cut.side].max()

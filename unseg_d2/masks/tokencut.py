@@ -8,8 +8,10 @@ Shape legend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -18,10 +20,18 @@ from torch import Tensor
 from unseg_d2.graph.affinity import binary_affinity
 from unseg_d2.graph.ncut import NO_CUT, cohesion, second_eigenvector
 from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
-from unseg_d2.masks.bipartition import NO_CUT_REASON, change_tau, connected_component, foreground_side
+from unseg_d2.masks.bipartition import (
+    NO_CUT_REASON,
+    change_tau,
+    connected_component,
+    foreground_side,
+    inner_side,
+)
 from unseg_d2.masks.registry import MASK_GENERATORS
 from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import PatchFeatures, Proposals
+
+Side = Literal["peak", "border"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,11 @@ class TokenCutSettings(Settings):
 
     tau: float = setting(0.2, "cosine above which two patches are connected", symbol="tau", low=0, below=1)
     eps: float = setting(1e-5, "weight of an edge between patches that are not connected", low=0, below=1)
+    side: Side = setting(
+        "peak",
+        "side of the cut that is the object: peak (holds the largest entry) | border (has less of the image's border)",
+        choices=get_args(Side),
+    )
 
     def when_empty(self) -> str:
         """Return what to change where there is no cut."""
@@ -76,7 +91,7 @@ def tokencut(tokens: Tensor, settings: TokenCutSettings | None = None) -> list[P
     """Find the salient object of each image: the component, around the peak, of the side that the peak lies in.
 
     MaskCut with one mask, without the rule that a side touching three corners is the background, so that the result
-    does not depend on the sign of the eigenvector.
+    does not depend on the sign of the eigenvector. With ``side="border"`` it is the side with less of the border.
 
     Args:
         tokens: ``(b, C, h, w)`` patch features of any float type.
@@ -105,8 +120,11 @@ def salient_cuts(tokens: Tensor, settings: TokenCutSettings | None = None) -> li
     affinity = binary_affinity(tokens.flatten(2), settings.tau, settings.eps)
     cut = second_eigenvector(affinity)
     vectors = torch.where(cut.values[:, None] < NO_CUT, cut.vectors, 0).view(b, h, w).cpu().numpy()
-    sides, seeds = zip(*(foreground_side(vector, corner_rule=False) for vector in vectors))
+    by_peak = partial(foreground_side, corner_rule=False)
+    choose: Callable[[np.ndarray], tuple[np.ndarray, int]] = inner_side if settings.side == "border" else by_peak
+    sides, seeds = zip(*(choose(vector) for vector in vectors))
     masks = np.stack([connected_component(side, seed) for side, seed in zip(sides, seeds)])
     scores = cohesion(affinity, torch.from_numpy(masks).flatten(1).to(tokens.device)).tolist()
-    # Its peak is positive, and without the corner rule the foreground is the peak's side: the sign is right already.
-    return [SalientCut(*parts) for parts in zip(vectors, sides, seeds, masks, scores)]
+    # Its peak is positive, so the sign is right already, unless the border chose the other side.
+    signed = [-vector if vector.flat[seed] < vector.mean() else vector for vector, seed in zip(vectors, seeds)]
+    return [SalientCut(*parts) for parts in zip(signed, sides, seeds, masks, scores)]
