@@ -237,6 +237,18 @@ def check_can_write(path: Path) -> None:
         raise explained(error, path) from error
 
 
+def check_apart(output: Path, *inputs: Path) -> None:
+    """Refuse to write a file or a folder that is one of those that are read.
+
+    Raises:
+        UnsegError: it is.
+    """
+    for path in inputs:
+        with suppress(OSError):
+            if output.samefile(path):
+                raise UnsegError(f"{output} is what is read, and would be overwritten; choose another --output.")
+
+
 def check_can_read(*paths: Path) -> None:
     """Check that files or folders can be read, before the work that needs them all.
 
@@ -263,9 +275,9 @@ def explained(error: OSError, path: Path) -> OSError | UnsegError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UnsegError(f"The disk is full: {path} was not written. Free some space and run the same command again.")
     if error.errno == errno.ELOOP:
-        return UnsegError(f"{path} is a symbolic link, which is not followed; remove it, or choose another --output.")
+        return UnsegError(f"{path} is a symbolic link, which is not followed; remove it, or choose another place.")
     if error.errno in _WRONG_PLACE:
-        return UnsegError(f"{path} cannot be written: {os.strerror(error.errno)}. Choose another --output.")
+        return UnsegError(f"{path} cannot be written: {os.strerror(error.errno)}. Choose another place for it.")
     return error
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from unseg_d2.cli.common import recipe, run, settings
-from unseg_d2.cli.groups import add_recipe, add_weights
+from unseg_d2.cli.groups import add_recipe, add_weights, as_path, not_negative
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.config import load_cfg
 from unseg_d2.errors import UnsegError
@@ -158,3 +158,16 @@ def test_an_interrupted_command_says_what_is_true_of_it(
         run(lambda: execute(args))
     assert stopped.value.code == 130
     assert capsys.readouterr().err == f"error: interrupted; the same command {ending}.\n"
+
+
+def test_a_path_is_not_empty_and_begins_in_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert as_path("~/runs") == tmp_path / "runs" and as_path("runs/~x") == Path("runs/~x")
+    (tmp_path / "~").mkdir()
+    assert as_path("~") == Path("~")  # which is there
+    with pytest.raises(argparse.ArgumentTypeError, match="is empty"):
+        as_path("")
+    for text in ("-1", "1.5", ""):
+        with pytest.raises(argparse.ArgumentTypeError, match="from 0 on"):
+            not_negative(text)

@@ -310,6 +310,7 @@ def test_inputs_are_never_replaced(tiny, tmp_path, name):
         (["--format", "overlay"], "--format overlay is unknown.*Did you mean 'overlays'"),
         (["--score-threshold", "35"], "--score-threshold is 35"),
         (["--batch-size", "0"], "--batch-size is 0"),
+        (["--image-prefix", "s3://a/"], "--image-prefix has no effect without --format labelstudio"),
     ],
 )
 def test_refusals(arguments, message, photos, tmp_path):

@@ -60,7 +60,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("task", ["score-masks", *TASKS])
 def test_an_impossible_output(task: str, truth: str, no_work: None) -> None:
     place = Path(truth).with_name("a_file") / "below" / "figures"
-    with pytest.raises(UnsegError, match=r"a_file/below/figures.* cannot be written: .*\. Choose another --output\."):
+    with pytest.raises(UnsegError, match=r"a_file/below/figures.* cannot be written: .*\. Choose another place"):
         execute(task, [*arguments(task, truth), "--output", str(place)])
 
 

@@ -132,6 +132,8 @@ def test_scoring_mistakes(label_set: Path, images: Path, tmp_path: Path) -> None
     for arguments, message in [
         (["--labels", str(tmp_path / "bad.json"), "--gt", str(truth)], "is not JSON"),
         (["--labels", str(tmp_path), "--gt", str(truth)], "holds no label set"),
+        (["--labels", str(label_set), "--gt", str(truth), "--output", str(truth)], "is what is read"),
+        (["--labels", str(label_set), "--gt", str(truth), "--output", str(label_set / "labels.json")], "what is read"),
         (["--labels", str(label_set), "--gt", str(tmp_path / "none.json")], "There is no file"),
         (
             ["--labels", str(label_set), "--gt", str(truth), "--backend", "coco"],

@@ -26,6 +26,11 @@ SEVERAL_CLASSES = ["MODEL.ROI_HEADS.NUM_CLASSES", "80", "TEST.EVALUATORS", "('pe
         (["--gt", "one.json", *SEVERAL_CLASSES], "has 1 category, but MODEL.ROI_HEADS.NUM_CLASSES is 80"),
         (["--num-machines", "2"], "2 machines need --dist-url"),
         (["--eval-only"], "add --weights"),
+        (
+            ["--eval-only", "--weights", "a.pth", "DATASETS.TEST", "()"],
+            "--eval-only has no effect without ground truth",
+        ),
+        (["--evaluator", "corloc", "DATASETS.TEST", "()"], "--evaluator has no effect without ground truth"),
     ],
 )
 def test_mistakes_are_found_before_the_training(

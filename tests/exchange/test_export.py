@@ -328,3 +328,19 @@ def test_an_unfinished_label_set_and_missing_pictures(label_set: Path, tmp_path:
     with pytest.raises(UnsegError, match=r"1 of the 3 images are not in .*photos; the first is a\.jpg"):
         export_labels(label_set, tmp_path / "out", format="yolo")
     assert export_labels(label_set, tmp_path / "cvat", format="cvat").masks == 9  # needs no pictures
+
+
+@pytest.mark.parametrize(("kind", "output"), [("coco", ""), ("coco", "labels.json"), ("cvat", ""), ("fiftyone", "")])
+def test_what_is_exported_is_not_overwritten(label_set: Path, kind: str, output: str) -> None:
+    before = label_set.read_bytes()
+    with pytest.raises(UnsegError, match=r"labels\.json is what is read, and would be overwritten"):
+        export_labels(label_set, label_set.parent / output, format=kind)
+    assert label_set.read_bytes() == before
+
+
+def test_pictures_are_not_overwritten_by_masks_of_their_names(label_set: Path) -> None:
+    photos = label_set.parent / "photos"
+    with pytest.raises(UnsegError, match="photos is what is read, and would be overwritten"):
+        export_labels(label_set, photos, format="png")
+    with pytest.raises(UnsegError, match="--ignore-below is nan"):
+        export_labels(label_set, label_set.parent / "out", ignore_below=float("nan"))

@@ -387,3 +387,10 @@ def test_a_file_without_classes_changes_none(label_set: Path, tmp_path: Path) ->
     after = read_coco(tmp_path / "a.json")
     assert [item["category_id"] for item in after.annotations] == [2, 1] + [1, 2, 1] * 2
     assert [category["name"] for category in after.categories] == CLASSES
+
+
+def test_the_corrections_are_not_overwritten(label_set: Path, tmp_path: Path) -> None:
+    corrections = changed_copy(without_done(label_set), tmp_path, lambda content: None)
+    with pytest.raises(UnsegError, match=r"coco\.json is what is read"):
+        import_corrections(corrections, labels=label_set, output=corrections)
+    assert import_corrections(corrections, labels=label_set, output=label_set).unchanged == 3

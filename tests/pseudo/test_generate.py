@@ -475,3 +475,10 @@ def test_a_label_set_says_what_its_features_have_learnt_from(images, tmp_path, w
     assert list(json.loads(path.read_text())["info"]["supervision"]) == list(words)
     assert list(read_label_set(path).info["supervision"]) == list(words)
     assert ("ImageNet labels in the backbone" in summarise(tmp_path / "out")) == said
+
+
+def test_no_work_in_silence(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnsegError, match=r"1 share or more and 0 processes or more, not 1 and -1"):
+        generate_label_set(settings(), images, tmp_path / "out", num_workers=-1)
+    with pytest.raises(UnsegError, match=r"is a folder of images, on which ::masks has no effect"):
+        generate_label_set(settings(), f"{images}::masks", tmp_path / "out", num_workers=0)

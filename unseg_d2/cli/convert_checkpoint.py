@@ -26,7 +26,9 @@ def _arguments(parser: CommandParser) -> None:
 def _execute(args: argparse.Namespace) -> None:
     """Convert and say what was found."""
     from unseg_d2.detectors.convert import check_fit, convert, write
+    from unseg_d2.files import check_apart
 
+    check_apart(args.output, Path(args.weights))
     conversion = convert(args.weights, trust=args.trust_checkpoint, backbone_only=args.backbone_only)
     if args.config_file:
         check_fit(conversion, recipe(args), args.weights)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unseg_d2.cli.common import recipe
-from unseg_d2.cli.groups import add_images, add_labels, add_output, add_processes, add_recipe
+from unseg_d2.cli.groups import add_images, add_labels, add_output, add_processes, add_recipe, as_path
 from unseg_d2.cli.parser import Command, CommandParser
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ def _arguments(parser: CommandParser) -> None:
     add_images(
         parser,
         text="folder of the images (default: where the label set says they are)",
-        type=Path,
+        type=as_path,
     )
     add_output(parser, "folder of the new label set", required=True, metavar="FOLDER")
     add_processes(parser, workers="processes (default: one per GPU, or one per core)")

@@ -43,7 +43,7 @@ def _arguments(parser: CommandParser) -> None:
         "--score-threshold", type=float, default=0.35, metavar="S", help="lowest score that is shown, from 0 to 1"
     )
     form.add_argument(
-        "--image-prefix", default=LOCAL_FILES, metavar="URL", help="Label Studio: prefix of the images' addresses"
+        "--image-prefix", metavar="URL", help=f"labelstudio: prefix of the images' addresses (default: {LOCAL_FILES})"
     )
 
 
@@ -55,15 +55,16 @@ def _execute(args: argparse.Namespace) -> None:
     for name in ("batch_size", "frame_step"):
         if getattr(args, name) < 1:
             raise UnsegError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must be 1 or more.")
+    if args.image_prefix is not None and "labelstudio" not in formats:
+        raise UnsegError("--image-prefix has no effect without --format labelstudio; leave it out.")
     from unseg_d2.apps.demo import check_options, run_demo
     from unseg_d2.apps.demo_results import DemoOptions
     from unseg_d2.data.media import list_media
     from unseg_d2.pseudo.tally import MANY_EMPTY
 
     media = list_media(args.input, without=args.output)
-    options = DemoOptions(
-        formats, args.score_threshold, args.frame_step, args.track, args.keep_frames, args.image_prefix
-    )
+    prefix = LOCAL_FILES if args.image_prefix is None else args.image_prefix
+    options = DemoOptions(formats, args.score_threshold, args.frame_step, args.track, args.keep_frames, prefix)
     check_options(media, options)  # before the weights are downloaded
     demo = run_demo(_detector(args), media, output=args.output, options=options)
     weaker = ", or weaker where they continue an object" if args.track else ""

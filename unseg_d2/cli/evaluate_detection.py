@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unseg_d2.cli.common import recipe
-from unseg_d2.cli.groups import add_evaluators, add_output, add_processes, add_recipe, add_weights
+from unseg_d2.cli.groups import add_evaluators, add_output, add_processes, add_recipe, add_weights, as_path
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.data.builtin import ALIASES
 from unseg_d2.errors import UnsegError
@@ -33,7 +33,7 @@ def _arguments(parser: CommandParser) -> None:
     data.add_argument(
         "--labels",
         nargs="+",
-        type=Path,
+        type=as_path,
         metavar="FILE",
         help="COCO results or label sets to score, one per data set (default: what the detector predicts)",
     )

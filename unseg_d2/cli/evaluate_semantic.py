@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unseg_d2.cli.common import settings
-from unseg_d2.cli.groups import add_output, add_recipe, add_weights
+from unseg_d2.cli.groups import add_output, add_recipe, add_weights, as_path
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.errors import UnsegError
 
@@ -22,10 +22,10 @@ def _arguments(parser: CommandParser) -> None:
     parser.add_argument_group("data").add_argument(
         "--datasets", nargs="+", metavar="NAME", help="images, IMAGES::LABELS or a name (default: DATASETS.TEST)"
     )
-    add_weights(parser, "checkpoint of train-semantic", required=True, type=Path)
+    add_weights(parser, "checkpoint of train-semantic", required=True, type=as_path)
     add_output(parser, "folder of figures.json, table.txt and table.md (default: none)", metavar="FOLDER")
     parser.add_argument(
-        "--write-masks", type=Path, metavar="FOLDER", help="write label maps and overlays there (default: none)"
+        "--write-masks", type=as_path, metavar="FOLDER", help="write label maps and overlays there (default: none)"
     )
     parser.add_argument("--per-class", action="store_true", help="print the IoU of each class too")
     parser.renamed["--results"] = "--output"

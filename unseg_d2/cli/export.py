@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from unseg_d2.cli.groups import add_images, add_labels, add_output
+from unseg_d2.cli.groups import add_images, add_labels, add_output, as_path
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.data.label_studio import LOCAL_FILES
 from unseg_d2.exchange.formats import FORMATS
@@ -13,10 +12,10 @@ from unseg_d2.exchange.formats import FORMATS
 
 def _arguments(parser: CommandParser) -> None:
     add_labels(parser, "label set (COCO file or folder), or COCO results together with --gt")
-    add_images(parser, text="folder of the images (default: searched for near --labels)", type=Path)
+    add_images(parser, text="folder of the images (default: searched for near --labels)", type=as_path)
     parser.add_argument_group("ground truth").add_argument(
         "--gt",
-        type=Path,
+        type=as_path,
         metavar="FILE",
         help="data set that results are for, which names their images (default: none)",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from unseg_d2.cli.common import recipe
-from unseg_d2.cli.groups import add_images, add_output, add_processes, add_recipe, add_weights
+from unseg_d2.cli.groups import add_images, add_output, add_processes, add_recipe, add_weights, not_negative, positive
 from unseg_d2.cli.parser import Command, CommandParser
 
 
@@ -16,9 +16,9 @@ def _arguments(parser: CommandParser) -> None:
     add_output(parser, "folder of the label set", required=True, metavar="FOLDER")
     group = add_processes(parser, workers="processes (default: one per GPU, or one per core)")
     group.add_argument(
-        "--shard-index", type=int, default=0, metavar="K", help="which share of the images, counted from 0"
+        "--shard-index", type=not_negative, default=0, metavar="K", help="which share of the images, counted from 0"
     )
-    group.add_argument("--num-shards", type=int, default=1, metavar="N", help="number of shares")
+    group.add_argument("--num-shards", type=positive, default=1, metavar="N", help="number of shares")
 
 
 def _execute(args: argparse.Namespace) -> None:

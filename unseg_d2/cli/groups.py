@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ def add_evaluators(group: argparse._ArgumentGroup, default: str = "TEST.EVALUATO
 
 def add_images(parser: CommandParser, *, text: str = IMAGES, **options: Any) -> None:
     """Add ``--images``."""
-    parser.add_argument_group("images").add_argument("--images", metavar="IMAGES", help=text, **options)
+    parser.add_argument_group("images").add_argument(
+        "--images", **{"metavar": "IMAGES", "type": as_name, "help": text, **options}
+    )
 
 
 def add_labels(parser: CommandParser, text: str, **options: Any) -> None:
@@ -79,7 +82,7 @@ def add_labels(parser: CommandParser, text: str, **options: Any) -> None:
         text: help text: what the command does with it.
         **options: of argparse; by default one path is required.
     """
-    options = {"required": True, "type": Path, "metavar": "LABELS", **options}
+    options = {"required": True, "type": as_path, "metavar": "LABELS", **options}
     parser.add_argument_group("label set").add_argument("--labels", help=text, **options)
 
 
@@ -92,14 +95,16 @@ def add_output(parser: CommandParser, text: str, **options: Any) -> argparse._Ar
         **options: of argparse; by default one path, which may be left out.
     """
     group = parser.add_argument_group("output")
-    group.add_argument("--output", **{"type": Path, "metavar": "PATH", "help": text, **options})
+    group.add_argument("--output", **{"type": as_path, "metavar": "PATH", "help": text, **options})
     return group
 
 
 def add_training_output(parser: CommandParser) -> argparse._ArgumentGroup:
     """Add ``--output``, the folder of a training, ``--restart`` and ``--resume``; return their group."""
     group = parser.add_argument_group("output")
-    group.add_argument("--output", metavar="FOLDER", help="folder of the training (default: OUTPUT_DIR of the recipe)")
+    group.add_argument(
+        "--output", type=as_name, metavar="FOLDER", help="folder of the training (default: OUTPUT_DIR of the recipe)"
+    )
     start = group.add_mutually_exclusive_group()
     start.add_argument(
         "--restart", action="store_true", help="begin anew; the training in that folder is set aside in before_1"
@@ -139,8 +144,30 @@ def add_processes(parser: CommandParser, *, gpus: str = "", workers: str = "") -
     if gpus:
         group.add_argument("--num-gpus", type=positive, default=1, metavar="N", help=gpus)
     if workers:
-        group.add_argument("--num-workers", type=int, metavar="N", help=workers)
+        group.add_argument("--num-workers", type=not_negative, metavar="N", help=workers)
     return group
+
+
+def as_path(text: str) -> Path:
+    """Argument type of files and folders: see `as_name`."""
+    return Path(as_name(text))
+
+
+def as_name(text: str) -> str:
+    """Argument type of names of files, folders and data sets: ``~`` is the home folder, as after ``--output ``.
+
+    An empty one, which would be this folder, is a variable of the shell that is not set.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("is empty, but must be a path or a name")
+    return text if os.path.lexists(text) else os.path.expanduser(text)
+
+
+def not_negative(text: str) -> int:
+    """Argument type of numbers from 0 on."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, not {text}")
+    return int(text)
 
 
 def positive(text: str) -> int:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from unseg_d2.cli.groups import add_labels, add_output
+from unseg_d2.cli.groups import add_labels, add_output, as_path
 from unseg_d2.cli.parser import Command, CommandParser
 
 
 def _arguments(parser: CommandParser) -> None:
     parser.add_argument_group("corrections").add_argument(
         "corrections",
-        type=Path,
+        type=as_path,
         metavar="FILE",
         help="export of Label Studio (JSON) or CVAT (XML or zip), COCO file, or decisions saved from a gallery",
     )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unseg_d2.cli.common import recipe, settings
-from unseg_d2.cli.groups import add_labels, add_output, add_processes, add_recipe, add_weights
+from unseg_d2.cli.groups import add_labels, add_output, add_processes, add_recipe, add_weights, as_path
 from unseg_d2.cli.parser import Command, CommandParser, add_commands
 from unseg_d2.errors import UnsegError
 
@@ -39,7 +38,7 @@ def _unioncut_arguments(parser: CommandParser) -> None:
     _add_reference(parser, "folder UnionCut/demo or UnionSeg/demo of the repository YFaris/UnionCut")
     add_recipe(parser)
     parser.add_argument_group("images").add_argument(
-        "--images", type=Path, metavar="FOLDER", help="images for --weights (default: those of the published folder)"
+        "--images", type=as_path, metavar="FOLDER", help="images for --weights (default: those of the published folder)"
     )
     _add_own(parser)
     add_weights(parser, "saliency head that finds our foreground, such as zoo:unionseg (default: --labels)")
@@ -47,7 +46,7 @@ def _unioncut_arguments(parser: CommandParser) -> None:
 
 def _add_reference(parser: CommandParser, text: str) -> None:
     group = parser.add_argument_group("published")
-    group.add_argument("--reference", type=Path, required=True, metavar="PATH", help=text)
+    group.add_argument("--reference", type=as_path, required=True, metavar="PATH", help=text)
     group.add_argument("--worst", type=int, default=5, metavar="N", help="number of images to name that differ most")
 
 
@@ -55,7 +54,7 @@ def _add_masks(parser: CommandParser, images: str, recipes: str) -> None:
     """Add the arguments of methods whose masks are made here."""
     add_recipe(parser)
     parser.add_argument_group("images").add_argument(
-        "--images", type=Path, metavar="FOLDER", help=f"{images}: make our masks for them ({recipes})"
+        "--images", type=as_path, metavar="FOLDER", help=f"{images}: make our masks for them ({recipes})"
     )
     _add_own(parser)
     add_weights(parser, "", weights=False)

@@ -8,6 +8,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+from unseg_d2.cli.groups import as_path
 from unseg_d2.cli.parser import Command, CommandParser, add_commands
 from unseg_d2.data.builtin import datasets_root
 from unseg_d2.data.prepare.sources import SOURCES, Source
@@ -54,7 +55,7 @@ def _arguments(parser: CommandParser) -> None:
 
 def _source_arguments(source: Source, parser: CommandParser) -> None:
     parser.add_argument(
-        "--root", type=Path, metavar="FOLDER", help="folder of the data sets (default: $DETECTRON2_DATASETS)"
+        "--root", type=as_path, metavar="FOLDER", help="folder of the data sets (default: $DETECTRON2_DATASETS)"
     )
     parser.add_argument("--info", action="store_true", help="only print where the data comes from")
     for option in inspect.signature(source.prepare).parameters:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from unseg_d2.cli.common import recipe
-from unseg_d2.cli.groups import add_evaluators, add_labels, add_output, add_recipe
+from unseg_d2.cli.groups import add_evaluators, add_labels, add_output, add_recipe, as_path
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.evaluation.backends import BACKENDS
 
@@ -16,7 +15,7 @@ def _arguments(parser: CommandParser) -> None:
     add_labels(parser, "label set (COCO file or folder) or COCO results; a missing score counts as 1")
     group = parser.add_argument_group("ground truth")
     group.add_argument(
-        "--gt", required=True, type=Path, metavar="FILE", help="COCO file with ground truth of any classes"
+        "--gt", required=True, type=as_path, metavar="FILE", help="COCO file with ground truth of any classes"
     )
     scoring = parser.add_argument_group("scoring")
     add_evaluators(scoring)
@@ -31,12 +30,14 @@ def _arguments(parser: CommandParser) -> None:
 
 def _execute(args: argparse.Namespace) -> None:
     """Score, print the table and write the file."""
-    from unseg_d2.files import check_can_read, check_can_write, write_json
+    from unseg_d2.files import check_apart, check_can_read, check_can_write, write_json
+    from unseg_d2.pseudo.label_set import labels_file
     from unseg_d2.training.score_masks import learnt_of, masks_json, masks_table, score_masks
 
     cfg = recipe(args, {"TEST.CLASS_AGNOSTIC.BACKEND": args.backend})
     check_can_read(args.labels, args.gt)
     if args.output:
+        check_apart(args.output, labels_file(args.labels), args.gt)
         check_can_write(args.output)
     scores = score_masks(args.labels, args.gt, cfg)
     learnt = learnt_of(args.labels)

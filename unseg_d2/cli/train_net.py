@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unseg_d2.cli.common import recipe, resumes
-from unseg_d2.cli.groups import add_evaluators, add_processes, add_recipe, add_training_output, add_weights, positive
+from unseg_d2.cli.groups import (
+    add_evaluators,
+    add_processes,
+    add_recipe,
+    add_training_output,
+    add_weights,
+    as_name,
+    positive,
+)
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.errors import UnsegError
 from unseg_d2.supervision import sentence
@@ -23,11 +31,15 @@ def _arguments(parser: CommandParser) -> None:
     data = parser.add_argument_group("data")
     data.add_argument(
         "--labels",
+        type=as_name,
         metavar="LABELS",
         help="label set to train on: name, labels.json or labels.json::images (default: DATASETS.TRAIN of the recipe)",
     )
     data.add_argument(
-        "--gt", metavar="DATASET", help="ground truth to evaluate on, in the same form (default: DATASETS.TEST)"
+        "--gt",
+        type=as_name,
+        metavar="DATASET",
+        help="ground truth to evaluate on, in the same form (default: DATASETS.TEST)",
     )
     add_weights(parser, "checkpoint to start from, or to evaluate (default: MODEL.WEIGHTS of the recipe)")
     add_training_output(parser)
@@ -65,6 +77,9 @@ def _execute(args: argparse.Namespace) -> None:
             raise UnsegError("--eval-only needs the checkpoint to evaluate: add --weights path/to/model.pth")
         if args.restart:
             raise UnsegError("--restart has no effect with --eval-only, which trains nothing; leave one of them out.")
+    for given, name in ((args.eval_only, "eval-only"), (args.evaluators, "evaluator"), (args.no_segm, "no-segm")):
+        if given and not cfg.DATASETS.TEST:
+            raise UnsegError(f"--{name} has no effect without ground truth: name it with --gt, or leave it out.")
     check_test_sets(cfg, classes_told_apart(cfg))  # now, and not only after the training
     if not args.eval_only:
         resumes(args)

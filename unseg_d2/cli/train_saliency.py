@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from unseg_d2.cli.common import begun_anew, recipe, settings
-from unseg_d2.cli.groups import add_recipe, add_training_output, add_weights
+from unseg_d2.cli.groups import add_recipe, add_training_output, add_weights, as_path
 from unseg_d2.cli.parser import Command, CommandParser
 
 
@@ -15,7 +14,7 @@ def _arguments(parser: CommandParser) -> None:
     add_weights(parser, "", weights=False)
     add_training_output(parser).add_argument(
         "--write-masks",
-        type=Path,
+        type=as_path,
         metavar="FOLDER",
         help="afterwards predict the training images, as SALIENCY.TARGETS of a second round (default: none)",
     )

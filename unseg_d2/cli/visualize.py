@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from unseg_d2.cli.groups import add_images, add_labels, add_output
+from unseg_d2.cli.groups import add_images, add_labels, add_output, as_path
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.viz.formats import ONE_FILE_LIMIT
 
 
 def _arguments(parser: CommandParser) -> None:
     add_labels(parser, "label set (COCO file or folder), or COCO results together with --gt")
-    add_images(parser, text="folder of the images (default: searched for near --labels and --gt)", type=Path)
+    add_images(parser, text="folder of the images (default: searched for near --labels and --gt)", type=as_path)
     parser.add_argument_group("ground truth").add_argument(
         "--gt",
-        type=Path,
+        type=as_path,
         metavar="FILE",
         help="ground truth, or any other label set, to show beside the labels (default: none)",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from unseg_d2.exchange import source
 from unseg_d2.exchange.formats import Format, format_of
 from unseg_d2.exchange.pictures import Placing, located
 from unseg_d2.exchange.request import Request
+from unseg_d2.files import check_apart
+from unseg_d2.pseudo.label_set import labels_file
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,12 @@ def export_labels(
     folder = Path(images) if images is not None else Path(root) if root else None
     place_of = Path(path if ground_truth is None else ground_truth)
     dataset, found = _with_pictures(dataset, place_of, folder, needed=placing != "reference")
+    output = Path(output)
+    if kind.file:
+        target = output if output.suffix == ".json" else output / kind.file
+        check_apart(target, labels_file(path), *([] if ground_truth is None else [Path(ground_truth)]))
+    if format == "png" and found is not None:  # of the name that the pictures may have
+        check_apart(output, found)
     counts: list[str] = []
     if ignore_below is not None:
         dataset, number = source.ignore_below(dataset, ignore_below)
@@ -86,7 +95,7 @@ def export_labels(
         dataset, number = source.ignore_unlabelled(dataset)
         counts.append(f"{number:,} images got a region to ignore where no mask is")
     prefix = LOCAL_FILES if image_prefix is None else image_prefix
-    request = Request(dataset, Path(output), placing, found, polygons, prefix)
+    request = Request(dataset, output, placing, found, polygons, prefix)
     written = kind.write(request)
     masks = sum(not annotation["iscrowd"] for annotation in dataset.annotations)
     return Exported(written, len(dataset.images), masks, "; ".join([*counts, *filter(None, [request.counts.line()])]))
@@ -122,6 +131,8 @@ def _check_options(
         raise UnsegError(f"--polygons has no effect on {name}, which has one form of masks only; leave it out.")
     if prefix is not None and not kind.prefix:
         raise UnsegError(f"--image-prefix has no effect on {name}, which holds no addresses; leave it out.")
+    if ignore_score is not None and not math.isfinite(ignore_score):
+        raise UnsegError(f"--ignore-below is {ignore_score}, but must be a number.")
     if (ignore_score is not None or ignore_parts) and not kind.ignored:
         raise UnsegError(
             f"{name} has no regions to ignore, so --ignore-below and --ignore-unlabelled cannot be followed; leave "

@@ -27,6 +27,7 @@ class Format:
         polygons: whether it has polygons besides run lengths.
         prefix: whether it holds addresses of pictures.
         ignored: whether it has regions to ignore.
+        file: that it writes under a name that label sets have too.
     """
 
     text: str
@@ -36,6 +37,7 @@ class Format:
     polygons: bool = False
     prefix: bool = False
     ignored: bool = False
+    file: str = ""
 
     def write(self, request: Request) -> Path:
         """Write a label set; see the function that ``writer`` names."""
@@ -47,14 +49,16 @@ class Format:
 
 
 FORMATS = {
-    "coco": Format("COCO: one file", "coco.write_coco", polygons=True, ignored=True),
+    "coco": Format("COCO: one file", "coco.write_coco", polygons=True, ignored=True, file="labels.json"),
     "yolo": Format("YOLO segments, as Ultralytics reads them", "yolo.write_segments", "link", beside=True),
     "yolo-boxes": Format("YOLO boxes", "yolo.write_boxes", "link", beside=True),
     "label-studio": Format("tasks of Label Studio with brush masks", "label_studio.write_label_studio", prefix=True),
-    "cvat": Format("CVAT for images 1.1", "cvat.write_cvat", polygons=True),
+    "cvat": Format("CVAT for images 1.1", "cvat.write_cvat", polygons=True, file="labels.json"),
     "voc": Format("Pascal VOC: boxes, and pictures of objects", "png.write_voc", "link", ignored=True),
     "png": Format("a PNG per image whose values number the objects", "png.write_png", ignored=True),
-    "fiftyone": Format("COCO in the folders that FiftyOne reads", "coco.write_fiftyone", "link", True, ignored=True),
+    "fiftyone": Format(
+        "COCO in the folders that FiftyOne reads", "coco.write_fiftyone", "link", True, ignored=True, file="labels.json"
+    ),
 }
 """Name of each format, as a command line has it."""
 

@@ -18,6 +18,7 @@ from unseg_d2.exchange.decisions import apply_decisions
 from unseg_d2.exchange.readers.coco import read_coco_corrections
 from unseg_d2.exchange.readers.cvat import read_cvat
 from unseg_d2.exchange.readers.label_studio import read_label_studio
+from unseg_d2.files import check_apart
 from unseg_d2.pseudo.label_set import labels_file, read_label_set, write_label_set
 from unseg_d2.pseudo.tally import Tally
 from unseg_d2.supervision import from_info, joined, to_info
@@ -55,12 +56,13 @@ def import_corrections(
         UnsegError: a file is missing or damaged, of an unknown kind, or nothing in it can be used for the label set.
     """
     path, (source, root) = Path(corrections), split_spec(os.fspath(labels))
+    output = Path(output)
+    check_apart(output, path)
     dataset = read_label_set(source)
     merged, report = _applied(path, dataset, all_done, overwrite)
     if not report.images and not report.unchanged:
         details = " ".join(report.lines()[1:])
         raise UnsegError(f"Nothing in {path} can be used for {labels}, so nothing was written. {details}".rstrip())
-    output = Path(output)
     record = {"file": path.name, "images": report.images, "new": report.new, "approved": report.approved}
     record |= {"removed": report.removed, "done": report.done}
     info = merged.info | {"corrections": [*merged.info.get("corrections", []), record]}

@@ -72,6 +72,8 @@ def generate_label_set(
         UnsegError: nothing to work on, images that are not there, another label set in the folder, a full disk, or no
             usable image.
     """
+    if num_shards < 1 or (num_workers is not None and num_workers < 0):
+        raise UnsegError(f"There must be 1 share or more and 0 processes or more, not {num_shards} and {num_workers}.")
     if not 0 <= shard_index < num_shards:
         raise UnsegError(f"The share must be from 0 to {num_shards - 1}, but is {shard_index}.")
     for sentence in unused_settings(cfg, PARTS if not cfg.FEATURES.MEMBERS else PARTS[1:]):

@@ -61,7 +61,9 @@ def list_inputs(images: str | Path, cfg: CfgNode, *, without: Path | None = None
     """
     path, root = split_spec(images)
     if path not in BUILTIN and path not in SYNTHETIC:
-        if Path(path).is_dir():
+        if path and Path(path).is_dir():
+            if root:
+                raise UnsegError(f"{path} is a folder of images, on which ::{root} has no effect; leave that out.")
             return _from_folder(Path(path), without)
         if path.lower().endswith(".json"):
             return _from_coco(Path(path), root)

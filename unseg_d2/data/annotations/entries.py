@@ -54,6 +54,7 @@ class Block:
         offset: of this part in the file, bytes.
         starts: ``(n,)`` int64, where each entry begins in the part, bytes.
         ends: ``(n,)`` int64, where each ends.
+        by_lines: whether the entries were found by lines, and not by brackets.
     """
 
     key: str
@@ -61,16 +62,19 @@ class Block:
     offset: int
     starts: np.ndarray
     ends: np.ndarray
+    by_lines: bool = False
 
     def run(self) -> bytes:
         """Return all entries, with the commas between them."""
         return self.data[int(self.starts[0]) : int(self.ends[-1])]
 
     def may_share_lines(self) -> bool:
-        """Return whether an object may follow another one on a line, or lie over several.
+        """Return whether an object may follow another one on a line, or lie over several, where lines were looked at.
 
-        Then entries that were found by lines have to be parsed one by one to be sure of their limits.
+        Then entries have to be parsed one by one to be sure of their limits.
         """
+        if not self.by_lines:
+            return False
         values = np.frombuffer(self.data, np.uint8)[int(self.starts[0]) : int(self.ends[-1])]
         after = np.flatnonzero(values[:-2] == _END) + 1
         nexts = values[after]
@@ -245,7 +249,7 @@ class _Window:
         while True:
             starts, ends = self._lines() if comma != b"," else (_NONE, _NONE)
             if len(ends):
-                yield Block(key, self.data, self.offset, starts, ends)
+                yield Block(key, self.data, self.offset, starts, ends, by_lines=True)
                 self._take(int(ends[-1]) + 1, self.depth)
                 comma = b""
                 if self._read():

@@ -35,6 +35,8 @@ def _is_one(polygons: Polygons) -> bool:
     """Whether a list is one polygon and not a list of polygons."""
     if not polygons or not isinstance(polygons[0], list):
         return bool(polygons)
+    if len(polygons[0]) != 2:  # as nearly always
+        return False
     return all(
         isinstance(item, list) and len(item) == 2 and not isinstance(item[0], (list, Point)) for item in polygons
     )
