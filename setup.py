@@ -31,7 +31,7 @@ EXTRAS = {
     "depth": ["transformers>=4.50"],
     "marigold": ["diffusers>=0.31", "transformers>=4.50"],
     "ray": ["ray>=2.40"],
-    "app": ["gradio>=5"],
+    "app": ["gradio>=6"],  # asks for Pillow below 13, so not with constraints.txt
     "completion": ["argcomplete>=3.1"],
     "heic": ["pillow-heif>=0.16"],  # iPhone photos
     "tiff": ["tifffile>=2024.1", "imagecodecs>=2024.1"],  # TIFF of many bands, and its compressions

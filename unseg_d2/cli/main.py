@@ -31,6 +31,7 @@ COMMANDS = {
     "train-semantic": "learn to segment images into classes without labels",
     "self-train": "pseudo-masks, training and self-training rounds in one go",
     "demo": "run a trained detector on images and videos",
+    "app": "try photos on a page in the browser",
     "config": "explain the settings, or show what a recipe changes",
     "convert-checkpoint": "turn published weights into a file that both engines read",
     "zoo": "list, fetch and check published weights",

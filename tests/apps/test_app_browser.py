@@ -1,0 +1,124 @@
+"""The page of `unseg-d2 app` in a browser: photos in, masks, scores and COCO out; nothing comes from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+gradio = pytest.importorskip("gradio", minversion="6", reason="Gradio is not installed")
+webdriver = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed")
+CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium with its driver"),
+]
+PICTURES = os.environ.get("UNSEG_D2_SCREENSHOTS", "")  # folder that keeps what the browser showed
+
+
+def soon(condition: Callable[[], Any], seconds: float = 90) -> Any:
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, condition
+        time.sleep(0.2)
+    return value
+
+
+def answers(address: str) -> bool:
+    try:
+        return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=5).status == 200
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """The command, as a user starts it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "unseg_d2", "app", "--config-file", "configs/quickstart.yaml", "--port", str(port)]
+    with open(tmp_path / "log", "w+b") as log:
+        process = subprocess.Popen([*command, "REFINE.NAME", "none"], stdout=log, stderr=log)
+        try:
+            soon(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}"), 180)
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1300,1500"):
+        options.add_argument(argument)
+    options.binary_location = CHROMIUM
+    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path / "downloads")})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def asked_of_others(browser: Any, address: str) -> set[str]:
+    """Return what the page has asked of other machines."""
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    return {url for url in urls if url.startswith(("http", "ws")) and address.split("//")[1] not in url}
+
+
+def keep(browser: Any, name: str) -> None:
+    if PICTURES:
+        browser.save_screenshot(os.path.join(PICTURES, f"{name}.png"))
+
+
+def test_photos_in_masks_out(browser: Any, address: str, tmp_path: Path) -> None:
+    photos = []
+    for number, colour in enumerate(((200, 40, 40), (40, 60, 200))):
+        picture = np.random.default_rng(number).integers(200, 225, (180, 240, 3), dtype=np.uint8)
+        picture[50:130, 40 + 60 * number : 140 + 60 * number] = colour
+        photos.append(tmp_path / f"photo{number}.png")
+        Image.fromarray(picture).save(photos[-1])
+    browser.get(address)
+    find = soon(lambda: browser.find_elements("css selector", "#find"))[0]
+    words = browser.find_element("css selector", "body").text
+    assert "number of cuts per image" in words and "lowest score that is shown" in words
+    assert "the detector" not in words  # there is none
+    find.click()
+    soon(lambda: "Choose photos first" in browser.find_element("css selector", "body").text)
+    browser.find_element("css selector", "#photos input[type=file]").send_keys("\n".join(map(str, photos)))
+    soon(lambda: "photo1" in browser.find_element("css selector", "#photos").text)
+    time.sleep(1)
+    find.click()
+    soon(lambda: len(browser.find_elements("css selector", "#objects img")) >= 2)
+    soon(lambda: "photo1.png" in browser.find_element("css selector", "#scores").text)
+    keep(browser, "app")
+    link = soon(lambda: browser.find_elements("css selector", "#coco a[href]"))[0].get_attribute("href")
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(link) as answer:
+        coco = json.load(answer)
+    assert [(image["file_name"], image["height"]) for image in coco["images"]] == [
+        ("photo0.png", 180),
+        ("photo1.png", 180),
+    ]
+    assert {annotation["image_id"] for annotation in coco["annotations"]} == {1, 2}
+    assert coco["info"]["found_with"] == "maskcut"
+    best = [next(a["bbox"] for a in coco["annotations"] if a["image_id"] == number) for number in (1, 2)]
+    np.testing.assert_allclose(best, [[40, 50, 100, 80], [100, 50, 100, 80]], atol=16)
+    assert asked_of_others(browser, address) == set()
+    assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
