@@ -1,4 +1,4 @@
-"""The colour guided filter on the whole image for each mask, by inverses of the covariance, and SciPy's hole filling."""
+"""The colour guided filter on the whole image for each mask, by inverses, and SciPy's hole filling."""
 
 from __future__ import annotations
 
