@@ -104,7 +104,7 @@ def test_golden(golden: Path):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_maps_of_any_layout_and_of_any_support(channels):
-    """Masks that are enlarged by fancy indexing lie in another order in memory, some touch the border or are a pixel."""
+    """Masks enlarged by fancy indexing lie in another order in memory; some touch the border or are one pixel."""
     rng = np.random.default_rng(0)
     guide, source = rng.random((channels, 17, 19)), np.zeros((5, 17, 19))
     for plane, window in zip(
