@@ -15,6 +15,7 @@ from unseg_d2.viz.formats import FORMATS
 if TYPE_CHECKING:
     from unseg_d2.apps.salient_objects import SalientObjects
     from unseg_d2.detectors.detector import Detector
+    from unseg_d2.detectors.tiles import Tiling
 
 
 def _arguments(parser: CommandParser) -> None:
@@ -32,6 +33,12 @@ def _arguments(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--batch-size", type=int, default=1, metavar="N", help="images of one size that are processed together"
+    )
+    group.add_argument(
+        "--tiles", type=int, metavar="PX", help="look at images through square tiles too: side of one (default: none)"
+    )
+    group.add_argument(
+        "--tile-overlap", type=float, metavar="SHARE", help="share of a tile that the next one covers (default: 0.2)"
     )
     add_weights(parser, "trained detector or saliency head, or zoo:NAME (default: MODEL.WEIGHTS of the recipe)")
     add_output(parser, "folder of the results", required=True, metavar="FOLDER")
@@ -57,6 +64,8 @@ def _execute(args: argparse.Namespace) -> None:
             raise UnsegError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must be 1 or more.")
     if args.image_prefix is not None and "labelstudio" not in formats:
         raise UnsegError("--image-prefix has no effect without --format labelstudio; leave it out.")
+    if args.tiles is None and args.tile_overlap is not None:
+        raise UnsegError("--tile-overlap has no effect without --tiles; add the side of a tile in pixels.")
     from unseg_d2.apps.demo import check_options, run_demo
     from unseg_d2.apps.demo_results import DemoOptions
     from unseg_d2.data.media import list_media
@@ -104,13 +113,23 @@ def _detector(args: argparse.Namespace) -> Detector | SalientObjects:
     flags = ("MODEL.ROI_HEADS.SCORE_THRESH_TEST", lowest, "TEST.IMS_PER_BATCH", args.batch_size)
     if is_saliency_head(weights, trust=args.trust_checkpoint):
         return _salient(args, weights, flags)
-    return Detector.load(weights, *settings(args), *flags, recipe=args.config_file)
+    return Detector.load(weights, *settings(args), *flags, recipe=args.config_file, tiles=_tiling(args))
+
+
+def _tiling(args: argparse.Namespace) -> Tiling | None:
+    from unseg_d2.detectors.tiles import Tiling
+
+    if args.tiles is None:
+        return None
+    return Tiling(args.tiles) if args.tile_overlap is None else Tiling(args.tiles, args.tile_overlap)
 
 
 def _salient(args: argparse.Namespace, weights: str, flags: tuple[Any, ...]) -> SalientObjects:
     from unseg_d2.apps.salient_objects import SalientObjects
     from unseg_d2.saliency.load import load_saliency_model
 
+    if args.tiles is not None:
+        raise UnsegError("--tiles has no effect on a saliency head, which looks at the whole image. Leave it out.")
     if args.batch_size > 1:
         raise UnsegError("--batch-size has no effect on a saliency head: images go one by one. Leave it out.")
     model, cfg = load_saliency_model(

@@ -15,6 +15,7 @@ from unseg_d2.data.image_input import ImageLike, as_list
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.detectors.predictor import Predictor
 from unseg_d2.detectors.protocol import select_engine
+from unseg_d2.detectors.tiles import TiledPredictor, Tiling
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.checkpoint import CheckpointMismatch
 from unseg_d2.recipes import RECIPES
@@ -44,6 +45,7 @@ class Detector:
         *overrides: Any,
         recipe: Recipe | None = None,
         trust_checkpoint: bool = False,
+        tiles: int | Tiling | None = None,
     ) -> Detector:
         """Build the network of a checkpoint, with the engine that ``ENGINE`` of its recipe names.
 
@@ -54,19 +56,23 @@ class Detector:
                 the zoo entry, else ``config.yaml`` beside the checkpoint (training writes it), else Cascade Mask R-CNN
                 R50-FPN; the log says which one is used.
             trust_checkpoint: allow pickled objects in the checkpoint, which can run arbitrary code.
+            tiles: look at images through overlapping square tiles, and as a whole: side of a tile in pixels of the
+                image, 64 or more, or :class:`~unseg_d2.detectors.tiles.Tiling`.
 
         Raises:
-            UnsegError: there is no such checkpoint, recipe or engine, or the checkpoint is of another task or does not
-                fit the recipe.
+            UnsegError: there is no such checkpoint, recipe or engine, tiles are out of range, or the checkpoint is of
+                another task or does not fit the recipe.
         """
+        tiling = Tiling(tiles) if isinstance(tiles, int) else tiles
         cfg, origin = detector_recipe(weights, recipe, *overrides)
         if trust_checkpoint:
             cfg = load_recipe(cfg, "MODEL.TRUST_CHECKPOINT", True)
         name = os.fspath(weights)
         try:
-            return cls(name, select_engine(cfg.ENGINE).build_predictor(cfg, weights=name))
+            predictor = select_engine(cfg.ENGINE).build_predictor(cfg, weights=name)
         except CheckpointMismatch as mismatch:
             raise UnsegError(f"{mismatch} Recipe used: {origin}.") from None
+        return cls(name, TiledPredictor(predictor.network, predictor.cfg, tiling) if tiling else predictor)
 
     @property
     def cfg(self) -> CfgNode:
