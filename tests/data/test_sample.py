@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from unseg_d2.data.sample import Augmentation, Geometry, _nearest, load_sample, load_test_image, resized_shape
+from unseg_d2.data.resize import resized_shape
+from unseg_d2.data.sample import Augmentation, Geometry, _nearest, load_sample, load_test_image
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.rle import encode_confidence, encode_mask

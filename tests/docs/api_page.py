@@ -44,7 +44,7 @@ on the way is logged to the logger `unseg_d2`: `logging.basicConfig(level=loggin
 """
 SECTIONS = {
     "Masks without training": ("MaskGenerator", "PseudoMask", "generate_masks"),
-    "Detectors": ("Detector", "Prediction", "self_train"),
+    "Detectors": ("Detector", "Prediction", "export_detector", "OnnxDetector", "self_train"),
     "Saliency": ("SaliencyHead",),
     "Label sets and scores": ("read_label_set", "visualize", "score_masks", "export_labels", "import_corrections"),
     "Recipes and errors": ("load_recipe", "UnsegError"),

@@ -18,7 +18,7 @@ COMMANDS = {
     "generate-masks": "make pseudo-masks for images",
     "cut-masks": "cut the masks of a label set in 3D",
     "explain-masks": "draw how CutS3D arrives at its masks",
-    "export": "write a label set or predictions in the format of another tool",
+    "export": "write a label set, predictions or a trained detector in the format of another tool",
     "export-masks": "write a label set as one COCO file",
     "import": "put a person's corrections into a label set",
     "score-masks": "compare a label set with ground truth",

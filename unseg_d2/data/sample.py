@@ -21,13 +21,13 @@ import cv2
 import numpy as np
 import torch
 from fvcore.common.config import CfgNode
-from PIL import Image
 from pycocotools import mask as mask_utils
 from torch import Tensor
 
 from unseg_d2.data.pictures.decode import read_picture
 from unseg_d2.data.pictures.reading import DEFAULT_READING, ImageProblem, Picture, Reading
 from unseg_d2.data.pictures.report import say_once
+from unseg_d2.data.resize import resize_image, resized_shape
 from unseg_d2.data.settings import Flip, InputSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.rle import decode_confidence, to_rle, to_rles
@@ -121,9 +121,7 @@ class Geometry:
 
     def image(self, image: np.ndarray) -> Tensor:
         """Resize and flip an image ``(height, width, 3)`` uint8; returns ``(3, H, W)``."""
-        if (self.new_height, self.new_width) != image.shape[:2]:
-            resized = Image.fromarray(image).resize((self.new_width, self.new_height), Image.Resampling.BILINEAR)
-            image = np.asarray(resized)
+        image = resize_image(image, self.new_height, self.new_width)
         return torch.from_numpy(np.ascontiguousarray(self._flip(image).transpose(2, 0, 1)))
 
     def points(self, points: np.ndarray) -> np.ndarray:
@@ -165,26 +163,6 @@ class Geometry:
         if self.flip == "none":
             return array
         return array[:, ::-1] if self.flip == "horizontal" else array[::-1]
-
-
-def resized_shape(height: int, width: int, short: int, longest: int) -> tuple[int, int]:
-    """Height and width with the shortest edge scaled to ``short``, or the longest to ``longest`` if that is smaller.
-
-    >>> resized_shape(480, 640, 800, 1333)
-    (800, 1067)
-    >>> resized_shape(200, 1000, 800, 1333)
-    (267, 1333)
-    >>> resized_shape(20, 20_000, 800, 1333)
-    (1, 1333)
-    """
-    if short == 0:
-        return height, width
-    scale = short * 1.0 / min(height, width)
-    new_height, new_width = (short, scale * width) if height < width else (scale * height, short)
-    if max(new_height, new_width) > longest:
-        scale = longest * 1.0 / max(new_height, new_width)
-        new_height, new_width = new_height * scale, new_width * scale
-    return max(1, int(new_height + 0.5)), max(1, int(new_width + 0.5))
 
 
 def load_sample(record: dict[str, Any], *, rng: np.random.Generator, augmentation: Augmentation) -> Sample:

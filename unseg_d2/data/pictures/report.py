@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-from torch.utils.data import get_worker_info
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +71,8 @@ def say_once(path: Path, treatment: Mapping[str, Any]) -> None:
     if not new:
         return
     _said.update(new)
-    worker = get_worker_info()
+    loading = sys.modules.get("torch.utils.data")  # without torch, which a picture does not need, there are no workers
+    worker = loading.get_worker_info() if loading else None
     if worker is not None and worker.id:
         return
     for line in Treatments(
