@@ -144,6 +144,7 @@ def test_what_a_person_has_done_outlives_the_rounds(
     assert [image.get("done") for image in merged.images] == [None, True]
     assert [record["yielded_to_corrections"] for record in merged.info["rounds"]] == [2, 2]
     assert "2 detections yield to masks that a person has drawn" in caplog.text
+    assert "human-masks" in merged.info["supervision"]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
-from worker_fakes import echo, endless, fail
+from worker_fakes import echo, endless, fail, unable
 
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.workers import run_jobs
@@ -42,13 +43,22 @@ def test_every_job_is_done_once(workers: int, monkeypatch: pytest.MonkeyPatch) -
     ("job", "error", "message"),
     [
         ("problem", UnsegError, "^The disk is full.$"),
-        ("crash", RuntimeError, "(?s)worker process failed.*Traceback.*a mistake in the code"),
+        ("crash", UnsegError, "^A worker process failed: KeyError: 'a mistake in the code'. Finished work is kept"),
         ("kill", UnsegError, "by signal 9 .*run the same command again"),
     ],
 )
 def test_failures_reach_the_parent(job: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         list(run_jobs(fail, [job], 1))
+
+
+@pytest.mark.parametrize(
+    ("job", "message"), [("no such part", "^A worker .*KeyError: 'no such part'"), ("memory", "^The memory")]
+)
+def test_a_worker_that_cannot_begin_is_one_line(job: str, message: str) -> None:
+    with pytest.raises(UnsegError, match=message) as caught:
+        list(run_jobs(partial(unable, job), [job], 1))
+    assert "\n" not in str(caught.value)
 
 
 def test_workers_end_when_nobody_reads_their_reports() -> None:

@@ -34,6 +34,11 @@ def fail(worker: int) -> Callable[[str], Iterator[Any]]:
     return do
 
 
+def unable(why: str, worker: int) -> Callable[[str], Iterator[Any]]:
+    """Fail before any job."""
+    raise MemoryError if why == "memory" else KeyError(why)
+
+
 def endless(worker: int) -> Callable[[int], Iterator[int]]:
     """Report the process repeatedly."""
 

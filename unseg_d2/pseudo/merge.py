@@ -22,7 +22,7 @@ from unseg_d2.data.coco import CocoDataset, find_image_root
 from unseg_d2.data.results import ResultsIndex
 from unseg_d2.data.spec import relative_root, split_spec
 from unseg_d2.errors import UnsegError
-from unseg_d2.pseudo.corrections import yield_to_corrections
+from unseg_d2.pseudo.corrections import is_corrected, yield_to_corrections
 from unseg_d2.pseudo.label_set import open_label_set, write_label_set
 from unseg_d2.pseudo.tally import Tally, advice
 from unseg_d2.supervision import from_info, joined, to_info
@@ -166,7 +166,8 @@ def merge_files(
 
     def info() -> dict[str, Any]:
         own = {"image_root": relative_root(folder, Path(output).parent)}
-        return merging.info() | own | {"supervision": to_info(joined([from_info(labels.info), learnt]))}
+        words = [from_info(labels.info), learnt, *([["human-masks"]] if merging.has_corrections else [])]
+        return merging.info() | own | {"supervision": to_info(joined(words))}
 
     write_label_set(output, info, labels.images(), merging.annotations())
     return Path(output)
@@ -181,6 +182,7 @@ class _Merging:
         self.labels, self.results, self.previous = labels, results, previous
         self.score_threshold, self.match_iou = score_threshold, match_iou
         self.merged, self.num_masks, self.num_filled, self.most = Merged(), 0, 0, 0
+        self.has_corrections = bool(labels.done.any())
 
     def annotations(self) -> Iterator[Annotation]:
         """Yield the annotations of the new file: images with previous masks first, in the order of these."""
@@ -202,6 +204,7 @@ class _Merging:
         sizes = {image["id"]: (image.get("height"), image.get("width"))}
         masks = list(draw_polygons((item for item in known if "segmentation" in item), sizes, self.previous))
         self.num_masks += len(masks)
+        self.has_corrections = self.has_corrections or any(map(is_corrected, masks))
         detections = list(draw_polygons(found, sizes, self.results.path))
         try:
             kept = [item for item in detections if _score(item) >= self.score_threshold]

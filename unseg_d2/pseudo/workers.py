@@ -18,6 +18,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from unseg_d2.data.at_work import MOST_CHARACTERS
+from unseg_d2.devices import device_failure
 from unseg_d2.errors import UnsegError
 
 Job = Any
@@ -53,8 +55,7 @@ def run_jobs(prepare: Prepare, jobs: list[Job], num_workers: int, retry: Retry |
         retry: see `Retry`; ``None`` ends everything when a worker is killed.
 
     Raises:
-        UnsegError: a worker raised one, or was killed and is not replaced.
-        RuntimeError: a worker raised something else; the message is its traceback.
+        UnsegError: a worker raised one or anything else, while it began too, or was killed and is not replaced.
     """
     if num_workers == 0:
         do = prepare(0)
@@ -112,8 +113,6 @@ def _serve(workers: list[_Worker], jobs: list[Job], prepare: Prepare, retry: Ret
                 message, trace = value
                 logger.debug("%s", trace)
                 raise UnsegError(message)
-            elif kind == "crash":
-                raise RuntimeError(f"A worker process failed:\n{value}")
             elif jobs:
                 worker.job, worker.reports = jobs.pop(), []
                 connection.send(worker.job)
@@ -152,8 +151,16 @@ def _work(connection: Connection, prepare: Prepare, index: int) -> None:
         return  # the parent is gone
     except UnsegError as error:
         connection.send(("problem", (str(error), traceback.format_exc())))
-    except Exception:  # passed on to the parent, whatever it is
-        connection.send(("crash", traceback.format_exc()))
+    except Exception as error:  # passed on to the parent, whatever it is
+        connection.send(("problem", (device_failure(error) or _sentence(error), traceback.format_exc())))
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split()).rstrip(".") or "no message"
+    return (
+        f"A worker process failed: {type(error).__name__}: {text[:MOST_CHARACTERS]}. Finished work is kept; --verbose "
+        "shows where it happened, please report that."
+    )
 
 
 @contextmanager
