@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -106,3 +107,21 @@ def test_decisions_by_keyboard(browser: Any, labels: Path, tmp_path: Path) -> No
     assert [item["id"] for item in after.annotations] == [1, 2, 3, 4, 5, 7]
     assert [item["id"] for item in after.annotations if item.get("corrected")] == [1, 2, 3, 4, 5, 7]
     assert [image.get("done") for image in after.images] == [None, True, None]
+
+
+@pytest.mark.slow
+def test_a_page_of_500_images_is_quick(browser: Any, tmp_path: Path) -> None:
+    """Usable in two seconds from disk, and every card has its picture when it is scrolled to."""
+    measured = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "gallery.py"))
+    page = visualize(measured["make_label_set"](tmp_path, 500), tmp_path / "page.html").page
+    assert min(measured["load"](browser, page) for _ in range(3)) < 2
+    last = "return [...document.querySelectorAll('.card')].find(card => card.textContent.includes('00499.jpg'))"
+    assert browser.execute_script(last) is None  # cards are made when they are scrolled to
+    browser.execute_script("window.scrollTo(0, document.documentElement.scrollHeight)")
+    soon(lambda: browser.execute_script(f"{last}?.querySelectorAll('image').length") == 1)
+    browser.execute_script(f"{last}.querySelector('button').focus()")
+    webdriver.ActionChains(browser).send_keys("x").perform()
+    assert (
+        browser.execute_script("return document.getElementById('decided').textContent") == "0 kept, 4 dropped, 0 done"
+    )
+    assert not browser.get_log("browser")
