@@ -139,7 +139,8 @@ def measure(
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, float]]:
     """Return the results of each row on all images, and its processor time."""
     pipelines: dict[str, MaskPipeline] = {}
-    keys, groups = {}, {}
+    keys: dict[str, str] = {}
+    groups: dict[str, list[str]] = {}
     for row, (recipe, options) in rows.items():
         cfg = load_cfg(recipe or None, [*options, "FEATURES.DEVICE", "cpu"])
         pipelines[row] = build_pipeline(cfg)
