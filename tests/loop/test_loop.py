@@ -53,6 +53,7 @@ def run(folder, *, resume=False, stop=None, workers=0, network=None, scale=1.0, 
         eval_period=0,
         amp=False,
         num_workers=workers,
+        tracker="",
     )
     about = {"width": 4, **(about or {})}
     return train_steps(network, optimizer, make_batch, losses, settings, resume=resume, after_step=average, about=about)

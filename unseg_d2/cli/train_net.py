@@ -88,6 +88,17 @@ def _execute(args: argparse.Namespace) -> None:
         if machines.rank > 0:
             return
     _evaluate(engine, cfg, weights, args.num_gpus)
+    if not args.eval_only:
+        _draw_curves(Path(cfg.OUTPUT_DIR))
+
+
+def _draw_curves(folder: Path) -> None:
+    """Draw the curves of the training and say where they are."""
+    from unseg_d2.loop.events import REPORTS, read_reports
+    from unseg_d2.training.report import CURVES, write_curves
+
+    if drawn := write_curves(folder / CURVES, [(folder.name, read_reports(folder / REPORTS))]):
+        print(f"curves    {drawn}")
 
 
 def _flags(args: argparse.Namespace) -> dict[str, object]:

@@ -24,6 +24,7 @@ TOP_LEVEL_KEYS = (
     "FLOAT32_PRECISION",
     "VIS_PERIOD",
     "PLUGINS",
+    "TRACKER",
 )
 """Keys outside any section."""
 

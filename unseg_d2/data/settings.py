@@ -25,6 +25,12 @@ class DatasetSettings(Settings):
 
     train: Sequence[Any] = setting((), "data sets to train on")
     test: Sequence[Any] = setting((), "data sets to evaluate on")
+    held_out: float = setting(
+        0.0,
+        "share of the training images set aside for TEST.BEST where TEST is empty; the built-in engine only",
+        low=0,
+        below=1,
+    )
     proposal_files_train: Sequence[Any] = setting(
         (), "files of precomputed proposals (Detectron2); not supported", choices=((),)
     )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from unseg_d2.detectors.timm_backbone import timm_names
 from unseg_d2.errors import UnsegError
-from unseg_d2.loop.checkpoint import check_match, load_checkpoint, write_checkpoint
+from unseg_d2.loop.checkpoint import check_match, load_checkpoint, write_checkpoint, write_torch
 
 # Name in the built-in network -> name in Detectron2; all rules apply, in this order.
 KEY_RULES = (
@@ -155,6 +155,11 @@ def check_resumable(checkpoint: Mapping[str, Any], path: str | Path, engine: str
     )
 
 
+def save_weights(path: Path, model: nn.Module, **more: Any) -> None:
+    """Write a network as :func:`save_checkpoint` does; the training is resumed from another checkpoint."""
+    write_torch(path, _in_format(model, more))
+
+
 def save_checkpoint(path: str | Path, model: nn.Module, **more: Any) -> None:
     """Write a network in Detectron2's format, then point ``last_checkpoint`` to it; each completely or not at all.
 
@@ -166,9 +171,13 @@ def save_checkpoint(path: str | Path, model: nn.Module, **more: Any) -> None:
     Raises:
         UnsegError: the disk is full or the folder cannot be written to.
     """
+    write_checkpoint(Path(path), _in_format(model, more))
+
+
+def _in_format(model: nn.Module, more: Mapping[str, Any]) -> dict[str, Any]:
     state = model.state_dict()
     names = detectron2_names(state)
-    write_checkpoint(Path(path), {"model": {names[name]: tensor for name, tensor in state.items()}, **more})
+    return {"model": {names[name]: tensor for name, tensor in state.items()}, **more}
 
 
 def in_detectron2_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+import numpy as np
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.catalog import load_dataset
@@ -17,6 +19,8 @@ from unseg_d2.data.sample import Sample
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.distributed import rank_and_world_size
+
+logger = logging.getLogger(__name__)
 
 LoaderFactory: TypeAlias = Callable[[CfgNode, int], Iterable[list[Sample]]]
 """(recipe, first iteration) -> the endless batches of this process."""
@@ -35,9 +39,11 @@ def train_loaders(cfg: CfgNode, read: RecordsReader = load_dataset) -> LoaderFac
     Raises:
         UnsegError: there is no training data set, one cannot be read, or two have other classes.
     """
-    if not cfg.DATASETS.TRAIN:
-        raise UnsegError("DATASETS.TRAIN is empty: name the data set to train on.")
-    records = training_records(cfg, read)
+    return loaders_of(training_records(cfg, read), cfg)
+
+
+def loaders_of(records: Records, cfg: CfgNode) -> LoaderFactory:
+    """Return what makes loaders of the records to train on."""
     if rank_and_world_size()[0] == 0:
         write_classes(cfg.OUTPUT_DIR, records.categories)
         say_orientations(records, InputSettings.from_config(cfg).reading)
@@ -57,8 +63,11 @@ def training_records(cfg: CfgNode, read: RecordsReader = load_dataset) -> Record
         read: returns the records of a data set.
 
     Raises:
-        UnsegError: a data set cannot be read, images of it are missing, or two mean different classes by a number.
+        UnsegError: there is none, one cannot be read, images of it are missing, or two mean different classes by a
+            number.
     """
+    if not cfg.DATASETS.TRAIN:
+        raise UnsegError("DATASETS.TRAIN is empty: name the data set to train on.")
     names = list(cfg.DATASETS.TRAIN)
     datasets = [read(name, cfg, cfg.MODEL.ROI_HEADS.NUM_CLASSES) for name in names]
     if rank_and_world_size()[0] == 0:
@@ -67,3 +76,22 @@ def training_records(cfg: CfgNode, read: RecordsReader = load_dataset) -> Record
     for name, dataset in zip(names[1:], datasets[1:]):
         check_same(datasets[0].categories, dataset.categories, (names[0], name))
     return concatenated(datasets)
+
+
+def set_aside(records: Records, share: float) -> tuple[Records, Records]:
+    """Divide records in those to train on and those to choose the best checkpoint with.
+
+    Args:
+        records: of the training.
+        share: of the images with annotations that is set aside, evenly spaced, at least one; in (0, 1).
+
+    Raises:
+        UnsegError: there are fewer than two images with annotations.
+    """
+    filled = np.flatnonzero(records.facts().counts)
+    if len(filled) < 2:
+        raise UnsegError("DATASETS.HELD_OUT needs two images with masks; there are not as many.")
+    count = min(len(filled) - 1, max(1, round(share * len(filled))))
+    held = filled[(np.arange(count) * 2 + 1) * len(filled) // (2 * count)]
+    logger.info("%d of %d images are set aside to choose the best checkpoint with.", count, len(records))
+    return records.chosen(np.setdiff1d(np.arange(len(records)), held)), records.chosen(held)

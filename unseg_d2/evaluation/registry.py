@@ -58,6 +58,11 @@ EVALUATORS: Registry[Evaluator] = Registry("TEST.EVALUATORS", "TEST", by_name_on
 class TestSettings(Settings):
     """Evaluation."""
 
+    best: str = setting(
+        "",
+        "metric (segm/AP) that the best checkpoint is chosen by, at each EVAL_PERIOD and at the end; empty keeps the "
+        "last; the built-in engine only",
+    )
     eval_period: int = setting(0, "iterations between evaluations; 0 evaluates at the end only", low=0)
     evaluators: Sequence[str] = setting(("class_agnostic",), "names of the evaluators, which compute the metrics")
     ims_per_batch: int = setting(1, "images of the same size that are predicted in one batch", low=1)

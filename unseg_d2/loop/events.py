@@ -1,4 +1,4 @@
-"""What a training run reports: console lines, ``metrics.json`` (one JSON object per line) and TensorBoard."""
+"""What a training run reports: console lines, ``metrics.json`` (one JSON object per line), TensorBoard and trackers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,17 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
+from unseg_d2.loop.outlook import say_outlook
+from unseg_d2.loop.trackers import Tracker
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 PERIOD = 20
 """Iterations between reports."""
+
+REPORTS = "metrics.json"
+"""In the folder of a training: what it reported, a JSON object per line."""
 
 MEGABYTE = 1024**2
 
@@ -39,14 +45,19 @@ class TrainingLog:
         start_iter: first iteration of this process.
         max_iter: iterations in all.
         batch_size: images per iteration, for the images per second; 0 leaves them out.
+        tracker: that gets the same numbers; it is closed with the log.
     """
 
-    def __init__(self, folder: Path, start_iter: int, max_iter: int, batch_size: int = 0) -> None:
+    def __init__(
+        self, folder: Path, start_iter: int, max_iter: int, batch_size: int = 0, tracker: Tracker | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.metrics_file = folder / "metrics.json"
+        self.metrics_file = folder / REPORTS
         self.writer = SummaryWriter(str(folder), purge_step=start_iter)
         self.max_iter = max_iter
         self.batch_size = batch_size
+        self.tracker = tracker
+        self.start_iter = start_iter
         self.windows: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=PERIOD))
         self.last = time.perf_counter()
 
@@ -73,13 +84,17 @@ class TrainingLog:
         if (iteration + 1) % PERIOD == 0 or iteration + 1 == self.max_iter:
             medians = {name: statistics.median(self.windows[name]) for name in values}
             self._report(iteration, {**medians, "lr": lr})
+            if self.start_iter + PERIOD - 1 <= iteration < self.start_iter + 2 * PERIOD - 1:
+                say_outlook(self.max_iter - iteration - 1, medians["time"])
 
     def scalars(self, iteration: int, values: Mapping[str, float]) -> None:
-        """Write values to ``metrics.json`` and TensorBoard."""
+        """Write values to ``metrics.json``, TensorBoard and the tracker."""
         with open(self.metrics_file, "a") as file:
             file.write(json.dumps({"iteration": iteration, **values}, sort_keys=True) + "\n")
         for name, value in values.items():
             self.writer.add_scalar(name, value, iteration)
+        if self.tracker is not None:
+            self.tracker.log(iteration, values)
 
     def metrics(self, iteration: int, values: Mapping[str, float]) -> None:
         """Report the metrics of an evaluation; its time does not count towards an iteration."""
@@ -105,6 +120,8 @@ class TrainingLog:
     def close(self) -> None:
         """Write what is left and close the files."""
         self.writer.close()
+        if self.tracker is not None:
+            self.tracker.close()
 
     def _report(self, iteration: int, values: dict[str, Any]) -> None:
         memory = memory_megabytes()
@@ -116,6 +133,22 @@ class TrainingLog:
             f"iter: {iteration}/{self.max_iter}  {losses}  lr: {values['lr']:.5g}  time: {values['time']:.4g} s/it  "
             f"data_time: {values['data_time']:.3g} s/it  {speed}eta: {remaining}  max_mem: {memory:.0f} MB"
         )
+
+
+def read_reports(path: Path) -> list[dict[str, float]]:
+    """Return the lines of a ``metrics.json`` by ascending iteration, those of one iteration joined.
+
+    A training that was killed and resumed wrote some iterations twice, of which the last counts, and may have left half
+    a line.
+    """
+    found: dict[int, dict[str, float]] = {}
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        try:
+            line = json.loads(text)
+            found.setdefault(int(line["iteration"]), {}).update(line)
+        except (ValueError, TypeError, KeyError):
+            continue
+    return [found[iteration] for iteration in sorted(found)]
 
 
 def memory_megabytes() -> float:

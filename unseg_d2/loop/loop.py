@@ -38,6 +38,7 @@ from torch import Tensor, nn
 from unseg_d2.devices import resolve_device
 from unseg_d2.files import atomic_write
 from unseg_d2.loop.batches import batch_stream
+from unseg_d2.loop.best import refuse_choices
 from unseg_d2.loop.checkpoint import (
     FINAL,
     last_checkpoint,
@@ -52,6 +53,7 @@ from unseg_d2.loop.losses import diverged, total_loss
 from unseg_d2.loop.precision import mixed_precision
 from unseg_d2.loop.recipes import check_recipe
 from unseg_d2.loop.schedule import is_due
+from unseg_d2.loop.trackers import check_tracker, open_tracker
 
 Batch = TypeVar("Batch")
 
@@ -72,6 +74,7 @@ class StepSettings:
         eval_period: steps between evaluations; 0 means never.
         amp: use mixed precision; CUDA only.
         num_workers: processes that make batches; 0 makes them in this one.
+        tracker: service that gets the numbers too; see `unseg_d2.loop.trackers`.
         may_change: prefixes of the task's keys that may differ when a training is resumed, such as ``MYTASK.TEST.``.
     """
 
@@ -84,12 +87,15 @@ class StepSettings:
     eval_period: int
     amp: bool
     num_workers: int
+    tracker: str
     may_change: tuple[str, ...] = ()
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> StepSettings:
         """Return the settings of a recipe; a negative ``SEED`` is replaced by a random one."""
         device = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")
+        check_tracker(cfg.TRACKER)
+        refuse_choices(cfg, "the training of a small network")
         return cls(
             output=Path(cfg.OUTPUT_DIR),
             max_iter=cfg.SOLVER.MAX_ITER,
@@ -100,6 +106,7 @@ class StepSettings:
             eval_period=cfg.TEST.EVAL_PERIOD,
             amp=mixed_precision(cfg, device),
             num_workers=cfg.DATALOADER.NUM_WORKERS,
+            tracker=cfg.TRACKER,
         )
 
 
@@ -145,7 +152,8 @@ def train_steps(
     if about and "recipe" in about:
         with atomic_write(settings.output / "config.yaml") as file:
             file.write(about["recipe"].encode())
-    with TrainingLog(settings.output, start, settings.max_iter, settings.batch_size) as log:
+    tracker = open_tracker(settings.tracker, settings.output, {"recipe": (about or {}).get("recipe", "")})
+    with TrainingLog(settings.output, start, settings.max_iter, settings.batch_size, tracker) as log:
         batches = batch_stream(make_batch, start, settings.max_iter, settings.num_workers)
         network.train()
         for t in range(start, settings.max_iter):

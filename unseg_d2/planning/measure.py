@@ -73,9 +73,12 @@ def time_training(
         "SOLVER.WARMUP_ITERS": ITERATIONS,
         "SOLVER.CHECKPOINT_PERIOD": 2 * ITERATIONS,
         "TEST.EVAL_PERIOD": 0,
+        "TEST.BEST": "",
+        "TRACKER": "",
+        "DATASETS.HELD_OUT": 0.0,
     }
     started = clock()
-    checkpoint = train(engine, edited(cfg, short), num_processes=num_processes)
+    checkpoint = train(engine, edited(cfg, short), num_processes=num_processes, following=-1)
     whole = clock() - started
     iteration = float(json.loads((folder / "metrics.json").read_text().splitlines()[-1])["time"])
     return max(0.0, whole - ITERATIONS * iteration), iteration, checkpoint

@@ -111,6 +111,12 @@ class Plan:
         parts = [part for name in names for part in split_spec(name) if part]
         return [Path(part) for part in parts if Path(part).exists()]
 
+    def iterations_after(self, round_index: int) -> int:
+        """Return the iterations of the trainings after a round's; -1 where the run was planned for a time."""
+        if self.schedules:
+            return -1
+        return sum(self.recipe(later).SOLVER.MAX_ITER for later in range(round_index + 1, self.rounds + 1))
+
     def remaining(self, round_index: int, name: str) -> str:
         """Say how long a step and all that follow will take, where the run was planned; else nothing."""
         steps = list(self.expected)

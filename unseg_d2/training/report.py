@@ -15,9 +15,13 @@ from unseg_d2.data.records import Records
 from unseg_d2.evaluation.scores import Metrics
 from unseg_d2.evaluation.table import METRICS, columns_of
 from unseg_d2.files import atomic_write
+from unseg_d2.viz.curves import Lines, plot_curves
 from unseg_d2.viz.gallery import write_gallery
 from unseg_d2.viz.labels import LabelView, evenly_spaced
 from unseg_d2.viz.plots import plot_rounds
+
+CURVES = "curves.svg"
+"""Loss and metrics over the iterations, beside a run's or a training's checkpoints."""
 
 GALLERY_LIMIT = 500  # images, evenly spaced over the set
 MIN_SCORE = 0.3  # detections with a lower one would hide the others
@@ -36,6 +40,7 @@ def write_run_gallery(
     rows: Sequence[tuple[str, Metrics]] = (),
     *,
     beside: str = "ground truth",
+    trainings: Sequence[tuple[str, Lines]] = (),
 ) -> Path:
     """Write what a detector found as a page that opens from disk, beside the annotations of the records.
 
@@ -47,6 +52,7 @@ def write_run_gallery(
         title: of the detections.
         rows: name and metrics in percent of each stage, plotted on the page.
         beside: title of the annotations.
+        trainings: title and reports of each training, whose curves are drawn.
 
     Returns:
         ``page``.
@@ -67,7 +73,7 @@ def write_run_gallery(
     annotations = [{**item, "image_id": record["image_id"]} for record in records for item in record["annotations"]]
     compare = LabelView(beside, _dataset(images, annotations)) if annotations else None
     view = LabelView(title, _dataset(images, shown))
-    write_gallery(page, view, root, compare=compare, metrics=_metrics(rows))
+    write_gallery(page, view, root, compare=compare, metrics=_metrics(rows), trainings=trainings)
     return page
 
 
@@ -86,6 +92,16 @@ def write_plot(path: Path, rows: Sequence[tuple[str, Metrics]]) -> Path | None:
         return None
     with atomic_write(path) as file:
         file.write(plot_rounds(drawn).encode())
+    return path
+
+
+def write_curves(path: Path, trainings: Sequence[tuple[str, Lines]]) -> Path | None:
+    """Draw loss and metrics of trainings over their iterations as a picture; ``None`` where nothing was reported."""
+    drawn = plot_curves(trainings)
+    if not drawn:
+        return None
+    with atomic_write(path) as file:
+        file.write(drawn.encode())
     return path
 
 

@@ -30,6 +30,7 @@ from unseg_d2.detectors.protocol import Engine, select_engine
 from unseg_d2.evaluation.scores import Metrics, Scores, read_metrics
 from unseg_d2.files import write_json
 from unseg_d2.loop.checkpoint import has_checkpoint, last_checkpoint
+from unseg_d2.loop.events import REPORTS, read_reports
 from unseg_d2.loop.restart import refuse_inside, set_aside
 from unseg_d2.manifest import read_manifest
 from unseg_d2.pseudo.generate import generate_label_set
@@ -42,9 +43,9 @@ from unseg_d2.training.growth import Growth
 from unseg_d2.training.next_labels import merge_round, predict_round
 from unseg_d2.training.plan import Plan
 from unseg_d2.training.prediction import predict_to_file
-from unseg_d2.training.report import shown_images, write_plot, write_run_gallery
+from unseg_d2.training.report import CURVES, Lines, shown_images, write_curves, write_plot, write_run_gallery
 from unseg_d2.training.state import LEFT_BY_A_RUN, REMEDY, RunState, Step, recorded
-from unseg_d2.training.train import train
+from unseg_d2.training.train import check_choices, train
 
 FIRST_MASKS = "round0/masks"
 """Folder of the generator's label set, in that of the run."""
@@ -96,6 +97,7 @@ class _Run:
         self.plan = plan
         self.first = plan.recipe(0)
         self.engine: Engine = select_engine(self.first.ENGINE)
+        check_choices(self.engine, self._evaluated(self.first))
         self.inputs = plan.inputs()
         settings = {**plan.settings(self.inputs), "engine": self.engine.name}  # what is not there leaves no run behind
         self.truth: dict[str, Path | str] = {}
@@ -188,12 +190,18 @@ class _Run:
             changes: dict[str, Any] = {"DATASETS.TRAIN": (self._spec(labels),), "OUTPUT_DIR": str(folder)}
             if weights:
                 changes["MODEL.WEIGHTS"] = str(weights)
-            cfg = edited(self._cfg(round_index), changes)
+            cfg = self._evaluated(edited(self._cfg(round_index), changes))
             resume = last_checkpoint(folder) is None or has_checkpoint(folder)
-            return train(self.engine, cfg, num_processes=self.plan.num_processes, resume=resume)
+            following = self.plan.iterations_after(round_index)
+            return train(self.engine, cfg, num_processes=self.plan.num_processes, resume=resume, following=following)
 
         start = {"weights": weights} if weights else {}
         return self._step(round_index, "train", fit, labels=labels_file(labels), **start)
+
+    def _evaluated(self, cfg: CfgNode) -> CfgNode:
+        """Let the ground truth, if there is one, choose the best checkpoint where the recipe asks for that."""
+        chosen = self.plan.ground_truth and cfg.TEST.BEST
+        return edited(cfg, {"DATASETS.TEST": (self.plan.ground_truth,)}) if chosen else cfg
 
     def predict(self, round_index: int) -> Path:
         """Return what the detector of the round before finds on the unlabelled images."""
@@ -261,7 +269,15 @@ class _Run:
             predictions = predict_to_file(self.engine, cfg, records, weights=weights, output=output)
         found = ResultsIndex(predictions)
         results = [item for image in records for item in found.of_image(image["image_id"])]
-        return write_run_gallery(self.plan.output / "gallery.html", records, results, title, rows, beside=beside)
+        trainings = self._trainings()
+        write_curves(self.plan.output / CURVES, trainings)
+        page = self.plan.output / "gallery.html"
+        return write_run_gallery(page, records, results, title, rows, beside=beside, trainings=trainings)
+
+    def _trainings(self) -> list[tuple[str, Lines]]:
+        """Return what the training of each round reported."""
+        folders = [(f"round {number}", self.plan.output / f"round{number}") for number in range(self.last + 1)]
+        return [(title, read_reports(folder / REPORTS)) for title, folder in folders]
 
     def _generate(self, images: str, folder: Path) -> Path:
         """Return the generator's label set of some images."""

@@ -25,7 +25,7 @@ RECIPES = ("first", "rounds")
 REMEDY = "choose another --output, repeat the command that started it, or begin anew with --restart, which keeps it"
 LEFT_BY_A_RUN = (
     *(RUN_FILE, "schedule.json", "measuring", "round[0-9]*", "model_final.pth", "config.yaml"),
-    *("figures.svg", "gallery.html", "gallery_chunks"),
+    *("figures.svg", "curves.svg", "gallery.html", "gallery_chunks"),
 )
 """What a self-training run leaves in its folder."""
 

@@ -20,9 +20,12 @@ from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.registry import detector_evaluators
 from unseg_d2.files import atomic_write, write_json
+from unseg_d2.loop.best import check_best, chosen_checkpoint, refuse_choices
 from unseg_d2.loop.checkpoint import has_checkpoint, last_checkpoint
 from unseg_d2.loop.machines import ONE_MACHINE, Machines, is_main_process, under_torchrun
+from unseg_d2.loop.outlook import FOLLOWING
 from unseg_d2.loop.restart import set_aside
+from unseg_d2.loop.trackers import check_tracker
 from unseg_d2.manifest import TRAINING, changes, describe, read_manifest, resume_or_refuse
 from unseg_d2.pseudo.label_set import info_of, labels_file
 from unseg_d2.pseudo.tally import check_not_empty
@@ -121,7 +124,13 @@ def _world_size(num_processes: int, machines: Machines) -> int:
 
 
 def train(
-    engine: Engine, cfg: CfgNode, *, num_processes: int = 1, machines: Machines = ONE_MACHINE, resume: bool = False
+    engine: Engine,
+    cfg: CfgNode,
+    *,
+    num_processes: int = 1,
+    machines: Machines = ONE_MACHINE,
+    resume: bool = False,
+    following: int = 0,
 ) -> Path:
     """Train a detector.
 
@@ -132,9 +141,11 @@ def train(
         machines: those that take part.
         resume: resume from the last checkpoint in ``OUTPUT_DIR``, if there is one; a recipe that has changed since is
             followed, and the log names the changes.
+        following: iterations of later trainings of the same run, for the time that the log foresees; -1 where it was
+            planned.
 
     Returns:
-        ``OUTPUT_DIR/model_final.pth``, in Detectron2's format.
+        ``OUTPUT_DIR/model_final.pth``, in Detectron2's format; with ``TEST.BEST`` ``model_best.pth``.
 
     Raises:
         UnsegError: a label set has no mask, the recipe cannot be divided, or the training fails; see the engine.
@@ -142,6 +153,7 @@ def train(
     for labels in map(labels_file, cfg.DATASETS.TRAIN):
         if labels.is_file():
             check_not_empty(info_of(labels), labels)
+    check_choices(engine, cfg)
     if cfg.DATASETS.TEST:
         detector_evaluators(cfg)  # now, and not only when the first evaluation is due
     cfg, arithmetic = scale_to_world_size(cfg, _world_size(num_processes, machines))
@@ -155,8 +167,24 @@ def train(
         write_json(output / PLUGINS_FILE, code, indent=1)
     with atomic_write(output / "config.yaml") as file:
         file.write(cfg.dump().encode())
-    engine.launch(_train, num_processes, (engine, cfg, resume), machines)
-    return output / "model_final.pth"
+    engine.launch(_train, num_processes, (engine, cfg, resume, following), machines)
+    return chosen_checkpoint(output, cfg.TEST.BEST)
+
+
+def check_choices(engine: Engine, cfg: CfgNode) -> None:
+    """Refuse, before any work, what an engine or this installation cannot do of a recipe's choices for its trainings.
+
+    Args:
+        engine: that trains.
+        cfg: recipe, with its data sets.
+
+    Raises:
+        UnsegError: the library of the tracker is missing, or nothing decides which checkpoint is the best.
+    """
+    check_tracker(cfg.TRACKER)
+    if engine.name == "detectron2":
+        refuse_choices(cfg, "ENGINE detectron2")
+    check_best(cfg)
 
 
 def _say_what_changed(output: Path, cfg: CfgNode, code: dict[str, dict[str, str]]) -> None:
@@ -178,6 +206,7 @@ def _say_what_changed(output: Path, cfg: CfgNode, code: dict[str, dict[str, str]
         logger.info("Resuming with another recipe than before: %s.", describe(found))
 
 
-def _train(engine: Engine, cfg: CfgNode, resume: bool) -> None:
+def _train(engine: Engine, cfg: CfgNode, resume: bool, following: int) -> None:
     """Train in one of the launched processes."""
+    FOLLOWING.set(following)
     engine.train(cfg, resume=resume)

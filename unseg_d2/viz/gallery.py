@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_folder, explained
+from unseg_d2.viz.curves import Lines, plot_curves
 from unseg_d2.viz.decisions import KIND, VERSION, fingerprint
 from unseg_d2.viz.entries import Entry, broken_entry, make_entry
 from unseg_d2.viz.labels import LabelView, Totals, annotations_by_name, evenly_spaced, read_labelled_image
@@ -52,6 +53,7 @@ def write_gallery(
     *,
     compare: LabelView | None = None,
     metrics: Sequence[Mapping[str, Any]] = (),
+    trainings: Sequence[tuple[str, Lines]] = (),
     one_file: bool = True,
     limit: int = 0,
     side: int = 256,
@@ -66,6 +68,7 @@ def write_gallery(
         image_root: folder that its file names are relative to.
         compare: a second label set, such as ground truth, shown beside it; matched by file name.
         metrics: of the rounds that led here, plotted at the top; see `unseg_d2.viz.plots.plot_rounds`.
+        trainings: that led here, whose curves follow; see `unseg_d2.viz.curves.plot_curves`.
         one_file: put everything into the page; otherwise pictures go to ``<page stem>_chunks`` beside it.
         limit: most images to show, evenly spaced over the set; 0 shows all.
         side: longest side of a thumbnail in pixels.
@@ -88,6 +91,7 @@ def write_gallery(
         "compare": compare,
         "facts": _facts(labels.totals, len(shown)),
         "plot": Markup(plot_rounds(metrics)) if metrics else "",
+        "curves": Markup(plot_curves(trainings)),
         "settings": list(flatten(labels.dataset.info)),
         "style": source("gallery.css"),
         "scripts": [source(f"gallery{part}.js") for part in ("_model", "_decisions", "", "_deciding")],

@@ -138,3 +138,43 @@ def test_an_error_closes_the_log(
     with pytest.raises(KeyboardInterrupt):
         train(recipe(tiny_cfg, tmp_path), interrupted(make_loader, after=0), resume=False)
     assert closed == [str(tmp_path)]
+
+
+def test_a_killed_run_ends_with_the_same_average_and_the_same_best(
+    tiny_cfg: Callable, make_loader: LoaderFactory, tmp_path: Path
+) -> None:
+    """The kill is after an evaluation whose iteration no checkpoint holds, so it is evaluated again."""
+    more = {"SOLVER__EMA_DECAY": 0.9, "TEST__BEST": "bbox/AP", "TEST__EVAL_PERIOD": 1, "DATASETS__HELD_OUT": 0.5}
+
+    def peak(model: torch.nn.Module) -> dict[str, float]:
+        return {"bbox/AP": -abs(float(model.roi_heads.mask_head.predictor.bias.detach().sum()))}
+
+    whole = train(recipe(tiny_cfg, tmp_path / "whole", **more), make_loader, resume=False, evaluate=peak)
+    cfg = recipe(tiny_cfg, tmp_path / "parts", **more)
+    with pytest.raises(KeyboardInterrupt):
+        train(cfg, interrupted(make_loader, after=3), resume=True, evaluate=peak)
+    parts = train(cfg, make_loader, resume=True, evaluate=peak)
+    expected, resumed = state(whole), state(parts)
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+    records = [json.loads((folder / "best.json").read_text()) for folder in (whole.parent, parts.parent)]
+    assert records[0] == records[1]
+    best = [load_checkpoint(folder / "model_best.pth")["model"] for folder in (whole.parent, parts.parent)]
+    assert all(torch.equal(best[0][name], best[1][name]) for name in best[0])
+    assert last_checkpoint(tmp_path / "parts").name == "model_final.pth"
+
+
+def test_the_average_is_saved_and_the_weights_go_on(
+    tiny_cfg: Callable, make_loader: LoaderFactory, tmp_path: Path
+) -> None:
+    """After two iterations timm's warm-up gives 1 - 2^(-2/3) to the weights after the first, the rest to the newest."""
+    name = "roi_heads.mask_head.predictor.weight"
+    plain = {"SOLVER__CHECKPOINT_PERIOD": 1, "SOLVER__MAX_ITER": 2}
+    train(recipe(tiny_cfg, tmp_path / "plain", **plain), make_loader, resume=False)
+    final = train(recipe(tiny_cfg, tmp_path / "ema", SOLVER__EMA_DECAY=0.99, **plain), make_loader, resume=False)
+    first, second = (load_checkpoint(tmp_path / "plain" / f"model_000000{k}.pth")["model"][name] for k in (0, 1))
+    checkpoint = load_checkpoint(final)
+    kept = 1 - 2 ** (-2 / 3)
+    torch.testing.assert_close(checkpoint["model"][name], kept * first + (1 - kept) * second)
+    assert torch.equal(checkpoint["live_model"][name], second)
+    with pytest.raises(UnsegError, match=r"was written with an average of the weights; resume with the same SOLVER"):
+        Trainer(recipe(tiny_cfg, tmp_path / "ema", SOLVER__MAX_ITER=4), resume=True)

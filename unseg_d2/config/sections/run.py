@@ -29,6 +29,11 @@ class RunSettings(Settings):
         "value for torch.set_float32_matmul_precision; empty leaves PyTorch's setting",
         choices=("", "highest", "high", "medium"),
     )
+    tracker: str = setting(
+        "",
+        "service that gets the numbers of trainings as well: wandb | mlflow, by their own libraries; empty is none",
+        choices=("", "wandb", "mlflow"),
+    )
     plugins: Sequence[str] = setting(
         [], "modules or files to import first: generators, losses and other parts of your own"
     )

@@ -36,6 +36,13 @@ class SolverSettings(Settings):
     warmup_method: str = setting("linear", "how the learning rate rises in the warm-up", builtin=("linear", "constant"))
     checkpoint_period: int = setting(5000, "iterations between checkpoints", low=0)
     ims_per_batch: int = setting(16, "images per batch, over all processes", low=1)
+    ema_decay: float = setting(
+        0.0,
+        "decay of the running average of the weights, which is evaluated and saved in their place; 0 keeps none; the "
+        "built-in engine only",
+        low=0,
+        below=1,
+    )
     reference_world_size: int = setting(
         0, "number of GPUs the recipe is written for; above 0 it is rescaled to --num-gpus", low=0
     )

@@ -23,7 +23,7 @@ from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.postprocess import Detections
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.detectors.predictor import Predictor
-from unseg_d2.detectors.training_data import train_loaders
+from unseg_d2.detectors.training_data import loaders_of, set_aside, training_records
 from unseg_d2.devices import resolve_device
 from unseg_d2.evaluation.chunks import Chunk
 from unseg_d2.evaluation.records import ground_truth
@@ -51,7 +51,14 @@ class BuiltinEngine:
 
     def train(self, cfg: CfgNode, *, resume: bool) -> Path:
         """Train the detector of a recipe and return ``OUTPUT_DIR/model_final.pth``; see `Engine.train`."""
-        return train(cfg, train_loaders(cfg), resume=resume, evaluate=lambda model: evaluate_datasets(cfg, model))
+        records, held_out = training_records(cfg), None
+        if cfg.DATASETS.HELD_OUT and not cfg.DATASETS.TEST:
+            records, held_out = set_aside(records, cfg.DATASETS.HELD_OUT)
+
+        def evaluate(model: GeneralizedRCNN) -> dict[str, float]:
+            return evaluate_datasets(cfg, model) if held_out is None else _metrics(cfg, model, held_out)
+
+        return train(cfg, loaders_of(records, cfg), resume=resume, evaluate=evaluate)
 
     def build_predictor(self, cfg: CfgNode, *, weights: str) -> Predictor:
         """Build the network and load a checkpoint into it; see `Engine.build_predictor`."""
@@ -94,19 +101,22 @@ def evaluate_datasets(cfg: CfgNode, model: GeneralizedRCNN) -> dict[str, float]:
         In the main process ``{"bbox/AP": percent, ...}``, prefixed with the name of the data set if there are several;
         in the others an empty dictionary.
     """
-    evaluators = detector_evaluators(cfg)
     metrics: dict[str, float] = {}
     for name in cfg.DATASETS.TEST:
-        chunks = _chunks(cfg, model, load_dataset(name, cfg, classes_told_apart(cfg)))
-        if rank_and_world_size()[0] > 0:
-            deque(chunks, maxlen=0)  # its share of the images
-            continue
-        found = score_stream(chunks, evaluators, with_masks=compares_masks(cfg)).metrics
+        found = _metrics(cfg, model, load_dataset(name, cfg, classes_told_apart(cfg)))
         prefix = f"{Path(name).stem}/" if len(cfg.DATASETS.TEST) > 1 else ""
-        metrics.update(
-            {f"{prefix}{kind}/{metric}": value for kind, values in found.items() for metric, value in values.items()}
-        )
+        metrics.update({f"{prefix}{metric}": value for metric, value in found.items()})
     return metrics
+
+
+def _metrics(cfg: CfgNode, model: GeneralizedRCNN, records: Records) -> dict[str, float]:
+    """Evaluate a network on records, in the main process; in the others handle a share and return nothing."""
+    chunks = _chunks(cfg, model, records)
+    if rank_and_world_size()[0] > 0:
+        deque(chunks, maxlen=0)  # its share of the images
+        return {}
+    found = score_stream(chunks, detector_evaluators(cfg), with_masks=compares_masks(cfg)).metrics
+    return {f"{kind}/{metric}": value for kind, values in found.items() for metric, value in values.items()}
 
 
 def _chunks(cfg: CfgNode, model: GeneralizedRCNN, records: Records) -> Iterator[Chunk]:

@@ -17,20 +17,24 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from unseg_d2.config import edited
+from unseg_d2.config.load import as_values
+from unseg_d2.detectors.builtin.average import Average
 from unseg_d2.detectors.builtin.limits import check_training
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.solver import build_optimizer, clip_gradients, set_learning_rate
-from unseg_d2.detectors.checkpoints import check_resumable, load_weights, save_checkpoint, say_random
+from unseg_d2.detectors.checkpoints import check_resumable, load_weights, save_checkpoint, save_weights, say_random
 from unseg_d2.detectors.learnt import of_training
 from unseg_d2.detectors.training_data import LoaderFactory
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
+from unseg_d2.loop.best import BestCheckpoint, check_best
 from unseg_d2.loop.checkpoint import FINAL, last_checkpoint, restore_training
 from unseg_d2.loop.distributed import all_reduce_sum, rank_and_world_size, resolve_seed, seed_iteration
 from unseg_d2.loop.events import TrainingLog
 from unseg_d2.loop.losses import diverged, total_loss
 from unseg_d2.loop.precision import mixed_precision, set_up_torch
 from unseg_d2.loop.schedule import is_due
+from unseg_d2.loop.trackers import open_tracker
 from unseg_d2.supervision import from_info, to_info
 
 if TYPE_CHECKING:
@@ -78,6 +82,7 @@ class Trainer:
 
     def __init__(self, cfg: CfgNode, *, resume: bool) -> None:
         check_training(cfg)
+        check_best(cfg)
         self.cfg = cfg
         self.output = Path(cfg.OUTPUT_DIR)
         self.rank, self.world_size = rank_and_world_size()
@@ -85,21 +90,29 @@ class Trainer:
         self.amp = mixed_precision(cfg, self.device)
         set_up_torch(cfg)
         self.model: GeneralizedRCNN = build_model(cfg).to(self.device)
+        self.average = Average(self.model, cfg.SOLVER.EMA_DECAY)
         self.optimizer = build_optimizer(cfg, self.model)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp)
         self.start_iter = 0
         self.finished = False
         self.learnt: tuple[str, ...] = ()
         self._restore(resume)
+        self.best: BestCheckpoint | None = None
+        if cfg.TEST.BEST and self.rank == 0:
+            self.best = BestCheckpoint(self.output, cfg.TEST.BEST, resume=self.start_iter > 0)
 
     def run(self, make_loader: LoaderFactory, evaluate: Evaluation | None = None) -> None:
         """Train to the end and write the final checkpoint; see :func:`train`."""
         max_iter, model = self.cfg.SOLVER.MAX_ITER, self._distribute().train()
-        with TrainingLog(self.output, self.start_iter, max_iter) if self.rank == 0 else nullcontext() as log:
+        with self._log() if self.rank == 0 else nullcontext() as log:
             if self.start_iter < max_iter:
                 self._iterate(model, iter(make_loader(self.cfg, self.start_iter)), log, evaluate)
             self._precise_bn(make_loader)
             self._save(FINAL, max_iter - 1)
+
+    def _log(self) -> TrainingLog:
+        tracker = open_tracker(self.cfg.TRACKER, self.output, as_values(self.cfg))
+        return TrainingLog(self.output, self.start_iter, self.cfg.SOLVER.MAX_ITER, tracker=tracker)
 
     def _iterate(
         self,
@@ -116,16 +129,25 @@ class Trainer:
             data_time = time.perf_counter() - started
             lr = set_learning_rate(self.optimizer, cfg, iteration)
             losses = self._step(model, samples, iteration)
+            self.average.update(iteration)
             if log is not None:
                 log.step(iteration, losses, lr, data_time)
                 if is_due(iteration, cfg.VIS_PERIOD):
                     log.sample(iteration, samples[0].image, samples[0].boxes, samples[0].masks)
-            if is_due(iteration, cfg.SOLVER.CHECKPOINT_PERIOD):
+            last = bool(cfg.TEST.BEST) and iteration + 1 == cfg.SOLVER.MAX_ITER
+            if evaluate is not None and (last or is_due(iteration, cfg.TEST.EVAL_PERIOD)):
+                self._evaluate(evaluate, iteration, log)
+            if is_due(iteration, cfg.SOLVER.CHECKPOINT_PERIOD):  # after the evaluation, which is not lost by a kill
                 self._save(f"model_{iteration:07d}.pth", iteration)
-            if evaluate is not None and is_due(iteration, cfg.TEST.EVAL_PERIOD):
-                metrics = evaluate(self.model)
-                if log is not None:
-                    log.metrics(iteration, metrics)
+
+    def _evaluate(self, evaluate: Evaluation, iteration: int, log: TrainingLog | None) -> None:
+        """Report the metrics of the network, and keep it if it is the best so far."""
+        metrics = evaluate(self.average.network)
+        if log is not None:
+            log.metrics(iteration, metrics)
+        if self.best is not None:
+            about = {"iteration": iteration, "engine": ENGINE, "supervision": to_info(self.learnt)}
+            self.best.offer(iteration, metrics, lambda path: save_weights(path, self.average.network, **about))
 
     def _step(self, model: nn.Module, samples: Sequence[Sample], iteration: int) -> dict[str, float]:
         """Run forward and backward passes and update the weights; return each loss, averaged over the processes."""
@@ -162,11 +184,13 @@ class Trainer:
                 start = load_weights(self.model, self.cfg.MODEL.WEIGHTS, trust=trust, to_start=True)
             elif self.rank == 0:
                 say_random()
+            self.average.restore(start, self.output, resumes=False)
             self.learnt = of_training(self.cfg, start)
             return
         checkpoint = load_weights(self.model, path)
         self.learnt = from_info(checkpoint)
         check_resumable(checkpoint, path, ENGINE, ("optimizer", "grad_scaler", "iteration"))
+        self.average.restore(checkpoint, path, resumes=True)
         self.start_iter = restore_training(self.optimizer, self.scaler, checkpoint, path)
         self.finished = path.name == FINAL and self.start_iter >= self.cfg.SOLVER.MAX_ITER
         logger.info("Resuming from %s at iteration %d.", path, self.start_iter)
@@ -182,19 +206,21 @@ class Trainer:
             "iteration": iteration,
             "engine": ENGINE,
             "supervision": to_info(self.learnt),
+            **self.average.state(),
         }
-        save_checkpoint(self.output / name, self.model, **more)
+        save_checkpoint(self.output / name, self.average.network, **more)
         logger.info("Saved %s.", self.output / name)
 
     def _precise_bn(self, make_loader: LoaderFactory) -> None:
         """Recompute the running averages of BatchNorm with the final weights (``TEST.PRECISE_BN``)."""
         precise = self.cfg.TEST.PRECISE_BN
-        if not precise.ENABLED or not get_bn_modules(self.model):
+        network = self.average.network.train()  # an average is in evaluation mode, where no statistics are kept
+        if not precise.ENABLED or not get_bn_modules(network):
             return
         logger.info("Recomputing the BatchNorm statistics over %d batches.", precise.NUM_ITER)
         cfg = edited(self.cfg, {"DATALOADER.COPY_PASTE": False})
         seed_iteration(self.cfg.SEED, self.cfg.SOLVER.MAX_ITER, self.rank)
-        update_bn_stats(self.model, make_loader(cfg, 0), precise.NUM_ITER)
+        update_bn_stats(network, make_loader(cfg, 0), precise.NUM_ITER)
 
 
 def _diverged(losses: dict[str, float], samples: Sequence[Sample], iteration: int) -> UnsegError:

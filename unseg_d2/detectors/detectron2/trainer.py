@@ -32,6 +32,7 @@ from detectron2.utils.logger import setup_logger
 from torch import nn
 
 from unseg_d2.config import edited
+from unseg_d2.config.load import as_values
 from unseg_d2.config.scaling import scale_to_world_size
 from unseg_d2.data.settings import DataLoaderSettings, DatasetSettings
 from unseg_d2.detectors.checkpoints import say_random
@@ -42,14 +43,17 @@ from unseg_d2.detectors.detectron2.inputs import ResumableInputs, TestInputs
 from unseg_d2.detectors.detectron2.mapper import check_keys
 from unseg_d2.detectors.detectron2.records import check_annotated, dataset_records, hint_at_registration
 from unseg_d2.detectors.detectron2.step import NoTracebackOfUserErrors, TrainingStep
+from unseg_d2.detectors.detectron2.tracking import Outlook, TrackerWriter
 from unseg_d2.detectors.learning_rates import faster_modules
 from unseg_d2.detectors.learnt import of_training
 from unseg_d2.detectors.training_data import train_loaders
 from unseg_d2.devices import resolve_device
+from unseg_d2.loop.best import refuse_choices
 from unseg_d2.loop.checkpoint import FINAL
 from unseg_d2.loop.distributed import resolve_seed
 from unseg_d2.loop.events import PERIOD
 from unseg_d2.loop.precision import set_up_torch
+from unseg_d2.loop.trackers import open_tracker
 from unseg_d2.supervision import from_info
 
 logger = logging.getLogger(__name__)
@@ -174,8 +178,11 @@ class UnsegTrainer(DefaultTrainer):
         return ClassAgnosticEvaluator(dataset_name, cfg)
 
     def build_writers(self) -> list[EventWriter]:
-        """Return what writes the log: lines on the terminal, ``metrics.json`` and TensorBoard."""
+        """Return what writes the log: lines on the terminal, ``metrics.json``, TensorBoard and the tracker."""
         self.writers = default_writers(self.cfg.OUTPUT_DIR, self.max_iter)
+        tracker = open_tracker(self.cfg.TRACKER, Path(self.cfg.OUTPUT_DIR), as_values(self.cfg))
+        if tracker is not None:
+            self.writers.append(TrackerWriter(tracker))
         return self.writers
 
     def build_hooks(self) -> list[HookBase]:
@@ -195,6 +202,7 @@ class UnsegTrainer(DefaultTrainer):
             result.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate, self.evaluates_at_end))
         if comm.is_main_process():
             result.append(hooks.PeriodicWriter(self.build_writers(), period=PERIOD))
+            result.append(Outlook())
         return result
 
     def _set_up_logging(self) -> None:
@@ -262,6 +270,7 @@ def build_optimizer(cfg: Detectron2CfgNode, model: nn.Module) -> torch.optim.Opt
 def _prepared(cfg: Detectron2CfgNode) -> Detectron2CfgNode:
     """Return a configuration scaled to the number of processes, with a seed, and with what this machine can do."""
     check_keys(cfg)
+    refuse_choices(cfg, "Detectron2's engine")
     resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")  # raises if there is no such device
     scaled, arithmetic = scale_to_world_size(cfg, comm.get_world_size())
     for line in arithmetic:
