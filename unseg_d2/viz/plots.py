@@ -14,7 +14,7 @@ METRICS = ("AP50", "AP", "AR100")
 _OTHER_COLOURS = 4
 
 _PANELS = (("bbox", "Boxes"), ("segm", "Masks"))
-_LEFT, _TOP, _HEIGHT, _BOTTOM, _GAP, _RIGHT = 44, 44, 220, 40, 46, 62  # px around and between the panels
+_LEFT, _TOP, _HEIGHT, _BOTTOM, _GAP, _RIGHT = 44, 44, 220, 52, 46, 62  # px around and between the panels
 
 
 def plot_rounds(metrics: Sequence[Mapping[str, Any]]) -> str:
