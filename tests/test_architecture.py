@@ -29,6 +29,8 @@ BASE = {
     "plugin_code",
     "registry",
     "supervision",
+    "description",
+    "weight_kinds",
     "weight_files",
     "timm_networks",
 }
@@ -48,7 +50,9 @@ MAY_IMPORT = {
     "registry": {"errors", "manifest", "plugin_code", "plugins", "settings"},
     "supervision": {"errors"},
     "weight_files": {"errors"},
-    "timm_networks": {"errors"},
+    "description": {"errors", "supervision", "weight_files"},
+    "weight_kinds": {"description", "weight_files"},
+    "timm_networks": {"errors", "weight_files"},
     "progress": set(),
     "rle": {"errors"},
     "pixels": set(),
@@ -78,7 +82,8 @@ MAY_IMPORT = {
     "parity": BASE | {"config", "data", "evaluation", "pseudo"},
     "exchange": BASE | {"data", "pseudo", "viz"},
     "deploy": BASE | {"config", "data", "detectors", "loop", "zoo"},
-    "apps": BASE | {"data", "detectors", "evaluation", "exchange", "masks", "pseudo", "saliency", "viz", "zoo"},
+    "apps": BASE
+    | {"config", "data", "detectors", "evaluation", "exchange", "masks", "pseudo", "saliency", "viz", "zoo"},
 }
 EVERYTHING = {"api", "cli", "__main__"}
 """Rooms that may import every other; nothing but ``cli`` imports ``cli``, and nothing but these two ``api``."""

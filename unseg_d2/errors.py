@@ -17,6 +17,25 @@ class UnsegError(Exception):
     """
 
 
+class CheckpointMismatch(UnsegError):
+    """Weights that do not fit, in three lines: what the file is, what was expected, what to do.
+
+    Args:
+        found: what the file is; begins with its path.
+        expected: what was expected instead.
+        remedy: a sentence.
+    """
+
+    def __init__(self, found: str, expected: str, remedy: str) -> None:
+        self.found, self.expected, self.remedy = found, expected, remedy
+        self.lines = (f"{found}.", f"Expected: {expected}.", remedy)
+        super().__init__("\n".join(self.lines))
+
+    def of_recipe(self, origin: str) -> CheckpointMismatch:
+        """Return the same with the recipe that the expectation comes from."""
+        return CheckpointMismatch(self.found, f"{self.expected} (recipe: {origin})", self.remedy)
+
+
 class Unusable(ValueError):
     """What a pure function raises for data that one image may have and another not, such as depth that is not finite.
 

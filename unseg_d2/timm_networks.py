@@ -10,12 +10,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.weight_files import unwrapped
 
 HEADS = ("classifier.", "conv_head.", "bn2.", "head.", "fc.", "fc_norm.", "norm.", "pre_logits.")
 """Beginnings of the names of what follows the last map: the classifier, and the layers before it."""
-
-# Where training codes keep the network, in the order in which they are stripped; what lies beside it is left out.
-_WRAPPERS = ("module.", "teacher.", "base_encoder.", "encoder_q.", "encoder.", "backbone.", "model.", "net.")
 
 # EfficientNet-PyTorch: layers of a block with and without an expansion, in timm's names.
 _FRAME = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
@@ -77,12 +75,7 @@ def network_names(given: Mapping[str, Tensor], network: nn.Module) -> dict[str, 
         network: of timm, without its head.
     """
     wanted = network.state_dict()
-    state = dict(given)
-    while not wanted.keys() & state.keys():
-        prefix = next((p for p in _WRAPPERS if any(name.startswith(p) for name in state)), None)
-        if prefix is None:
-            break
-        state = {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}
+    state = dict(unwrapped(given, lambda names: not wanted.keys().isdisjoint(names)))
     if "_conv_stem.weight" in state:
         state = _efficientnet_names(state, wanted)
     elif next(iter(wanted)) not in state:

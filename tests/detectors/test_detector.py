@@ -15,9 +15,10 @@ from unseg_d2.config import load_cfg
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.detectors.builtin.model import build_model
 from unseg_d2.detectors.checkpoints import save_checkpoint
-from unseg_d2.detectors.detector import Detector, detector_recipe
+from unseg_d2.detectors.detector import Detector
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.detectors.protocol import detectron2_availability, select_engine
+from unseg_d2.detectors.recipe import detector_recipe
 from unseg_d2.errors import UnsegError
 from unseg_d2.zoo.registry import entries
 
@@ -135,7 +136,7 @@ def test_a_recipe_that_is_named_goes_first(weights: Path) -> None:
 
 
 def test_the_recipe_of_the_zoo(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unseg_d2.detectors.detector.resolve", lambda name: str(weights))
+    monkeypatch.setattr("unseg_d2.detectors.recipe.resolve", lambda name: str(weights))
     found, origin = detector_recipe("zoo:cutler_cascade_final", None, "MODEL.DEVICE", "cpu")
     assert found == load_cfg(f"configs/{entries()['cutler_cascade_final'].recipe}", ["MODEL.DEVICE", "cpu"])
     assert origin.endswith("the recipe of the zoo entry")
@@ -149,9 +150,9 @@ def test_without_any_recipe_it_is_the_base(weights: Path) -> None:
 
 def test_a_checkpoint_that_does_not_fit_names_the_recipe(weights: Path) -> None:
     (weights.parent / "config.yaml").unlink()
-    with pytest.raises(UnsegError, match=r"does not fit the network: .* Recipe used: base_cascade_mask_rcnn") as error:
+    with pytest.raises(UnsegError, match=r"Expected: .*\(recipe: base_cascade_mask_rcnn") as error:
         Detector.load(weights, "MODEL.DEVICE", "cpu", "ENGINE", "builtin")
-    assert "\n" not in str(error.value)
+    assert len(str(error.value).splitlines()) == 3
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,9 @@ def test_a_checkpoint_that_does_not_fit_names_the_recipe(weights: Path) -> None:
 )
 def test_a_checkpoint_of_another_task(about: dict, command: str, weights: Path) -> None:
     torch.save({"model": {"head.weight": torch.zeros(1)}, "recipe": "SEED: 1", **about}, weights)
-    with pytest.raises(UnsegError, match=f"model_final.pth is a checkpoint written by {command}, not one of a det"):
+    with pytest.raises(
+        UnsegError, match=f"model_final.pth is a .* of {command}\\.\nExpected: a detector\\.\nTo use it"
+    ):
         Detector.load(weights, "ENGINE", "builtin")
 
 

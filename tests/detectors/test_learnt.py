@@ -130,5 +130,5 @@ def test_weights_of_another_network_are_refused(tiny_cfg: Callable[..., CfgNode]
     from unseg_d2.errors import UnsegError
 
     other = build_model(tiny_cfg(**{**TIMM, "MODEL__TIMM__BASE_NAME": "resnet18"}))
-    with pytest.raises(UnsegError, match=r"does not fit the network"):
+    with pytest.raises(UnsegError, match=r"Expected: a network of timm"):
         load_weights(other, "zoo:efficientnet_lite0", to_start=True)

@@ -127,6 +127,7 @@ def test_every_difference_is_listed(dino, tmp_path):
     with pytest.raises(UnsegError) as caught:
         load_vit("dino_vits16", str(tmp_path / "weights.pth"))
     message = str(caught.value)
+    assert len(message.splitlines()) == 3
     assert "1 missing: blocks.3.norm1.bias" in message
     assert "1 unexpected: extra.weight" in message
     assert "1 of another shape: norm.bias (5,) instead of (384,)" in message
@@ -135,14 +136,19 @@ def test_every_difference_is_listed(dino, tmp_path):
 def test_weights_of_another_architecture(dino, tmp_path):
     torch.save(dino[1], tmp_path / "weights.pth")
     with pytest.raises(
-        UnsegError, match=r"does not fit FEATURES.VIT.ARCH 'dino_vits8': 2 of another shape: patch_embed"
+        UnsegError,
+        match=r"is a vision transformer of 12 blocks, 384 channels, patches of 16 px\.\n"
+        r"Expected: .* patches of 8 px, FEATURES.VIT.ARCH 'dino_vits8'; 2 of another shape: patch_embed.*\n"
+        r"Set FEATURES.VIT.ARCH",
     ):
         load_vit("dino_vits8", str(tmp_path / "weights.pth"))
 
 
 def test_nothing_matches(tmp_path):
     torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "resnet.pth")
-    with pytest.raises(UnsegError, match=r"150 missing: .* and 138 more .*; 1 unexpected: conv1.weight"):
+    with pytest.raises(
+        UnsegError, match=r"150 missing: blocks.0.attn.proj.bias and others; 1 unexpected: conv1.weight"
+    ):
         load_vit("dino_vits16", str(tmp_path / "resnet.pth"))
 
 
@@ -191,8 +197,12 @@ def test_missing_file():
 
 
 def test_a_folder(tmp_path):
-    with pytest.raises(UnsegError, match=r"names the folder '.*'; name the file of weights in it"):
+    with pytest.raises(UnsegError, match=r"names the folder '.*', which holds no model.safetensors; name a file"):
         read_tensors(str(tmp_path))
+    safetensors.torch.save_file(
+        {"norm.weight": torch.ones(2)}, tmp_path / "model.safetensors"
+    )  # as Hugging Face's libraries write it
+    assert read_tensors(str(tmp_path)).keys() == {"norm.weight"}
 
 
 def test_unreachable_hub(monkeypatch):
@@ -227,3 +237,26 @@ def test_checksum_follows_the_weights(dino):
     with torch.no_grad():
         model.norm.bias[0] -= 1
     assert after != before == weights_checksum(model)
+
+
+@pytest.mark.parametrize(
+    "wrap", ["_model.", "wrapped_model._model.", "_orig_mod.module.", "module._orig_mod.backbone."]
+)
+def test_backbones_that_users_pretrained(dino, tmp_path, wrap):
+    """What lightly-train exports, and training checkpoints of compiled and distributed networks."""
+    torch.save(
+        {"epoch": 3, "state_dict": {"model": {wrap + key: value for key, value in dino[1].items()}}},
+        tmp_path / "own.pt",
+    )
+    loaded = load_vit("dino_vits16", str(tmp_path / "own.pt")).state_dict()
+    assert all(value.equal(dino[1][key]) for key, value in loaded.items())
+
+
+def test_pretrained_on_images_of_another_size(tmp_path):
+    """DINOv2's published networks have seen 518 pixels; others keep the positions that they have learnt."""
+    own = create_vit("dinov2_vits14", image_size=224)
+    torch.save(own.state_dict(), tmp_path / "own.pt")
+    loaded = load_vit("dinov2_vits14", str(tmp_path / "own.pt"))
+    assert loaded.pos_embed.shape == (1, 257, 384) and loaded.pos_embed.equal(own.pos_embed)
+    image = torch.rand(1, 3, 42, 56)
+    assert loaded.forward_features(image).equal(own.forward_features(image))

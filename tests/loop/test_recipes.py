@@ -10,7 +10,7 @@ import pytest
 
 from unseg_d2.config import get_cfg, load_cfg
 from unseg_d2.errors import UnsegError
-from unseg_d2.loop.recipes import MAY_CHANGE, about_run, check_recipe, recipe_of
+from unseg_d2.loop.recipes import MAY_CHANGE, about_run, check_recipe, recipe_in, recipe_of
 
 
 @pytest.mark.parametrize("name", MAY_CHANGE)
@@ -49,16 +49,16 @@ def test_a_checkpoint_brings_no_code(tmp_path: Path) -> None:
     harm = tmp_path / "harmful_plugin.py"
     harm.write_text(f"from pathlib import Path\nPath({str(tmp_path / 'harm')!r}).touch()\n")
     for plugins in (harm, f"[{harm}]"):
-        stored = {"recipe": f"PLUGINS: {plugins}\nMODEL: {{TRUST_CHECKPOINT: true}}\n"}
+        stored = {"task": "saliency", "recipe": f"PLUGINS: {plugins}\nMODEL: {{TRUST_CHECKPOINT: true}}\n"}
         with pytest.raises(UnsegError, match=r"names the plug-in .*harmful_plugin\.py, which is code; if you trust"):
-            recipe_of(stored, "model.pth", "train-saliency")
+            recipe_of(stored, "model.pth", "saliency")
     assert not (tmp_path / "harm").exists()
-    cfg = recipe_of(stored, "model.pth", "train-saliency", ["PLUGINS", repr((str(harm),))])
+    cfg = recipe_of(stored, "model.pth", "saliency", ["PLUGINS", repr((str(harm),))])
     assert (tmp_path / "harm").exists() and not cfg.MODEL.TRUST_CHECKPOINT
-    assert recipe_of({"recipe": "MODEL: {TRUST_CHECKPOINT: true}"}, "m.pth", "x").MODEL.TRUST_CHECKPOINT is False
+    assert recipe_in("MODEL: {TRUST_CHECKPOINT: true}", "m.pth").MODEL.TRUST_CHECKPOINT is False
 
 
 @pytest.mark.parametrize("recipe", ["[1, 2]", "a: [", "SEED: !!python/name:os.system"])
 def test_a_damaged_recipe_in_a_checkpoint_is_one_sentence(recipe: str) -> None:
-    with pytest.raises(UnsegError, match=r"The recipe in model\.pth is damaged"):
-        recipe_of({"recipe": recipe}, "model.pth", "train-saliency")
+    with pytest.raises(UnsegError, match=r"The recipe in model\.pth is missing or damaged"):
+        recipe_of({"task": "saliency", "recipe": recipe}, "model.pth", "saliency")

@@ -201,7 +201,7 @@ def test_checkpoints_of_another_width(trained: Path, tmp_path: Path, scenes: Pat
     with pytest.raises(UnsegError, match=r"trained on features of 32 channels, but FEATURES gives 64"):
         load_semantic_model(tmp_path / "changed.pth")
     torch.save({"model": {"weight": torch.ones(1)}}, tmp_path / "foreign.pth")
-    with pytest.raises(UnsegError, match="checkpoint of train-semantic"):
+    with pytest.raises(UnsegError, match="Expected: a semantic segmentation of train-semantic"):
         load_semantic_model(tmp_path / "foreign.pth")
 
 

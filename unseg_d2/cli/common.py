@@ -10,12 +10,12 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from unseg_d2.cli.parser import RESUMES
-from unseg_d2.errors import UnsegError
+from unseg_d2.errors import CheckpointMismatch, UnsegError
 from unseg_d2.loop.machines import under_torchrun
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def run(main: Callable[[], Any]) -> NoReturn:
     except UnsegError as error:
         if logging.getLogger("unseg_d2").isEnabledFor(logging.DEBUG):  # --verbose
             traceback.print_exc()
-        status = _fail(str(error), USER_ERROR)
+        lines = error.lines if isinstance(error, CheckpointMismatch) else str(error)
+        status = _fail(lines, USER_ERROR)
     except KeyboardInterrupt as interrupt:
         status = _fail(f"interrupted; {interrupt.args[0] if interrupt.args else RESUMES}.", INTERRUPTED)
     except BrokenPipeError:  # the reader, such as `head`, has read enough
@@ -104,6 +105,23 @@ def recipe(
     return load_cfg(path, changes)
 
 
+def recipe_of_weights(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) -> CfgNode:
+    """Return the configuration of the detector that ``--weights`` names: ``--config-file``, else the checkpoint's own.
+
+    Args:
+        args: of a command with the arguments of a recipe and ``--weights``; without weights the recipe names them.
+        flags: see :func:`settings`.
+
+    Raises:
+        UnsegError: see :func:`~unseg_d2.detectors.recipe.detector_recipe`.
+    """
+    if not args.weights:
+        return recipe(args, flags)
+    from unseg_d2.detectors.recipe import detector_recipe
+
+    return detector_recipe(args.weights, args.config_file, *settings(args, flags))[0]
+
+
 def resumes(args: argparse.Namespace) -> None:
     """Say that ``--resume`` is what a training does anyway, where it was given."""
     if args.resume:
@@ -146,11 +164,12 @@ def _of_the_device(error: Exception) -> str | None:
     return device_failure(error)
 
 
-def _fail(message: str, status: int) -> int:
+def _fail(message: str | Sequence[str], status: int) -> int:
     from unseg_d2.progress import close_bars
 
     close_bars()
-    print(f"error: {_one_line(message)}", file=sys.stderr)
+    lines = [message] if isinstance(message, str) else message
+    print("error: " + "\n".join(map(_one_line, lines)), file=sys.stderr)
     return status
 
 

@@ -48,8 +48,8 @@ def _report(conversion: Conversion, output: Path) -> str:
         lines.append("names were Detectron2's already: only the file format was converted")
     if conversion.left_out:
         lines.append(f"left out: {', '.join(conversion.left_out)}")
-    if conversion.engine and "optimizer" in conversion.left_out:
-        lines.append(f"a training resumes from the original file, with ENGINE {conversion.engine}")
+    if conversion.about.engine and "optimizer" in conversion.left_out:
+        lines.append(f"a training resumes from the original file, with ENGINE {conversion.about.engine}")
     return "\n".join(lines)
 
 

@@ -148,8 +148,8 @@ COMMAND = Command(
         "unseg-d2 demo --input 'photos/*.jpg' --weights zoo:cutler_cascade_final --format overlays,coco --output out/",
         "unseg-d2 demo --input photos/ --weights zoo:found --output out/",
     ),
-    notes="Without --config-file the recipe is that of the zoo's entry, else config.yaml beside the checkpoint, which "
-    "training writes, else Cascade Mask R-CNN R50-FPN. With a saliency head, objects are the connected parts "
-    "of its mask above one half, and their score is their mean probability.",
+    notes="Without --config-file the recipe is that of the zoo's entry, else the one in the checkpoint or, of earlier "
+    "versions, config.yaml beside it, else Cascade Mask R-CNN R50-FPN. With a saliency head, objects are the connected "
+    "parts of its mask above one half, and their score is their mean probability.",
 )
 main = COMMAND.main

@@ -45,8 +45,7 @@ COMMAND = Command(
     __doc__,
     _arguments,
     examples=(
-        "unseg-d2 evaluate detection --datasets coco_val2017 --weights zoo:cutler_cascade_final "
-        "--config-file configs/cutler/cascade_mask_rcnn_R_50_FPN.yaml",
+        "unseg-d2 evaluate detection --datasets coco_val2017 --weights zoo:cutler_cascade_final",
         "unseg-d2 evaluate saliency --datasets ecssd --weights runs/saliency/model_final.pth",
     ),
     notes="unseg-d2 evaluate TASK --help lists the arguments of a task.",

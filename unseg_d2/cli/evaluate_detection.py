@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unseg_d2.cli.common import recipe
+from unseg_d2.cli.common import recipe, recipe_of_weights
 from unseg_d2.cli.groups import add_evaluators, add_output, add_processes, add_recipe, add_weights, as_path
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.data.builtin import ALIASES
@@ -125,7 +125,7 @@ def _cfg(args: argparse.Namespace) -> CfgNode:
         "TEST.CLASS_AGNOSTIC.BACKEND": args.backend,
         "TEST.CLASS_AGNOSTIC.MAX_DETECTIONS": args.max_detections,
     }
-    cfg = recipe(args, flags)
+    cfg = recipe(args, flags) if args.labels else recipe_of_weights(args, flags)
     if not args.labels and not cfg.MODEL.WEIGHTS:
         raise UnsegError("There is nothing to score: add --weights path/to/model.pth, or --labels.")
     evaluators = [name.lower() for name in cfg.TEST.EVALUATORS]
@@ -166,8 +166,7 @@ COMMAND = Command(
     _arguments,
     _execute,
     examples=(
-        "unseg-d2 evaluate detection --datasets coco_val2017 voc07 --weights runs/photos/model_final.pth "
-        "--config-file configs/cutler/cascade_mask_rcnn_R_50_FPN.yaml",
+        "unseg-d2 evaluate detection --datasets coco_val2017 voc07 --weights runs/photos/model_final.pth",
         "unseg-d2 evaluate detection --datasets coco_val2017 my.json::my/images --labels a.json b.json",
         "unseg-d2 evaluate detection --datasets voc07 --labels masks/labels.json --evaluator corloc",
     ),

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unseg_d2.cli.common import recipe, resumes
+from unseg_d2.cli.common import recipe, recipe_of_weights, resumes
 from unseg_d2.cli.groups import (
     add_evaluators,
     add_processes,
@@ -68,7 +68,7 @@ def _execute(args: argparse.Namespace) -> None:
     from unseg_d2.training.evaluate import check_test_sets
     from unseg_d2.training.train import begin_or_resume
 
-    cfg = recipe(args, _flags(args))
+    cfg = (recipe_of_weights if args.eval_only else recipe)(args, _flags(args))
     machines = Machines(args.num_machines, args.machine_rank, args.dist_url)
     engine = select_engine(cfg.ENGINE)
     weights = cfg.MODEL.WEIGHTS
@@ -143,8 +143,8 @@ COMMAND = Command(
     examples=(
         "unseg-d2 train-net --config-file configs/cutler/cascade_mask_rcnn_R_50_FPN.yaml --labels masks/labels.json "
         "--output runs/photos",
-        "unseg-d2 train-net --config-file configs/cutler/cascade_mask_rcnn_R_50_FPN.yaml --eval-only "
-        "--weights zoo:cutler_cascade_final --gt coco_val2017 TEST.DETECTIONS_PER_IMAGE 100",
+        "unseg-d2 train-net --eval-only --weights zoo:cutler_cascade_final --gt coco_val2017 "
+        "TEST.DETECTIONS_PER_IMAGE 100",
     ),
     notes="Interrupted at any point, the same command resumes from the last checkpoint. A folder that holds a training "
     "of something else is refused; --restart sets it aside and begins anew.",

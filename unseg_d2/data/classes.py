@@ -13,6 +13,7 @@ from typing import Any
 from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.coco import CocoDataset, read_json
 from unseg_d2.data.records import Category
+from unseg_d2.description import read_description
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
 
@@ -92,16 +93,34 @@ def write_classes(folder: str | Path, categories: Sequence[Category]) -> None:
 
 
 def read_classes(weights: str | Path) -> list[Category]:
-    """Return the classes written beside a checkpoint, an empty list where there are none.
+    """Return the classes of a checkpoint: those that it records or, of earlier versions, those written beside it.
 
     Args:
-        weights: file; the name of one in the zoo has nothing beside it.
+        weights: file; that of a name in the zoo records none.
+
+    Returns:
+        The categories in the order of the class numbers, an empty list where there are none.
+
+    Raises:
+        UnsegError: the file beside it is damaged.
+    """
+    if not Path(weights).is_file():
+        return []
+    try:
+        recorded = read_description(weights).classes
+    except UnsegError:  # it needs trust or is damaged; whoever loads it says so
+        recorded = []
+    return list(recorded) or read_written(Path(weights).parent)
+
+
+def read_written(folder: str | Path) -> list[Category]:
+    """Return what :func:`write_classes` wrote into a folder, an empty list where it wrote nothing.
 
     Raises:
         UnsegError: the file is damaged.
     """
-    path = Path(weights).parent / FILE
-    if not (Path(weights).is_file() and path.is_file()):
+    path = Path(folder) / FILE
+    if not path.is_file():
         return []
     categories = read_json(path)
     if not isinstance(categories, list) or not all(

@@ -16,8 +16,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from unseg_d2.detectors.timm_backbone import timm_names
-from unseg_d2.errors import UnsegError
+from unseg_d2.errors import CheckpointMismatch, UnsegError
 from unseg_d2.loop.checkpoint import check_match, load_checkpoint, write_checkpoint, write_torch
+from unseg_d2.weight_files import unwrapped
+from unseg_d2.weight_kinds import kind_of, kind_of_file
 
 # Name in the built-in network -> name in Detectron2; all rules apply, in this order.
 KEY_RULES = (
@@ -49,8 +51,8 @@ PER_CLASS = re.compile(
     r"^roi_heads\.(box_predictor(\.\d)?\.(cls_score|bbox_pred)|mask_head\.predictor)\.(weight|bias)$"
 )
 
-TASKS = {"feature_channels": "train-saliency", "semantic": "train-semantic"}
-"""Key that only the checkpoints of another task hold -> the command that trains them."""
+# Of a detector or a ResNet in Detectron2's names, or of a ResNet in torchvision's.
+_NETWORK = re.compile(r"(backbone\.bottom_up|roi_heads|proposal_generator|rpn|stem\.conv1|res2|layer1\.0)\.")
 
 logger = logging.getLogger(__name__)
 
@@ -87,10 +89,8 @@ def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False, to_
         UnsegError: names or shapes in the file differ from those of the network, or the checkpoint is of another task.
     """
     checkpoint = load_checkpoint(path, trust=trust)
-    for key, command in TASKS.items():
-        if key in checkpoint and "recipe" in checkpoint:
-            raise UnsegError(f"{path} is a checkpoint written by {command}, not one of a detector.")
     state = model.state_dict()
+    check_task(checkpoint, path, kind_of(dict(zip(detectron2_names(state).values(), state.values()))).text)
     own = {foreign: name for name, foreign in detectron2_names(state).items()}
     backbone = TIMM if any(name.startswith(TIMM) for name in own) else BACKBONE
     if backbone == TIMM:
@@ -102,7 +102,7 @@ def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False, to_
     per_class = _of_other_classes(given, expected) if to_start else {}
     wanted = {foreign for foreign in own if not only_backbone or foreign.startswith(backbone)} - set(per_class)
     given = {name: tensor for name, tensor in given.items() if name not in per_class}
-    check_match(path, source, given, {foreign: expected[foreign] for foreign in wanted}, OPTIONAL)
+    check_match(path, given, {foreign: expected[foreign] for foreign in wanted}, OPTIONAL)
     model.load_state_dict({own[foreign]: given[foreign] for foreign in wanted & set(given)}, strict=False)
     part = "the backbone; pyramid and heads keep their initial values" if only_backbone else "the whole network"
     if per_class:
@@ -110,6 +110,21 @@ def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False, to_
         part = f"of other classes, so these layers keep their initial values: {layers}"
     logger.info("Loaded %d tensors from %s (%s): %s.", len(wanted), path, source, part)
     return checkpoint
+
+
+def check_task(checkpoint: Mapping[str, Any], path: str | Path, expected: str = "a detector") -> None:
+    """Raise :class:`CheckpointMismatch` where a checkpoint is of another task than detection.
+
+    Args:
+        checkpoint: as :func:`~unseg_d2.loop.checkpoint.load_checkpoint` returns it.
+        path: of the file, for the message.
+        expected: the network, for the message.
+    """
+    kind = kind_of_file(checkpoint)
+    if kind.part in ("saliency", "semantic"):
+        raise CheckpointMismatch(
+            f"{path} is {kind.text}", expected, f"To use it, {kind.use.replace('FILE', str(path))}."
+        )
 
 
 def _of_other_classes(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, str]:
@@ -182,18 +197,22 @@ def _in_format(model: nn.Module, more: Mapping[str, Any]) -> dict[str, Any]:
 
 def in_detectron2_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     """Return the weights under Detectron2's names without heads of self-supervision, and whose names they had."""
-    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    bare = unwrapped(state, _is_network)
+    state = dict(bare if _is_network(bare) else state)
     source = "Detectron2's names"
     if any(name.startswith(("stem.conv1.", "res2.")) for name in state):
         state = {BACKBONE + name: tensor for name, tensor in state.items()}
-    elif any(re.match(r"(backbone\.|encoder\.)?layer1\.0\.", name) for name in state):
+    elif any(name.startswith("layer1.0.") for name in state):
         source = "a ResNet in torchvision's names"
-        state = {re.sub(r"^(backbone|encoder)\.", "", name): tensor for name, tensor in state.items()}
         renamed = {_rename(name, TORCHVISION_RULES): tensor for name, tensor in state.items()}
         state = {_rename(name, KEY_RULES): tensor for name, tensor in renamed.items()}
         heads = [name for name in state if not name.startswith(BACKBONE)]  # projection heads of self-supervision
         state = {name: tensor for name, tensor in state.items() if name not in heads}
     return state, source
+
+
+def _is_network(names: Iterable[str]) -> bool:
+    return any(_NETWORK.match(name) for name in names)
 
 
 def _rename(name: str, rules: Iterable[tuple[str, Any]]) -> str:

@@ -15,14 +15,18 @@ from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
+from msgspec.structs import replace
 from torch import Tensor
 
+from unseg_d2.description import Description
 from unseg_d2.detectors.builtin.model import build_model
-from unseg_d2.detectors.checkpoints import BACKBONE, OPTIONAL, detectron2_names, in_detectron2_names
-from unseg_d2.errors import UnsegError
+from unseg_d2.detectors.checkpoints import BACKBONE, OPTIONAL, check_task, detectron2_names, in_detectron2_names
+from unseg_d2.errors import CheckpointMismatch, UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.loop.checkpoint import check_match, load_checkpoint, write_torch
 from unseg_d2.loop.formats import FORMATS
+from unseg_d2.weight_kinds import kind_of
+from unseg_d2.zoo.store import learnt_from
 
 _CLASSIFIER = re.compile(r"(^|\.)(fc|head|linear)\.(weight|bias)$")
 
@@ -37,7 +41,7 @@ class Conversion:
         part: ``detector`` or ``backbone``.
         heads: number of box heads: 0 for a backbone, 1 for a Mask R-CNN, 3 for a cascade.
         left_out: content of the file that was not kept (optimiser, classifier, ...).
-        engine: that wrote the file, if the file says so; no other one can resume its training.
+        about: what the file says of itself; a converted file says the same.
     """
 
     state: dict[str, Tensor]
@@ -45,7 +49,7 @@ class Conversion:
     part: str
     heads: int
     left_out: list[str]
-    engine: str | None
+    about: Description
 
 
 def convert(path: str | Path, *, trust: bool = False, backbone_only: bool = False) -> Conversion:
@@ -60,6 +64,7 @@ def convert(path: str | Path, *, trust: bool = False, backbone_only: bool = Fals
         UnsegError: it cannot be read, or its layout is unknown.
     """
     checkpoint: dict[str, Any] = load_checkpoint(path, trust=trust)
+    check_task(checkpoint, path)
     given = checkpoint["model"]
     state, source = in_detectron2_names(given)
     classifier = [name for name in state if _CLASSIFIER.search(name)]
@@ -67,18 +72,22 @@ def convert(path: str | Path, *, trust: bool = False, backbone_only: bool = Fals
     if backbone_only:
         kept = {name: tensor for name, tensor in kept.items() if name.startswith(BACKBONE)}
     if f"{BACKBONE}stem.conv1.weight" not in kept:
-        names = ", ".join(sorted(given)[:3])
-        raise UnsegError(
-            f"{path} holds neither a ResNet nor a detector on one in the names of Detectron2, torchvision or DINO; "
-            f"its names start with {names}."
+        kind = kind_of(given)
+        raise CheckpointMismatch(
+            f"{path} is {kind.text}",
+            "a ResNet or a detector on one, in the names of Detectron2, torchvision or DINO",
+            f"To use it, {kind.use.replace('FILE', str(path))}.",
         )
     is_detector = any(not name.startswith(BACKBONE) for name in kept)
     heads = {re.sub(r"\.cls_score.*", "", name) for name in kept if ".cls_score." in name}
-    left_out = [key for key in checkpoint if key != "model"]
+    about = Description.of(checkpoint)
+    if not about.supervision:
+        about = replace(about, supervision=tuple(learnt_from(path)))  # of the zoo's files it is known
+    left_out = [key for key in checkpoint if key != "model" and key not in about.entries()]
     if len(kept) < len(given):
         left_out.append(f"{len(given) - len(kept)} other tensors")
     part = "detector" if is_detector else "backbone"
-    return Conversion(kept, source, part, len(heads), left_out, checkpoint.get("engine"))
+    return Conversion(kept, source, part, len(heads), left_out, about if is_detector else _of_backbone(about))
 
 
 def check_fit(conversion: Conversion, cfg: CfgNode, name: str | Path) -> None:
@@ -97,7 +106,7 @@ def check_fit(conversion: Conversion, cfg: CfgNode, name: str | Path) -> None:
     wanted = {foreign: own[name] for name, foreign in detectron2_names(own).items()}
     if conversion.part == "backbone":
         wanted = {key: tensor for key, tensor in wanted.items() if key.startswith(BACKBONE)}
-    check_match(name, conversion.source, conversion.state, wanted, OPTIONAL)
+    check_match(name, conversion.state, wanted, OPTIONAL)
 
 
 def write(conversion: Conversion, path: str | Path) -> None:
@@ -117,11 +126,20 @@ def write(conversion: Conversion, path: str | Path) -> None:
     if path.suffix == ".safetensors":
         from safetensors.torch import save
 
-        content = save(state, metadata={"format": "pt", "names": "detectron2", "part": conversion.part})
+        content = save(state, metadata=_metadata(conversion))
         with atomic_write(path) as file:
             file.write(_in_order(content))
         return
-    write_torch(path, {"model": state})
+    write_torch(path, {"model": state, **conversion.about.entries()})
+
+
+def _of_backbone(about: Description) -> Description:
+    """Return what is true of the backbone that is taken out of a detector."""
+    return replace(about, task=None, recipe="", classes=[], measured=[])
+
+
+def _metadata(conversion: Conversion) -> dict[str, str]:
+    return {"format": "pt", "names": "detectron2", "part": conversion.part, **conversion.about.to_metadata()}
 
 
 def _in_order(content: bytes) -> bytes:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import logging
+import importlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from fvcore.common.config import CfgNode
@@ -15,16 +16,9 @@ from unseg_d2.data.image_input import ImageLike, as_list
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.detectors.predictor import Predictor
 from unseg_d2.detectors.protocol import select_engine
+from unseg_d2.detectors.recipe import detector_recipe
 from unseg_d2.detectors.tiles import TiledPredictor, Tiling
-from unseg_d2.errors import UnsegError
-from unseg_d2.loop.checkpoint import CheckpointMismatch
-from unseg_d2.recipes import RECIPES
-from unseg_d2.zoo.registry import find
-from unseg_d2.zoo.store import resolve
-
-BASE_RECIPE = "base_cascade_mask_rcnn_R_50_FPN.yaml"
-
-logger = logging.getLogger(__name__)
+from unseg_d2.errors import CheckpointMismatch, UnsegError, missing_extra
 
 
 class Detector:
@@ -53,8 +47,8 @@ class Detector:
             weights: checkpoint of a whole detector, of either engine or in CutLER's published layout, or ``zoo:NAME``.
             *overrides: changes to the recipe: alternating keys and values, ``"MODEL.DEVICE", "cpu"``, or one mapping.
             recipe: of the network: a YAML file, the name of a shipped recipe, or a configuration. By default that of
-                the zoo entry, else ``config.yaml`` beside the checkpoint (training writes it), else Cascade Mask R-CNN
-                R50-FPN; the log says which one is used.
+                the zoo entry, else the one in the checkpoint or, of earlier versions, ``config.yaml`` beside it, else
+                Cascade Mask R-CNN R50-FPN; the log says which one is used.
             trust_checkpoint: allow pickled objects in the checkpoint, which can run arbitrary code.
             tiles: look at images through overlapping square tiles, and as a whole: side of a tile in pixels of the
                 image, 64 or more, or :class:`~unseg_d2.detectors.tiles.Tiling`.
@@ -71,8 +65,55 @@ class Detector:
         try:
             predictor = select_engine(cfg.ENGINE).build_predictor(cfg, weights=name)
         except CheckpointMismatch as mismatch:
-            raise UnsegError(f"{mismatch} Recipe used: {origin}.") from None
+            raise mismatch.of_recipe(origin) from None
         return cls(name, TiledPredictor(predictor.network, predictor.cfg, tiling) if tiling else predictor)
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike[str], *overrides: Any, **options: Any) -> Detector:
+        """Build a detector from a folder that :meth:`save_pretrained` wrote, or from the Hugging Face hub.
+
+        Args:
+            name: the folder, or ``user/repository``.
+            *overrides: changes to the recipe, see :meth:`load`.
+            **options: of ``ModelHubMixin.from_pretrained``: ``revision``, ``token``, ``cache_dir``,
+                ``local_files_only``, ``force_download``.
+
+        Raises:
+            UnsegError: there is no such folder or repository, or it cannot be reached; see :meth:`load`.
+        """
+        return cls.load(_hub().fetch(name, **options), *overrides)
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, licence: str = "") -> Path:
+        """Write the weights with their description, and a card, into a folder that :meth:`from_pretrained` reads.
+
+        Args:
+            folder: for ``model.safetensors`` and ``README.md``; a card that is there is kept.
+            licence: of the weights, as the hub names it (``apache-2.0``); the card says where it is not stated.
+
+        Returns:
+            ``folder``.
+
+        Raises:
+            UnsegError: the folder cannot be written to.
+        """
+        return Path(_hub().save(self.weights, self.cfg, folder, licence=licence))
+
+    def push_to_hub(self, repository: str, *, licence: str = "", **options: Any) -> str:
+        """Upload what :meth:`save_pretrained` writes to the Hugging Face hub.
+
+        Args:
+            repository: ``user/repository``; it is made where there is none.
+            licence: see :meth:`save_pretrained`.
+            **options: of ``ModelHubMixin.push_to_hub``: ``private``, ``token``, ``branch``, ``create_pr``,
+                ``commit_message``.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            UnsegError: the hub cannot be reached, or refuses; nothing is lost.
+        """
+        return str(_hub().push(self.weights, self.cfg, repository, licence=licence, **options))
 
     @property
     def cfg(self) -> CfgNode:
@@ -111,40 +152,11 @@ class Detector:
             yield prediction.above(score_threshold) if score_threshold else prediction
 
 
-def detector_recipe(
-    weights: str | os.PathLike[str], recipe: Recipe | None = None, *overrides: Any
-) -> tuple[CfgNode, str]:
-    """Return the recipe of a checkpoint, and a phrase that says which one it is.
-
-    Args:
-        weights: checkpoint of a whole detector, or ``zoo:NAME``.
-        recipe: see :meth:`Detector.load`.
-        *overrides: see :meth:`Detector.load`.
-
-    Raises:
-        UnsegError: there is no such checkpoint, it is not one of a detector, or its recipe cannot be read.
-    """
-    name = os.fspath(weights)
-    if name.startswith("zoo:"):
-        shipped = find(name).recipe_file()  # raises if it is not a detector
-    path = Path(resolve(name))
-    if not path.is_file():
-        raise UnsegError(f"There is no checkpoint {name}.")
-    beside = path.parent / "config.yaml"
-    if recipe is not None:
-        cfg = load_recipe(recipe, *overrides)
-        return cfg, "the given configuration" if isinstance(recipe, CfgNode) else os.fspath(recipe)
-    if name.startswith("zoo:"):
-        recipe, origin = shipped, f"{shipped.relative_to(RECIPES)}, the recipe of the zoo entry"
-    elif beside.is_file():
-        recipe, origin = beside, f"{beside}, found beside the checkpoint"
-    else:
-        recipe, origin = (
-            RECIPES / BASE_RECIPE,
-            f"{BASE_RECIPE}, because none was named and there is none beside the checkpoint",
-        )
-    logger.info("Recipe of %s: %s", name, origin)
+def _hub() -> ModuleType:
+    """Return the module that needs the hub's client, which is imported with it."""
     try:
-        return load_recipe(recipe, *overrides), origin
-    except UnsegError as error:
-        raise UnsegError(f"{error} Recipe used: {origin}; name another one.") from None
+        return importlib.import_module("unseg_d2.detectors.hub")
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("huggingface_hub"):
+            raise
+        raise missing_extra("huggingface_hub", "hub") from None

@@ -12,8 +12,8 @@ from unseg_d2.config.sections.timm import REGISTERED, TIMM_FPN
 from unseg_d2.data.builtin import ALIASES, BUILTIN
 from unseg_d2.data.catalog import find_annotations
 from unseg_d2.data.info import read_info
+from unseg_d2.description import read_description
 from unseg_d2.errors import UnsegError
-from unseg_d2.loop.checkpoint import load_checkpoint
 from unseg_d2.supervision import from_info, joined
 from unseg_d2.timm_networks import supervision_of_tag
 from unseg_d2.zoo.store import learnt_from, resolve
@@ -38,9 +38,9 @@ def of_weights(weights: str | Path, *, trust: bool = False) -> tuple[str, ...]:
 
     Args:
         weights: checkpoint, or ``zoo:NAME``.
-        trust: see :func:`~unseg_d2.loop.checkpoint.load_checkpoint`.
+        trust: see :func:`~unseg_d2.weight_files.read_weight_file`.
     """
-    return learnt_from(weights) or from_info(load_checkpoint(resolve(weights), trust=trust))
+    return learnt_from(weights) or read_description(resolve(weights), trust=trust).supervision
 
 
 def _of_start(cfg: CfgNode, start: Mapping[str, Any]) -> tuple[str, ...]:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import re
-from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.errors import CheckpointMismatch, UnsegError, nearest
 from unseg_d2.features.hugging_face import from_hugging_face, is_hugging_face
-from unseg_d2.weight_files import bare_name, check_values, read_weight_file, refuse_address
+from unseg_d2.weight_files import bare_name, check_values, network_of, read_weight_file, refuse_address, unwrapped
+from unseg_d2.weight_kinds import kind_of
 from unseg_d2.zoo.store import resolve
 
 logger = logging.getLogger(__name__)
@@ -39,10 +41,6 @@ ARCHITECTURES = {
 }
 """``FEATURES.VIT.ARCH`` to the name of timm's model and weights."""
 
-# Where training checkpoints keep the network: the first one present is entered or stripped, and what does not lie
-# below it (projection heads, the student next to its teacher, optimisers) is left out.
-_WRAPPERS = ("teacher", "student", "state_dict", "model")
-_PREFIXES = ("module.", "teacher.", "student.", "model.", "backbone.", "net.")  # DiffNCuts: module.net.
 # Used in pretraining only, or recomputed (the frequencies of DINOv3's rotary embedding).
 _UNUSED = re.compile(r"^(head\.|mask_token$|rope_embed\.|local_cls_norm\.)|\.attn\.qkv\.bias_mask$")
 
@@ -65,25 +63,31 @@ def load_vit(arch: str, weights: str, *, trust: bool = False) -> nn.Module:
     if not weights:
         return _from_hub(arch)
     state = rename_keys(read_tensors(weights, trust=trust))
-    model = create_vit(arch, qkv_bias=any(key.endswith(("attn.qkv.bias", "attn.q_bias")) for key in state))
+    qkv_bias = any(key.endswith(("attn.qkv.bias", "attn.q_bias")) for key in state)
+    model = create_vit(arch, qkv_bias=qkv_bias, image_size=_image_size(state))
     _load_all(model, state, arch, weights)
     return model.eval()
 
 
-def create_vit(arch: str, *, pretrained: bool = False, qkv_bias: bool = True) -> nn.Module:
+def create_vit(
+    arch: str, *, pretrained: bool = False, qkv_bias: bool = True, image_size: int | None = None
+) -> nn.Module:
     """Return timm's network for a key of :data:`ARCHITECTURES`, by default with random weights.
 
     Args:
         arch: a key of :data:`ARCHITECTURES`.
         pretrained: fetch the weights from the hub.
         qkv_bias: whether the attention has a bias; only DINOv3 exists both ways (its published bias is zero).
+        image_size: that the network was pretrained with, px, on which the number of its position embeddings depends;
+            ``None`` is that of the published weights. Images may have any size.
     """
     import timm  # takes seconds, and descriptors do not need it
 
     name = ARCHITECTURES[arch]
     if "dinov3" in arch and qkv_bias and not pretrained:
         name = name.replace("_dinov3.", "_dinov3_qkvb.")
-    return timm.create_model(name, pretrained=pretrained, num_classes=0, dynamic_img_size=True).eval()
+    size: dict[str, Any] = {"img_size": image_size} if image_size else {}
+    return timm.create_model(name, pretrained=pretrained, num_classes=0, dynamic_img_size=True, **size).eval()
 
 
 def _from_hub(arch: str) -> nn.Module:
@@ -113,19 +117,17 @@ def read_tensors(path: str, *, trust: bool = False) -> dict[str, Tensor]:
     path = resolve(path)
     refuse_address(path)
     if Path(path).is_dir():
-        raise UnsegError(f"FEATURES.WEIGHTS names the folder '{path}'; name the file of weights in it.")
+        path = str(_file_of_folder(Path(path)))
     if not Path(path).is_file():
         raise UnsegError(
             f"FEATURES.WEIGHTS names '{path}', but there is no such file; correct the path, or leave it empty."
         )
-    state = read_weight_file(path, trust=trust)
-    while isinstance(state, dict) and (wrapper := next((w for w in _WRAPPERS if isinstance(state.get(w), dict)), "")):
-        state = state[wrapper]
-    if not isinstance(state, dict):
+    content = read_weight_file(path, trust=trust)
+    if not isinstance(content, dict):
         raise UnsegError(
-            f"'{path}' contains a {type(state).__name__} where a state dict was expected; save that alone."
+            f"'{path}' contains a {type(content).__name__} where a state dict was expected; save that alone."
         )
-    return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+    return network_of(content)
 
 
 def rename_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -137,8 +139,7 @@ def rename_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
     state = {bare_name(key): value for key, value in state.items()}
     if is_hugging_face(state):
         return from_hugging_face(state)
-    while prefix := next((p for p in _PREFIXES if any(key.startswith(p) for key in state)), ""):
-        state = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+    state = dict(unwrapped(state, lambda names: "patch_embed.proj.weight" in names))
     dinov3 = "storage_tokens" in state
     renamed: dict[str, Tensor] = {}
     for key, value in state.items():
@@ -170,19 +171,49 @@ def _load_all(model: nn.Module, state: dict[str, Tensor], arch: str, path: str) 
         "of another shape": shapes,
     }
     if any(problems.values()):
-        listed = "; ".join(f"{len(keys)} {what}: {_some(keys)}" for what, keys in problems.items() if keys)
-        raise UnsegError(f"'{path}' does not fit FEATURES.VIT.ARCH '{arch}': {listed}.")
+        found, expected = kind_of(state), kind_of(wanted)
+        listed = "; ".join(
+            f"{len(keys)} {what}: {min(keys)}{' and others' if len(keys) > 1 else ''}"
+            for what, keys in problems.items()
+            if keys
+        )
+        remedy = (
+            "Set FEATURES.VIT.ARCH to the architecture of the file."
+            if found.part == "vit"
+            else (f"Name the weights of a vision transformer; with this file, {found.use}.")
+        )
+        raise CheckpointMismatch(
+            f"FEATURES.WEIGHTS, {path}, is {found.text}",
+            f"{expected.text}, FEATURES.VIT.ARCH '{arch}'; {listed}",
+            remedy,
+        )
     check_values(path, state)
     model.load_state_dict(state)
 
 
-def _some(keys: Iterable[str], limit: int = 12) -> str:
-    """The keys as one line, cut after ``limit``; the rest goes to the log."""
-    keys = sorted(keys)
-    if len(keys) > limit:
-        logger.warning("All %d keys: %s", len(keys), ", ".join(keys))
-        return ", ".join(keys[:limit]) + f" and {len(keys) - limit} more (see the log)"
-    return ", ".join(keys)
+def _image_size(state: dict[str, Tensor]) -> int | None:
+    """Return the side of the square images of a network's pretraining, px; ``None`` where its weights do not say it.
+
+    The published networks differ from those that somebody pretrains on other sizes in nothing else.
+    """
+    positions, kernel = state.get("pos_embed"), state.get("patch_embed.proj.weight")
+    if positions is None or kernel is None or positions.ndim != 3:
+        return None
+    for tokens in (1, 0):  # with and without a position of the [CLS] token
+        side = math.isqrt(positions.shape[1] - tokens)
+        if side * side == positions.shape[1] - tokens:
+            return int(side * kernel.shape[-1])
+    return None
+
+
+def _file_of_folder(folder: Path) -> Path:
+    """Return the file of weights in a folder as Hugging Face's libraries write it."""
+    known = [folder / name for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()]
+    if not known:
+        raise UnsegError(
+            f"FEATURES.WEIGHTS names the folder '{folder}', which holds no model.safetensors; name a file of weights."
+        )
+    return known[0]
 
 
 def weights_checksum(model: nn.Module) -> str:

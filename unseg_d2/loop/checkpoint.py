@@ -12,23 +12,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unseg_d2.errors import UnsegError
+from unseg_d2.errors import CheckpointMismatch, UnsegError
 from unseg_d2.files import atomic_write
-from unseg_d2.weight_files import bare_name, check_values, read_weight_file, refuse_address
+from unseg_d2.weight_files import bare_name, check_values, network_of, read_weight_file, refuse_address
+from unseg_d2.weight_kinds import kind_of
 from unseg_d2.zoo.store import resolve
 
 logger = logging.getLogger(__name__)
 
 FINAL = "model_final.pth"
 """Name of the checkpoint at the end of a training."""
-
-
-class CheckpointMismatch(UnsegError):
-    """The weights in a file do not fit the network."""
 
 
 def load_checkpoint(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
@@ -48,11 +44,11 @@ def load_checkpoint(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
     refuse_address(path)
     path = Path(path)
     content = read_stored(path, trust=trust)
-    model = _find_model(content)
+    model = network_of(content)
     if not model:
         raise UnsegError(f"{path} holds no weights: it has no dictionary that maps names to tensors.")
-    rest = {key: value for key, value in content.items() if isinstance(key, str) and key not in model}
-    return {**rest, "model": {bare_name(name): tensor for name, tensor in model.items()}}
+    rest = {key: value for key, value in content.items() if isinstance(key, str) and bare_name(key) not in model}
+    return {**rest, "model": model}
 
 
 def read_stored(path: Path, *, trust: bool = False) -> Any:
@@ -88,7 +84,7 @@ def load_network(network: nn.Module, path: str | Path) -> dict[str, Any]:
 
 def restore_network(network: nn.Module, checkpoint: Mapping[str, Any], path: str | Path) -> None:
     """Load what :func:`load_checkpoint` returned into a network, completely; see :func:`load_network`."""
-    check_match(path, "of this project", checkpoint["model"], network.state_dict())
+    check_match(path, checkpoint["model"], network.state_dict())
     network.load_state_dict(checkpoint["model"])
 
 
@@ -183,7 +179,6 @@ def has_checkpoint(folder: str | Path) -> bool:
 
 def check_match(
     path: str | Path,
-    source: str,
     given: Mapping[str, Tensor],
     wanted: Mapping[str, Tensor],
     optional: re.Pattern[str] | None = None,
@@ -192,7 +187,6 @@ def check_match(
 
     Args:
         path: of the file, for the message.
-        source: whose names the weights have, for the message.
         given: the weights.
         wanted: tensors of the network under the same names.
         optional: names that may be missing or left over; by default there are none.
@@ -200,7 +194,7 @@ def check_match(
     Raises:
         UnsegError: the names and shapes fit, but a value is not finite.
     """
-    given_all, used = given, sorted(set(wanted) & set(given))
+    given_all, all_wanted, used = given, wanted, sorted(set(wanted) & set(given))
     if optional is not None:
         given = {name: tensor for name, tensor in given.items() if not optional.search(name)}
         wanted = {name: tensor for name, tensor in wanted.items() if not optional.search(name)}
@@ -212,28 +206,25 @@ def check_match(
         if given[name].shape != wanted[name].shape
     ]
     problems = [
-        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        f"{len(names)} {what} ({names[0]}{', ...' if len(names) > 1 else ''})"
         for names, what in ((missing, "missing in the file"), (shapes, "of another shape"), (unexpected, "left over"))
         if names
     ]
     if problems:
-        raise CheckpointMismatch(
-            f"{path} ({source}) does not fit the network: the file holds {len(set(wanted) & set(given))} of its "
-            f"{len(wanted)} tensors; {'; '.join(problems)}. Use the configuration that it was trained with."
-        )
+        raise _mismatch(path, given_all, all_wanted, "; ".join(problems))
     check_values(path, given_all, used)
 
 
-def _find_model(content: Any) -> dict[str, Tensor]:
-    """Return the weights in the content of a file, from any of the usual places."""
-    if not isinstance(content, Mapping):
-        return {}
-    for key in ("model", "state_dict", "teacher"):
-        if isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    arrays = {
-        key: torch.from_numpy(value) if isinstance(value, np.ndarray) and value.dtype.kind in "fiub" else value
-        for key, value in content.items()
-    }
-    return {key: value for key, value in arrays.items() if isinstance(key, str) and isinstance(value, Tensor)}
+def _mismatch(
+    path: str | Path, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], problems: str
+) -> CheckpointMismatch:
+    """Say what a file is, what was expected, and what to do."""
+    found, expected = kind_of(given), kind_of(wanted)
+    network = "the network of the recipe" if expected.part == "other" else expected.text
+    wrong = f": {problems}" if found.part == expected.part else ""
+    remedy = "Use the configuration that it was trained with, or leave --config-file out where the file knows its own."
+    if found.part != expected.part:
+        remedy = f"To use it, {found.use.replace('FILE', str(path))}."
+    common = len(set(wanted) & set(given))
+    count = f"the file holds {common} of its {len(wanted)} tensors{wrong}"
+    return CheckpointMismatch(f"{path} is {found.text}", f"{network}; {count}", remedy)

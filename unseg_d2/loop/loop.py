@@ -31,10 +31,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
+from unseg_d2.description import measured
 from unseg_d2.devices import resolve_device
 from unseg_d2.files import atomic_write
 from unseg_d2.loop.batches import batch_stream
@@ -75,6 +77,7 @@ class StepSettings:
         amp: use mixed precision; CUDA only.
         num_workers: processes that make batches; 0 makes them in this one.
         tracker: service that gets the numbers too; see `unseg_d2.loop.trackers`.
+        test_sets: what evaluations are on, for the checkpoints that record their metrics.
         may_change: prefixes of the task's keys that may differ when a training is resumed, such as ``MYTASK.TEST.``.
     """
 
@@ -89,6 +92,7 @@ class StepSettings:
     num_workers: int
     tracker: str
     may_change: tuple[str, ...] = ()
+    test_sets: tuple[str, ...] = ()
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> StepSettings:
@@ -107,6 +111,7 @@ class StepSettings:
             amp=mixed_precision(cfg, device),
             num_workers=cfg.DATALOADER.NUM_WORKERS,
             tracker=cfg.TRACKER,
+            test_sets=tuple(cfg.DATASETS.TEST),
         )
 
 
@@ -145,11 +150,12 @@ def train_steps(
     """
     scaler = torch.amp.GradScaler(settings.device.type, enabled=settings.amp)
     final = settings.output / FINAL
-    start = _restore(network, optimizer, scaler, settings, about or {}) if resume else 0
+    about = dict(about or {})
+    start = _restore(network, optimizer, scaler, settings, about) if resume else 0
     if start >= settings.max_iter and final.is_file():
         logger.info("The training in %s is finished; nothing to do.", settings.output)
         return final
-    if about and "recipe" in about:
+    if "recipe" in about:
         with atomic_write(settings.output / "config.yaml") as file:
             file.write(about["recipe"].encode())
     tracker = open_tracker(settings.tracker, settings.output, {"recipe": (about or {}).get("recipe", "")})
@@ -164,11 +170,13 @@ def train_steps(
             if after_step is not None:
                 after_step(t)
             log.step(t, values, optimizer.param_groups[0]["lr"], waited)
-            if is_due(t, settings.checkpoint_period):
-                _save(f"model_{t:07d}.pth", network, optimizer, scaler, settings, t, about)
             if evaluate is not None and is_due(t, settings.eval_period):
-                log.metrics(t, evaluate(t))
+                metrics = evaluate(t)
+                log.metrics(t, metrics)
+                about = _with_metrics(about, settings, t, metrics)
                 network.train()
+            if is_due(t, settings.checkpoint_period):  # after the evaluation, whose metrics it records
+                _save(f"model_{t:07d}.pth", network, optimizer, scaler, settings, t, about)
         _save(FINAL, network, optimizer, scaler, settings, settings.max_iter - 1, about)
     return final
 
@@ -207,7 +215,7 @@ def _restore(
     settings: StepSettings,
     about: dict[str, Any],
 ) -> int:
-    """Load the last checkpoint if there is one, and return the next step."""
+    """Load the last checkpoint if there is one, its metrics into ``about``, and return the next step."""
     path = last_checkpoint(settings.output)
     if path is None:
         return 0
@@ -216,8 +224,14 @@ def _restore(
         check_recipe(checkpoint, path, about, settings.may_change)
     restore_network(network, checkpoint, path)
     start = restore_training(optimizer, scaler, checkpoint, path)
+    about |= {key: checkpoint[key] for key in ("measured",) if key in checkpoint}
     logger.info("Resuming from %s at step %d.", path, start)
     return start
+
+
+def _with_metrics(about: dict[str, Any], settings: StepSettings, t: int, metrics: dict[str, float]) -> dict[str, Any]:
+    """Return what goes into checkpoints, with the metrics of an evaluation."""
+    return about | msgspec.to_builtins({"measured": measured(settings.test_sets, t, metrics)})
 
 
 def _save(
@@ -227,14 +241,14 @@ def _save(
     scaler: torch.amp.GradScaler,
     settings: StepSettings,
     t: int,
-    about: dict[str, Any] | None,
+    about: dict[str, Any],
 ) -> None:
     content = {
         "model": network.state_dict(),
         "optimizer": optimizer.state_dict(),
         "grad_scaler": scaler.state_dict(),
         "iteration": t,
-        **(about or {}),
+        **about,
     }
     write_checkpoint(settings.output / name, content)
     logger.info("Saved %s.", settings.output / name)

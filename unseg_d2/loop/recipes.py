@@ -9,12 +9,15 @@ from typing import Any
 
 import yaml
 from fvcore.common.config import CfgNode
+from msgspec.structs import replace
 
 from unseg_d2.config.load import as_values, from_values
-from unseg_d2.errors import UnsegError
+from unseg_d2.description import TASKS, Description, Task, versions
+from unseg_d2.errors import CheckpointMismatch, UnsegError
 from unseg_d2.manifest import CODE, TRAINING, changes, describe, resume_or_refuse
 from unseg_d2.plugins import is_loaded
 from unseg_d2.registry import code_of_parts
+from unseg_d2.weight_kinds import kind_of_file
 
 MAY_CHANGE = TRAINING
 """See `unseg_d2.manifest.TRAINING`."""
@@ -27,29 +30,54 @@ MADE_FROM = "made_from"
 logger = logging.getLogger(__name__)
 
 
-def about_run(cfg: CfgNode, made_from: Mapping[str, str]) -> dict[str, Any]:
+def about_run(cfg: CfgNode, made_from: Mapping[str, str], about: Description | None = None) -> dict[str, Any]:
     """Return what the checkpoint of a small network knows of its run: the recipe, its inputs, the code of its plug-ins.
 
     Args:
         cfg: recipe.
         made_from: sha256 of each input, by name: ``features`` (the weights of the backbone), ``images``, ``targets``.
+        about: what else its description says: task, features, supervision, data.
     """
-    return {"recipe": cfg.dump(), MADE_FROM: dict(made_from), **code_of_parts(cfg, without=OF_DETECTORS)}
+    described = replace(about or Description(), recipe=cfg.dump(), versions=versions())
+    return {**described.entries(), MADE_FROM: dict(made_from), **code_of_parts(cfg, without=OF_DETECTORS)}
 
 
-def recipe_of(checkpoint: dict[str, Any], path: str | Path, command: str, opts: Sequence[str] = ()) -> CfgNode:
-    """Return the recipe in a checkpoint, its ``recipe`` (see ``about`` of :func:`~unseg_d2.loop.loop.train_steps`).
+def recipe_of(checkpoint: dict[str, Any], path: str | Path, task: Task, opts: Sequence[str] = ()) -> CfgNode:
+    """Return the recipe in a checkpoint of a small network.
 
     Args:
         checkpoint: as :func:`~unseg_d2.loop.checkpoint.load_checkpoint` returns it.
         path: where it is from, for the error.
-        command: that trains such a network.
+        task: that is expected.
         opts: ``KEY VALUE`` pairs that differ from the recipe.
 
     Raises:
-        UnsegError: there is none in it, or it names code that nobody else has named.
+        CheckpointMismatch: it is of another task.
+        UnsegError: there is no recipe in it, or it names code that nobody else has named.
     """
-    stored, model = _stored(checkpoint, path, command, opts), None
+    about = Description.of(checkpoint)
+    if about.task != task:
+        kind = kind_of_file(checkpoint)
+        raise CheckpointMismatch(
+            f"{path} is {kind.text}", TASKS[task], f"To use it, {kind.use.replace('FILE', str(path))}."
+        )
+    return recipe_in(about.recipe, path, opts)
+
+
+def recipe_in(text: str, path: str | Path, opts: Sequence[Any] = ()) -> CfgNode:
+    """Return the recipe that a checkpoint holds.
+
+    A checkpoint is data, until the command says that it is trusted: its recipe lets no unknown code run.
+
+    Args:
+        text: the recipe, as YAML.
+        path: of the checkpoint, for the error.
+        opts: ``KEY VALUE`` pairs that differ from the recipe.
+
+    Raises:
+        UnsegError: the recipe is missing or damaged, or names code that nobody else has named.
+    """
+    stored, model = _stored(text, path, opts), None
     if not _is_trusted(opts):
         model = stored.get("MODEL")
     if isinstance(model, dict):
@@ -57,19 +85,14 @@ def recipe_of(checkpoint: dict[str, Any], path: str | Path, command: str, opts: 
     return from_values(stored, str(path), opts)
 
 
-def _stored(checkpoint: dict[str, Any], path: str | Path, command: str, opts: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the values of the recipe in a checkpoint, none of which lets unknown code run when they are loaded.
-
-    A checkpoint is data, until the command says that it is trusted.
-    """
-    if not isinstance(checkpoint.get("recipe"), str):
-        raise UnsegError(f"{path} is no checkpoint of {command}: it does not know its recipe.")
+def _stored(text: Any, path: str | Path, opts: Sequence[Any] = ()) -> dict[str, Any]:
+    """Return the values of the recipe in a checkpoint, none of which lets unknown code run when they are loaded."""
     try:
-        stored = yaml.safe_load(checkpoint["recipe"])
+        stored = yaml.safe_load(text) if isinstance(text, str) else None
     except (yaml.YAMLError, RecursionError, ValueError):
         stored = None
     if not isinstance(stored, dict):
-        raise UnsegError(f"The recipe in {path} is damaged; take another checkpoint.")
+        raise UnsegError(f"The recipe in {path} is missing or damaged; take another checkpoint.")
     given = [(key, value) for key, value in zip(opts[::2], opts[1::2]) if key == "PLUGINS"]
     for key, value in given:
         from_values({}, str(path), [key, value])  # imports them
@@ -84,7 +107,7 @@ def _stored(checkpoint: dict[str, Any], path: str | Path, command: str, opts: Se
     return stored
 
 
-def _is_trusted(opts: Sequence[str]) -> bool:
+def _is_trusted(opts: Sequence[Any]) -> bool:
     return ("MODEL.TRUST_CHECKPOINT", "True") in zip(opts[::2], map(str, opts[1::2]))
 
 
@@ -123,7 +146,7 @@ def check_recipe(
     """
     usual = {key: about.get(key) for key in (CODE, MADE_FROM)}  # earlier versions did not record them
     before, now = (
-        as_values(from_values(_stored(content, path, "this training"), str(path)))
+        as_values(from_values(_stored(content.get("recipe"), path), str(path)))
         | {key: content.get(key, value) for key, value in usual.items()}
         for content in (checkpoint, about)
     )

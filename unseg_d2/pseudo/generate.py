@@ -6,7 +6,6 @@ interrupted: a shard is a function of its images and the settings alone.
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ from typing import Any
 import torch
 from fvcore.common.config import CfgNode
 
-import unseg_d2
 from unseg_d2.config import edited
 from unseg_d2.data.presence import check_images, missing_images
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.data.spec import relative_root
+from unseg_d2.description import versions
 from unseg_d2.devices import available_cores
 from unseg_d2.errors import UnsegError
 from unseg_d2.manifest import MOST_NAMED
@@ -174,7 +173,7 @@ def _manifest(cfg: CfgNode, inputs: Inputs, pipeline: Pipeline, output: Path) ->
         "depth": None if depth is None else depth.identity,
         "supervision": to_info(joined(learnt)),
         "settings": {name: cfg[name] for name in ("FEATURES", "DEPTH", "MASKS", "REFINE", "PSEUDO")} | _reading(cfg),
-        "versions": _versions(),
+        "versions": versions(_PACKAGES),
         "not_images": inputs.others.to_json(),
         **code_of_parts(cfg, without=("LOSSES.", "TEST.")),
     }
@@ -189,13 +188,3 @@ def _reading(cfg: CfgNode) -> dict[str, Any]:
 def _on_cpu(cfg: CfgNode) -> CfgNode:
     """Return the settings with features that take no GPU memory, for a look at them."""
     return edited(cfg, {"FEATURES.DEVICE": "cpu", "FEATURES.PRECISION": "float32"})
-
-
-def _versions() -> dict[str, str]:
-    versions = {"unseg_d2": unseg_d2.__version__}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions

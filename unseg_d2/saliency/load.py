@@ -79,7 +79,7 @@ def is_saliency_head(path: str | Path, *, trust: bool = False) -> bool:
 
 def _trained(file: Path, name: str, opts: Sequence[Any], trust: bool) -> tuple[SaliencyModel, CfgNode]:
     checkpoint = load_checkpoint(file, trust=trust)
-    cfg = recipe_of(checkpoint, name, "train-saliency", opts)
+    cfg = recipe_of(checkpoint, name, "saliency", opts)
     if LinearSettings.from_config(cfg) != LinearSettings():
         logger.warning("SALIENCY.LINEAR has no effect on %s: it is a head of train-saliency, not a linear one.", name)
     features, channels = single_backend(cfg)

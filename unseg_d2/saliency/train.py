@@ -18,8 +18,11 @@ from torch import Tensor
 from unseg_d2.content import Ledger, files_content
 from unseg_d2.data.at_work import at_work
 from unseg_d2.data.settings import InputSettings
+from unseg_d2.data.spec import split_spec
+from unseg_d2.description import Data, Description
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import single_backend
+from unseg_d2.features.registry import learnt_from
 from unseg_d2.files import atomic_write
 from unseg_d2.loop.batches import batch_rng, step_indices
 from unseg_d2.loop.loop import StepSettings, train_steps
@@ -31,6 +34,7 @@ from unseg_d2.saliency.predict import stack_tokens
 from unseg_d2.saliency.settings import MultiScaleSettings, SaliencySettings
 from unseg_d2.saliency.views import normalised, training_view
 from unseg_d2.settings import Settings
+from unseg_d2.supervision import joined
 from unseg_d2.zoo.download import checksum
 
 logger = logging.getLogger(__name__)
@@ -93,7 +97,10 @@ def train_saliency(cfg: CfgNode, *, resume: bool = False) -> Path:
     made_from = {"features": features.checksum, "images": files_content(image.path for image in images)}
     if cfg.SALIENCY.TARGETS:
         made_from["targets"] = files_content(image.mask for image in images if image.mask)
-    about = {**about_run(cfg, made_from), "feature_channels": channels, "features": features.name}
+    learnt = joined([learnt_from(features), *([()] if cfg.SALIENCY.TARGETS else [])])  # masks do not say it
+    data = [Data(name=", ".join(Path(split_spec(name)[0]).name for name in cfg.DATASETS.TRAIN), images=len(images))]
+    described = Description(task="saliency", features=features.name, supervision=learnt, data=data)
+    about = {**about_run(cfg, made_from, described), "feature_channels": channels}
     logger.info("Training on %d images with features of %s.", len(images), features.name)
     return train_steps(head, optimizer, maker, losses, settings, resume=resume, about=about)
 

@@ -12,6 +12,7 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
+from unseg_d2.description import Description
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import FeatureBackend, single_backend
@@ -77,7 +78,7 @@ def check_image_size(backend: FeatureBackend, cfg: CfgNode) -> None:
 
 
 def about_model(
-    cfg: CfgNode, em: PriMaPsEM, features: str, baseline: Tensor, made_from: Mapping[str, str]
+    cfg: CfgNode, em: PriMaPsEM, about: Description, baseline: Tensor, made_from: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return what a checkpoint holds besides the weights."""
     count, width = em.momentum.directions.shape
@@ -85,8 +86,7 @@ def about_model(
     hidden = head is not None and head.cluster2 is not None
     channels = head.channels if head is not None else 0
     return {
-        **about_run(cfg, made_from),
-        "features": features,
+        **about_run(cfg, made_from, about),
         "semantic": {"count": count, "width": width, "channels": channels, "hidden": hidden},
         "baseline": baseline.cpu(),
     }
@@ -106,9 +106,9 @@ def load_semantic_model(
         UnsegError: the checkpoint is of another kind, or the features have another width here.
     """
     checkpoint = load_checkpoint(path, trust=trust)
-    cfg, shape = recipe_of(checkpoint, path, "train-semantic", opts), checkpoint.get("semantic")
+    cfg, shape = recipe_of(checkpoint, path, "semantic", opts), checkpoint.get("semantic")
     if not isinstance(shape, dict):
-        raise UnsegError(f"{path} is not a checkpoint of train-semantic, but of another training.")
+        raise UnsegError(f"{path} is the checkpoint of a phase of train-semantic; take the one in its upper folder.")
     backend, channels = single_backend(cfg)
     check_image_size(backend, cfg)
     wanted = shape["channels"] or shape["width"]

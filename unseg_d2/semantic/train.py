@@ -8,14 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
 from unseg_d2.content import files_content
+from unseg_d2.data.spec import split_spec
+from unseg_d2.description import Data, Description, measured
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import count_channels
+from unseg_d2.features.registry import learnt_from
 from unseg_d2.loop.batches import batch_rng, step_indices
 from unseg_d2.loop.checkpoint import load_network, write_torch
 from unseg_d2.loop.loop import StepSettings, train_steps
@@ -32,6 +36,7 @@ from unseg_d2.semantic.proposals import cache_proposals
 from unseg_d2.semantic.prototypes import Prototypes, kmeans_loss, principal_directions
 from unseg_d2.semantic.score import score_classifiers
 from unseg_d2.semantic.settings import SemanticSettings, ViewSettings
+from unseg_d2.supervision import joined
 from unseg_d2.weight_files import read_weight_file
 
 BEST = "model_best.pth"
@@ -86,6 +91,14 @@ class Run:
             proposals=self.proposals if proposals else None,
             with_truth=with_truth,
         )
+
+    def about(self) -> Description:
+        """Return what checkpoints say of the task, the features and the data."""
+        features, start = self.pipeline.features, self.cfg.SEMANTIC.INIT.WEIGHTS
+        learnt = joined([learnt_from(features), *([()] if start else [])])  # checkpoints of others do not say it
+        name = Path(split_spec(self.cfg.DATASETS.TRAIN[0])[0]).name
+        data = [Data(name=name, images=len(self.data.images))]
+        return Description(task="semantic", features=features.name, supervision=learnt, data=data)
 
     def phase(self, folder: str, epochs: float) -> StepSettings:
         """Return the settings of a phase of so many epochs, in a folder below the output."""
@@ -201,7 +214,13 @@ def _kmeans(run: Run, maker: BatchMaker, directions: Tensor, settings: StepSetti
         return {"loss_kmeans": kmeans_loss(run.cache(batch.clean), prototypes)}
 
     final = train_steps(
-        prototypes, optimizer, maker, losses, settings, resume=resume, about=about_run(run.cfg, run.made_from)
+        prototypes,
+        optimizer,
+        maker,
+        losses,
+        settings,
+        resume=resume,
+        about=about_run(run.cfg, run.made_from, run.about()),
     )
     load_network(prototypes, final)
     return prototypes.directions.detach()
@@ -228,7 +247,7 @@ def _expectation_maximisation(run: Run, start: Tensor, baseline: Tensor, *, resu
             em.update_momentum(node.EM.DECAY)
 
     settings = run.phase("", node.EM.EPOCHS)
-    about = about_model(run.cfg, em, run.pipeline.features.name, baseline, run.made_from)
+    about = about_model(run.cfg, em, run.about(), baseline, run.made_from)
     evaluate: Callable[[int], dict[str, float]] | None = None
     if node.SELECT == "best_miou":
         epoch = run.phase("", 1).max_iter
@@ -259,7 +278,8 @@ def _keep_best(run: Run, em: PriMaPsEM, about: dict[str, Any], resume: bool) -> 
         scores = score_classifiers(model, {"momentum": em.momentum}, test, run.cfg)["momentum"]
         if scores.miou > best:
             best = scores.miou
-            content = {"model": em.state_dict(), "iteration": t, "miou": best, **about}
+            found = {"measured": measured(run.cfg.DATASETS.TEST, t, {"mIoU": best, "Acc": scores.accuracy})}
+            content = {"model": em.state_dict(), "iteration": t, "miou": best, **about, **msgspec.to_builtins(found)}
             write_torch(path, content)
         return {"mIoU": scores.miou, "Acc": scores.accuracy}
 

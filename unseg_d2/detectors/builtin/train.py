@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from fvcore.common.config import CfgNode
 from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
+from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from unseg_d2.config import edited
 from unseg_d2.config.load import as_values
+from unseg_d2.description import Description, measured
+from unseg_d2.detectors.about import describe_resumed, describe_training
 from unseg_d2.detectors.builtin.average import Average
 from unseg_d2.detectors.builtin.limits import check_training
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.solver import build_optimizer, clip_gradients, set_learning_rate
 from unseg_d2.detectors.checkpoints import check_resumable, load_weights, save_checkpoint, save_weights, say_random
-from unseg_d2.detectors.learnt import of_training
 from unseg_d2.detectors.training_data import LoaderFactory
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
@@ -35,7 +37,6 @@ from unseg_d2.loop.losses import diverged, total_loss
 from unseg_d2.loop.precision import mixed_precision, set_up_torch
 from unseg_d2.loop.schedule import is_due
 from unseg_d2.loop.trackers import open_tracker
-from unseg_d2.supervision import from_info, to_info
 
 if TYPE_CHECKING:
     from unseg_d2.data.sample import Sample
@@ -95,7 +96,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp)
         self.start_iter = 0
         self.finished = False
-        self.learnt: tuple[str, ...] = ()
+        self.about = Description()
         self._restore(resume)
         self.best: BestCheckpoint | None = None
         if cfg.TEST.BEST and self.rank == 0:
@@ -145,8 +146,9 @@ class Trainer:
         metrics = evaluate(self.average.network)
         if log is not None:
             log.metrics(iteration, metrics)
+            self.about = replace(self.about, measured=measured(self.cfg.DATASETS.TEST, iteration, metrics))
         if self.best is not None:
-            about = {"iteration": iteration, "engine": ENGINE, "supervision": to_info(self.learnt)}
+            about = replace(self.about, iteration=iteration).entries()
             self.best.offer(iteration, metrics, lambda path: save_weights(path, self.average.network, **about))
 
     def _step(self, model: nn.Module, samples: Sequence[Sample], iteration: int) -> dict[str, float]:
@@ -185,13 +187,14 @@ class Trainer:
             elif self.rank == 0:
                 say_random()
             self.average.restore(start, self.output, resumes=False)
-            self.learnt = of_training(self.cfg, start)
+            if self.rank == 0:
+                self.about = describe_training(self.cfg, start, ENGINE)
             return
         checkpoint = load_weights(self.model, path)
-        self.learnt = from_info(checkpoint)
         check_resumable(checkpoint, path, ENGINE, ("optimizer", "grad_scaler", "iteration"))
         self.average.restore(checkpoint, path, resumes=True)
         self.start_iter = restore_training(self.optimizer, self.scaler, checkpoint, path)
+        self.about = describe_resumed(self.cfg, checkpoint, ENGINE)
         self.finished = path.name == FINAL and self.start_iter >= self.cfg.SOLVER.MAX_ITER
         logger.info("Resuming from %s at iteration %d.", path, self.start_iter)
 
@@ -203,9 +206,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": {"base_lrs": base_lrs, "last_epoch": iteration + 1},
             "grad_scaler": self.scaler.state_dict(),
-            "iteration": iteration,
-            "engine": ENGINE,
-            "supervision": to_info(self.learnt),
+            **replace(self.about, iteration=iteration).entries(),
             **self.average.state(),
         }
         save_checkpoint(self.output / name, self.average.network, **more)

@@ -8,9 +8,9 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
 
+from unseg_d2.description import Description
 from unseg_d2.detectors.checkpoints import check_resumable, load_weights, save_checkpoint
 from unseg_d2.loop.checkpoint import last_checkpoint
-from unseg_d2.supervision import to_info
 from unseg_d2.zoo.store import resolve
 
 ENGINE = "detectron2"  # recorded in checkpoints, because the state of an optimiser fits one engine only
@@ -26,13 +26,13 @@ class SafeCheckpointer(DetectionCheckpointer):
         **parts: optimiser, schedule and anything else with a ``state_dict``.
 
     Attributes:
-        learnt: what the network has learnt from, words of `unseg_d2.supervision`; checkpoints record it.
+        about: what checkpoints say of the network.
     """
 
     def __init__(self, model: nn.Module, save_dir: str = "", *, trust: bool = False, **parts: Any) -> None:
         super().__init__(model, save_dir, **parts)
         self.trust = trust
-        self.learnt: tuple[str, ...] = ()
+        self.about = Description(engine=ENGINE)
 
     def get_checkpoint_file(self) -> str:
         """Return the file to resume from, empty where there is none; see `unseg_d2.loop.checkpoint.last_checkpoint`."""
@@ -50,7 +50,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         """
         if self.save_dir and self.save_to_disk:
             states = {key: part.state_dict() for key, part in self.checkpointables.items()}
-            more = {"engine": ENGINE, "supervision": to_info(self.learnt), **states, **extra}
+            more = {**states, **self.about.entries(), **extra}
             save_checkpoint(Path(self.save_dir) / f"{name}.pth", self.model, **more)
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:

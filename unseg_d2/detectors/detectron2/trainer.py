@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode as Detectron2CfgNode
+from detectron2.config import get_cfg as detectron2_defaults
 from detectron2.engine import (
     AMPTrainer,
     DefaultTrainer,
@@ -23,20 +24,24 @@ from detectron2.engine import (
     hooks,
 )
 from detectron2.engine.train_loop import TrainerBase
+from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.modeling import build_model
 from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 from detectron2.utils.logger import setup_logger
+from msgspec.structs import replace
 from torch import nn
 
 from unseg_d2.config import edited
 from unseg_d2.config.load import as_values
 from unseg_d2.config.scaling import scale_to_world_size
 from unseg_d2.data.settings import DataLoaderSettings, DatasetSettings
+from unseg_d2.description import measured
+from unseg_d2.detectors.about import describe_resumed, describe_training
 from unseg_d2.detectors.checkpoints import say_random
-from unseg_d2.detectors.detectron2.checkpointer import SafeCheckpointer
+from unseg_d2.detectors.detectron2.checkpointer import ENGINE, SafeCheckpointer
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
 from unseg_d2.detectors.detectron2.inputs import ResumableInputs, TestInputs
@@ -45,7 +50,6 @@ from unseg_d2.detectors.detectron2.records import check_annotated, dataset_recor
 from unseg_d2.detectors.detectron2.step import NoTracebackOfUserErrors, TrainingStep
 from unseg_d2.detectors.detectron2.tracking import Outlook, TrackerWriter
 from unseg_d2.detectors.learning_rates import faster_modules
-from unseg_d2.detectors.learnt import of_training
 from unseg_d2.detectors.training_data import train_loaders
 from unseg_d2.devices import resolve_device
 from unseg_d2.loop.best import refuse_choices
@@ -54,7 +58,6 @@ from unseg_d2.loop.distributed import resolve_seed
 from unseg_d2.loop.events import PERIOD
 from unseg_d2.loop.precision import set_up_torch
 from unseg_d2.loop.trackers import open_tracker
-from unseg_d2.supervision import from_info
 
 logger = logging.getLogger(__name__)
 _NO_TRACEBACK = NoTracebackOfUserErrors()
@@ -81,7 +84,8 @@ class UnsegTrainer(DefaultTrainer):
     def __init__(self, cfg: Detectron2CfgNode) -> None:
         TrainerBase.__init__(self)
         self._set_up_logging()
-        self.cfg = cfg = _prepared(cfg)
+        self.recipe, self.cfg = cfg, _prepared(cfg)
+        cfg = self.cfg
         set_up_torch(cfg)
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
@@ -119,7 +123,9 @@ class UnsegTrainer(DefaultTrainer):
         """
         state = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         resumed = resume and self.checkpointer.has_checkpoint()
-        self.checkpointer.learnt = from_info(state) if resumed else of_training(self.cfg, state)
+        if comm.is_main_process():
+            describe = describe_resumed if resumed else describe_training
+            self.checkpointer.about = describe(self.recipe, state, ENGINE, detectron2_defaults())
         self.start_iter = state["iteration"] + 1 if resumed else 0
         if not resumed and not self.cfg.MODEL.WEIGHTS and comm.is_main_process():
             say_random()
@@ -186,7 +192,7 @@ class UnsegTrainer(DefaultTrainer):
         return self.writers
 
     def build_hooks(self) -> list[HookBase]:
-        """Return the hooks of ``DefaultTrainer``, in its order."""
+        """Return the hooks of ``DefaultTrainer``; checkpoints come after the evaluation, whose metrics they record."""
         cfg = self.cfg
         result: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler(scheduler=self.scheduler)]
         if cfg.TEST.PRECISE_BN.ENABLED:
@@ -194,13 +200,12 @@ class UnsegTrainer(DefaultTrainer):
             # At the end only: statistics that depend on when the training was interrupted would not be reproducible.
             batches = self.build_train_loader(plain)
             result.append(hooks.PreciseBN(0, self.checkpointer.model, batches, cfg.TEST.PRECISE_BN.NUM_ITER))
-        if comm.is_main_process():
-            result.append(hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD))
         for name in cfg.DATASETS.TEST:
             check_annotated(name, cfg)
         if cfg.DATASETS.TEST:
             result.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate, self.evaluates_at_end))
         if comm.is_main_process():
+            result.append(hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD))
             result.append(hooks.PeriodicWriter(self.build_writers(), period=PERIOD))
             result.append(Outlook())
         return result
@@ -213,7 +218,12 @@ class UnsegTrainer(DefaultTrainer):
 
     def _evaluate(self) -> dict[str, Any]:
         self._last_eval_results: dict[str, Any] = self.test(self.cfg, self.model)
-        return self._last_eval_results if comm.is_main_process() else {}
+        if not comm.is_main_process():
+            return {}
+        metrics = flatten_results_dict(self._last_eval_results)
+        found = measured(self.cfg.DATASETS.TEST, getattr(self, "iter", self.start_iter), metrics)
+        self.checkpointer.about = replace(self.checkpointer.about, measured=found)
+        return self._last_eval_results
 
     def _finish(self) -> None:
         """Nothing is left to train: evaluate, and write the final checkpoint if the run was killed just before that."""
