@@ -34,6 +34,7 @@ COMMANDS = {
     "app": "try photos on a page in the browser",
     "config": "explain the settings, or show what a recipe changes",
     "convert-checkpoint": "turn published weights into a file that both engines read",
+    "inspect": "say what a file of weights, a label set or a run is",
     "zoo": "list, fetch and check published weights",
     "visualize": "a page of overlays for a label set or a file of predictions",
 }
@@ -76,7 +77,7 @@ def parser(words: Sequence[str]) -> CommandParser:
 
 def command(name: str) -> Command:
     """Return a command by its name; its module is imported only here."""
-    module = name.replace("-", "_") + ("_" if keyword.iskeyword(name) else "")
+    module = name.replace("-", "_") + ("_" if keyword.iskeyword(name) or name in sys.stdlib_module_names else "")
     found: Command = importlib.import_module(f"unseg_d2.cli.{module}").COMMAND
     return found
 
