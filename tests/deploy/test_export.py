@@ -82,7 +82,7 @@ def test_mistakes_are_one_line_each(checkpoint: Path, tmp_path: Path, monkeypatc
         export_detector(checkpoint, tmp_path / "m.onx", format="onx")
     saliency = tmp_path / "saliency.pth"
     torch.save({"model": {"head": torch.zeros(1)}, "feature_channels": 3, "recipe": ""}, saliency)
-    with pytest.raises(UnsegError, match="written by train-saliency, not one of a detector"):
+    with pytest.raises(UnsegError, match=r"is a saliency head of train-saliency\.\nExpected: a detector"):
         export_detector(saliency, tmp_path / "m.pt2", recipe="configs/quickstart.yaml", format="torch-export")
     monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UnsegError, match=r"'onnx' is not installed; install it with: pip install 'unseg-d2\[onnx\]'"):

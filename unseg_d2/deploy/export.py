@@ -27,11 +27,10 @@ from unseg_d2.deploy.formats import DETECTOR_FORMATS
 from unseg_d2.deploy.graph import OUTPUTS, DetectorGraph
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.checkpoints import load_weights
-from unseg_d2.detectors.detector import detector_recipe
 from unseg_d2.detectors.learnt import of_weights
-from unseg_d2.errors import UnsegError, missing_extra, nearest
+from unseg_d2.detectors.recipe import detector_recipe
+from unseg_d2.errors import CheckpointMismatch, UnsegError, missing_extra, nearest
 from unseg_d2.files import atomic_write, check_can_write
-from unseg_d2.loop.checkpoint import CheckpointMismatch
 from unseg_d2.zoo.store import resolve
 
 SIDES = (65, 8192)
@@ -99,7 +98,7 @@ def export_detector(
         _check_backbone(cfg, model)
         load_weights(model, resolve(os.fspath(weights)), trust=trust_checkpoint or cfg.MODEL.TRUST_CHECKPOINT)
     except CheckpointMismatch as mismatch:
-        raise UnsegError(f"{mismatch} Recipe used: {origin}.") from None
+        raise mismatch.of_recipe(origin) from None
     about = _about(weights, cfg, half=half, trust=trust_checkpoint)
     logger.info("Following the network through one image; this takes a minute or two.")
     program = traced(DetectorGraph(model, half=half, always_two=format == "torch-export"))
