@@ -20,7 +20,7 @@ SEVERAL_CLASSES = ["MODEL.ROI_HEADS.NUM_CLASSES", "80", "TEST.EVALUATORS", "('pe
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--gt", "coco_val2017"], "make it with: python datasets/prepare_coco.py"),
+        (["--gt", "coco_val2017"], "make it with: unseg-d2 prepare-data coco"),
         (["MODEL.DEVICE", "cpu"], "imagenet_train_fixsize480_tau0.15_N3.json, which is not there; unseg-d2 generate-m"),
         (["--num-gpus", "3"], "cannot be divided among 3"),
         (["--gt", "one.json", *SEVERAL_CLASSES], "has 1 category, but MODEL.ROI_HEADS.NUM_CLASSES is 80"),

@@ -90,7 +90,7 @@ def test_a_folder_at_work(photos: Path) -> None:
         execute(call)
     merged = json.loads((photos / "corrected.json").read_text())
     assert sum(annotation.get("corrected", False) for annotation in merged["annotations"]) == 1
-    assert json.loads((photos / "tasks/labels.json").read_text())["images"][0]["file_name"].endswith("rocket.jpg")
+    assert json.loads((photos / "tasks/predictions.json").read_text())["images"][0]["file_name"].endswith("rocket.jpg")
     assert (photos / "runs/work/model_final.pth").is_file()
 
 

@@ -229,7 +229,7 @@ def test_predictions_are_kept_per_recipe_and_resumed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--datasets", "coco_val2017", "--labels", "x"], "make it with: python datasets/prepare_coco.py"),
+        (["--datasets", "coco_val2017", "--labels", "x"], "make it with: unseg-d2 prepare-data coco"),
         (["--datasets", "coco_val2017", "--labels", "x"], "coco_cls_agnostic_instances_val2017.json"),
         (["--datasets", "clipart", "--labels", "x"], "put it there"),
         (["--datasets", "coco_val2071", "--labels", "x"], "Did you mean 'coco_val2017'"),

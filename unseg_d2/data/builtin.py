@@ -14,13 +14,13 @@ class BuiltinDataset:
     Attributes:
         images: folder of the images, relative to `datasets_root`.
         annotations: COCO json, relative to `datasets_root`.
-        script: script in ``datasets/`` that makes the annotations, with its arguments; empty if they are downloaded.
+        prepare: what ``unseg-d2 prepare-data`` is told to make the annotations; empty if they are downloaded.
         command: command that makes such a label set, where it is made of pseudo-masks.
     """
 
     images: str
     annotations: str
-    script: str = ""
+    prepare: str = ""
     command: str = ""
 
 
@@ -37,7 +37,7 @@ LABEL_SHARES = (1, 2, 5, 10, 20, 30, 40, 50, 60, 80)
 
 def _coco_semi(percent: int) -> BuiltinDataset:
     annotations = f"coco/annotations/{percent}perc_instances_train2017.json"
-    return BuiltinDataset("coco/train2017", annotations, f"prepare_coco_semi.py --percent {percent}")
+    return BuiltinDataset("coco/train2017", annotations, f"coco_semi --percent {percent}")
 
 
 BUILTIN: dict[str, BuiltinDataset] = {
@@ -57,42 +57,40 @@ BUILTIN: dict[str, BuiltinDataset] = {
     "coco_2017_val": BuiltinDataset("coco/val2017", "coco/annotations/instances_val2017.json"),
     **{f"coco_semi_{percent}perc": _coco_semi(percent) for percent in LABEL_SHARES},
     "cls_agnostic_coco": BuiltinDataset(
-        "coco/val2017", "coco/annotations/coco_cls_agnostic_instances_val2017.json", "prepare_coco.py"
+        "coco/val2017", "coco/annotations/coco_cls_agnostic_instances_val2017.json", "coco"
     ),
     "cls_agnostic_coco20k": BuiltinDataset(
-        "coco/train2014", "coco/annotations/coco20k_trainval_gt.json", "prepare_coco20k.py --image-list FILE"
+        "coco/train2014", "coco/annotations/coco20k_trainval_gt.json", "coco20k --image-list FILE"
     ),
-    "cls_agnostic_lvis": BuiltinDataset(
-        "coco", "coco/annotations/lvis1.0_cocofied_val_cls_agnostic.json", "prepare_lvis.py"
-    ),
-    "cls_agnostic_voc": BuiltinDataset("voc", "voc/annotations/trainvaltest_2007_cls_agnostic.json", "prepare_voc.py"),
+    "cls_agnostic_lvis": BuiltinDataset("coco", "coco/annotations/lvis1.0_cocofied_val_cls_agnostic.json", "lvis"),
+    "cls_agnostic_voc": BuiltinDataset("voc", "voc/annotations/trainvaltest_2007_cls_agnostic.json", "voc"),
     "cls_agnostic_voc07_trainval": BuiltinDataset(
-        "voc", "voc/annotations/trainval_2007_cls_agnostic.json", "prepare_voc.py --subset trainval"
+        "voc", "voc/annotations/trainval_2007_cls_agnostic.json", "voc --subset trainval"
     ),
     "cls_agnostic_voc12_trainval": BuiltinDataset(
-        "voc", "voc/annotations/trainval_2012_cls_agnostic.json", "prepare_voc.py --subset trainval --year 2012"
+        "voc", "voc/annotations/trainval_2012_cls_agnostic.json", "voc --subset trainval --year 2012"
     ),
-    "cls_agnostic_kitti": BuiltinDataset("kitti", "kitti/annotations/trainval_cls_agnostic.json", "prepare_kitti.py"),
+    "cls_agnostic_kitti": BuiltinDataset("kitti", "kitti/annotations/trainval_cls_agnostic.json", "kitti"),
     "cls_agnostic_kitti_instances": BuiltinDataset(
-        "kitti", "kitti/annotations/instances_cls_agnostic.json", "prepare_kitti_instances.py"
+        "kitti", "kitti/annotations/instances_cls_agnostic.json", "kitti_instances"
     ),
     "cls_agnostic_clipart": BuiltinDataset("clipart", "clipart/annotations/traintest_cls_agnostic.json"),
     "cls_agnostic_watercolor": BuiltinDataset("watercolor", "watercolor/annotations/traintest_cls_agnostic.json"),
     "cls_agnostic_comic": BuiltinDataset("comic", "comic/annotations/traintest_cls_agnostic.json"),
     "cls_agnostic_objects365": BuiltinDataset(
-        "objects365/val", "objects365/annotations/zhiyuan_objv2_val_cls_agnostic.json", "prepare_objects365.py"
+        "objects365/val", "objects365/annotations/zhiyuan_objv2_val_cls_agnostic.json", "objects365"
     ),
     "cls_agnostic_openimages": BuiltinDataset(
-        "openImages/validation", "openImages/annotations/openimages_val_cls_agnostic.json", "prepare_openimages.py"
+        "openImages/validation", "openImages/annotations/openimages_val_cls_agnostic.json", "openimages"
     ),
     "cls_agnostic_openimages_masks": BuiltinDataset(
         "openImages/validation",
         "openImages/annotations/openimages_val_masks_cls_agnostic.json",
-        "prepare_openimages_masks.py",
+        "openimages_masks",
     ),
-    "cls_agnostic_sa1b": BuiltinDataset("sa1b", "sa1b/annotations/sa1b_cls_agnostic.json", "prepare_sa1b.py"),
+    "cls_agnostic_sa1b": BuiltinDataset("sa1b", "sa1b/annotations/sa1b_cls_agnostic.json", "sa1b"),
     "cls_agnostic_uvo": BuiltinDataset(
-        "uvo/all_UVO_frames", "uvo/annotations/val_sparse_cleaned_cls_agnostic.json", "prepare_uvo.py"
+        "uvo/all_UVO_frames", "uvo/annotations/val_sparse_cleaned_cls_agnostic.json", "uvo"
     ),
     "promerge_objects365": BuiltinDataset("objects365/val", "objects365/annotations/objects365_16-40.json"),
     "promerge_sa1b": BuiltinDataset("sa1b", "sa1b/annotations/sa1b.json"),

@@ -99,7 +99,7 @@ def _there(name: str, relative: str) -> Path:
     if path.exists():
         return path
     is_file = relative == dataset.annotations
-    make = f"make it with: python datasets/{dataset.script}" if is_file and dataset.script else "put it there"
+    make = f"make it with: unseg-d2 prepare-data {dataset.prepare}" if is_file and dataset.prepare else "put it there"
     if is_file and dataset.command:
         make = f"{dataset.command} makes such a set (--labels OUTPUT/labels.json); or put it there"
     raise UnsegError(

@@ -61,7 +61,7 @@ def check_datasets(names: Sequence[str], cfg: CfgNode, num_classes: int = 1) -> 
         num_classes: of the detector; with several, the data sets must have as many categories.
 
     Raises:
-        UnsegError: annotations are missing (the message names the path and the script that makes them), or have another
+        UnsegError: annotations are missing (the message names the path and how to make them), or have another
             number of categories.
     """
     for name in names:

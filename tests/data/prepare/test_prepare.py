@@ -341,7 +341,7 @@ def test_nothing_there(root: Path, name: str) -> None:
 def test_script_catalog_and_page_know_the_data_set(name: str) -> None:
     script = f"prepare_{name}.py"
     assert (REPOSITORY / "datasets" / script).is_file()
-    datasets = [dataset for dataset in BUILTIN.values() if dataset.script.split(" ")[0] == script]
+    datasets = [dataset for dataset in BUILTIN.values() if dataset.prepare.split(" ")[0] == name]
     assert len(datasets) == {"voc": 3, "coco_semi": 10}.get(name, 1)
     page = (REPOSITORY / "datasets/README.md").read_text()
     assert script in page and all(Path(dataset.annotations).stem in page for dataset in datasets)
