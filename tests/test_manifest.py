@@ -52,6 +52,16 @@ def test_a_changed_setting_is_refused(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_key_that_a_later_version_has_gained_has_its_default(tmp_path: Path) -> None:
+    path, gained = tmp_path / "manifest.json", {"settings.SIDE": ("peak",), "settings.NEW.A": 1, "settings.NEW.B": None}
+    open_or_refuse(path, BEGAN, **WORDS, gained=gained)
+    grown = with_settings(SIDE=["peak"], NEW={"A": 1, "B": None})
+    open_or_refuse(path, grown, **WORDS, gained=gained)
+    for other in (with_settings(SIDE=["border"]), with_settings(NEW={"A": 2, "B": None}), with_settings(OTHER=1)):
+        with pytest.raises(UnsegError, match="was not set"):
+            open_or_refuse(path, other, **WORDS, gained=gained)
+
+
 def test_a_setting_that_may_change_is_said_and_recorded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     path = tmp_path / "manifest.json"

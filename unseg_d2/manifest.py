@@ -119,6 +119,7 @@ def resume_or_refuse(
     may_change: Sequence[str] = (),
     warned: Sequence[str] = (),
     causes: str = "",
+    gained: Mapping[str, Any] | None = None,
 ) -> list[Change]:
     """Compare the settings that a run began with and those it is resumed with.
 
@@ -131,6 +132,7 @@ def resume_or_refuse(
         may_change: beginnings of dotted keys that may differ: places, devices, speed, length; ``*`` is any text.
         warned: beginnings of keys that may differ too, with a warning.
         causes: beginning of keys; where some of these differ, other differences follow from them and are not named.
+        gained: defaults of dotted keys: a run of a version that did not know one was made with its default.
 
     Returns:
         The changes, all of which are permitted; one line of the log has named them.
@@ -138,7 +140,8 @@ def resume_or_refuse(
     Raises:
         UnsegError: another key differs.
     """
-    found = changes(stored, settings)
+    defaults = _as_json(gained or {})
+    found = [change for change in changes(stored, settings) if not _is_gained(change, defaults)]
     wrong = [change for change in found if not _begins(change.key, (*may_change, *warned))]
     if wrong:
         named = [change for change in wrong if causes and change.key.startswith(causes)] or wrong
@@ -150,6 +153,16 @@ def resume_or_refuse(
     if plain:
         logger.info("%s with other settings, which may change: %s.", holds, describe(plain))
     return found
+
+
+def _is_gained(change: Change, defaults: Mapping[str, Any]) -> bool:
+    """Whether a key or a section is new and has its default."""
+    if change.old is not ABSENT:
+        return False
+    if isinstance(change.new, dict) and change.key not in defaults:
+        inside = [Change(f"{change.key}.{name}", ABSENT, value) for name, value in change.new.items()]
+        return bool(inside) and all(_is_gained(one, defaults) for one in inside)
+    return change.key in defaults and change.new == defaults[change.key]
 
 
 def _begins(key: str, patterns: Sequence[str]) -> bool:
@@ -167,6 +180,7 @@ def open_or_refuse(
     warned: Sequence[str] = (),
     causes: str = "",
     kept: Sequence[str] = (),
+    gained: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Begin a run by writing its settings, or resume one that has the same.
 
@@ -181,6 +195,7 @@ def open_or_refuse(
         warned: see :func:`resume_or_refuse`.
         causes: see :func:`resume_or_refuse`.
         kept: keys, not nested, whose value stays that of the run's beginning.
+        gained: see :func:`resume_or_refuse`.
 
     Returns:
         The settings as the file has them.
@@ -192,7 +207,7 @@ def open_or_refuse(
     if path.is_file():
         stored = read_manifest(path, remedy)
         settings |= {key: stored[key] for key in kept if key in stored}
-        options: dict[str, Any] = {"may_change": may_change, "warned": warned, "causes": causes}
+        options: dict[str, Any] = {"may_change": may_change, "warned": warned, "causes": causes, "gained": gained}
         if not resume_or_refuse(stored, settings, holds=holds, remedy=remedy, **options):
             return settings
     write_json(path, settings, indent=1)

@@ -253,6 +253,11 @@ def all_settings() -> Iterator[tuple[str, Setting]]:
             yield f"{name}.{field.upper()}".removeprefix("."), known
 
 
+def defaults_below(prefix: str) -> dict[str, Any]:
+    """Return the default of each key, under a prefix and a dot: what a run has that began before there was the key."""
+    return {f"{prefix}.{key}": known.default for key, known in all_settings()}
+
+
 def look_up(cfg: Mapping[str, Any], key: str) -> Any:
     """Return the value or the section of a dotted key; the configuration itself for ``""``.
 

@@ -287,6 +287,17 @@ def test_places_speed_and_notes_are_no_part_of_the_result(images: Path, tmp_path
     assert json.loads(path.read_text())["annotations"] == whole["annotations"]
 
 
+def test_a_label_set_of_a_version_with_fewer_keys_is_resumed(images: Path, tmp_path: Path) -> None:
+    generate(images, tmp_path / "out", shard_index=0, num_shards=2)
+    manifest = tmp_path / "out" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    del content["settings"]["MASKS"]["TOKENCUT"], content["settings"]["REFINE"]["MIN_IOU"]
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(UnsegError, match=r"REFINE.MIN_IOU was not set, now 0.25"):
+        generate(images, tmp_path / "out", "REFINE.MIN_IOU", "0.25")
+    assert generate(images, tmp_path / "out")
+
+
 def test_other_versions_go_on_with_a_warning(images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     generate(images, tmp_path / "out", shard_index=0, num_shards=2)
     manifest = tmp_path / "out" / "manifest.json"

@@ -29,6 +29,7 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write, explained, no_link
 from unseg_d2.locks import locked
 from unseg_d2.manifest import LABEL_SET, LABEL_SET_WARNED, open_or_refuse, read_manifest
+from unseg_d2.settings import defaults_below
 
 LOCK_SECONDS = 30.0
 """How long a shard that another process holds is waited for; a killed command's workers need some time to end."""
@@ -66,6 +67,7 @@ class ShardFolder:
             remedy=REMEDY,
             kept=("shard_size",),
             causes="settings.",  # they usually make another checksum too, which tells nobody anything
+            gained=defaults_below("settings"),
         )
 
     def load(self) -> None:

@@ -30,6 +30,7 @@ from unseg_d2.manifest import TRAINING, changes, describe, read_manifest, resume
 from unseg_d2.pseudo.label_set import info_of, labels_file
 from unseg_d2.pseudo.tally import check_not_empty
 from unseg_d2.registry import code_of_parts
+from unseg_d2.settings import defaults_below
 from unseg_d2.training.prediction import weights_identity
 from unseg_d2.zoo.download import checksum
 from unseg_d2.zoo.store import resolve
@@ -116,6 +117,7 @@ def _check_origin(output: Path, origin: dict[str, Any]) -> None:
         warned=("processes",),
         remedy=remedy,
         causes="recipe.",
+        gained=defaults_below("recipe"),
     )
 
 
