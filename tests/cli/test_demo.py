@@ -363,7 +363,7 @@ def test_weights_of_a_backbone_are_refused(tiny, photos, tmp_path):
     content = torch.load(tmp_path / "run" / "model_final.pth")
     content["model"] = {name: tensor for name, tensor in content["model"].items() if "bottom_up" in name}
     torch.save(content, tmp_path / "run" / "model_final.pth")
-    with pytest.raises(UnsegError, match="missing in the file"):
+    with pytest.raises(UnsegError, match="is a ResNet-18 alone, without a detector"):
         main(["--input", str(photos), "--output", str(tmp_path / "out"), *tiny])
 
 

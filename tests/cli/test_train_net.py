@@ -39,6 +39,7 @@ def test_mistakes_are_found_before_the_training(
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     one = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "object"}]}
     (tmp_path / "one.json").write_text(json.dumps(one))
+    torch.save({"model": {"weight": torch.zeros(1)}}, tmp_path / "a.pth")
     monkeypatch.chdir(tmp_path)
     given = ["--config-file", RECIPE, *arguments, "ENGINE", "builtin", "--output", str(tmp_path)]
     if arguments[0] == "--num-gpus":
