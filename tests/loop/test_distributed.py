@@ -11,7 +11,15 @@ import torch
 import torch.distributed as dist
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.loop.distributed import all_reduce_sum, gather, launch, rank_and_world_size, resolve_seed, seed_iteration
+from unseg_d2.loop.distributed import (
+    all_reduce_sum,
+    gather,
+    launch,
+    rank_and_world_size,
+    resolve_seed,
+    seed_iteration,
+    share_statistics,
+)
 
 
 def note_what_it_sees(folder: Path) -> None:
@@ -43,6 +51,21 @@ def test_two_processes_are_connected(tmp_path: Path) -> None:
     assert first[:4] == [0, 2, 3.0, [0, "x", 1, "x"]]
     assert second[:4] == [1, 2, 3.0, []]
     assert first[4] == second[4]
+
+
+def measure_with_shared_statistics(folder: Path) -> None:
+    rank, _ = rank_and_world_size()
+    model = torch.nn.BatchNorm1d(2)
+    model.running_mean.fill_(rank + 3.0)
+    model.weight.data.fill_(rank)
+    share_statistics(model)
+    (folder / f"{rank}.txt").write_text(f"{model.running_mean.tolist()} {model.weight.tolist()}")
+
+
+def test_metrics_are_of_the_statistics_that_checkpoints_hold(tmp_path: Path) -> None:
+    launch(measure_with_shared_statistics, 2, (tmp_path,), device="cpu")
+    assert (tmp_path / "0.txt").read_text() == "[3.0, 3.0] [0.0, 0.0]"
+    assert (tmp_path / "1.txt").read_text() == "[3.0, 3.0] [1.0, 1.0]"
 
 
 def test_one_process_stays_here(tmp_path: Path) -> None:

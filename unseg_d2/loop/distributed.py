@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from torch import Tensor
+from torch import Tensor, nn
 
 from unseg_d2.devices import device_failure
 from unseg_d2.errors import UnsegError
@@ -70,6 +70,17 @@ def all_reduce_sum(values: Tensor) -> Tensor:
         values = values.clone()
         dist.all_reduce(values)
     return values
+
+
+def share_statistics(model: nn.Module) -> None:
+    """Give all processes the running statistics of the main one, which its checkpoints hold.
+
+    Each process has those of its own images: metrics would be of networks that nobody keeps, and differ after resuming.
+    """
+    if rank_and_world_size()[1] > 1:
+        for buffer in model.buffers():
+            if buffer.is_floating_point():
+                dist.broadcast(buffer, 0)
 
 
 def gather(items: list[Any]) -> list[Any]:

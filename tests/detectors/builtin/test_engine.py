@@ -153,7 +153,7 @@ def test_two_processes_learn_what_one_does(labels: Path, tiny_cfg: Callable, uns
 def test_weights_of_a_backbone_alone_do_not_predict(labels: Path, tiny_cfg: Callable) -> None:
     cfg = recipe(tiny_cfg, labels, "none")
     torch.save({"layer1.0.conv1.weight": torch.zeros(64, 64, 3, 3)}, labels.parent / "resnet.pth")
-    with pytest.raises(UnsegError, match="missing in the file"):
+    with pytest.raises(UnsegError, match="is a backbone alone, without a detector"):
         next(BuiltinEngine().predict(cfg, [], weights=str(labels.parent / "resnet.pth")))
 
 

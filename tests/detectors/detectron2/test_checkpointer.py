@@ -74,10 +74,10 @@ def test_pickled_objects_need_trust(tmp_path: Path) -> None:
     assert model["predictor"].weight.tolist() == [[2.0, 2.0]]
 
 
-def test_a_part_of_the_network_is_an_error_that_names_the_rest(tmp_path: Path) -> None:
+def test_a_part_of_the_network_is_an_error_that_counts_the_rest(tmp_path: Path) -> None:
     state = {"model": {"predictor.weight": torch.ones(1, 2)}}
     torch.save(state, tmp_path / "part.pth")
-    with pytest.raises(UnsegError, match=r"missing in the file \(backbone.bottom_up.bias"):
+    with pytest.raises(UnsegError, match="the file holds 1 of its 6 tensors"):
         SafeCheckpointer(network()).load(str(tmp_path / "part.pth"))
 
 

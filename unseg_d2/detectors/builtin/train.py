@@ -31,7 +31,13 @@ from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.best import BestCheckpoint, check_best
 from unseg_d2.loop.checkpoint import FINAL, last_checkpoint, restore_training
-from unseg_d2.loop.distributed import all_reduce_sum, rank_and_world_size, resolve_seed, seed_iteration
+from unseg_d2.loop.distributed import (
+    all_reduce_sum,
+    rank_and_world_size,
+    resolve_seed,
+    seed_iteration,
+    share_statistics,
+)
 from unseg_d2.loop.events import TrainingLog
 from unseg_d2.loop.losses import diverged, total_loss
 from unseg_d2.loop.precision import mixed_precision, set_up_torch
@@ -143,6 +149,7 @@ class Trainer:
 
     def _evaluate(self, evaluate: Evaluation, iteration: int, log: TrainingLog | None) -> None:
         """Report the metrics of the network, and keep it if it is the best so far."""
+        share_statistics(self.average.network)
         metrics = evaluate(self.average.network)
         if log is not None:
             log.metrics(iteration, metrics)

@@ -54,7 +54,7 @@ from unseg_d2.detectors.training_data import train_loaders
 from unseg_d2.devices import resolve_device
 from unseg_d2.loop.best import refuse_choices
 from unseg_d2.loop.checkpoint import FINAL
-from unseg_d2.loop.distributed import resolve_seed
+from unseg_d2.loop.distributed import resolve_seed, share_statistics
 from unseg_d2.loop.events import PERIOD
 from unseg_d2.loop.precision import set_up_torch
 from unseg_d2.loop.trackers import open_tracker
@@ -217,6 +217,7 @@ class UnsegTrainer(DefaultTrainer):
         share_log()
 
     def _evaluate(self) -> dict[str, Any]:
+        share_statistics(self.model)
         self._last_eval_results: dict[str, Any] = self.test(self.cfg, self.model)
         if not comm.is_main_process():
             return {}
