@@ -25,7 +25,7 @@ def outlook(iterations: int, seconds: float, following: int = 0) -> str:
         following: iterations of later trainings, which are taken to be as fast.
 
     >>> outlook(160000, 3.1, 240000)
-    '160,000 iterations at 3.1 s: about 5 d 18 h on this machine; 240,000 more in the rounds after it: 14 d 8 h in all'
+    '160,000 iterations at 3.1 s: about 5 d 17 h on this machine; 240,000 more in the rounds after it: 14 d 8 h in all'
     """
     text = f"{iterations:,} iterations at {seconds:.2g} s: about {in_words(iterations * seconds)} on this machine"
     if following <= 0:
