@@ -29,6 +29,7 @@ class Recorder:
         self.closed += 1
 
 
+@pytest.mark.slow
 def test_a_training_reports_to_the_tracker_and_says_how_long_it_takes(
     tiny_cfg: Callable[..., CfgNode],
     labels: Path,
