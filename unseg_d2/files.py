@@ -82,7 +82,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path.parent)
     while True:
-        folder = _temporary_name(path)
+        folder = temporary_name(path)
         folder.mkdir()  # who may read it is the umask's business
         if fcntl is None:
             descriptor = None
@@ -143,7 +143,7 @@ def no_link(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
-def _temporary_name(path: Path) -> Path:
+def temporary_name(path: Path) -> Path:
     """Return a name that nobody else uses: process ids of containers and machines may be equal."""
     return path.with_name(fitting_name(f".{path.name}", f".tmp-{uuid.uuid4().hex}"))
 
@@ -151,7 +151,7 @@ def _temporary_name(path: Path) -> Path:
 def _new_file(path: Path) -> BinaryIO:
     """Open a temporary file beside a path for writing, locked as long as it is open."""
     while True:
-        name = _temporary_name(path)
+        name = temporary_name(path)
         file = open(name, "xb", opener=_for_both)  # noqa: SIM115 (closed by the caller); links are not followed
         if _is_held(file.fileno(), name):
             return file

@@ -35,6 +35,19 @@ def test_a_further_round_takes_the_name(tmp_path, monkeypatch, has_links):
     assert (tmp_path / "round1" / "model_final.pth").read_text() == "1"
 
 
+def test_killed_in_between_the_model_of_the_round_before_is_still_there(tmp_path, monkeypatch):
+    keep_final(finished(tmp_path / "round0", "0"), tmp_path)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", killed)
+        keep_final(finished(tmp_path / "round1", "1"), tmp_path)
+    assert (tmp_path / "model_final.pth").read_text() == "0"
+    assert keep_final(tmp_path / "round1" / "model_final.pth", tmp_path).read_text() == "1"
+
+
 def test_a_folder_of_train_net_is_refused(tmp_path):
     check_no_training(tmp_path)
     (tmp_path / "last_checkpoint").write_text("model_final.pth")

@@ -158,7 +158,7 @@ def train_steps(
     if "recipe" in about:
         with atomic_write(settings.output / "config.yaml") as file:
             file.write(about["recipe"].encode())
-    tracker = open_tracker(settings.tracker, settings.output, {"recipe": (about or {}).get("recipe", "")})
+    tracker = open_tracker(settings.tracker, settings.output, {"recipe": about.get("recipe", "")})
     with TrainingLog(settings.output, start, settings.max_iter, settings.batch_size, tracker) as log:
         batches = batch_stream(make_batch, start, settings.max_iter, settings.num_workers)
         network.train()

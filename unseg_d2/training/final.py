@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import atomic_write
+from unseg_d2.files import atomic_write, temporary_name
 from unseg_d2.loop.checkpoint import FINAL
 
 RECIPE = "config.yaml"
@@ -43,9 +43,11 @@ def keep_final(weights: Path, output: Path) -> Path:
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)  # what it named is still in the folder of its round
+    """Put a file in the place of another, which is there until the new one is: a killed run has one or the other."""
+    linked = temporary_name(target)
     try:
-        os.link(source, target)
+        os.link(source, linked)
+        os.replace(linked, target)
     except OSError:  # another file system, or one without links
         with open(source, "rb") as read, atomic_write(target) as written:
             shutil.copyfileobj(read, written)
