@@ -57,8 +57,9 @@ def _arguments(parser: CommandParser) -> None:
 def _execute(args: argparse.Namespace) -> None:
     """Process the inputs, write what is asked for, and print where it is."""
     formats = _formats(args.format)
-    if not 0 <= args.score_threshold <= 1:
-        raise UnsegError(f"--score-threshold is {args.score_threshold:g}, but scores lie between 0 and 1.")
+    from unseg_d2.detectors.prediction import check_threshold
+
+    check_threshold(args.score_threshold, "--score-threshold")
     for name in ("batch_size", "frame_step"):
         if getattr(args, name) < 1:
             raise UnsegError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must be 1 or more.")

@@ -13,7 +13,7 @@ from unseg_d2.data.image_input import ImageLike, as_list, as_rgb
 from unseg_d2.data.resize import resize_image, resized_shape
 from unseg_d2.deploy.about import About
 from unseg_d2.deploy.paste import paste_masks
-from unseg_d2.detectors.prediction import Prediction
+from unseg_d2.detectors.prediction import Prediction, check_threshold
 from unseg_d2.errors import UnsegError, missing_extra
 
 
@@ -80,8 +80,7 @@ class OnnxDetector:
         Raises:
             UnsegError: an image cannot be used.
         """
-        if not 0 <= score_threshold <= 1:
-            raise UnsegError(f"score_threshold is {score_threshold:g}, but scores lie between 0 and 1.")
+        check_threshold(score_threshold, "score_threshold")
         for number, image in enumerate(as_list(images)):
             name = os.fspath(image) if isinstance(image, (str, os.PathLike)) else ""
             yield self._detect(as_rgb(image, self.about.reading), {"file_name": name, "image_id": number}).above(

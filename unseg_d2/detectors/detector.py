@@ -13,12 +13,12 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.config.recipe import Recipe, load_recipe
 from unseg_d2.data.image_input import ImageLike, as_list
-from unseg_d2.detectors.prediction import Prediction
+from unseg_d2.detectors.prediction import Prediction, check_threshold
 from unseg_d2.detectors.predictor import Predictor
 from unseg_d2.detectors.protocol import select_engine
 from unseg_d2.detectors.recipe import detector_recipe
 from unseg_d2.detectors.tiles import TiledPredictor, Tiling
-from unseg_d2.errors import CheckpointMismatch, UnsegError, missing_extra
+from unseg_d2.errors import CheckpointMismatch, missing_extra
 
 
 class Detector:
@@ -146,8 +146,7 @@ class Detector:
         Raises:
             UnsegError: an image cannot be used.
         """
-        if not 0 <= score_threshold <= 1:
-            raise UnsegError(f"score_threshold is {score_threshold:g}, but scores lie between 0 and 1.")
+        check_threshold(score_threshold, "score_threshold")
         for prediction in self.predictor.on_images(as_list(images)):
             yield prediction.above(score_threshold) if score_threshold else prediction
 

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     import supervision
 
 
+def check_threshold(value: float, name: str) -> None:
+    """Raise `UnsegError` unless a lowest score, called so by its user, is in [0, 1]; NaN is not."""
+    if not 0 <= value <= 1:
+        raise UnsegError(f"{name} is {value:g}, but scores lie between 0 and 1.")
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The detections of one image, best first.

@@ -53,7 +53,7 @@ class Average:
         Args:
             checkpoint: all of it.
             path: of the file, for the message.
-            resumes: the training goes on; otherwise it starts from these weights.
+            resumes: whether the training resumes; otherwise it starts from these weights.
 
         Raises:
             UnsegError: one of the two trainings keeps an average, and the other does not.
