@@ -156,3 +156,9 @@ def test_a_merge_counts_anew(photos: Path, tmp_path: Path, caplog: pytest.LogCap
     assert read_label_set(merged).info["counts"]["images_without_masks"] == 2
     assert "After the merge: 1 masks on 3 images, at most 1 on one; 2 images have none (67 %)." in caplog.messages
     assert caplog.messages[-1].startswith("2 of 3 images have no mask: lower ROUNDS.SCORE_THRESHOLDS")
+
+
+@pytest.mark.parametrize("there", [[], "x", {"TAU": 3}, {"TAU": {"candidates": 1}}, None])
+def test_counts_that_somebody_else_wrote_are_passed_over(there: object) -> None:
+    numbers = {"images": 2, "masks": 1, "images_without_masks": 1, "most_masks_on_an_image": 1}
+    assert Tally.from_info({"counts": numbers | {"rejected_there": there}}) == Tally(2, 1, 1, 1)

@@ -94,7 +94,10 @@ class Tally:
         numbers = [counts[name] for name in _NAMES if isinstance(counts.get(name), int)]
         if len(numbers) < len(_NAMES):
             return None
-        rejected = {name: Rejected(**found) for name, found in counts.get("rejected_there", {}).items()}
+        try:
+            rejected = {str(name): Rejected(**found) for name, found in counts.get("rejected_there", {}).items()}
+        except (AttributeError, TypeError):  # somebody else's
+            rejected = {}
         images, masks, empty, most = numbers
         return cls(images, masks, empty, most, rejected)
 
