@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unseg_d2.viz.page import render
-from unseg_d2.viz.plots import METRICS, axis
+from unseg_d2.viz.plots import METRICS, apart, axis
 
 _LEFT, _TOP, _WIDTH, _HEIGHT, _GAP, _BELOW, _RIGHT = 56, 44, 300, 170, 136, 74, 96  # px around and between the panels
 _MOST_POINTS = 600  # per curve; a longer one is thinned out to the medians of its neighbours
 _KINDS = ("segm", "bbox")
-_APART = 14.0  # px between the names of two lines
 LOSS = "total_loss"
 
 Lines = Sequence[Mapping[str, float]]
@@ -100,11 +99,7 @@ def _panel(
     def y(value: float) -> float:
         return round(top + _HEIGHT * (1 - min(max(value, 0.0), end) / end), 1)
 
-    named = sorted(((y(points[-1][1]), name) for name, points in curves.items()), key=lambda item: item[0])
-    places: dict[str, float] = {}
-    for at, name in named:
-        places[name] = max([at, *(before + _APART for before in places.values())])
-    beyond = max([0.0, *(at - (top + _HEIGHT) for at in places.values())])
+    places = apart([y(points[-1][1]) for points in curves.values()], top + _HEIGHT)
     return {
         "title": title,
         "left": left,
@@ -120,9 +115,9 @@ def _panel(
                 "points": [(x(at), y(value)) for at, value in points],
                 "dots": len(points) <= 40,
                 "value": f"{points[-1][1]:.3g}",
-                "end": (x(points[-1][0]), places[name] - beyond),
+                "end": (x(points[-1][0]), place),
             }
-            for name, points in curves.items()
+            for (name, points), place in zip(curves.items(), places)
         ],
     }
 

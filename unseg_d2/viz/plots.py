@@ -100,14 +100,29 @@ def _line(values: list[float | None], xs: list[float], top: float, name: str, st
     return {"name": name, "style": style, "runs": runs, "label_y": runs[-1][-1]["y"] if runs else None}
 
 
-def _separate_names(lines: list[dict[str, Any]], distance: float = 14.0) -> None:
-    """Move the names at the ends of the lines apart where they would overlap."""
-    placed = sorted((line for line in lines if line["runs"]), key=lambda line: line["label_y"])
-    for above, below in itertools.pairwise(placed):
-        below["label_y"] = max(below["label_y"], above["label_y"] + distance)
-    overflow = max((line["label_y"] for line in placed), default=0) - (_TOP + _HEIGHT)
-    for line in placed if overflow > 0 else []:
-        line["label_y"] -= overflow
+def apart(places: Sequence[float], bottom: float, distance: float = 14.0) -> list[float]:
+    """Move the names at the ends of lines apart where they would overlap.
+
+    Args:
+        places: vertical pixel of each.
+        bottom: below which none may lie.
+        distance: of two names, in pixels.
+
+    >>> apart([40, 90, 42], 100), apart([95, 99], 100)
+    ([40, 90, 54.0], [86.0, 100.0])
+    """
+    moved = list(places)
+    order = sorted(range(len(places)), key=lambda number: places[number])
+    for above, below in itertools.pairwise(order):
+        moved[below] = max(moved[below], moved[above] + distance)
+    overflow = max(moved, default=bottom) - bottom
+    return [place - overflow for place in moved] if overflow > 0 else moved
+
+
+def _separate_names(lines: list[dict[str, Any]]) -> None:
+    placed = [line for line in lines if line["runs"]]
+    for line, place in zip(placed, apart([line["label_y"] for line in placed], _TOP + _HEIGHT)):
+        line["label_y"] = place
 
 
 def _separate_values(lines: list[dict[str, Any]], distance: float = 11.0) -> None:
