@@ -172,7 +172,7 @@ def _facts(totals: Totals, shown: int) -> list[str]:
     images, instances, empty = totals
     facts = [f"{shown:,} of {images:,} images" if shown < images else f"{images:,} images"]
     facts += [f"{instances:,} instances", f"{instances / images:.1f} per image"]
-    return facts + ([f"{empty:,} images without any"] if empty else [])
+    return facts + ([f"{empty:,} image{'s' * (empty != 1)} without any"] if empty else [])
 
 
 def _index_json(
