@@ -107,6 +107,22 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
         assert len(list(film)) == 5
 
 
+def test_a_title_that_is_no_text(tmp_path: Path) -> None:
+    """Old cameras write titles in encodings of their own."""
+    path = tmp_path / "film.mp4"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Sommerfest"
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode(None))
+    content = path.read_bytes()
+    assert content.count(b"Sommerfest") == 1
+    path.write_bytes(content.replace(b"Sommerfest", b"S\x80\xfcmerfest"))
+    with Film(path) as film:
+        assert len(list(film)) == 1
+
+
 def test_a_cut_video_gives_the_frames_that_are_there(tmp_path: Path) -> None:
     path = write_avi(tmp_path / "film.avi", frames=40)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

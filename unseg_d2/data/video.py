@@ -86,7 +86,10 @@ class Film:
         self._av, self._step, self.damaged = require_pyav(), step, 0
         self._file = _opened(path)
         try:
-            self._container = self._av.open(self._file, options={"format_whitelist": CONTAINERS})
+            # titles and names of tracks are in any encoding, and nobody reads them
+            self._container = self._av.open(
+                self._file, options={"format_whitelist": CONTAINERS}, metadata_errors="replace"
+            )
             if not self._container.streams.video:
                 raise ImageProblem("no pictures in it, only sound or text")
             self._read_facts(self._container.streams.video[0])
