@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.loop.trackers import check_tracker, open_tracker
+from unseg_d2.loop.trackers import GuardedTracker, check_tracker, open_tracker
 
 SETTINGS = {"SOLVER": {"MAX_ITER": 40, "STEPS": [30]}, "SEED": 0}
 
@@ -72,3 +72,31 @@ def test_what_a_library_says_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr("unseg_d2.loop.trackers.MLflowTracker", fail)
     with pytest.raises(UnsegError, match=r"^TRACKER mlflow cannot open a run: no server$"):
         open_tracker("mlflow", tmp_path, {})
+
+
+class Unreachable:
+    """A service that takes one report and is gone."""
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+
+    def log(self, iteration: int, values: object) -> None:
+        if self.taken:
+            raise ConnectionError("")
+        self.taken.append(iteration)
+
+    def close(self) -> None:
+        raise RuntimeError("no answer.\nTraceback")
+
+
+def test_a_service_that_fails_ends_no_training(caplog: pytest.LogCaptureFixture) -> None:
+    tracker = GuardedTracker(Unreachable(), "mlflow")
+    for iteration in (19, 39, 59):
+        tracker.log(iteration, {"total_loss": 1.0})
+    tracker.close()
+    assert caplog.messages == [
+        "TRACKER mlflow did not take the numbers of iteration 39: ConnectionError. The training continues; all numbers "
+        "are in metrics.json.",
+        "TRACKER mlflow did not end its run: no answer.",
+        "TRACKER mlflow did not take 2 reports in all.",
+    ]

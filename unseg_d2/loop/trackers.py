@@ -2,13 +2,14 @@
 
 Where the service is, and who one is there, is said as these libraries want it: ``WANDB_PROJECT``, ``WANDB_MODE``,
 ``MLFLOW_TRACKING_URI``, ``MLFLOW_EXPERIMENT_NAME``. ``tracker.json`` beside the checkpoints remembers the run, so that
-a training that is resumed goes on in the same one.
+a training that resumes does so in the same one.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import math
 import os
 import time
@@ -23,6 +24,9 @@ from unseg_d2.files import write_json
 RECORD = "tracker.json"
 PROJECT = "unseg-d2"
 """Project or experiment where the library's own variable names none."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class Tracker(Protocol):
@@ -46,7 +50,7 @@ def check_tracker(name: str) -> None:
 
 
 def open_tracker(name: str, folder: Path, settings: Mapping[str, Any]) -> Tracker | None:
-    """Begin a run of a service, or go on with the one that a training has begun before.
+    """Begin a run of a service, or resume the one that a training has begun before.
 
     Args:
         name: ``TRACKER``: ``wandb``, ``mlflow``, or empty for none.
@@ -60,9 +64,39 @@ def open_tracker(name: str, folder: Path, settings: Mapping[str, Any]) -> Tracke
         return None
     check_tracker(name)
     try:
-        return WandbTracker(folder, settings) if name == "wandb" else MLflowTracker(folder, settings)
+        tracker = WandbTracker(folder, settings) if name == "wandb" else MLflowTracker(folder, settings)
     except Exception as error:  # whatever the library raises: no login, no server, no disk
-        raise UnsegError(f"TRACKER {name} cannot open a run: {str(error).splitlines()[0]}") from error
+        raise UnsegError(f"TRACKER {name} cannot open a run: {_reason(error)}") from error
+    return GuardedTracker(tracker, name)
+
+
+class GuardedTracker:
+    """A tracker whose service may fail: what it does not take is in ``metrics.json``, and the training is not ended."""
+
+    def __init__(self, tracker: Tracker, name: str) -> None:
+        self._tracker, self._name, self._failed = tracker, name, 0
+
+    def log(self, iteration: int, values: Mapping[str, float]) -> None:
+        """See :class:`Tracker`."""
+        try:
+            self._tracker.log(iteration, values)
+        except Exception as error:  # whatever the library raises
+            self._failed += 1
+            if self._failed == 1:
+                logger.warning(
+                    "TRACKER %s did not take the numbers of iteration %d: %s. The training continues; all numbers are "
+                    "in metrics.json.",
+                    *(self._name, iteration, _reason(error)),
+                )
+
+    def close(self) -> None:
+        """See :class:`Tracker`."""
+        try:
+            self._tracker.close()
+        except Exception as error:  # whatever the library raises
+            logger.warning("TRACKER %s did not end its run: %s.", self._name, _reason(error))
+        if self._failed:
+            logger.warning("TRACKER %s did not take %d reports in all.", self._name, self._failed)
 
 
 class WandbTracker:
@@ -128,6 +162,11 @@ class MLflowTracker:
 
 MOST_AT_ONCE, MOST_CHARACTERS = 100, 500
 """Limits of MLflow's servers: parameters per request, and characters of a value."""
+
+
+def _reason(error: Exception) -> str:
+    """The first line of a message without its full stop, or what kind of error it is."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _known(folder: Path, name: str) -> str:
