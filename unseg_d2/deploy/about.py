@@ -23,7 +23,7 @@ class About:
         reading: how files become RGB.
         precision: of the weights, ``float32`` or ``float16``.
         supervision: what the weights have learnt from, ``not stated`` where they do not say.
-        recipe: the whole configuration, YAML.
+        recipe: the configuration, YAML, without folders, files and devices.
         version: of unseg_d2.
     """
 

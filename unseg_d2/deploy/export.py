@@ -25,6 +25,7 @@ from unseg_d2.data.settings import InputSettings
 from unseg_d2.deploy.about import About
 from unseg_d2.deploy.formats import DETECTOR_FORMATS
 from unseg_d2.deploy.graph import OUTPUTS, DetectorGraph
+from unseg_d2.detectors.about import portable_recipe
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.learnt import of_weights
@@ -157,7 +158,7 @@ def _about(weights: str | os.PathLike[str], cfg: CfgNode, *, half: bool, trust: 
         reading=InputSettings.from_config(cfg).reading,
         precision="float16" if half else "float32",
         supervision=", ".join(learnt) or "not stated",
-        recipe=cfg.dump(),
+        recipe=portable_recipe(cfg),
         version=__version__,
     )
 

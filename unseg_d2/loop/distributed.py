@@ -198,7 +198,7 @@ class _LostPeer(UnsegError):
 
 
 _LOST = (
-    "Another process of this training was killed, perhaps for lack of memory; the same command goes on from the "
+    "Another process of this training was killed, perhaps for lack of memory; the same command resumes from the "
     "last checkpoint (with --resume, where it has that option); if memory is short, with smaller batches or fewer "
     "loader processes."
 )
@@ -222,7 +222,7 @@ def _killed(error: mp.ProcessExitedException) -> str:
     how = f"by {error.signal_name}" if error.signal_name else f"with status {error.exit_code}"
     return (
         f"Process {error.error_index} of this training ended {how}, perhaps for lack of memory; "
-        "the same command goes on from the last checkpoint (with --resume, where it has that option); if memory is "
+        "the same command resumes from the last checkpoint (with --resume, where it has that option); if memory is "
         "short, with smaller batches or fewer loader processes."
     )
 
