@@ -284,6 +284,53 @@ def test_what_is_no_correction_is_refused(
         import_corrections(tmp_path / name, labels=label_set, output=tmp_path / "out.json")
 
 
+RECTANGLE = {"x": 10, "y": 10, "width": 50, "height": 50}
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ({"x": float("inf")}, "a box holds what is no finite number"),
+        ({"height": float("nan")}, "a box holds what is no finite number"),
+        ({"width": -50}, "a box of -30x22 pixels at 6, 4.4 covers nothing of the image"),
+        ({"y": 100}, "a box of 30x22 pixels at 6, 44 covers nothing of the image"),
+        ({"rectanglelabels": [7]}, "its class is 7, which is no text"),
+        ({"rectanglelabels": [{"a": 1}]}, 'its class is {"a": 1}, which is no text'),
+    ],
+)
+def test_a_damaged_box_changes_nothing_in_its_image(
+    label_set: Path, tmp_path: Path, value: dict[str, Any], reason: str
+) -> None:
+    labels = without_done(label_set)
+    value = {**RECTANGLE, "rectanglelabels": [CLASSES[0]], **value}
+    item = {"type": "rectanglelabels", "original_width": 60, "original_height": 44, "value": value}
+    report = import_corrections(
+        label_studio(labels, tmp_path, lambda result: result.append(item)), labels=labels, output=tmp_path / "a.json"
+    )
+    assert report.left_out == {"images came back with a damaged mask": (1, f'"a.jpg" ({reason})')}
+    assert read_coco(tmp_path / "a.json").annotations == read_coco(labels).annotations
+
+
+@pytest.mark.parametrize(
+    ("size", "mask", "reason"),
+    [
+        ((10**9, 10**9), {"left": "0"}, "it is said to have 1000000000x1000000000 pixels"),
+        ((-60, -44), {"left": "0"}, "it is said to have -60x-44 pixels"),
+        ((60, 44), {"left": "inf"}, "cannot convert float infinity to integer"),
+    ],
+)
+def test_sizes_that_no_image_has_take_no_memory(
+    label_set: Path, tmp_path: Path, size: tuple[int, int], mask: dict[str, str], reason: str
+) -> None:
+    image = ElementTree.Element("image", {"name": NAME, "width": str(size[0]), "height": str(size[1])})
+    ElementTree.SubElement(image, "mask", {"top": "0", "width": "2", "height": "2", "rle": "1,3", **mask})
+    root = ElementTree.Element("annotations")
+    root.append(image)
+    ElementTree.ElementTree(root).write(tmp_path / "a.xml")
+    with pytest.raises(UnsegError, match=f'the image "a.jpg" is damaged: {reason}'):
+        import_corrections(tmp_path / "a.xml", labels=label_set, output=tmp_path / "out.json")
+
+
 def test_entities_that_multiply_are_not_unfolded(label_set: Path, tmp_path: Path) -> None:
     entities = '<!ENTITY e0 "xxxxxxxxxx">' + "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10))
     (tmp_path / "a.xml").write_text(f"<!DOCTYPE a [{entities}]><annotations><image name='&e9;'/></annotations>")

@@ -7,7 +7,8 @@ everywhere) and say ``"corrected": true``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -137,6 +138,8 @@ class Classes:
         """Return the id of a class; without a name, that of the first category."""
         if label is None:
             return self.categories[0]["id"]
+        if not isinstance(label, str):
+            raise UnsegError(f"its class is {quoted(label)}, which is no text")
         if label not in self.ids:
             numbers = [category["id"] for category in self.categories if isinstance(category["id"], int)]
             self.ids[label] = max(numbers, default=0) + 1
@@ -262,10 +265,15 @@ def _of_class(shape: Shape, made: Annotation, items: list[Annotation]) -> list[A
 
 
 def _annotation(shape: Shape, image: dict[str, Any], classes: Classes) -> Annotation | None:
-    """Return what a person drew as an annotation without an id, ``None`` for a mask without pixels."""
+    """Return what a person drew as an annotation without an id, ``None`` for a mask without pixels.
+
+    Raises:
+        UnsegError: the mask, the box or the name of the class is damaged.
+    """
     size = image.get("height"), image.get("width")
     made: Annotation = {"image_id": image["id"], "category_id": classes.of(shape.label), "iscrowd": 0}
     if shape.mask is None:
+        _check_box(shape.box, *size)
         return made | {"bbox": shape.box, "area": area_of(None, shape.box, None, size), "score": 1.0, "corrected": True}
     mask = compress(shape.mask, *size)
     pixels = decode_mask(mask, *mask["size"])
@@ -274,6 +282,15 @@ def _annotation(shape: Shape, image: dict[str, Any], classes: Classes) -> Annota
     rows, columns = pixels.any(axis=1).nonzero()[0], pixels.any(axis=0).nonzero()[0]
     box = [float(columns[0]), float(rows[0]), float(columns[-1] + 1 - columns[0]), float(rows[-1] + 1 - rows[0])]
     return made | {"bbox": box, "area": int(pixels.sum()), "segmentation": mask, "score": 1.0, "corrected": True}
+
+
+def _check_box(box: Sequence[float], height: int | None, width: int | None) -> None:
+    left, top, columns, rows = box
+    if not all(map(math.isfinite, box)):
+        raise UnsegError("a box holds what is no finite number")
+    outside = left + columns <= 0 or top + rows <= 0 or (width and left >= width) or (height and top >= height)
+    if min(columns, rows) <= 0 or outside:
+        raise UnsegError(f"a box of {columns:g}x{rows:g} pixels at {left:g}, {top:g} covers nothing of the image")
 
 
 def _same(before: Annotation, made: Annotation, image: dict[str, Any]) -> bool:

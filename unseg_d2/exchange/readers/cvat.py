@@ -20,6 +20,8 @@ from unseg_d2.rle import encode_mask, to_rle
 XML = "annotations.xml"
 LARGEST = 4 << 30
 """Bytes of a file in a zip that are read; a small zip could unfold to more than any disk holds."""
+LARGEST_IMAGE = 1 << 30
+"""Pixels of an image; a few digits too many would take all of the memory."""
 
 
 def read_cvat(path: Path, counts: Counts) -> list[Returned]:
@@ -66,7 +68,7 @@ def _images(file: IO[bytes], path: Path, counts: Counts) -> list[Returned]:
         if element.tag == "image":
             try:
                 returned.append(_image(element, DONE in labels, counts))
-            except (KeyError, ValueError, TypeError, UnsegError) as error:
+            except (KeyError, ValueError, TypeError, OverflowError, UnsegError) as error:
                 raise UnsegError(f"{path}: the image {quoted(element.get('name'))} is damaged: {error}") from None
             element.clear()
     if not returned:
@@ -76,6 +78,8 @@ def _images(file: IO[bytes], path: Path, counts: Counts) -> list[Returned]:
 
 def _image(element: ElementTree.Element, has_tag: bool, counts: Counts) -> Returned:
     height, width = int(element.attrib["height"]), int(element.attrib["width"])
+    if not 0 < height * width <= LARGEST_IMAGE or height < 0:
+        raise ValueError(f"it is said to have {width}x{height} pixels.")
     shapes: list[Shape] = []
     parts: dict[tuple[str | None, str], list[list[float]]] = {}
     done = False

@@ -37,7 +37,7 @@ def read_label_studio(tasks: list[Any], path: Path, counts: Counts) -> list[Retu
             annotation = _chosen(task["annotations"], counts)
             if annotation is not None:
                 returned.append(_image(_names(task["data"]), annotation["result"], counts))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             detail = f"{type(error).__name__}: {error}" if isinstance(error, (KeyError, AttributeError)) else error
             raise UnsegError(
                 f"{path}: task {number} is damaged ({detail}); export the project as JSON again."
