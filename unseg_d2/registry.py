@@ -41,6 +41,7 @@ class Entry(Generic[Part]):
         fits: keys of other parts to values that were chosen with this one, such as thresholds for a kind of features;
             they take the place of the default where a recipe states none.
         reads: sections of other parts that it reads besides its own.
+        ignores: keys for parts of its kind that it has no use for.
     """
 
     make: Callable[..., Part]
@@ -49,6 +50,7 @@ class Entry(Generic[Part]):
     sets: Mapping[str, Any] = field(default_factory=dict)
     fits: Mapping[str, Any] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
+    ignores: tuple[str, ...] = ()
 
     def build(self, cfg: Any) -> Part:
         """Return the part that a configuration describes."""
@@ -80,6 +82,7 @@ class Registry(Generic[Part]):
         sets: Mapping[str, Any] | None = None,
         fits: Mapping[str, Any] | None = None,
         reads: tuple[str, ...] = (),
+        ignores: tuple[str, ...] = (),
     ) -> Callable[[Made], Made]:
         """Return a decorator that registers a class or a function that makes a part.
 
@@ -89,6 +92,7 @@ class Registry(Generic[Part]):
             sets: keys of other sections that naming the part sets, to their values, see :func:`set_by_names`.
             fits: keys of other parts whose default is another one with this part, see :func:`fit_to_names`.
             reads: sections of other parts that ``from_config`` reads.
+            ignores: keys beside the section, such as those of weights, that have no effect on the part.
 
         Raises:
             UnsegError: the name is taken.
@@ -102,7 +106,7 @@ class Registry(Generic[Part]):
             where = f"{self.parent}.{own.upper()}"
             if settings is not None:
                 section(where)(settings)
-            self._entries[own] = Entry(make, settings, where, dict(sets or {}), dict(fits or {}), reads)
+            self._entries[own] = Entry(make, settings, where, dict(sets or {}), dict(fits or {}), reads, ignores)
             return make
 
         return add
@@ -279,18 +283,23 @@ def check_unused(cfg: Mapping[str, Any]) -> None:
 
 
 def unused_settings(cfg: Mapping[str, Any], keys: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence for each setting that differs from its default and belongs to a part that is not named.
+    """Yield a sentence for each setting that differs from its default and has no effect on the parts that are named.
 
     Args:
         cfg: whole configuration.
         keys: of the kinds of parts to look at.
     """
+    defaults = dict(all_settings())
     chosen: set[str] = set()
     others: dict[str, tuple[str, str, type[Settings]]] = {}
     for key in keys:
         for name, entry in REGISTRIES[key]:
             if name in REGISTRIES[key].named(cfg):
                 chosen |= {entry.section, *entry.reads}
+                for ignored in entry.ignores:
+                    value = look_up(cfg, ignored)
+                    if value != defaults[ignored].default:
+                        yield f"{ignored} is {value!r}, which has no effect with {key} {name}."
             elif entry.settings is not None:
                 others[entry.section] = key, name, entry.settings
     for where, (key, name, settings) in others.items():

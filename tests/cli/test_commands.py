@@ -17,6 +17,7 @@ from unseg_d2.cli import main
 from unseg_d2.cli.evaluate import TASKS
 from unseg_d2.cli.parity import OUTPUTS
 from unseg_d2.cli.parser import CommandParser, words_of
+from unseg_d2.cli.reads import unread
 from unseg_d2.errors import UnsegError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -187,8 +188,15 @@ def test_commands_in_documents_parse_in_current_spelling(
     start = next(index for index, word in enumerate(words) if word == "unseg-d2" or word.startswith("tools/"))
     script = Path(words[start]).stem
     words = words[start + 1 :] if script == "unseg-d2" else [script.replace("_", "-"), *words[start + 1 :]]
-    assert callable(main.parser(words).parse_args(words).execute)
+    args = main.parser(words).parse_args(words)
+    assert callable(args.execute)
     assert not caplog.records
+    assert not list(unread(getattr(args, "opts", []), getattr(args, "reads", ())))
+
+
+@pytest.mark.parametrize("name", [name for name, parser in PARSERS.items() if parser.takes_settings])
+def test_every_command_with_settings_says_what_it_reads(name: str) -> None:
+    assert PARSERS[name].get_default("reads")
 
 
 def test_a_mistyped_command_names_the_nearest() -> None:

@@ -109,3 +109,11 @@ def test_begun_anew_the_plan_before_is_kept_aside(request_, engine):
     kept = json.loads((request_.output / "before_1" / "schedule.json").read_text())
     assert kept["asked"]["budget"] == "10m" and (request_.output / "before_1" / "round0" / "masks").is_dir()
     assert json.loads((request_.output / "schedule.json").read_text())["asked"]["budget"] == "1h"
+
+
+def test_evaluations_on_the_way_are_part_of_the_plan(request_, engine, monkeypatch):
+    monkeypatch.setattr(planning, "time_prediction", lambda *_: 2.0)
+    best = ("TEST.BEST", "segm/AP", "TEST.EVAL_PERIOD", "10", "DATASETS.HELD_OUT", "0.34", "ENGINE", "builtin")
+    plan_run(replace(request_, opts=(*request_.opts, *best)))
+    kept = json.loads((request_.output / "schedule.json").read_text())
+    assert kept["measured"]["iteration"] == pytest.approx(0.5 + 1 * 2.0 / 10)  # one of three images is set aside

@@ -77,12 +77,14 @@ def test_makes_a_coco_file_of_a_folder(images: Path, tmp_path: Path) -> None:
 def test_settings_of_parts_that_are_not_named_are_said_to_have_no_effect(images, tmp_path, caplog) -> None:
     changed = ("MASKS.TOKENCUT.TAU", "0.3", "REFINE.CRF.ITERATIONS", "3", "MASKS.MASKCUT.TAU", "0.2")
     with caplog.at_level(logging.INFO, logger="unseg_d2"):
-        generate(images, tmp_path / "out", *changed, "FEATURES.NAME", "palette", "FEATURES.DESCRIPTORS.PATCH_SIZE", "4")
+        changed = (*changed, "FEATURES.NAME", "palette", "FEATURES.WEIGHTS", "dino.pth")
+        generate(images, tmp_path / "out", *changed, "FEATURES.DESCRIPTORS.PATCH_SIZE", "4")
         generate(
             images, tmp_path / "other", "FEATURES.VIT.ARCH", "dino_vits8", "FEATURES.MEMBERS", "[{'BATCH_SIZE': 1}]"
         )
     said = [record.getMessage() for record in caplog.records if "no effect" in record.getMessage()]
     assert said == [
+        "FEATURES.WEIGHTS is 'dino.pth', which has no effect with FEATURES.NAME palette.",
         "MASKS.TOKENCUT.TAU is 0.3, which has no effect: MASKS.GENERATOR does not name tokencut.",
         "REFINE.CRF.ITERATIONS is 3, which has no effect: REFINE.NAME does not name crf.",
     ]

@@ -7,11 +7,12 @@ import argparse
 from unseg_d2.cli.common import recipe
 from unseg_d2.cli.groups import add_recipe, add_weights
 from unseg_d2.cli.parser import Command, CommandParser
+from unseg_d2.cli.reads import DETECTOR, MASKS
 from unseg_d2.errors import UnsegError
 
 
 def _arguments(parser: CommandParser) -> None:
-    add_recipe(parser)
+    add_recipe(parser, (*MASKS, *DETECTOR))
     add_weights(parser, "trained detector, or zoo:NAME, to find objects with too (default: none)")
     parser.add_argument("--port", type=int, default=7860, metavar="N", help="where the page is, at 127.0.0.1")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import functools
 import io
 import logging
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from unseg_d2.cli.parser import RESUMES
+from unseg_d2.cli.reads import unread
 from unseg_d2.errors import CheckpointMismatch, UnsegError
 from unseg_d2.loop.machines import under_torchrun
 
@@ -81,7 +83,15 @@ def settings(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) -
         **(flags or {}),
     }
     changes = {key: value for key, value in given.items() if value is not None and value is not False}
+    for sentence in unread(args.opts, args.reads):
+        _warn(sentence)
     return [*args.opts, *(word for pair in changes.items() for word in (pair[0], repr(pair[1])))]
+
+
+@functools.cache
+def _warn(sentence: str) -> None:
+    """Log a warning once, however often a command asks for its settings."""
+    logger.warning("%s", sentence)
 
 
 def recipe(

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from unseg_d2.cli.common import recipe
 from unseg_d2.cli.groups import add_images, add_labels, add_output, add_processes, add_recipe, as_path
 from unseg_d2.cli.parser import Command, CommandParser
+from unseg_d2.cli.reads import CUTS
 
 if TYPE_CHECKING:
     from unseg_d2.data.coco import CocoDataset
 
 
 def _arguments(parser: CommandParser) -> None:
-    add_recipe(parser)
+    add_recipe(parser, CUTS)
     add_labels(parser, "label set (COCO file or folder) from any source")
     add_images(
         parser,

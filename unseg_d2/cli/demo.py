@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unseg_d2.cli.common import recipe, settings
 from unseg_d2.cli.groups import add_output, add_recipe, add_weights
 from unseg_d2.cli.parser import Command, CommandParser
+from unseg_d2.cli.reads import DETECTOR, FEATURES
 from unseg_d2.data.label_studio import LOCAL_FILES
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.viz.formats import FORMATS
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _arguments(parser: CommandParser) -> None:
-    add_recipe(parser)
+    add_recipe(parser, (*DETECTOR, *FEATURES, "SALIENCY.", "REFINE."))
     group = parser.add_argument_group("images and videos")
     group.add_argument(
         "--input", required=True, nargs="+", metavar="PATH", help="images, videos, folders, or patterns in quotes"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unseg_d2.cli.common import recipe, recipe_of_weights
 from unseg_d2.cli.groups import add_evaluators, add_output, add_processes, add_recipe, add_weights, as_path
 from unseg_d2.cli.parser import Command, CommandParser
+from unseg_d2.cli.reads import DETECTOR, SCORES
 from unseg_d2.data.builtin import ALIASES
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.backends import BACKENDS, select_backend
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _arguments(parser: CommandParser) -> None:
-    add_recipe(parser)
+    add_recipe(parser, (*DETECTOR, *SCORES, "OUTPUT_DIR", "DATASETS.TRAIN"))
     data = parser.add_argument_group("data")
     data.add_argument(
         "--datasets",

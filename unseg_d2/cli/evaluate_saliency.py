@@ -13,6 +13,7 @@ from unseg_d2.cli import completion
 from unseg_d2.cli.common import recipe, settings
 from unseg_d2.cli.groups import add_output, add_recipe, add_weights
 from unseg_d2.cli.parser import Command, CommandParser
+from unseg_d2.cli.reads import MASKS
 from unseg_d2.data.builtin import SALIENCY_DATASETS
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.refinements import REFINEMENTS
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def _arguments(task: str, parser: CommandParser) -> None:
-    add_recipe(parser)
+    add_recipe(parser, (*MASKS, "SALIENCY.", "MODEL.DEVICE"))
     sets = f"{', '.join(SALIENCY_DATASETS)}, folder or images::masks"
     parser.add_argument_group("data").add_argument(
         "--datasets",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from unseg_d2.cli.common import settings
 from unseg_d2.cli.groups import add_output, add_recipe, add_weights, as_path
 from unseg_d2.cli.parser import Command, CommandParser
+from unseg_d2.cli.reads import FEATURES
 from unseg_d2.errors import UnsegError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _arguments(parser: CommandParser) -> None:
-    add_recipe(parser, file=False)
+    add_recipe(parser, (*FEATURES, "SEMANTIC.", "REFINE.", "DATASETS.TEST", "MODEL.DEVICE"), file=False)
     parser.add_argument_group("data").add_argument(
         "--datasets", nargs="+", metavar="NAME", help="images, IMAGES::LABELS or a name (default: DATASETS.TEST)"
     )

@@ -7,6 +7,7 @@ import argparse
 from unseg_d2.cli.common import settings
 from unseg_d2.cli.groups import add_images, add_labels, add_output, add_recipe, add_weights, as_path
 from unseg_d2.cli.parser import Command, CommandParser
+from unseg_d2.cli.reads import DETECTOR
 from unseg_d2.data.label_studio import LOCAL_FILES
 from unseg_d2.deploy.formats import DETECTOR_FORMATS
 from unseg_d2.errors import UnsegError
@@ -30,7 +31,7 @@ def _arguments(parser: CommandParser) -> None:
         help="data set that results are for, which names their images (default: none)",
     )
     add_weights(parser, "trained detector to write, or zoo:NAME (default: none, for a label set)")
-    add_recipe(parser)
+    add_recipe(parser, DETECTOR)
     add_output(parser, "folder to write; a file for a detector, and for coco if wanted", required=True)
     group = parser.add_argument_group("format")
     group.add_argument(

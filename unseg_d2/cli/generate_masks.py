@@ -7,10 +7,11 @@ import argparse
 from unseg_d2.cli.common import recipe
 from unseg_d2.cli.groups import add_images, add_output, add_processes, add_recipe, add_weights, not_negative, positive
 from unseg_d2.cli.parser import Command, CommandParser
+from unseg_d2.cli.reads import MASKS
 
 
 def _arguments(parser: CommandParser) -> None:
-    add_recipe(parser)
+    add_recipe(parser, MASKS)
     add_images(parser, required=True)
     add_weights(parser, "", weights=False)
     add_output(parser, "folder of the label set", required=True, metavar="FOLDER")

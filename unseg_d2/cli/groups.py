@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,17 @@ from unseg_d2.cli.parser import CommandParser
 IMAGES = "folder of images, labels.json, labels.json::image/folder or a built-in name"
 
 
-def add_recipe(parser: CommandParser, *, file: bool = True, settings: bool = True) -> None:
+def add_recipe(parser: CommandParser, reads: Sequence[str] = (), *, file: bool = True, settings: bool = True) -> None:
     """Add ``--config-file``, ``--import`` and settings, as ``config_file``, ``plugins`` and ``opts``.
 
     Args:
         parser: of the command.
+        reads: settings that have an effect on the command (`unseg_d2.cli.reads`), as ``reads``.
         file: whether the command reads a recipe; if not, settings change the recipe of a checkpoint.
         settings: whether single keys may differ from the recipe, and plug-ins be imported.
     """
     group = parser.add_argument_group("recipe")
-    parser.set_defaults(config_file=None, plugins=[], opts=[])
+    parser.set_defaults(config_file=None, plugins=[], opts=[], reads=tuple(reads))
     if file:
         recipe = group.add_argument(
             "--config-file", metavar="FILE", help="recipe (YAML), or the name of a shipped one (default: all defaults)"

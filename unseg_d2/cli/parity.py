@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unseg_d2.cli.common import recipe, settings
 from unseg_d2.cli.groups import add_labels, add_output, add_processes, add_recipe, add_weights, as_path
 from unseg_d2.cli.parser import Command, CommandParser, add_commands
+from unseg_d2.cli.reads import MASKS
 from unseg_d2.errors import UnsegError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def _lost_arguments(parser: CommandParser) -> None:
 
 def _unioncut_arguments(parser: CommandParser) -> None:
     _add_reference(parser, "folder UnionCut/demo or UnionSeg/demo of the repository YFaris/UnionCut")
-    add_recipe(parser)
+    add_recipe(parser, (*MASKS, "SALIENCY.", "MODEL.DEVICE"))
     parser.add_argument_group("images").add_argument(
         "--images", type=as_path, metavar="FOLDER", help="images for --weights (default: those of the published folder)"
     )
@@ -52,7 +53,7 @@ def _add_reference(parser: CommandParser, text: str) -> None:
 
 def _add_masks(parser: CommandParser, images: str, recipes: str) -> None:
     """Add the arguments of methods whose masks are made here."""
-    add_recipe(parser)
+    add_recipe(parser, (*MASKS, "SALIENCY.", "MODEL.DEVICE"))
     parser.add_argument_group("images").add_argument(
         "--images", type=as_path, metavar="FOLDER", help=f"{images}: make our masks for them ({recipes})"
     )

@@ -7,11 +7,12 @@ import argparse
 from unseg_d2.cli.common import recipe
 from unseg_d2.cli.groups import add_evaluators, add_labels, add_output, add_recipe, as_path
 from unseg_d2.cli.parser import Command, CommandParser
+from unseg_d2.cli.reads import SCORES
 from unseg_d2.evaluation.backends import BACKENDS
 
 
 def _arguments(parser: CommandParser) -> None:
-    add_recipe(parser)
+    add_recipe(parser, SCORES)
     add_labels(parser, "label set (COCO file or folder) or COCO results; a missing score counts as 1")
     group = parser.add_argument_group("ground truth")
     group.add_argument(

@@ -7,13 +7,14 @@ import argparse
 from unseg_d2.cli.common import settings
 from unseg_d2.cli.groups import add_evaluators, add_output, add_processes, add_recipe, add_weights
 from unseg_d2.cli.parser import Command, CommandParser
+from unseg_d2.cli.reads import MASKS, TRAINING
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.machines import under_torchrun
 from unseg_d2.supervision import sentence
 
 
 def _arguments(parser: CommandParser) -> None:
-    add_recipe(parser)
+    add_recipe(parser, (*TRAINING, *MASKS, "ROUNDS."))
     group = parser.add_argument_group("data")
     start = group.add_mutually_exclusive_group(required=True)
     start.add_argument(

@@ -17,6 +17,7 @@ from unseg_d2.cli.groups import (
     positive,
 )
 from unseg_d2.cli.parser import Command, CommandParser
+from unseg_d2.cli.reads import TRAINING
 from unseg_d2.errors import UnsegError
 from unseg_d2.supervision import sentence
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def _arguments(parser: CommandParser) -> None:
-    add_recipe(parser)
+    add_recipe(parser, TRAINING)
     data = parser.add_argument_group("data")
     data.add_argument(
         "--labels",

@@ -7,10 +7,11 @@ import argparse
 from unseg_d2.cli.common import begun_anew, recipe, settings
 from unseg_d2.cli.groups import add_recipe, add_training_output, add_weights, as_path
 from unseg_d2.cli.parser import Command, CommandParser
+from unseg_d2.cli.reads import MASKS, SMALL_TRAINING
 
 
 def _arguments(parser: CommandParser) -> None:
-    add_recipe(parser)
+    add_recipe(parser, (*SMALL_TRAINING, *MASKS, "SALIENCY."))
     add_weights(parser, "", weights=False)
     add_training_output(parser).add_argument(
         "--write-masks",

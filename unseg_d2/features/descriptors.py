@@ -21,7 +21,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 from unseg_d2.errors import Unusable
-from unseg_d2.features.registry import FEATURE_BACKENDS
+from unseg_d2.features.registry import FEATURE_BACKENDS, OF_NETWORKS
 from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import PatchFeatures
 
@@ -186,7 +186,7 @@ class DescriptorBackendSettings(Settings):
     )
 
 
-@FEATURE_BACKENDS.register(settings=DescriptorBackendSettings, fits=FITS)
+@FEATURE_BACKENDS.register(settings=DescriptorBackendSettings, fits=FITS, ignores=OF_NETWORKS)
 class Descriptors:
     """Feature backend around :func:`patch_descriptors`.
 

@@ -47,6 +47,9 @@ class FeatureBackend(Protocol):
 FEATURE_BACKENDS: Registry[FeatureBackend] = Registry("FEATURES.NAME", "FEATURES")
 """Classes that are made from their settings or by ``from_config(cfg)``; ``FEATURES.NAME`` is the name, in any case."""
 
+OF_NETWORKS = ("FEATURES.WEIGHTS", "FEATURES.PRECISION")
+"""Keys without effect on a backend that has no network."""
+
 Precision = Literal["float32", "float16", "bfloat16"]
 Resize = Literal["square", "nearest_multiple", "pad"]
 

@@ -30,7 +30,7 @@ from unseg_d2.manifest import read_manifest, resume_or_refuse
 from unseg_d2.planning.choice import choose
 from unseg_d2.planning.machine import Machine
 from unseg_d2.planning.measure import PROBED_IMAGES, time_masks, time_prediction, time_training
-from unseg_d2.planning.schedule import Measured, Schedule, Training, Work, divide
+from unseg_d2.planning.schedule import Measured, Schedule, Training, Work, divide, with_evaluations
 from unseg_d2.pseudo.generate import default_num_workers, generate_label_set
 from unseg_d2.pseudo.inputs import Inputs, list_inputs
 from unseg_d2.training.plan import Plan
@@ -161,6 +161,9 @@ def _decide(request: Request, recipe: str = "") -> dict[str, Any]:
     train = edited(cfg, {"DATASETS.TRAIN": (_labels(cfg, request, inputs),)})
     spent = max(time.monotonic() - started, images * mask)  # also where a run before this made some of the masks
     measured = _measure(train, request, processes, spent, mask, images)
+    if cfg.TEST.BEST:
+        seen = truth or round(cfg.DATASETS.HELD_OUT * images)
+        measured = with_evaluations(measured, seen, cfg.TEST.EVAL_PERIOD)
     work = Work(images, truth, request.rounds, cfg.SOLVER.IMS_PER_BATCH)
     schedule = divide(budget, measured, work)
     for line in arithmetic(schedule, measured, work, budget):

@@ -7,7 +7,7 @@ image or iteration has been measured; what is left of the budget goes to the tra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from unseg_d2.duration import in_words
 from unseg_d2.errors import UnsegError
@@ -105,6 +105,21 @@ class Schedule:
     def total(self) -> float:
         """Seconds of the whole run."""
         return sum(seconds for _, seconds in self.expected)
+
+
+def with_evaluations(measured: Measured, images: int, period: int) -> Measured:
+    """Return what steps take where a training is evaluated as it goes (``TEST.BEST``): iterations carry the time.
+
+    Args:
+        measured: without evaluations.
+        images: in an evaluation.
+        period: iterations between two of them; 0 for none.
+
+    >>> measured = Measured(spent=0, mask=1, start=10, iteration=1, image=0.5, page=20)
+    >>> with_evaluations(measured, 48, 20).iteration, with_evaluations(measured, 48, 0).iteration
+    (2.2, 1)
+    """
+    return replace(measured, iteration=measured.iteration + images * measured.image / period) if period else measured
 
 
 def divide(budget: float, measured: Measured, work: Work) -> Schedule:

@@ -1,0 +1,51 @@
+"""Which settings a command reads; one that is given to a command that does not read it is named in a warning.
+
+Each constant lists keys, and sections, which end in a dot. Which parts of a section are used is another question, which
+the names of parts in the recipe answer (`unseg_d2.registry.check_unused`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+ALWAYS = ("PLUGINS", "VERSION")
+PICTURES = ("INPUT.WINDOW", "INPUT.BANDS", "INPUT.EXIF", "INPUT.MAX_PIXELS")
+FEATURES = ("FEATURES.", "MODEL.TRUST_CHECKPOINT", *PICTURES)
+MASKS = (*FEATURES, "DEPTH.", "MASKS.", "REFINE.", "PSEUDO.", "SYNTHETIC.")
+CUTS = ("DEPTH.", "MASKS.CUTS3D.", "PSEUDO.", "FEATURES.BATCH_SIZE", "FEATURES.DEVICE", *PICTURES)
+SCORES = ("TEST.", "SYNTHETIC.", "MODEL.MASK_ON", "MODEL.ROI_HEADS.NUM_CLASSES")
+DETECTOR = (
+    *("ENGINE", "MODEL.", "DATALOADER.NUM_WORKERS", "INPUT.FORMAT", "INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST"),
+    *("TEST.DETECTIONS_PER_IMAGE", "TEST.IMS_PER_BATCH", *PICTURES),
+)
+TRAINING = (
+    *("ENGINE", "OUTPUT_DIR", "SEED", "CUDNN_BENCHMARK", "FLOAT32_PRECISION", "TRACKER", "VIS_PERIOD"),
+    *("DATALOADER.", "DATASETS.", "INPUT.", "LOSSES.", "MODEL.", "SOLVER.", "SYNTHETIC.", "TEST."),
+)
+SMALL_TRAINING = (  # of a small network on frozen features
+    *("OUTPUT_DIR", "SEED", "CUDNN_BENCHMARK", "FLOAT32_PRECISION", "TRACKER", "DATALOADER.NUM_WORKERS", "DATASETS."),
+    *("MODEL.DEVICE", "SOLVER.", "SYNTHETIC.", "TEST.EVAL_PERIOD", *FEATURES),
+)
+
+
+def unread(opts: Sequence[str], reads: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each setting of a command line that the command does not read.
+
+    Args:
+        opts: alternating keys and values; unknown keys are left to the recipe's own check.
+        reads: keys that the command reads; one that ends in a dot stands for its section.
+
+    >>> list(unread(["SOLVER.MAX_ITER", "9", "MASKS.GENERATOR", "lost"], ("SEED", "MASKS.")))
+    ['SOLVER.MAX_ITER has no effect on this command, which reads only SEED, MASKS.']
+    """
+    from unseg_d2.config import get_cfg
+    from unseg_d2.settings import all_settings
+
+    get_cfg()  # all sections are known from now on
+    known = {key for key, _ in all_settings()}
+    read = (*ALWAYS, *reads)
+    sections = tuple(name for name in read if name.endswith("."))
+    for key in dict.fromkeys(opts[::2]):
+        if key in known and key not in read and not key.startswith(sections):
+            names = ", ".join(name.rstrip(".") for name in reads)
+            yield f"{key} has no effect on this command, which reads only {names}."
