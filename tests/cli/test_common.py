@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import logging
 import subprocess
 import sys
@@ -10,12 +11,27 @@ from pathlib import Path
 
 import pytest
 
-from unseg_d2.cli.common import recipe, run, settings
+from unseg_d2.cli.common import _BesideBars, recipe, run, settings
 from unseg_d2.cli.groups import add_recipe, add_weights, as_path, not_negative
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.config import load_cfg
 from unseg_d2.errors import UnsegError
 from unseg_d2.progress import progress_bar
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_messages_have_lines_of_their_own_beside_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    handler = _BesideBars()
+    with progress_bar(total=3, desc="images") as bar:
+        bar.update(1)
+        handler.emit(logging.makeLogRecord({"msg": "Loaded 3 tensors"}))
+    shown = [line.rpartition("\r")[2] for line in sys.stderr.getvalue().split("\n")]
+    assert "Loaded 3 tensors" in shown and any(line.startswith("images:  33%") for line in shown)
 
 
 def raising(error: BaseException) -> Callable[[], None]:

@@ -196,12 +196,26 @@ def _unexpected(error: Exception) -> int:
     )
 
 
+class _BesideBars(logging.StreamHandler):
+    """Writes messages on lines of their own, above the progress bars that are shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See the base class."""
+        if "unseg_d2.progress" not in sys.modules:  # no bar has been shown, and tqdm need not be imported for this
+            super().emit(record)
+            return
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
+
+
 def _log_to_stderr() -> None:
     """Print the project's own messages of level INFO and above."""
     logger = logging.getLogger("unseg_d2")
     if logger.handlers:
         return
-    handler = logging.StreamHandler()
+    handler = _BesideBars()
     handler.setFormatter(logging.Formatter("[%(asctime)s] %(message)s", datefmt="%H:%M:%S"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
