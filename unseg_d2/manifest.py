@@ -48,7 +48,7 @@ PROPOSALS = ("images",)
 """Keys of proposals that may differ: where the images are, which are known by content."""
 TRAINING = (
     *("OUTPUT_DIR", "MODEL.DEVICE", "FEATURES.DEVICE", "MODEL.TRUST_CHECKPOINT", "DATALOADER.NUM_WORKERS"),
-    *("VIS_PERIOD", "TRACKER"),
+    *("DATALOADER.PIN_MEMORY", "VIS_PERIOD", "TRACKER"),
     *("SOLVER.MAX_ITER", "SOLVER.CHECKPOINT_PERIOD", "DATASETS.TEST", "TEST."),
 )
 """Beginnings of the keys that may differ when any training is resumed: places, trust, speed, length and scoring."""
@@ -59,6 +59,7 @@ SELF_TRAINING = (
         "MODEL.TRUST_CHECKPOINT",
         "OUTPUT_DIR",
         "DATALOADER.NUM_WORKERS",
+        "DATALOADER.PIN_MEMORY",
         "FEATURES.BATCH_SIZE",
         "DEPTH.CACHE",
     ),

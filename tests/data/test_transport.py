@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
+from unseg_d2.data.batch_paste import PlannedBatch
 from unseg_d2.data.sample import Sample
 from unseg_d2.data.transport import PackedRecords, pack, unpack
 
@@ -27,3 +29,20 @@ def test_samples_come_back() -> None:
         if before.confidence is not None:
             assert torch.equal(before.confidence, after.confidence)
         assert (after.file_name, after.image_id, after.height, after.width) == ("a.png", 3, 50, 70)
+
+
+def test_a_batch_is_pinned_as_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loader's thread calls the method of the batch; all tensors of the samples are views of what it returns."""
+    pinned: list[torch.Tensor] = []
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        pinned.append(tensor.clone())
+        return pinned[-1]
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    sample = Sample(torch.ones(3, 4, 5, dtype=torch.uint8), torch.rand(1, 4), torch.ones(1, 4, 5, dtype=torch.bool),
+                    torch.ones(1), None, "a.png", 1, 4, 5)  # fmt: skip
+    batch = pack([sample, sample])
+    back = unpack(PlannedBatch(batch, [None, None]).pin_memory().samples)
+    assert len(pinned) == 1 and torch.equal(pinned[0], batch.buffer)
+    assert all(s.image.untyped_storage().data_ptr() == pinned[0].untyped_storage().data_ptr() for s in back)

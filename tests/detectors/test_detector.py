@@ -80,6 +80,26 @@ def test_arrays_give_exactly_what_files_give(engine: str, cfg: CfgNode, weights:
     assert_equal(list(detector.stream(Image.open(path) for path in photos)), expected)  # built once, used again
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_lower_precision_changes_rounding_only(engine: str, cfg: CfgNode, weights: Path, photos: list[Path]) -> None:
+    whole, half = (
+        Detector.load(weights, "ENGINE", engine, "TEST.PRECISION", precision, recipe=cfg)(photos[:1])[0]
+        for precision in ("float32", "bfloat16")
+    )
+    assert half.scores.dtype == half.boxes.dtype == np.float32
+    assert not np.array_equal(half.scores, whole.scores)  # the setting is not passed over
+    best = min(len(whole), len(half), 3)
+    np.testing.assert_allclose(half.scores[:best], whole.scores[:best], atol=0.02)
+
+
+@pytest.mark.detectron2
+@pytest.mark.skipif(not detectron2_availability()[0], reason=detectron2_availability()[1])
+@pytest.mark.parametrize("key", ["MODEL.CHANNELS_LAST", "MODEL.COMPILE"])
+def test_what_only_the_built_in_network_does_is_refused_elsewhere(key: str, cfg: CfgNode, weights: Path) -> None:
+    with pytest.raises(UnsegError, match=f"{key} has no effect with Detectron2's engine; leave it out"):
+        Detector.load(weights, "ENGINE", "detectron2", key, "True", recipe=cfg)
+
+
 def test_predictions_know_their_image(weights: Path, photos: list[Path]) -> None:
     found = Detector.load(weights)(photos)
     assert [prediction.size for prediction in found] == SIZES

@@ -117,3 +117,8 @@ def test_evaluations_on_the_way_are_part_of_the_plan(request_, engine, monkeypat
     plan_run(replace(request_, opts=(*request_.opts, *best)))
     kept = json.loads((request_.output / "schedule.json").read_text())
     assert kept["measured"]["iteration"] == pytest.approx(0.5 + 1 * 2.0 / 10)  # one of three images is set aside
+
+
+def test_a_page_of_ground_truth_takes_no_prediction():
+    assert planning._page(10.0, 0.5, 200, 0) == pytest.approx(10 + 200 * (0.5 + planning.PAGE_SECONDS))
+    assert planning._page(10.0, 0.5, 200, 48) == pytest.approx(48 * planning.PAGE_SECONDS)

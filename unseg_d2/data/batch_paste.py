@@ -34,6 +34,10 @@ class PlannedBatch:
     samples: PackedBatch
     plans: list[PastePlan | None]
 
+    def pin_memory(self) -> PlannedBatch:
+        """Return it in page-locked memory; a data loader that pins calls this."""
+        return replace(self, samples=self.samples.pin_memory())
+
 
 @dataclass(frozen=True)
 class CopyPaste:

@@ -16,6 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from fvcore.common.config import CfgNode
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -65,7 +66,7 @@ def build_train_loader(
     augmentation = Augmentation.from_cfg(cfg)
     dataset = _TrainBatches(PackedRecords(records), groups, augmentation, copy_paste, seed)
     sampler = _TrainSampler(groups, batch_size, seed, start_iter, rank, world_size)
-    loader = batch_loader(dataset, sampler, cfg.DATALOADER.NUM_WORKERS)
+    loader = batch_loader(dataset, sampler, cfg.DATALOADER.NUM_WORKERS, pin_memory=_pins(cfg))
     if copy_paste is None:
         return _Batches(loader)
     batches = _Batches(loader, copy_paste.finish)
@@ -85,7 +86,14 @@ def build_test_loader(records: Sequence[dict[str, Any]], cfg: CfgNode) -> Iterab
         An iterable with a length; raises `UnsegError` at an image that cannot be used.
     """
     dataset = _TestImages(PackedRecords(records, with_annotations=False), InputSettings.from_config(cfg))
-    return _Images(batch_loader(dataset, range(len(records)), min(cfg.DATALOADER.NUM_WORKERS, len(records))))
+    workers = min(cfg.DATALOADER.NUM_WORKERS, len(records))
+    return _Images(batch_loader(dataset, range(len(records)), workers, pin_memory=_pins(cfg)))
+
+
+def _pins(cfg: CfgNode) -> bool:
+    """Whether batches go to a GPU, which copies from page-locked memory while it computes."""
+    on_gpu = cfg.MODEL.DEVICE == "auto" or cfg.MODEL.DEVICE.startswith("cuda")
+    return cfg.DATALOADER.PIN_MEMORY and on_gpu and torch.cuda.is_available()
 
 
 class _TrainSampler(Sampler):

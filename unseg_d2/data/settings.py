@@ -45,6 +45,9 @@ class DataLoaderSettings(Settings):
     """Loading of samples, and copy-paste."""
 
     num_workers: int = setting(4, "number of loader processes; the samples do not depend on it", low=0)
+    pin_memory: bool = setting(
+        True, "hand batches over in page-locked memory where there is a GPU, which copies from it while it computes"
+    )
     aspect_ratio_grouping: bool = setting(
         True, "put images of the same orientation, landscape or portrait, into a batch"
     )

@@ -111,6 +111,10 @@ class PackedBatch:
     buffer: Tensor
     samples: list[Sample]
 
+    def pin_memory(self) -> PackedBatch:
+        """Return it in page-locked memory; a data loader that pins calls this."""
+        return replace(self, buffer=self.buffer.pin_memory())
+
 
 def pack(samples: list[Sample]) -> PackedBatch:
     """Move all tensors of a batch into one."""

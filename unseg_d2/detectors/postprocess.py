@@ -43,6 +43,11 @@ class Detections:
     classes: Tensor
     masks: Tensor | None = None
 
+    def as_float32(self) -> Detections:
+        """Return them in float32, whatever the precision of the network."""
+        masks = None if self.masks is None else self.masks.float()
+        return Detections(self.boxes.float(), self.scores.float(), self.classes, masks)
+
 
 def to_prediction(record: dict[str, Any], sample: Sample, detections: Detections) -> Prediction:
     """Bring detections to the size of the original image and encode their masks.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import torch
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.image_input import ImageLike, as_rgb
@@ -16,6 +17,7 @@ from unseg_d2.data.sample import Sample, batches_of_one_size, image_sample
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.detectors.postprocess import Detections, to_prediction
 from unseg_d2.detectors.prediction import Prediction
+from unseg_d2.devices import resolve_device
 
 Network: TypeAlias = Callable[[Sequence[Sample]], Sequence[Detections]]
 """A network for inference: a batch of images of one size -> the detections of each, in pixels of its input."""
@@ -68,8 +70,15 @@ class Predictor:
 
         yield from self._predict(samples(), iter(records.popleft, None))
 
+    def _detect(self, batch: Sequence[Sample]) -> list[Detections]:
+        """Run the network as ``TEST.PRECISION`` says; what it finds is float32."""
+        precision = getattr(torch, self.cfg.TEST.PRECISION)
+        device = resolve_device(self.cfg.MODEL.DEVICE, "MODEL.DEVICE")
+        with torch.autocast(device.type, enabled=precision != torch.float32, dtype=precision):
+            return [found.as_float32() for found in self.network(batch)]
+
     def _predict(self, samples: Iterable[Sample], records: Iterator[dict[str, Any]]) -> Iterator[Prediction]:
         reading = InputSettings.from_config(self.cfg).reading
         for batch in batches_of_one_size(samples, self.cfg.TEST.IMS_PER_BATCH):
-            for sample, found in zip(batch, self.network(batch), strict=True):
+            for sample, found in zip(batch, self._detect(batch), strict=True):
                 yield replace(to_prediction(next(records), sample, found), reading=reading)

@@ -66,6 +66,11 @@ class TestSettings(Settings):
     eval_period: int = setting(0, "iterations between evaluations; 0 evaluates at the end only", low=0)
     evaluators: Sequence[str] = setting(("class_agnostic",), "names of the evaluators, which compute the metrics")
     ims_per_batch: int = setting(1, "images of the same size that are predicted in one batch", low=1)
+    precision: str = setting(
+        "float32",
+        "precision of a detector's forward pass in prediction; results are float32",
+        choices=("float32", "float16", "bfloat16"),
+    )
     detections_per_image: int = setting(100, "largest number of detections per image; -1 keeps all", low=-1)
     expected_results: Sequence[Any] = setting(
         [], "checked after the last evaluation: [[iou_type, metric, value, tolerance], ...]"

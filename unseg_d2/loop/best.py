@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,15 @@ from fvcore.common.config import CfgNode
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.files import write_json
 from unseg_d2.loop.checkpoint import FINAL
+from unseg_d2.settings import all_settings, look_up
 
 BEST = "model_best.pth"
 """Name of the checkpoint with the best metric."""
 RECORD = "best.json"
 """Beside it: ``{"metric", "value", "iteration"}``."""
+
+OF_BUILTIN_NETWORKS = ("MODEL.CHANNELS_LAST", "MODEL.COMPILE")
+OF_BUILTIN_TRAININGS = ("SOLVER.EMA_DECAY", "SOLVER.ACCUMULATE", "TEST.BEST", "DATASETS.HELD_OUT")
 
 logger = logging.getLogger(__name__)
 
@@ -120,11 +124,28 @@ def check_best(cfg: CfgNode) -> None:
 
 
 def refuse_choices(cfg: CfgNode, who: str) -> None:
-    """Refuse the keys of the best checkpoint and of the average of weights where they would have no effect.
+    """Refuse what only trainings of the built-in engine do, where it would have no effect.
 
     Raises:
-        UnsegError: one of them is set.
+        UnsegError: one of these keys is set.
     """
-    for section, name in (("SOLVER", "EMA_DECAY"), ("TEST", "BEST"), ("DATASETS", "HELD_OUT")):
-        if cfg[section].get(name):
-            raise UnsegError(f"{section}.{name} has no effect with {who}; leave it out, or train with ENGINE builtin.")
+    refuse_keys(cfg, (*OF_BUILTIN_TRAININGS, *OF_BUILTIN_NETWORKS), who)
+
+
+def refuse_keys(cfg: CfgNode, keys: Iterable[str], who: str) -> None:
+    """Refuse keys that have no effect.
+
+    Args:
+        cfg: recipe, which need not have all of the keys.
+        keys: of settings.
+        who: ignores them, in words.
+
+    Raises:
+        UnsegError: one of them has another value than its default.
+    """
+    defaults = dict(all_settings())
+    for key in keys:
+        section, _, name = key.rpartition(".")
+        default = defaults[key].default
+        if look_up(cfg, section).get(name, default) != default:
+            raise UnsegError(f"{key} has no effect with {who}; leave it out, or take ENGINE builtin.")

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from torch import Tensor, nn
 from unseg_d2.devices import device_failure
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.machines import ONE_MACHINE, Machines, under_torchrun
+
+LONGEST_WAIT = timedelta(hours=12)
+"""Of a process for another one that evaluates or writes; NCCL's ten minutes end a training in the middle of that."""
 
 
 def rank_and_world_size() -> tuple[int, int]:
@@ -123,7 +127,7 @@ def _join_torchrun(main: Callable[..., None], args: Sequence[Any], use_cuda: boo
         if use_cuda:
             _check_gpus(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-        dist.init_process_group("nccl" if use_cuda else "gloo")
+        dist.init_process_group("nccl" if use_cuda else "gloo", timeout=LONGEST_WAIT)
     with _lost_peers_in_a_sentence():
         dist.barrier()  # no process changes files until all of them have read what is there
         main(*args)
@@ -235,7 +239,8 @@ def _ignore_deprecation() -> None:
 def _connect(group: _Group, rank: int, use_cuda: bool) -> None:
     backend = "nccl" if use_cuda else "gloo"
     try:
-        dist.init_process_group(backend, init_method=group.address, rank=rank, world_size=group.size)
+        where: dict[str, Any] = {"init_method": group.address, "rank": rank, "world_size": group.size}
+        dist.init_process_group(backend, timeout=LONGEST_WAIT, **where)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UnsegError(

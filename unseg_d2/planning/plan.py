@@ -42,7 +42,7 @@ RECORD = "schedule.json"
 DEFAULT_BUDGET = "2h"
 REMEDY = "ask for the same, choose another --output, or begin anew with --restart, which keeps it"
 PAGE_SECONDS = 0.15
-"""Of an image on the page of results, besides its prediction."""
+"""Of an image on the page of results, besides its prediction where that is not there yet."""
 MOST_FOR_MASKS = 0.7
 """Part of the budget that masks may take."""
 TOGETHER = 0.9
@@ -160,7 +160,7 @@ def _decide(request: Request, recipe: str = "") -> dict[str, Any]:
     write_json(request.output / RECORD, record, indent=1)
     train = edited(cfg, {"DATASETS.TRAIN": (_labels(cfg, request, inputs),)})
     spent = max(time.monotonic() - started, images * mask)  # also where a run before this made some of the masks
-    measured = _measure(train, request, processes, spent, mask, images)
+    measured = _measure(train, request, processes, spent, mask, images, truth)
     if cfg.TEST.BEST:
         seen = truth or round(cfg.DATASETS.HELD_OUT * images)
         measured = with_evaluations(measured, seen, cfg.TEST.EVAL_PERIOD)
@@ -216,7 +216,9 @@ def _masks_in_time(cfg: CfgNode, inputs: Inputs, budget: float, num_workers: int
     return mask
 
 
-def _measure(cfg: CfgNode, request: Request, processes: int, spent: float, mask: float, images: int) -> Measured:
+def _measure(
+    cfg: CfgNode, request: Request, processes: int, spent: float, mask: float, images: int, truth: int
+) -> Measured:
     engine, folder = select_engine(cfg.ENGINE), request.output / "measuring"
     logger.info("measuring how long training takes")
     begun = time.monotonic()
@@ -230,8 +232,15 @@ def _measure(cfg: CfgNode, request: Request, processes: int, spent: float, mask:
         start=start,
         iteration=iteration,
         image=image,
-        page=start + (PAGE_SECONDS + image) * min(images, GALLERY_LIMIT),
+        page=_page(start, image, images, truth),
     )
+
+
+def _page(start: float, image: float, images: int, truth: int) -> float:
+    """Return the seconds of the page: ground truth is shown with what its evaluation found, others are predicted."""
+    if truth:
+        return PAGE_SECONDS * min(truth, GALLERY_LIMIT)
+    return start + (PAGE_SECONDS + image) * min(images, GALLERY_LIMIT)
 
 
 def arithmetic(schedule: Schedule, measured: Measured, work: Work, budget: float) -> list[str]:

@@ -46,6 +46,7 @@ NO_EFFECT = {
     "MODEL.WEIGHTS": "",
     "MODEL.TRUST_CHECKPOINT": False,
     "DATALOADER.NUM_WORKERS": 0,
+    "DATALOADER.PIN_MEMORY": True,
 }
 """Keys of the recipe that predictions do not depend on, or that are given separately, with the value recorded."""
 SCORING = ("TEST.",)

@@ -178,3 +178,28 @@ def test_the_average_is_saved_and_the_weights_go_on(
     assert torch.equal(checkpoint["live_model"][name], second)
     with pytest.raises(UnsegError, match=r"was written with an average of the weights; resume with the same SOLVER"):
         Trainer(recipe(tiny_cfg, tmp_path / "ema", SOLVER__MAX_ITER=4), resume=True)
+
+
+def test_gradients_of_parts_add_up_to_those_of_the_batch(
+    tiny_cfg: Callable, make_sample: Callable, unsampled: dict, tmp_path: Path
+) -> None:
+    """Nothing is sampled, and each image has as many boxes, so that the mean over parts is that over the batch."""
+    batch = [make_sample(64, 96, instances=2, seed=seed) for seed in range(4)]
+
+    def loader(cfg: CfgNode, start_iter: int) -> Iterable[list[Sample]]:
+        return itertools.repeat(batch)
+
+    steps = {**unsampled, "SOLVER__MAX_ITER": 2}
+    whole, parts = (
+        load_checkpoint(train(recipe(tiny_cfg, tmp_path / str(k), **steps, SOLVER__ACCUMULATE=k), loader, resume=False))
+        for k in (1, 3)
+    )
+    for name, weights in whole["model"].items():
+        torch.testing.assert_close(parts["model"][name], weights, atol=2e-6, rtol=2e-5)
+    logged = [json.loads((tmp_path / str(k) / "metrics.json").read_text().splitlines()[-1]) for k in (1, 3)]
+    assert logged[1]["total_loss"] == pytest.approx(logged[0]["total_loss"], rel=1e-5)
+
+
+def test_a_batch_has_no_more_parts_than_images(tiny_cfg: Callable, tmp_path: Path) -> None:
+    with pytest.raises(UnsegError, match=r"SOLVER\.ACCUMULATE splits a batch into 3 parts, but each process has 2"):
+        Trainer(recipe(tiny_cfg, tmp_path, SOLVER__IMS_PER_BATCH=2, SOLVER__ACCUMULATE=3), resume=False)

@@ -21,6 +21,12 @@ class ModelSettings(Settings):
     trust_checkpoint: bool = setting(
         False, "unpickle arbitrary objects, which can run code, from WEIGHTS and FEATURES.WEIGHTS"
     )
+    channels_last: bool = setting(
+        False, "hold feature maps with the channels last, as tensor cores read them; the built-in engine only"
+    )
+    compile: bool = setting(
+        False, "compile the backbone with torch.compile, which needs a C++ compiler or Triton; the built-in engine only"
+    )
     mask_on: bool = setting(False, "predict masks as well as boxes")
     keypoint_on: bool = setting(False, "predict keypoints; not supported", choices=(False,))
     load_proposals: bool = setting(False, "take proposals from files; not supported", choices=(False,))

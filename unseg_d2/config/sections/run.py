@@ -29,6 +29,7 @@ class RunSettings(Settings):
         "value for torch.set_float32_matmul_precision; empty leaves PyTorch's setting",
         choices=("", "highest", "high", "medium"),
     )
+    deterministic: bool = setting(False, "sum in a fixed order on a GPU too, so that a training there repeats; slower")
     tracker: str = setting(
         "",
         "service that gets the numbers of trainings as well: wandb | mlflow, by their own libraries; empty is none",

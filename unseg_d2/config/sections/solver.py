@@ -43,6 +43,12 @@ class SolverSettings(Settings):
         low=0,
         below=1,
     )
+    accumulate: int = setting(
+        1,
+        "parts that the batch of each process is split into, whose gradients add up before a step, so that a batch "
+        "fits into less memory; the built-in engine only",
+        low=1,
+    )
     reference_world_size: int = setting(
         0, "number of GPUs the recipe is written for; above 0 it is rescaled to --num-gpus", low=0
     )

@@ -18,6 +18,7 @@ from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.records import Records
 from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
+from unseg_d2.detectors.builtin.speed import speed_up
 from unseg_d2.detectors.builtin.train import train
 from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.postprocess import Detections
@@ -31,6 +32,7 @@ from unseg_d2.evaluation.registry import classes_told_apart, compares_masks, det
 from unseg_d2.evaluation.scores import score_stream
 from unseg_d2.loop.distributed import gather, launch, rank_and_world_size
 from unseg_d2.loop.machines import ONE_MACHINE, Machines
+from unseg_d2.loop.precision import set_precision
 
 IMAGES_AT_ONCE = 64
 """Images of a process whose detections are held at once in an evaluation."""
@@ -63,8 +65,10 @@ class BuiltinEngine:
     def build_predictor(self, cfg: CfgNode, *, weights: str) -> Predictor:
         """Build the network and load a checkpoint into it; see `Engine.build_predictor`."""
         cfg = edited(cfg, {"MODEL.TIMM.PRETRAINED": False})  # all weights come from the checkpoint
+        set_precision(cfg)
         model = build_model(cfg).to(resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE"))
         load_weights(model, weights, trust=cfg.MODEL.TRUST_CHECKPOINT)
+        model = speed_up(model, cfg)
         return Predictor(functools.partial(detect, model.eval()), cfg)
 
     def predict(self, cfg: CfgNode, records: Sequence[dict[str, Any]], *, weights: str) -> Iterator[Prediction]:

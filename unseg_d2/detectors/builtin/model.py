@@ -63,6 +63,7 @@ class GeneralizedRCNN(nn.Module):
         self.backbone, self.rpn, self.roi_heads = backbone, rpn, roi_heads
         self.rpn_levels, self.roi_levels = tuple(rpn_levels), tuple(roi_levels)
         self.flip_channels = input_format == "BGR"
+        self.memory_format = torch.contiguous_format
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(3, 1, 1), persistent=False)
 
@@ -75,7 +76,7 @@ class GeneralizedRCNN(nn.Module):
         batch = make_batch(
             samples, self.pixel_mean, self.pixel_std, flip_channels=self.flip_channels, training=self.training
         )
-        features = self.backbone(batch.images)
+        features = self.backbone(batch.images.contiguous(memory_format=self.memory_format))
         proposals, losses = self.rpn([features[name] for name in self.rpn_levels], batch.sizes, batch.targets)
         roi_features = [features[name] for name in self.roi_levels]
         if not self.training:

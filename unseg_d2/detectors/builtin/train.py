@@ -25,6 +25,7 @@ from unseg_d2.detectors.builtin.average import Average
 from unseg_d2.detectors.builtin.limits import check_training
 from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.solver import build_optimizer, clip_gradients, set_learning_rate
+from unseg_d2.detectors.builtin.speed import speed_up
 from unseg_d2.detectors.checkpoints import check_resumable, load_weights, save_checkpoint, save_weights, say_random
 from unseg_d2.detectors.training_data import LoaderFactory
 from unseg_d2.devices import resolve_device
@@ -96,7 +97,8 @@ class Trainer:
         self.device = resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")
         self.amp = mixed_precision(cfg, self.device)
         set_up_torch(cfg)
-        self.model: GeneralizedRCNN = build_model(cfg).to(self.device)
+        _check_parts(cfg, self.world_size)
+        self.model: GeneralizedRCNN = speed_up(build_model(cfg).to(self.device), cfg)
         self.average = Average(self.model, cfg.SOLVER.EMA_DECAY)
         self.optimizer = build_optimizer(cfg, self.model)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp)
@@ -161,27 +163,42 @@ class Trainer:
     def _step(self, model: nn.Module, samples: Sequence[Sample], iteration: int) -> dict[str, float]:
         """Run forward and backward passes and update the weights; return each loss, averaged over the processes."""
         seed_iteration(self.cfg.SEED, iteration, self.rank)
-        with torch.autocast(self.device.type, enabled=self.amp, dtype=torch.float16):
-            losses: dict[str, Tensor] = model(samples)
-        values = torch.stack([loss.detach().float() for loss in losses.values()])
-        mean = (all_reduce_sum(values) / self.world_size).tolist()
-        if not all(math.isfinite(value) for value in mean):  # the same in every process, so all of them stop
-            raise _diverged(dict(zip(losses, values.tolist())), samples, iteration)
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(total_loss(losses)).backward()
+        summed: dict[str, float] = {}
+        for part, last in _parts(samples, self.cfg.SOLVER.ACCUMULATE):
+            share = len(part) / len(samples)
+            with model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext():
+                for name, value in self._add_gradients(model, part, share, iteration).items():
+                    summed[name] = summed.get(name, 0.0) + share * value
         if self.cfg.SOLVER.CLIP_GRADIENTS.ENABLED:
             self.scaler.unscale_(self.optimizer)
             parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
             clip_gradients(parameters, self.cfg.SOLVER.CLIP_GRADIENTS)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        return summed
+
+    def _add_gradients(
+        self, model: nn.Module, samples: Sequence[Sample], share: float, iteration: int
+    ) -> dict[str, float]:
+        """Run forward and backward passes on a part of the batch; return each loss, averaged over the processes."""
+        with torch.autocast(self.device.type, enabled=self.amp, dtype=torch.float16):
+            losses: dict[str, Tensor] = model(samples)
+        values = torch.stack([loss.detach().float() for loss in losses.values()])
+        mean = (all_reduce_sum(values) / self.world_size).tolist()
+        if not all(math.isfinite(value) for value in mean):  # the same in every process, so all of them stop
+            raise _diverged(dict(zip(losses, values.tolist())), samples, iteration)
+        total = total_loss(losses)
+        self.scaler.scale(total if share == 1 else share * total).backward()
         return dict(zip(losses, mean))
 
     def _distribute(self) -> nn.Module:
         if self.world_size == 1:
             return self.model
         device_ids = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(self.model, device_ids=device_ids, broadcast_buffers=False)
+        return DistributedDataParallel(
+            self.model, device_ids=device_ids, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
 
     def _restore(self, resume: bool) -> None:
         """Load the last checkpoint, or the weights to start from."""
@@ -229,6 +246,23 @@ class Trainer:
         cfg = edited(self.cfg, {"DATALOADER.COPY_PASTE": False})
         seed_iteration(self.cfg.SEED, self.cfg.SOLVER.MAX_ITER, self.rank)
         update_bn_stats(network, make_loader(cfg, 0), precise.NUM_ITER)
+
+
+def _check_parts(cfg: CfgNode, world_size: int) -> None:
+    """Refuse to split a batch into more parts than it has images."""
+    images = cfg.SOLVER.IMS_PER_BATCH // world_size
+    if cfg.SOLVER.ACCUMULATE > images:
+        raise UnsegError(
+            f"SOLVER.ACCUMULATE splits a batch into {cfg.SOLVER.ACCUMULATE} parts, but each process has "
+            f"{images} of its images; set it to {images} or less."
+        )
+
+
+def _parts(samples: Sequence[Sample], number: int) -> Iterator[tuple[Sequence[Sample], bool]]:
+    """Yield parts of a batch that are as equal as can be, and whether each is the last."""
+    ends = [round(len(samples) * (part + 1) / number) for part in range(number)]
+    for start, end in zip([0, *ends], ends):
+        yield samples[start:end], end == len(samples)
 
 
 def _diverged(losses: dict[str, float], samples: Sequence[Sample], iteration: int) -> UnsegError:

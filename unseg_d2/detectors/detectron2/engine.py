@@ -23,9 +23,11 @@ from unseg_d2.detectors.postprocess import Detections
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.detectors.predictor import Predictor
 from unseg_d2.devices import resolve_device
+from unseg_d2.loop.best import OF_BUILTIN_NETWORKS, refuse_keys
 from unseg_d2.loop.checkpoint import FINAL
 from unseg_d2.loop.distributed import launch
 from unseg_d2.loop.machines import ONE_MACHINE, Machines
+from unseg_d2.loop.precision import set_precision
 
 
 class Detectron2Engine:
@@ -54,7 +56,9 @@ class Detectron2Engine:
     def build_predictor(self, cfg: CfgNode, *, weights: str) -> Predictor:
         """Build the network and load a checkpoint into it; see `Engine.build_predictor`."""
         resolve_device(cfg.MODEL.DEVICE, "MODEL.DEVICE")  # raises if there is no such device
+        refuse_keys(cfg, OF_BUILTIN_NETWORKS, "Detectron2's engine")
         cfg = edited(cfg, {"MODEL.TIMM.PRETRAINED": False})  # all weights come from the checkpoint
+        set_precision(cfg)
         model = build_model(to_detectron2(cfg))
         load_weights(model, weights, trust=cfg.MODEL.TRUST_CHECKPOINT)
         model.eval()
