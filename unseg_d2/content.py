@@ -3,7 +3,8 @@
 Size and sha256 are recorded when a file is read. To look whether it is still the same costs one ``stat``, and another
 pass over the file only where it, or a folder on the way to it, has been touched since, or up to :data:`MARGIN` before:
 what Linux calls the change time cannot be set by hand, and copying, unpacking or renaming over a file updates it. A
-data set that has not been touched is so compared at the speed of listing it; a fresh copy of it is read once.
+data set that has not been touched is so compared at the speed of listing it; a fresh copy of it is read once. A file in
+an archive has been touched where the archive has been.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from stat import S_ISREG
 from typing import Any, NamedTuple
 
 from unseg_d2.files import explained
+from unseg_d2.storage.access import StoredFile, as_stored, look
 
 MARGIN = 24 * 3600.0
 """Seconds: covers what lies between reading a file and writing what was made from it, and clocks that differ."""
@@ -33,16 +35,21 @@ class Content(NamedTuple):
     sha256: str
 
 
-def content_of(path: str | Path) -> Content | None:
-    """Return the content of a file, or ``None`` where there is none that can be read."""
+def content_of(file: str | Path | StoredFile) -> Content | None:
+    """Return the content of a file, or ``None`` where there is none that can be read.
+
+    Raises:
+        UnsegError: a store does not answer, or an archive is damaged.
+    """
+    stored = as_stored(file)
     try:
-        if not S_ISREG(os.stat(path).st_mode):
+        if stored.is_on_disk and not S_ISREG(os.stat(stored.path).st_mode):
             return None  # to open a FIFO waits for somebody who writes to it
-        with open(path, "rb") as file:
+        with stored.open() as opened:
             digest = hashlib.sha256()
-            while block := file.read(BLOCK):
+            while block := opened.read(BLOCK):
                 digest.update(block)
-            return Content(file.tell(), digest.hexdigest())
+            return Content(opened.tell(), digest.hexdigest())
     except OSError:
         return None
 
@@ -80,12 +87,13 @@ class Comparison:
             recorded: what :func:`content_of` returned then.
         """
         try:
-            found = os.stat(path)
+            found = look(path)
         except OSError:
             return False
-        if recorded is None or found.st_size != recorded.size:
+        if recorded is None or found.size not in (None, recorded.size):
             return True
-        if found.st_ctime < self._before and not self._is_touched(os.path.dirname(os.path.abspath(path))):
+        folder = None if found.file is None else os.path.dirname(os.path.abspath(found.file))
+        if found.changed < self._before and not (folder and self._is_touched(folder)):
             return False
         return content_of(path) not in (None, recorded)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from unseg_d2.data import images as module
+from unseg_d2.data import scan as module
 from unseg_d2.data.images import scan_folder
 from unseg_d2.data.others import NAMED_WITH_REASON, Others, ending
 

@@ -15,6 +15,8 @@ from unseg_d2.exchange.pictures import find_pictures
 from unseg_d2.exchange.source import dataset_of
 from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.label_set import open_label_set, read_label_set
+from unseg_d2.storage.access import is_folder
+from unseg_d2.storage.addresses import to_path, to_text
 from unseg_d2.viz.formats import ONE_FILE_LIMIT
 from unseg_d2.viz.gallery import GallerySummary, write_gallery
 from unseg_d2.viz.labels import LabelView
@@ -53,9 +55,9 @@ def visualize(
     truth = None if ground_truth is None else Path(ground_truth)
     view, compare = read_views(labels, truth, limit)
     near = [labels, *([truth] if truth else [])]
-    root = find_pictures(view.dataset, near) if images is None else Path(images)
-    if not root.is_dir():
-        raise UnsegError(f"There is no folder {root}; name the folder of the images (--images).")
+    root = find_pictures(view.dataset, near) if images is None else to_path(images)
+    if not is_folder(root):
+        raise UnsegError(f"There is no folder {to_text(root)}; name the folder of the images (--images).")
     view = replace(view, dataset=locate_images(view.dataset, root, labels)[0])
     compare = compare and replace(compare, dataset=locate_images(compare.dataset, root, labels)[0])
     is_page = output.suffix.lower() in (".html", ".htm")

@@ -23,7 +23,11 @@ def _arguments(parser: CommandParser) -> None:
     add_recipe(parser, (*DETECTOR, *FEATURES, "SALIENCY.", "REFINE."))
     group = parser.add_argument_group("images and videos")
     group.add_argument(
-        "--input", required=True, nargs="+", metavar="PATH", help="images, videos, folders, or patterns in quotes"
+        "--input",
+        required=True,
+        nargs="+",
+        metavar="PATH",
+        help="images, videos, folders, tar or parquet files, addresses (s3://bucket/folder), or patterns in quotes",
     )
     group.add_argument("--frame-step", type=int, default=1, metavar="N", help="use every n-th frame of a video")
     group.add_argument(

@@ -11,7 +11,10 @@ from typing import Any
 from unseg_d2.cli import completion
 from unseg_d2.cli.parser import CommandParser
 
-IMAGES = "folder of images, labels.json, labels.json::image/folder or a built-in name"
+IMAGES = (
+    "folder of images or of tar or parquet files, such a file, an address (s3://bucket/folder), a pattern in quotes, "
+    "labels.json, labels.json::image/folder or a built-in name"
+)
 
 
 def add_recipe(parser: CommandParser, reads: Sequence[str] = (), *, file: bool = True, settings: bool = True) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from unseg_d2.cli.common import settings
-from unseg_d2.cli.groups import add_evaluators, add_output, add_processes, add_recipe, add_weights
+from unseg_d2.cli.groups import IMAGES, add_evaluators, add_output, add_processes, add_recipe, add_weights
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.cli.reads import MASKS, TRAINING
 from unseg_d2.errors import UnsegError
@@ -18,7 +18,7 @@ def _arguments(parser: CommandParser) -> None:
     group = parser.add_argument_group("data")
     start = group.add_mutually_exclusive_group(required=True)
     start.add_argument(
-        "--images", default="", metavar="IMAGES", help="unlabelled images; annotations in them are ignored"
+        "--images", default="", metavar="IMAGES", help=f"unlabelled images: {IMAGES}; annotations in them are ignored"
     )
     start.add_argument(
         "--labels", default="", metavar="LABELS", help="label set to start from instead of making pseudo-masks"

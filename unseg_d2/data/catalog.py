@@ -22,6 +22,10 @@ from unseg_d2.data.records import IndexPart, Records
 from unseg_d2.data.spec import split_spec
 from unseg_d2.data.synthetic.dataset import SPLITS, ensure_synthetic
 from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.storage.access import is_folder
+from unseg_d2.storage.addresses import to_text
+from unseg_d2.storage.archives import is_archive
+from unseg_d2.storage.patterns import image_root, is_pattern
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +39,8 @@ def load_dataset(spec: str, cfg: CfgNode, num_classes: int = 1) -> Records:
 
     Args:
         spec: a built-in name; a COCO json (``labels.json``, or ``labels.json::image/root`` where the file does not
-            say where its images are); or a folder of images, which has no annotations.
+            say where its images are); or a folder of images, or what else `scan_images` takes, which has no
+            annotations.
         cfg: configuration; its ``SYNTHETIC`` block describes the synthetic sets.
         num_classes: of the detector; 1 takes all annotations as one class, whatever the categories in the file.
 
@@ -54,10 +59,12 @@ def load_dataset(spec: str, cfg: CfgNode, num_classes: int = 1) -> Records:
     if spec in BUILTIN:
         return _builtin(spec, num_classes)
     path, root = split_spec(spec)
+    if not root and is_folder(spec):
+        return _folder(spec)
     if path.lower().endswith(".json") or Path(path).is_file():
-        return _annotated(Path(path), Path(root) if root else None, num_classes)
-    if Path(spec).is_dir():
-        return _folder(Path(spec))
+        return _annotated(Path(path), image_root(root) if root else None, num_classes)
+    if is_pattern(spec):
+        return _folder(spec)
     known = [*BUILTIN, *ALIASES, *SYNTHETIC]
     hint = nearest(spec, known) or f" Built-in names are {', '.join(known)}."
     raise UnsegError(f"'{spec}' is not a built-in data set, COCO json or folder of images.{hint}")
@@ -79,7 +86,7 @@ def find_annotations(spec: str, cfg: CfgNode) -> Path:
     if spec in BUILTIN:
         return _there(spec, BUILTIN[spec].annotations)
     path = Path(split_spec(spec)[0])
-    if path.is_file():
+    if path.is_file() and not is_archive(path.name):
         return path
     if path.suffix.lower() == ".json":
         raise UnsegError(f"There is no file {path}.")
@@ -111,8 +118,8 @@ def _there(name: str, relative: str) -> Path:
 def _annotated(path: Path, root: Path | None, num_classes: int) -> Records:
     """Records of an annotation file, whose images must exist."""
     index = open_coco(path, need_annotations=False)
-    if root is not None and not root.is_dir():
-        raise UnsegError(f"There is no folder {root}, which should hold the images of {path}.")
+    if root is not None and not is_folder(root):
+        raise UnsegError(f"There is no folder {to_text(root)}, which should hold the images of {path}.")
     root = root or find_image_root(index, path)
     return _records(index, root, str(path), num_classes)
 
@@ -132,8 +139,8 @@ def _records(index: AnnotationIndex, root: Path, name: str, num_classes: int) ->
     return Records(parts=[IndexPart(index, str(root), numbers, located.renamed)], categories=categories)
 
 
-def _folder(root: Path) -> Records:
-    images = enumerate(list_images(root), start=1)
+def _folder(named: str) -> Records:
+    images = enumerate(list_images(named), start=1)
     return Records(
         [{"file_name": os.path.abspath(image.path), "image_id": number, "annotations": []} for number, image in images]
     )

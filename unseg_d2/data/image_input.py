@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +16,7 @@ from PIL import Image
 from unseg_d2.data.images import MIN_SIDE, ImageProblem, Reading, pil_to_rgb, read_image
 from unseg_d2.data.pictures.reading import DEFAULT_READING
 from unseg_d2.errors import UnsegError
+from unseg_d2.storage.addresses import to_path
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray"
 """A path, a Pillow image, or an ``(H, W, 3)`` uint8 array in RGB."""
@@ -43,7 +43,7 @@ def as_rgb(image: ImageLike, reading: Reading = DEFAULT_READING) -> np.ndarray:
         if isinstance(image, Image.Image):
             return pil_to_rgb(image, reading)
         if isinstance(image, (str, os.PathLike)):
-            return read_image(Path(image), reading)
+            return read_image(to_path(image), reading)
     except ImageProblem as problem:
         raise UnsegError(f"{name} cannot be used: {problem}.") from None
     raise UnsegError(f"An image is a path, a Pillow image or an (H, W, 3) uint8 array, not {_a(type(image).__name__)}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 import os
 from collections.abc import Sequence
@@ -12,6 +11,9 @@ from pathlib import Path
 from unseg_d2.data.images import scan_folder
 from unseg_d2.data.others import VIDEOS
 from unseg_d2.errors import UnsegError
+from unseg_d2.storage.access import is_folder, is_there
+from unseg_d2.storage.addresses import to_path, to_text
+from unseg_d2.storage.patterns import expanded, is_pattern
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +23,7 @@ class Media:
     """The files behind the names.
 
     Attributes:
-        images: absolute paths, each once.
+        images: absolute paths, each once; see `unseg_d2.storage.access`.
         videos: absolute paths, each once.
         others: absolute paths of files in named folders that look like pictures and are not read, and why.
     """
@@ -32,10 +34,11 @@ class Media:
 
 
 def list_media(inputs: Sequence[str], *, without: Path | None = None) -> Media:
-    """List the images and videos behind names of files, folders and glob patterns.
+    """List the images and videos behind names of files, folders, archives, addresses and patterns.
 
     Args:
-        inputs: a file, a folder (with its sub-folders), or a pattern such as ``photos/**/*.jpg``.
+        inputs: a file, a folder (with its sub-folders), what else `scan_folder` takes, or a pattern such as
+            ``photos/**/*.jpg``.
         without: folder of a command's own output; where it lies in a named folder, nothing in it is an input.
 
     Raises:
@@ -43,17 +46,20 @@ def list_media(inputs: Sequence[str], *, without: Path | None = None) -> Media:
     """
     media = Media()
     for text in inputs:
-        if Path(text).exists():
-            _add(media, Path(text), without)
+        path = to_path(text)
+        if path.exists() or is_there(path):
+            _add(media, path, without)
             continue
-        if not glob.has_magic(text):
+        if not is_pattern(text):
             raise UnsegError(f"There is no file or folder {text}.")
-        matches = sorted(glob.glob(os.path.expanduser(text), recursive=True))
+        matches = [to_path(match) for match in expanded(text)]
         if not matches:
             raise UnsegError(f"No file matches {text}.")
         for match in matches:
-            if not Path(match).is_dir():
-                _add(media, Path(match))
+            if not is_there(match):
+                raise UnsegError(f"There is no file {to_text(match)}, which {text} names.")
+            if not match.is_dir():
+                _add(media, match)
     for name in ("images", "videos"):
         setattr(media, name, list(dict.fromkeys(Path(os.path.abspath(path)) for path in getattr(media, name))))
     if not media.images and not media.videos:
@@ -62,7 +68,7 @@ def list_media(inputs: Sequence[str], *, without: Path | None = None) -> Media:
 
 
 def _add(media: Media, path: Path, without: Path | None = None) -> None:
-    if path.is_dir():
+    if is_folder(path):
         folder = scan_folder(path, without=without)
         media.images += [image.path for image in folder.images]
         media.videos += [video.path for video in folder.videos]

@@ -19,6 +19,8 @@ NO_PICTURES = {
     *(".npy", ".npz", ".pkl", ".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".h5", ".hdf5", ".mat", ".parquet"),
     *(".db", ".sqlite", ".tfrecord", ".tmp", ".part", ".lock", ".md5", ".sha1", ".sha256", ".xmp", ".aae", ".thm"),
     *(".mp3", ".wav", ".flac", ".ply", ".pcd", ".las", ".obj"),
+    *(".cls", ".cls2", ".id", ".index", ".inx", ".count", ".pyd", ".ten", ".tb", ".mp", ".msg", ".msgpack"),
+    *(".cbor", ".arrow", ".feather"),
 }
 """Extensions of files that are not opened to find out whether they are pictures."""
 NAMED, NAMED_WITH_REASON = 3, 1000

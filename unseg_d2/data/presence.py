@@ -9,6 +9,7 @@ from typing import Any
 
 from unseg_d2.data.records import IndexPart, as_records
 from unseg_d2.errors import UnsegError
+from unseg_d2.storage.access import is_there, names_in
 
 FEW = 1000
 """Images of one folder up to which each is asked for; of more, the folder is listed once."""
@@ -50,9 +51,9 @@ def _in_memory(records: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _missing(folder: str, files: list[str]) -> list[str]:
     if len(files) <= FEW:
-        return [file for file in files if not os.path.lexists(os.path.join(folder, file))]
+        return [file for file in files if not is_there(os.path.join(folder, file))]
     try:
-        there = set(os.listdir(folder))
+        there = set(names_in(folder))
     except OSError:
         return files
     return [file for file in files if file not in there]

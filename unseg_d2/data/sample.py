@@ -31,6 +31,7 @@ from unseg_d2.data.resize import resize_image, resized_shape
 from unseg_d2.data.settings import Flip, InputSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.rle import decode_confidence, to_rle, to_rles
+from unseg_d2.storage.addresses import to_text
 
 
 @dataclass
@@ -277,7 +278,7 @@ def _read(record: dict[str, Any], reading: Reading) -> np.ndarray:
             picture = replace(picture, treatment=picture.treatment | {"lying": True})
     except ImageProblem as problem:
         raise UnsegError(
-            f"The image {path} cannot be used: {problem}. Repair it or remove it from the data set."
+            f"The image {to_text(path)} cannot be used: {problem}. Repair it or remove it from the data set."
         ) from None
     image = picture.pixels
     stated = tuple(found if side is None else side for found, side in zip(image.shape, expected))
@@ -285,7 +286,7 @@ def _read(record: dict[str, Any], reading: Reading) -> np.ndarray:
         turned = " turned as EXIF says" if picture.treatment.get("turned") else ""
         turned = " not turned, because INPUT.EXIF is ignore" if picture.treatment.get("unturned") else turned
         raise UnsegError(
-            f"The image {path} has {image.shape[0]}x{image.shape[1]} pixels (height x width){turned}, but the "
+            f"The image {to_text(path)} has {image.shape[0]}x{image.shape[1]} pixels (height x width){turned}, but the "
             f"annotations are for {stated[0]}x{stated[1]}; is it the image that was annotated?"
         )
     say_once(Path(path), picture.treatment)

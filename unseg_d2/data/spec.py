@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from unseg_d2.storage.access import resolved
+from unseg_d2.storage.addresses import address_of, scheme_of, to_path, to_text
+
 _SEPARATOR = "::"
 
 
@@ -30,7 +33,12 @@ def join_spec(path: str | Path, folder: str | Path) -> str:
     >>> join_spec("labels.json", "photos")
     'labels.json::photos'
     """
-    return f"{path}{_SEPARATOR}{folder}"
+    return f"{path}{_SEPARATOR}{to_text(folder)}"
+
+
+def stated_root(stated: str, folder: str | Path) -> Path:
+    """Return the folder of images that a file in a folder names: relative to it, absolute, or an address."""
+    return to_path(stated) if scheme_of(stated) else Path(folder) / stated
 
 
 def relative_root(root: str | Path, folder: str | Path) -> str:
@@ -41,9 +49,12 @@ def relative_root(root: str | Path, folder: str | Path) -> str:
         folder: of the file that names it.
 
     Returns:
-        The relative path with forward slashes; the absolute one where the two share no folder but that of the system.
+        The relative path with forward slashes; the absolute one where the two share no folder but that of the system,
+        and an address as it is.
     """
-    root, folder = Path(root).resolve(), Path(folder).resolve()
+    if address := address_of(root):
+        return address
+    root, folder = resolved(root), Path(folder).resolve()
     try:
         shared = Path(os.path.commonpath([root, folder]))
     except ValueError:  # on two drives

@@ -20,6 +20,7 @@ import numpy as np
 from unseg_d2.data.pictures.formats import A_VIDEO, DAMAGED, NO_IMAGE, check_regular, what_it_is
 from unseg_d2.data.pictures.reading import MIN_SIDE, ImageProblem
 from unseg_d2.errors import missing_extra
+from unseg_d2.storage.access import StoredFile
 
 if TYPE_CHECKING:
     import av
@@ -158,7 +159,7 @@ class Film:
 def _opened(path: Path) -> Any:
     """Open the file itself: FFmpeg takes a name for an address, and ends at one that is not UTF-8."""
     try:
-        check_regular(path)
+        check_regular(StoredFile(path))
         if path.stat().st_size == 0:
             raise ImageProblem("zero bytes")
         return path.open("rb")
@@ -168,7 +169,7 @@ def _opened(path: Path) -> Any:
 
 def _reason(path: Path, error: Exception) -> ImageProblem:
     """Say what is wrong with a file that FFmpeg does not open."""
-    what = what_it_is(path)
+    what = what_it_is(StoredFile(path))
     if what in (A_VIDEO, NO_IMAGE):
         return ImageProblem("not a video that can be read: damaged, or of another kind than MP4, AVI, MKV, WebM, MPEG")
     return ImageProblem(f"not a video: {A_PICTURE if what == DAMAGED else what}")

@@ -19,6 +19,8 @@ from unseg_d2.exchange.pictures import Placing, located
 from unseg_d2.exchange.request import Request
 from unseg_d2.files import check_apart
 from unseg_d2.pseudo.label_set import labels_file
+from unseg_d2.storage.addresses import to_path
+from unseg_d2.storage.patterns import image_root
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def export_labels(
     dataset = source.read_source(Path(path), None if ground_truth is None else Path(ground_truth))
     _check_classes(dataset, path)
     placing: Placing = images_as or kind.placing
-    folder = Path(images) if images is not None else Path(root) if root else None
+    folder = to_path(images) if images is not None else image_root(root) if root else None
     place_of = Path(path if ground_truth is None else ground_truth)
     dataset, found = _with_pictures(dataset, place_of, folder, needed=placing != "reference")
     output = Path(output)

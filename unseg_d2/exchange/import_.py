@@ -21,6 +21,7 @@ from unseg_d2.exchange.readers.label_studio import read_label_studio
 from unseg_d2.files import check_apart
 from unseg_d2.pseudo.label_set import labels_file, read_label_set, write_label_set
 from unseg_d2.pseudo.tally import Tally
+from unseg_d2.storage.addresses import to_path
 from unseg_d2.supervision import from_info, joined, to_info
 from unseg_d2.viz.decisions import KIND
 
@@ -118,7 +119,7 @@ def _are_tasks(content: Any) -> bool:
 def _image_root(dataset: CocoDataset, source: str, root: str, output: Path) -> dict[str, str]:
     """Return where the images are, seen from the new file; nothing where they are not found."""
     try:
-        folder = Path(root) if root else find_image_root(dataset, labels_file(source))
+        folder = to_path(root) if root else find_image_root(dataset, labels_file(source))
     except UnsegError:
         logger.warning("The images of %s were not found; name their folder where they are needed.", source)
         return {}

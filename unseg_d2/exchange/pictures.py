@@ -12,6 +12,8 @@ from typing import Literal
 from unseg_d2.data.coco import CocoDataset, find_image_root, locate_images, resolve_image
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import explained
+from unseg_d2.storage.access import StoredFile, is_folder
+from unseg_d2.storage.addresses import to_text
 
 Placing = Literal["reference", "link", "copy"]
 """``reference`` leaves the pictures where they are, ``link`` makes symbolic links, ``copy`` copies."""
@@ -32,13 +34,13 @@ def located(dataset: CocoDataset, labels: Path, images: Path | None) -> tuple[Co
         UnsegError: they are not found.
     """
     root = find_pictures(dataset, [labels]) if images is None else images
-    if not root.is_dir():
-        raise UnsegError(f"There is no folder {root}; name the folder of the images (--images).")
+    if not is_folder(root):
+        raise UnsegError(f"There is no folder {to_text(root)}; name the folder of the images (--images).")
     found, missing = locate_images(dataset, root, labels)
     if missing:
         raise UnsegError(
-            f"{len(missing)} of the {len(dataset.images)} images are not in {root}; the first is {missing[0]}. Put "
-            "them there, or name their folder (--images)."
+            f"{len(missing)} of the {len(dataset.images)} images are not in {to_text(root)}; the first is "
+            f"{missing[0]}. Put them there, or name their folder (--images)."
         )
     return found, root
 
@@ -63,8 +65,8 @@ def find_pictures(dataset: CocoDataset, near: Sequence[Path]) -> Path:
     known = [Path.cwd(), *(path.resolve().parent.parent if path.is_file() else path.resolve().parent for path in near)]
     if not any(root.resolve().is_relative_to(folder) for folder in known if folder.parent != folder):
         raise UnsegError(
-            f"{near[0]} says that its images lie in {root}, outside this folder and its own; if that is right, "
-            f"say so with --images {root}."
+            f"{near[0]} says that its images lie in {to_text(root)}, outside this folder and its own; if that is "
+            f"right, say so with --images {to_text(root)}."
         )
     return root
 
@@ -79,11 +81,19 @@ def place(root: Path, name: str, target: Path, placing: Placing) -> None:
         placing: ``link`` or ``copy``.
 
     Raises:
-        UnsegError: the name leads out of the folder, or the target cannot be written.
+        UnsegError: the name leads out of the folder, the target cannot be written, or what is not on the disk shall be
+            linked.
     """
     source = resolve_image(root, name)
+    stored = StoredFile(source)
+    if placing == "link" and not stored.is_on_disk:
+        raise UnsegError(f"{to_text(source)} is no file on the disk that could be linked; use --images-as copy.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        if not stored.is_on_disk:
+            target.unlink(missing_ok=True)
+            target.write_bytes(stored.read())
+            return
         if target.exists() and target.samefile(source) and not target.is_symlink():
             return  # the export lies where the pictures are
         target.unlink(missing_ok=True)

@@ -35,6 +35,7 @@ from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.label_set import read_label_set
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks
 from unseg_d2.rle import decode_masks
+from unseg_d2.storage.addresses import to_path
 from unseg_d2.structures import DepthMap, PseudoMask
 from unseg_d2.supervision import from_info
 
@@ -66,7 +67,7 @@ def cut_label_set(
     """
     path = Path(labels) / "labels.json" if Path(labels).is_dir() else Path(labels)
     dataset = read_label_set(path)
-    root = Path(image_root) if image_root else find_image_root(dataset, path)
+    root = to_path(image_root) if image_root else find_image_root(dataset, path)
     build = partial(build_cut_pipeline, labels=path, root=root)
     return generate_label_set(cfg, join_spec(path, root), output, num_workers=num_workers, build=build)
 

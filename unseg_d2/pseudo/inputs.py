@@ -16,11 +16,13 @@ from unseg_d2.data.annotations.names import ImageFolder, inside
 from unseg_d2.data.builtin import BUILTIN
 from unseg_d2.data.catalog import SYNTHETIC, load_dataset
 from unseg_d2.data.coco import find_image_root, open_coco, resolve_image
-from unseg_d2.data.images import scan_folder
 from unseg_d2.data.others import Others, ending
-from unseg_d2.data.pictures.formats import describe_others
+from unseg_d2.data.scan import no_images, scan_images
 from unseg_d2.data.spec import split_spec
 from unseg_d2.errors import UnsegError
+from unseg_d2.storage.access import is_folder, resolved
+from unseg_d2.storage.addresses import to_text
+from unseg_d2.storage.patterns import image_root, is_pattern
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ def list_inputs(images: str | Path, cfg: CfgNode, *, without: Path | None = None
     """List the images that a user names on the command line.
 
     Args:
-        images: a folder, a COCO file (``labels.json`` or ``labels.json::image/root``), or the name of a data set.
+        images: a folder or what else `scan_images` takes, a COCO file (``labels.json`` or
+            ``labels.json::image/root``), or the name of a data set.
         cfg: its ``DATASETS`` and ``SYNTHETIC`` settings serve the names of data sets.
         without: folder of a command's own output; where it lies in a folder of images, nothing in it is one of them.
 
@@ -61,36 +64,35 @@ def list_inputs(images: str | Path, cfg: CfgNode, *, without: Path | None = None
     """
     path, root = split_spec(images)
     if path not in BUILTIN and path not in SYNTHETIC:
-        if path and Path(path).is_dir():
+        is_file = path.lower().endswith(".json") and not is_folder(path)
+        if path and not is_file and (is_folder(path) or is_pattern(path)):
             if root:
                 raise UnsegError(f"{path} is a folder of images, on which ::{root} has no effect; leave that out.")
-            return _from_folder(Path(path), without)
-        if path.lower().endswith(".json"):
+            return _from_folder(path, without)
+        if is_file:
             return _from_coco(Path(path), root)
         if os.sep in path:
             raise UnsegError(f"There is no folder {path}.")
     return _from_records(str(images), cfg)
 
 
-def _from_folder(root: Path, without: Path | None) -> Inputs:
-    folder = scan_folder(root, without=without)
+def _from_folder(named: str, without: Path | None) -> Inputs:
+    root, folder = scan_images(named, without=without)
+    if not folder.images:
+        raise no_images(named, root, folder)
     for video in folder.videos:
         folder.others.add(video.file_name, ending(video.file_name), "a video, not an image")
-    names, count = [image.file_name for image in folder.images], len(folder.others)
-    if not names:
-        first = describe_others(root, folder.others.names())
-        found = f"none of its {count} files is one{f' ({first})' if first else ''}" if count else "it is empty"
-        raise UnsegError(f"There is no image in {root}: {found}.")
-    return Inputs(root.resolve(), list(range(1, len(names) + 1)), names, folder.others)
+    names = [image.file_name for image in folder.images]
+    return Inputs(resolved(root), list(range(1, len(names) + 1)), names, folder.others)
 
 
 def _from_coco(path: Path, root: str) -> Inputs:
     index = open_coco(path, need_annotations=False)
     if not len(index):
         raise UnsegError(f"{path} lists no images.")
-    folder = Path(root) if root else find_image_root(index, path)
-    if not folder.is_dir():
-        raise UnsegError(f"There is no folder {folder}.")
+    folder = image_root(root) if root else find_image_root(index, path)
+    if not is_folder(folder):
+        raise UnsegError(f"There is no folder {to_text(folder)}.")
     stated = list(index.names())
     located, there = locate(lambda: stated, stated.__getitem__, folder, path), ImageFolder(folder)
     for position in located.missing.tolist():
@@ -98,7 +100,7 @@ def _from_coco(path: Path, root: str) -> Inputs:
     for position, name in enumerate(stated):
         found = there.find(name) if located.renamed[position] else inside(there.root, name)
         stated[position] = found or name
-    return Inputs(folder.resolve(), list(index.ids()), stated)
+    return Inputs(resolved(folder), list(index.ids()), stated)
 
 
 def _from_records(name: str, cfg: CfgNode) -> Inputs:

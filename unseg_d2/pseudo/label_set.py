@@ -19,11 +19,13 @@ from unseg_d2.data.annotations.sources import Files
 from unseg_d2.data.annotations.structs import Category, Content
 from unseg_d2.data.coco import CocoDataset, index_content, open_coco
 from unseg_d2.data.pictures.report import Treatments
-from unseg_d2.data.spec import relative_root, split_spec
+from unseg_d2.data.spec import relative_root, split_spec, stated_root
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import atomic_write
 from unseg_d2.pseudo.shards import ShardFolder
 from unseg_d2.pseudo.tally import Tally, advice
+from unseg_d2.storage.access import resolved
+from unseg_d2.storage.addresses import STORES, scheme_of
 from unseg_d2.supervision import from_info, sentence
 
 CATEGORIES = [{"id": 1, "name": "fg", "supercategory": "fg"}]
@@ -90,7 +92,9 @@ def info_of(path: Path) -> dict[str, Any]:
 def remembers_root(path: Path, root: Path) -> bool:
     """Return whether a file of `write_label_set` says that its images are in a folder; only its first line is read."""
     named = info_of(path).get("image_root")
-    return isinstance(named, str) and (path.resolve().parent / named).resolve() == root.resolve()
+    if not isinstance(named, str) or scheme_of(named) not in ("", *STORES):
+        return False
+    return resolved(stated_root(named, path.resolve().parent)) == resolved(root)
 
 
 def export(folder: str | Path, output: str | Path | None = None, *, partial: bool = False) -> Path:
@@ -129,7 +133,7 @@ def export(folder: str | Path, output: str | Path | None = None, *, partial: boo
     output = Path(output) if output else shards.folder / "labels.json"
     info = _info(shards)
     if "image_root" in info:  # relative to the label set's folder
-        info["image_root"] = relative_root(shards.folder.resolve() / info["image_root"], output.parent)
+        info["image_root"] = relative_root(stated_root(info["image_root"], shards.folder.resolve()), output.parent)
     write_label_set(output, info, _images(shards), _annotations(shards))
     return output
 

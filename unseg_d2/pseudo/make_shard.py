@@ -22,6 +22,7 @@ from unseg_d2.depth import GridDepth
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks, to_annotation
 from unseg_d2.pseudo.renew import Sources, renewed
 from unseg_d2.pseudo.shards import ShardFolder, ShardWriter
+from unseg_d2.storage.access import StoredFile
 
 Line = dict[str, Any]
 
@@ -209,9 +210,10 @@ def image_lines(
     lines: list[Line] = [{"id": key, "file_name": name} for key, name in images]
     pixels: dict[int, np.ndarray] = {}
     for index, (_, name) in enumerate(images):
-        lines[index] |= sources.recorded(name)
+        file = StoredFile(sources.path(name))
+        lines[index] |= sources.recorded(name, file)
         try:
-            picture = read_picture(sources.path(name), reading)
+            picture = read_picture(file, reading)
         except ImageProblem as problem:
             lines[index]["failure"] = str(problem)
             continue

@@ -25,6 +25,7 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.corrections import is_corrected, yield_to_corrections
 from unseg_d2.pseudo.label_set import open_label_set, write_label_set
 from unseg_d2.pseudo.tally import Tally, advice
+from unseg_d2.storage.patterns import image_root
 from unseg_d2.supervision import from_info, joined, to_info
 
 logger = logging.getLogger(__name__)
@@ -161,7 +162,7 @@ def merge_files(
     unknown = next((key for key in results.image_ids if labels.position_of(key) is None), None)
     if unknown is not None:
         raise UnsegError(f"{predictions} has detections of image {unknown}, which {previous} does not list.")
-    folder = Path(root) if root else _image_root(labels, Path(path))
+    folder = image_root(root) if root else _image_root(labels, Path(path))
     merging = _Merging(labels, results, previous, score_threshold, match_iou)
 
     def info() -> dict[str, Any]:

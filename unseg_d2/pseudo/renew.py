@@ -18,6 +18,7 @@ from unseg_d2.data.coco import resolve_image
 from unseg_d2.data.images import ImageFile
 from unseg_d2.depth import GridDepth, build_depth
 from unseg_d2.pseudo.shards import ShardFolder
+from unseg_d2.storage.access import StoredFile, is_there
 
 Line = dict[str, Any]
 
@@ -38,9 +39,14 @@ class Sources:
         """Return the file of an image."""
         return resolve_image(self.root, name)
 
-    def recorded(self, name: str) -> dict[str, Content | None]:
-        """Return what a line records of the files of an image: ``content`` and, where there are files, ``depth``."""
-        found: dict[str, Content | None] = {"content": content_of(self.path(name))}
+    def recorded(self, name: str, file: StoredFile | None = None) -> dict[str, Content | None]:
+        """Return what a line records of the files of an image: ``content`` and, where there are files, ``depth``.
+
+        Args:
+            name: of the image.
+            file: its file, where it is read for its pixels too: what is not on the disk is then read once.
+        """
+        found: dict[str, Content | None] = {"content": content_of(file or self.path(name))}
         if self.depth is not None and self.depth.reads_files:
             path = self._depth_file(name)
             found["depth"] = content_of(path) if path else None
@@ -50,7 +56,7 @@ class Sources:
         """Whether the files of a line are what they were when it was written; a depth file that has gone is not."""
         path = self.path(line["file_name"])
         if "content" not in line:  # earlier versions did not record it
-            return "failure" not in line or not path.is_file()
+            return "failure" not in line or not is_there(path)
         if comparison.has_changed(path, Content(*line["content"]) if line["content"] else None):
             return False
         if self.depth is None or not self.depth.reads_files or "depth" not in line:

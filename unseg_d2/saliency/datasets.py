@@ -17,6 +17,8 @@ from unseg_d2.data.pictures.reading import DEFAULT_READING, Reading
 from unseg_d2.data.pictures.stored import read_grey
 from unseg_d2.data.spec import split_spec
 from unseg_d2.errors import UnsegError, nearest
+from unseg_d2.storage.access import is_folder
+from unseg_d2.storage.addresses import to_path
 
 IMAGE_FOLDERS = ("images", "image", "img", "imgs", "*-image")
 MASK_FOLDERS = ("masks", "mask", "gt", "ground_truth_mask", "*-mask", "pixelwisegt*")
@@ -105,8 +107,8 @@ def _folders(spec: str, masks: bool) -> tuple[Path, Path | None]:
                 raise UnsegError(f"{spec} is not there: {path} is missing. It is available from {source}")
         return paths[0], paths[1] if masks else None
     images, truth = split_spec(spec)
-    root = Path(images).expanduser()
-    if not root.is_dir():
+    root = to_path(images).expanduser()
+    if not is_folder(root):
         hint = nearest(spec, SALIENCY_DATASETS) or f" Built-in names are {', '.join(SALIENCY_DATASETS)}."
         raise UnsegError(f"'{spec}' is neither a saliency data set nor a folder.{hint}")
     if truth:
@@ -122,6 +124,6 @@ def _folders(spec: str, masks: bool) -> tuple[Path, Path | None]:
 
 def _child(root: Path, patterns: tuple[str, ...]) -> Path | None:
     """Return the folder in ``root`` whose name matches the first pattern that any does."""
-    children = [path for path in sorted(root.iterdir()) if path.is_dir()]
+    children = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
     matching = (path for pattern in patterns for path in children if Path(path.name.lower()).match(pattern))
     return next(matching, None)

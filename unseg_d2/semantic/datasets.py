@@ -42,6 +42,8 @@ from unseg_d2.semantic.class_maps import (
     plain_map,
     potsdam_map,
 )
+from unseg_d2.storage.access import is_folder, is_there
+from unseg_d2.storage.addresses import to_path
 
 SOURCES = {
     "cityscapes": "https://www.cityscapes-dataset.com (leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip)",
@@ -127,8 +129,8 @@ def _load(spec: str, cfg: CfgNode) -> SemanticSet:
     if spec in SYNTHETIC:
         return _synthetic(spec, cfg)
     images, labels = split_spec(spec)
-    if Path(images).is_dir():
-        return _folder(Path(images), Path(labels) if labels else None, cfg)
+    if is_folder(images):
+        return _folder(to_path(images), Path(labels) if labels else None, cfg)
     known = [*BUILTIN, *SYNTHETIC]
     hint = nearest(spec, known) or f" Built-in names are {', '.join(known)}."
     raise UnsegError(f"'{spec}' is neither a data set with classes nor a folder of images.{hint}")
@@ -201,7 +203,7 @@ def _checked(items: list[SemanticImage], where: Path, classes: tuple[str, ...], 
     """Raise unless there are images and none of the files is missing: a gap would silently change the scores."""
     if not items:
         raise UnsegError(f"There is no image in {where}.")
-    missing = [path for item in items for path in (item.image, item.labels) if path and not path.is_file()]
+    missing = [path for item in items for path in (item.image, item.labels) if path and not is_there(path)]
     if missing:
         raise UnsegError(f"{len(missing)} files of {len(items)} images are missing, the first is {missing[0]}.")
     return SemanticSet(items, classes, class_map)

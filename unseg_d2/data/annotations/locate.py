@@ -20,6 +20,8 @@ from unseg_d2.data.annotations.dataset import CocoDataset
 from unseg_d2.data.annotations.names import ImageFolder, inside
 from unseg_d2.data.annotations.parse import quoted
 from unseg_d2.errors import UnsegError
+from unseg_d2.storage.access import names_in
+from unseg_d2.storage.addresses import to_text
 
 FEW = 100
 """Images of one folder up to which each is asked for; of more, the folder is listed once."""
@@ -100,9 +102,9 @@ def check_there(located: Located, name_at: Callable[[int], str], root: object, n
     """Raise `UnsegError` where pictures are not there; it is said before any work and not when one is needed."""
     if len(located.missing):
         raise UnsegError(
-            f"{len(located.missing)} of the {len(located.renamed)} images of {name} are not in {root}; the first is "
-            f"{name_at(int(located.missing[0]))}. Put them there, take them out of the file, or name the folder of the "
-            f"images with {name}::FOLDER."
+            f"{len(located.missing)} of the {len(located.renamed)} images of {name} are not in {to_text(str(root))}; "
+            f"the first is {name_at(int(located.missing[0]))}. Put them there, take them out of the file, or name the "
+            f"folder of the images with {name}::FOLDER."
         )
 
 
@@ -128,7 +130,7 @@ def _there(root: str, folders: Counter[str]) -> np.ndarray:
             continue
         begin = f"{folder}/" if folder else ""
         try:
-            found.append(np.array([hash(begin + name) for name in os.listdir(os.path.join(root, folder))], np.int64))
+            found.append(np.array([hash(begin + name) for name in names_in(os.path.join(root, folder))], np.int64))
         except OSError:
             continue
     return np.concatenate(found)

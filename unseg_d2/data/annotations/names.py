@@ -17,6 +17,8 @@ from unseg_d2.data.pictures.reading import ImageProblem
 from unseg_d2.data.pictures.stored import shown_size
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import same_name
+from unseg_d2.storage.access import is_there, names_in
+from unseg_d2.storage.addresses import STORES, scheme_of, to_path, to_text
 
 _COCO_2014 = re.compile(r"COCO_(?:train|val|test)20\d\d_(?=\d{12}\.jpg$)")
 """Put before the names of COCO's pictures until 2014; files of LVIS v0.5 have it, the pictures of 2017 do not."""
@@ -33,7 +35,7 @@ class ImageFolder:
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = os.path.abspath(root)
+        self.root = os.path.abspath(to_path(root))
         self._listed: dict[str, dict[str, str]] = {}
 
     def find(self, file_name: str, *, whole: bool = False) -> str | None:
@@ -65,7 +67,7 @@ class ImageFolder:
     def _there(self, parts: Sequence[str]) -> str | None:
         joined = "/".join(parts)
         if joined.isascii():  # a name has one form only, so no folder needs to be listed
-            return joined if os.path.lexists(f"{self.root}{os.sep}{joined}") else None
+            return joined if is_there(f"{self.root}{os.sep}{joined}") else None
         folder, names = self.root, []
         for part in parts:
             name = self._names(folder).get(unicodedata.normalize("NFC", part))
@@ -81,7 +83,7 @@ class ImageFolder:
             if len(self._listed) >= MOST_LISTED:
                 self._listed.pop(next(iter(self._listed)))
             try:
-                names = os.listdir(folder)
+                names = names_in(folder)
             except OSError:
                 names = []
             self._listed[folder] = {unicodedata.normalize("NFC", name): name for name in names}
@@ -97,10 +99,10 @@ def resolve_image(root: str | Path, file_name: str) -> Path:
     >>> resolve_image("/data", "train/../1.jpg").as_posix()
     '/data/1.jpg'
     """
-    absolute = os.path.abspath(root)
+    absolute = os.path.abspath(to_path(root))
     relative = inside(absolute, file_name)
     if relative is None:
-        raise UnsegError(f"file_name {quoted(file_name)} points outside the image folder {root}.")
+        raise UnsegError(f"file_name {quoted(file_name)} points outside the image folder {to_text(root)}.")
     return Path(absolute, relative)
 
 
@@ -126,7 +128,7 @@ def find_image_root(dataset: CocoDataset | AnnotationIndex, path: str | Path) ->
             if not names or _holds(root, names, whole=whole):
                 return root
     raise UnsegError(
-        f"The images of {path} were not found: {names[0]} is in none of {', '.join(map(str, roots))}. "
+        f"The images of {path} were not found: {names[0]} is in none of {', '.join(map(to_text, roots))}. "
         f"Name their folder with {path}::FOLDER."
     )
 
@@ -137,6 +139,8 @@ def image_roots(stated: object, path: str | Path) -> list[Path]:
     roots = [folder, folder / "images", folder.parent / "images"]
     if not isinstance(stated, str) or not stated or "\0" in stated:
         return roots
+    if scheme := scheme_of(stated):
+        return [to_path(stated), *roots] if scheme in STORES else roots
     return [Path(os.path.normpath(folder / stated)), *roots]
 
 

@@ -22,38 +22,41 @@ from unseg_d2.data.pictures.formats import check_regular, readable_formats, what
 from unseg_d2.data.pictures.reading import DEFAULT_READING, MIN_SIDE, ImageProblem, Picture, Reading
 from unseg_d2.data.pictures.stretch import Strip, strips, to_8_bit, used_range
 from unseg_d2.data.pictures.tiff import Layout, layout, read_array
+from unseg_d2.errors import UnsegError
+from unseg_d2.storage.access import StoredFile, as_stored
 
 _ORIENTATION = 0x0112
 _BANDS_PER_PIXEL = 4  # picture of many bands may have this many numbers per pixel of the limit
 
 
-def read_picture(path: str | Path, reading: Reading = DEFAULT_READING) -> Picture:
+def read_picture(file: str | Path | StoredFile, reading: Reading = DEFAULT_READING) -> Picture:
     """Read a file.
 
     Transparency is laid over white, and of an animation or a stack the first picture is taken. Pictures of 8 bit keep
     their values; others are stretched, see :class:`Reading`.
 
     Args:
-        path: file to read.
+        file: to read, wherever it is.
         reading: how.
 
     Raises:
         ImageProblem: the file is missing, empty, truncated, not an image, too small or too large.
+        UnsegError: the archive that it is in is damaged, or the store does not answer.
     """
-    path = Path(path)
-    with one_reason(path, reading):
-        check_regular(path)
-        if path.stat().st_size == 0:
+    file = as_stored(file)
+    with one_reason(file, reading):
+        check_regular(file)
+        if file.size() == 0:
             raise ImageProblem("zero bytes")
-        found = layout(path)
+        found = layout(file)
         if found is not None:
             check_size((found.width, found.height), reading, found.samples)
             if found.needs_array(reading.bands):
-                values, alpha = read_array(path, found), found.alpha
+                values, alpha = read_array(file, found), found.alpha
                 return _from_array(values, reading, found.orientation, alpha=alpha, tags=found)
-        with pixel_limit(None), Image.open(path, formats=readable_formats()) as image:
+        with pixel_limit(None), Image.open(file.source(), formats=readable_formats()) as image:
             check_size(image.size, reading)
-            deep = deep_colour(path, image)
+            deep = deep_colour(file, image)
             if deep is not None:
                 orientation = orientation_of(image)
                 return _from_array(deep, reading, orientation, alpha=image.mode != "RGB")
@@ -70,7 +73,7 @@ def pillow_picture(image: Image.Image, reading: Reading = DEFAULT_READING) -> Pi
     Raises:
         ImageProblem: the image is too small or too large, or its file, which Pillow reads on first use, is damaged.
     """
-    with one_reason(Path(getattr(image, "filename", "") or "image"), reading):
+    with one_reason(StoredFile(getattr(image, "filename", "") or "image"), reading):
         if image.format == "EPS":
             raise ImageProblem("EPS is not read; convert it to PNG or TIFF")  # it would run Ghostscript
         return _from_pillow(image, reading, None)
@@ -264,20 +267,21 @@ def check_size(size: tuple[int, int], reading: Reading = DEFAULT_READING, sample
 
 
 @contextmanager
-def one_reason(path: Path, reading: Reading = DEFAULT_READING) -> Iterator[None]:
+def one_reason(file: StoredFile, reading: Reading = DEFAULT_READING) -> Iterator[None]:
     """Turn whatever a decoder raises into the reason why a file cannot be used.
 
-    Memory that is full is no fault of a picture whose size is within the limit: a ``MemoryError`` passes.
+    Memory that is full is no fault of a picture whose size is within the limit: a ``MemoryError`` passes. Nor is an
+    archive that is damaged, or a store that does not answer.
     """
     try:
         yield
-    except (ImageProblem, MemoryError):
+    except (UnsegError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-        raise ImageProblem(_reason(error, path, reading.max_pixels)) from None
+        raise ImageProblem(_reason(error, file, reading.max_pixels)) from None
 
 
-def _reason(error: Exception, path: Path, max_pixels: int) -> str:
+def _reason(error: Exception, file: StoredFile, max_pixels: int) -> str:
     """Say in a few words what a decoder's exception means for the user."""
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return f"over the limit of {max_pixels} pixels (INPUT.MAX_PIXELS)"
@@ -288,7 +292,7 @@ def _reason(error: Exception, path: Path, max_pixels: int) -> str:
     if isinstance(error, OSError) and error.errno == errno.ELOOP:
         return "a symbolic link that leads to itself"
     if isinstance(error, Image.UnidentifiedImageError):
-        return what_it_is(path)
+        return what_it_is(file)
     detail = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, EOFError) or "truncated" in detail.lower():
         return "truncated"

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image
 
 from unseg_d2.data.pictures.tiff import decode_unchanged
+from unseg_d2.storage.access import StoredFile
 
 _START_OF_CODESTREAM = b"\xff\x4f\xff\x51"
 _TO_DEPTH = 42  # bytes from there to the depth of the first component
 
 
-def deep_colour(path: Path, image: Image.Image) -> np.ndarray | None:
+def deep_colour(file: StoredFile, image: Image.Image) -> np.ndarray | None:
     """Return the numbers of a colour picture of more than 8 bit, ``(H, W, 3 or 4)``, alpha last; ``None`` for others.
 
     Args:
-        path: of the file.
+        file: the picture.
         image: as Pillow opened it.
     """
-    if image.mode not in ("RGB", "RGBA", "LA") or _bits(path, image.format) <= 8:
+    if image.mode not in ("RGB", "RGBA", "LA") or _bits(file, image.format) <= 8:
         return None
-    values = decode_unchanged(path)
+    values = decode_unchanged(file)
     fits = values is not None and values.dtype == np.uint16 and values.shape[:2] == image.size[::-1]
     return values if fits and values is not None and values.shape[2] >= 3 else None
 
 
-def _bits(path: Path, file_format: str | None) -> int:
+def _bits(file: StoredFile, file_format: str | None) -> int:
     """Return the number of bits of a value that the header states; 8 where it is of no interest."""
     if file_format not in ("PNG", "JPEG2000", "PPM"):
         return 8
-    with path.open("rb") as file:
-        start = file.read(4096)
+    with file.open() as opened:
+        start = opened.read(4096)
     if file_format == "PNG":
         return start[24]
     if file_format == "JPEG2000":

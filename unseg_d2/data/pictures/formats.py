@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from unseg_d2.data.pictures.reading import ImageProblem
+from unseg_d2.storage.access import StoredFile
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "DIB", "JPEG2000", "PPM", "AVIF", "TGA")
 """Pillow tries these alone. Its others run programs (EPS), are drawings, or are unknown to photographers."""
@@ -59,13 +60,15 @@ NO_IMAGE = "not an image"
 INSTALL_HEIF = "install pillow-heif: pip install 'unseg-d2[heic]'"
 
 
-def check_regular(path: Path) -> None:
+def check_regular(file: StoredFile) -> None:
     """Refuse what would block or never end when it is opened.
 
     Raises:
         ImageProblem: it is a FIFO, a socket, a device or a folder; ``OSError`` where there is no file.
     """
-    mode = path.stat().st_mode
+    if not file.is_on_disk:
+        return
+    mode = file.path.stat().st_mode
     for is_kind, name in (
         (stat.S_ISFIFO, "a FIFO"),
         (stat.S_ISSOCK, "a socket"),
@@ -89,10 +92,10 @@ def readable_formats() -> tuple[str, ...]:
     return (*known, "HEIF")
 
 
-def what_it_is(path: Path) -> str:
+def what_it_is(file: StoredFile) -> str:
     """Say what a file is that Pillow does not open, and what to do about it."""
-    with path.open("rb") as file:
-        start = file.read(256)
+    with file.open() as opened:
+        start = opened.read(256)
     if start[4:8] == b"ftyp":
         if start[8:12] in _HEIF:
             return (
@@ -115,9 +118,10 @@ def what_it_is(path: Path) -> str:
 
 def why_no_image(path: Path) -> str:
     """Say what a file is that does not count as an image: ``a FIFO, not a file``, ``EPS is not read; ...``."""
+    file = StoredFile(path)
     try:
-        check_regular(path)
-        return what_it_is(path)
+        check_regular(file)
+        return what_it_is(file)
     except ImageProblem as problem:
         return str(problem)
     except OSError:

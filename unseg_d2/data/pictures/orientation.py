@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from unseg_d2.data.pictures.reading import ImageProblem, Reading
 from unseg_d2.data.pictures.report import Treatments, said
 from unseg_d2.data.pictures.stored import header
+from unseg_d2.storage.addresses import address_of
 
 logger = logging.getLogger(__name__)
 
 MOST = 10_000
 """Headers that are read: a second or two; of a larger data set they are those of pictures at equal distances."""
+MOST_FETCHED = 200
+"""The same of pictures behind an address."""
 
 
 def say_orientations(records: Sequence[Mapping[str, Any]], reading: Reading, *, most: int = MOST) -> None:
@@ -26,6 +28,8 @@ def say_orientations(records: Sequence[Mapping[str, Any]], reading: Reading, *, 
         most: largest number of pictures to look at.
     """
     count = len(records)
+    if count and address_of(records[0]["file_name"]):
+        most = min(most, MOST_FETCHED)  # of a store, a header costs as much as the picture
     looked_at = range(count) if count <= most else [number * count // most for number in range(most)]
     treatments = Treatments(_treatment(records[number], reading) for number in looked_at)
     share = "" if count <= most else f"Of {most:,} of the {count:,} pictures, which were looked at: "
@@ -41,7 +45,7 @@ def say_orientations(records: Sequence[Mapping[str, Any]], reading: Reading, *, 
 
 def _treatment(record: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
     try:
-        width, height, orientation = header(Path(record["file_name"]))
+        width, height, orientation = header(record["file_name"])
     except ImageProblem:  # the training says what is wrong with it
         return {}
     if orientation not in range(2, 9):

@@ -13,6 +13,7 @@ from unseg_d2.data.pictures.decode import check_size, one_reason, orientation_of
 from unseg_d2.data.pictures.formats import check_regular, readable_formats
 from unseg_d2.data.pictures.reading import MAX_PIXELS, ImageProblem
 from unseg_d2.data.pictures.tiff import decode_unchanged, layout
+from unseg_d2.storage.access import StoredFile
 
 
 def stored_size(path: str | Path) -> tuple[int, int]:
@@ -21,7 +22,7 @@ def stored_size(path: str | Path) -> tuple[int, int]:
     Raises:
         ImageProblem: the file is missing or no image.
     """
-    width, height, _ = header(Path(path))
+    width, height, _ = header(path)
     return height, width
 
 
@@ -31,22 +32,23 @@ def shown_size(path: str | Path) -> tuple[int, int]:
     Raises:
         ImageProblem: the file is missing or no image.
     """
-    width, height, orientation = header(Path(path))
+    width, height, orientation = header(path)
     return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
 
 
-def header(path: Path) -> tuple[int, int, int]:
+def header(path: str | Path) -> tuple[int, int, int]:
     """Return width, height and EXIF orientation of a picture as it is stored; nothing is decoded.
 
     Raises:
         ImageProblem: the file is missing or no image.
     """
-    with one_reason(path):
-        check_regular(path)
-        found = layout(path)  # Pillow gives the size of a TIFF as it is turned
+    file = StoredFile(path)
+    with one_reason(file):
+        check_regular(file)
+        found = layout(file)  # Pillow gives the size of a TIFF as it is turned
         if found is not None:
             return found.width, found.height, found.orientation
-        with pixel_limit(None), Image.open(path, formats=readable_formats()) as image:
+        with pixel_limit(None), Image.open(file.source(), formats=readable_formats()) as image:
             noted = image.format != "PNG" or "exif" in image.info  # in search of it, Pillow would decode a PNG
             return image.width, image.height, orientation_of(image) if noted else 1
 
@@ -57,7 +59,7 @@ def read_stored(path: str | Path) -> np.ndarray:
     Raises:
         ImageProblem: the file is missing, damaged, no image, too small or too large.
     """
-    with _opened(Path(path)) as image:
+    with _opened(StoredFile(path)) as image:
         return np.array(image)
 
 
@@ -67,7 +69,7 @@ def read_grey(path: str | Path) -> np.ndarray:
     Raises:
         ImageProblem: see `read_stored`.
     """
-    with _opened(Path(path)) as image:
+    with _opened(StoredFile(path)) as image:
         return np.array(image.convert("L"))
 
 
@@ -77,22 +79,22 @@ def read_numbers(path: str | Path) -> np.ndarray:
     Raises:
         ImageProblem: see `read_stored`.
     """
-    path = Path(path)
-    with _opened(path):
+    file = StoredFile(path)
+    with _opened(file):
         pass
-    values = decode_unchanged(path)
+    values = decode_unchanged(file)
     if values is None:
         raise ImageProblem("damaged")
     return values
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    with one_reason(path):
-        check_regular(path)
-        if path.stat().st_size == 0:
+def _opened(file: StoredFile) -> Iterator[Image.Image]:
+    with one_reason(file):
+        check_regular(file)
+        if file.size() == 0:
             raise ImageProblem("zero bytes")
-        with pixel_limit(None), Image.open(path, formats=readable_formats()) as image:
+        with pixel_limit(None), Image.open(file.source(), formats=readable_formats()) as image:
             check_size(image.size)
             with pixel_limit(MAX_PIXELS):
                 yield image

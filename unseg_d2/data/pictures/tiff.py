@@ -11,7 +11,6 @@ import importlib.util
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -19,6 +18,7 @@ import numpy as np
 from PIL import TiffImagePlugin
 
 from unseg_d2.data.pictures.reading import ImageProblem
+from unseg_d2.storage.access import StoredFile
 
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES = 256, 257, 258, 262, 274, 277
@@ -66,29 +66,29 @@ class Layout:
         return self.type not in ("uint1", "uint2", "uint4")
 
 
-def layout(path: Path) -> Layout | None:
+def layout(file: StoredFile) -> Layout | None:
     """Return what the header says; ``None`` where the file is no TIFF.
 
     Raises:
         ImageProblem: its header is damaged.
     """
-    with path.open("rb") as file:
-        header = file.read(8)
+    with file.open() as opened:
+        header = opened.read(8)
         if not header.startswith(_SIGNATURES):
             return None
-        header += file.read(8) if header[2:3] == b"+" or header[3:4] == b"+" else b""
+        header += opened.read(8) if header[2:3] == b"+" or header[3:4] == b"+" else b""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 tags = TiffImagePlugin.ImageFileDirectory_v2(header)
-                file.seek(tags.next)
-                tags.load(file)
+                opened.seek(tags.next)
+                tags.load(opened)
             return _layout(tags)
         except Exception:  # the parser raises nearly anything on damaged files
             raise ImageProblem("truncated or damaged header") from None
 
 
-def read_array(path: Path, found: Layout) -> np.ndarray:
+def read_array(file: StoredFile, found: Layout) -> np.ndarray:
     """Read the first page as it is stored, ``(H, W, S)``, red first.
 
     Raises:
@@ -96,24 +96,24 @@ def read_array(path: Path, found: Layout) -> np.ndarray:
     """
     shape = (found.height, found.width, found.samples)
     if (found.samples in (3, 4) and found.rgb) or (found.samples == 1 and found.type != "float16"):
-        values = decode_unchanged(path)
+        values = decode_unchanged(file)
         if values is not None and values.shape == shape and str(values.dtype) == found.type:
             return values
     what = f"{found.samples} bands of {found.type}" if found.samples > 1 else f"a TIFF of {found.type}"
     if not _has_tifffile():
         raise ImageProblem(f"{what}; install tifffile: pip install 'unseg-d2[tiff]'")
-    values = _with_tifffile(path, what)
+    values = _with_tifffile(file, what)
     if values.shape != shape or values.dtype.kind not in "uif":
         raise ImageProblem(f"{what} are stored as {values.shape} {values.dtype}, which is not read")
     return values
 
 
-def decode_unchanged(path: Path) -> np.ndarray | None:
+def decode_unchanged(file: StoredFile) -> np.ndarray | None:
     """Read up to four bands with OpenCV as they are stored, ``(H, W, S)``, red first; ``None`` where that fails."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        values = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise MemoryError from None
@@ -128,12 +128,12 @@ def decode_unchanged(path: Path) -> np.ndarray | None:
     return values
 
 
-def _with_tifffile(path: Path, what: str) -> np.ndarray:
+def _with_tifffile(file: StoredFile, what: str) -> np.ndarray:
     import tifffile
 
     try:
-        with tifffile.TiffFile(path) as file:
-            page = file.pages[0]
+        with tifffile.TiffFile(file.source()) as opened:
+            page = opened.pages[0]
             values = page.asarray()
             if page.axes.startswith("S"):  # planes one after the other
                 values = np.moveaxis(values, 0, -1)

@@ -12,6 +12,7 @@ from unseg_d2.config import get_cfg
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.spec import join_spec
 from unseg_d2.errors import UnsegError
+from unseg_d2.storage.access import is_folder, resolved
 from unseg_d2.zoo.download import checksum
 
 LABEL_FILE = "labels.json"
@@ -37,10 +38,10 @@ def register_label_set(name: str, json_file: str | Path, image_root: str | Path 
     path = path / LABEL_FILE if path.is_dir() else path
     if not path.is_file():
         raise UnsegError(f"The data set {name} cannot be registered: there is no file {path}.")
-    if image_root is not None and not Path(image_root).is_dir():
+    if image_root is not None and not is_folder(image_root):
         raise UnsegError(f"The data set {name} cannot be registered: there is no folder {image_root}.")
     path = path.resolve()
-    root = "" if image_root is None else str(Path(image_root).resolve())
+    root = "" if image_root is None else str(resolved(image_root))
     content = (checksum(path), root)
     if name in DatasetCatalog:
         if _registered.get(name) == content:
