@@ -12,20 +12,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean of ImageNet's training images, RGB in [0, 1]."""
 
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Standard deviation of ImageNet's training images, RGB in [0, 1]."""
-
-_ADJUST = (
-    transforms.adjust_brightness,
-    transforms.adjust_contrast,
-    transforms.adjust_saturation,
-    transforms.adjust_hue,
-)
 
 
 def normalise(pixels: Tensor) -> Tensor:
@@ -70,8 +62,17 @@ def adjust_colours(pixels: Tensor, amounts: Sequence[float], order: Iterable[int
             from -0.5 to 0.5.
         order: indices into ``amounts``; what is left out is not changed.
     """
+    # loaded on use: it takes as long to load as torch, and processes that read images do not need it
+    from torchvision.transforms.v2 import functional as transforms
+
+    adjust = (
+        transforms.adjust_brightness,
+        transforms.adjust_contrast,
+        transforms.adjust_saturation,
+        transforms.adjust_hue,
+    )
     for index in order:
-        pixels = _ADJUST[index](pixels, amounts[index])
+        pixels = adjust[index](pixels, amounts[index])
     return pixels
 
 

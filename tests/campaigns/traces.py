@@ -19,6 +19,8 @@ MEDIANS = "loss"
 """In keys of ``metrics.json`` whose values are medians over the last steps of the same process."""
 EVENTS = "events.out.tfevents."
 """Beginning of TensorBoard's files, whose names and content hold the time, the machine and the process."""
+TIMINGS = "timings.jsonl"
+"""File of a label set with the times that its stages took."""
 
 
 def trace(folder: Path) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def trace(folder: Path) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
-        if path.name.startswith(EVENTS):
+        if path.name.startswith(EVENTS) or path.name == TIMINGS:
             continue
         found[path.relative_to(folder).as_posix()] = None if path.is_dir() else _content(path)
     return found

@@ -14,14 +14,23 @@ from unseg_d2.config import load_cfg
 from unseg_d2.data.images import ImageProblem, Reading
 from unseg_d2.depth import GridDepth
 from unseg_d2.errors import UnsegError, Unusable
-from unseg_d2.pseudo.make_shard import image_lines, one_thread
+from unseg_d2.pseudo.make_shard import as_staged, one_thread
+from unseg_d2.pseudo.pool_sizes import NONE
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks
 from unseg_d2.pseudo.renew import Sources
+from unseg_d2.pseudo.stages import Stages
 from unseg_d2.rle import decode_confidence, decode_mask
 from unseg_d2.structures import DepthMap, Proposals
 
 CFG = load_cfg(None, ["FEATURES.IMAGE_SIZE", "64"])
 LARGE = Reading(max_pixels=10**9)
+
+
+def image_lines(pipeline, images, sources: Sources, reading: Reading) -> list[dict]:
+    """The lines of a batch of images."""
+    stages = Stages(as_staged(pipeline), sources, reading, batch_size=len(images), sizes=NONE, plugins=())
+    (lines,) = stages.lines([images])
+    return lines
 
 
 @pytest.fixture()

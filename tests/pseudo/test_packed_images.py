@@ -17,8 +17,8 @@ from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.coco import find_image_root, open_coco
 from unseg_d2.errors import UnsegError
 from unseg_d2.exchange.pictures import place
-from unseg_d2.pseudo import make_shard
 from unseg_d2.pseudo.generate import generate_label_set
+from unseg_d2.pseudo.steps import Reader
 from unseg_d2.storage.addresses import to_path
 from unseg_d2.storage.problems import Unreachable
 
@@ -84,10 +84,8 @@ def test_it_resumes_and_makes_only_what_has_changed_again(shards: Path, tmp_path
     (output / "labels.json").unlink()
     (output / "shards" / sorted(before)[1]).unlink()
     made: list[str] = []
-    lines = make_shard.image_lines
-    monkeypatch.setattr(
-        make_shard, "image_lines", lambda *given: made.extend(name for _, name in given[1]) or lines(*given)
-    )
+    read = Reader.__call__
+    monkeypatch.setattr(Reader, "__call__", lambda reader, image: made.append(image[1]) or read(reader, image))
     assert generate(shards, output) == whole
     size = len(before[sorted(before)[0]].splitlines())
     assert made == [image["file_name"] for image in whole["images"][size : 2 * size]]
@@ -160,7 +158,7 @@ def test_masks_of_an_address_are_those_of_a_folder(
     assert load_dataset(spec, CFG)[0]["file_name"] == str(bucket / "000.png")
     with pytest.raises(UnsegError, match=r"The images of .* were not found"):
         load_dataset(str(output / "labels.json"), CFG)  # of stores, a file may name those with credentials only
-    monkeypatch.setattr(make_shard, "image_lines", lambda *_: pytest.fail("an image was made again"))
+    monkeypatch.setattr(Reader, "__call__", lambda *_: pytest.fail("an image was made again"))
     (output / "labels.json").unlink()
     assert masks(generate("memory://bucket/images", output)) == masks(packed)
 

@@ -6,7 +6,10 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from unseg_d2.errors import UnsegError
 
@@ -48,3 +51,26 @@ def endless(worker: int) -> Callable[[int], Iterator[int]]:
             time.sleep(0.01)
 
     return do
+
+
+def double(values: np.ndarray, more: int = 0) -> np.ndarray:
+    """Return twice the values, and a number more."""
+    return 2 * values + more
+
+
+def obey(word: str) -> tuple[str, int]:
+    """Do as told, and say which process did it."""
+    if word == "die":
+        os.kill(os.getpid(), 9)
+    if word.startswith("die once "):
+        path = Path(word.removeprefix("die once "))
+        if not path.exists():
+            path.touch()
+            os.kill(os.getpid(), 9)
+    if word == "problem":
+        raise UnsegError("The disk is full.")
+    if word == "mistake":
+        raise KeyError("a mistake")
+    if word == "sleep":
+        time.sleep(60)
+    return word, os.getpid()

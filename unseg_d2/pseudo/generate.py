@@ -29,12 +29,16 @@ from unseg_d2.pseudo.pipeline import build_pipeline
 from unseg_d2.pseudo.renew import Sources, outdated
 from unseg_d2.pseudo.retries import RetriedImages
 from unseg_d2.pseudo.shards import ShardFolder
+from unseg_d2.pseudo.stage_times import StageTimes
 from unseg_d2.pseudo.workers import run_jobs
 from unseg_d2.registry import code_of_parts, unused_settings
 from unseg_d2.supervision import joined, to_info
 
 PARTS = ("FEATURES.NAME", "DEPTH.SOURCE", "MASKS.GENERATOR", "REFINE.NAME")
 """Keys of the parts that make a label set; settings of others have no effect on it, which is said."""
+SECTIONS = ("FEATURES", "DEPTH", "MASKS", "REFINE", "PSEUDO")
+"""Sections that a label set depends on."""
+NUMBERS_OF_PROCESSES = (("PSEUDO", "READERS"), ("PSEUDO", "FINISHERS"))
 _SHARDS_OF_A_SMALL_SET = 16  # keeps several workers busy on few images
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "opencv-python-headless", "pillow", "pycocotools")
 
@@ -94,7 +98,8 @@ def generate_label_set(
             labels.unlink(missing_ok=True)  # of the images as they were; the shards hold all of its masks
         workers = default_num_workers(cfg) if num_workers is None else num_workers
         total = sum(len(shards.positions(shard)) for shard in mine)
-        _run(ShardMaker(cfg, inputs.root, shards, build), jobs, workers, total)
+        cores = max(1, available_cores() // max(1, workers))
+        _run(ShardMaker(cfg, inputs.root, shards, build, cores), jobs, workers, total)
     if shards.unfinished():
         return None
     return labels if labels.is_file() else export(shards.folder)
@@ -137,6 +142,7 @@ def _run(maker: ShardMaker, jobs: list[ShardJob], num_workers: int, total: int) 
     """Make the missing shards behind a progress bar."""
     missing = sum(len(job.outdated or job.images) for job in jobs)
     masks = failures = 0
+    times = StageTimes()
     retry = RetriedImages(maker.cfg.FEATURES.BATCH_SIZE)
     with progress_bar(
         desc=f"starting {min(num_workers, len(jobs))} workers" if num_workers else "masks",
@@ -152,8 +158,12 @@ def _run(maker: ShardMaker, jobs: list[ShardJob], num_workers: int, total: int) 
                 bar.set_description("masks", refresh=False)
             masks += progress.masks
             failures += progress.failures
-            bar.set_postfix(found=masks, failed=failures, refresh=False)
+            times.add(progress.images, progress.seconds)
+            bar.set_postfix_str(f"found={masks}, failed={failures}{times.brief()}", refresh=False)
             bar.update(min(progress.images, total - bar.n))  # whole batches are made again for one image
+    if sentence := times.sentence():
+        logger.info(sentence)
+    times.record(maker.shards.folder)
 
 
 def _manifest(cfg: CfgNode, inputs: Inputs, pipeline: Pipeline, output: Path) -> dict[str, Any]:
@@ -172,11 +182,16 @@ def _manifest(cfg: CfgNode, inputs: Inputs, pipeline: Pipeline, output: Path) ->
         "features": {"name": features.name, "checksum": features.checksum},
         "depth": None if depth is None else depth.identity,
         "supervision": to_info(joined(learnt)),
-        "settings": {name: cfg[name] for name in ("FEATURES", "DEPTH", "MASKS", "REFINE", "PSEUDO")} | _reading(cfg),
+        "settings": {name: _kept(cfg, name) for name in SECTIONS} | _reading(cfg),
         "versions": versions(_PACKAGES),
         "not_images": inputs.others.to_json(),
         **code_of_parts(cfg, without=("LOSSES.", "TEST.")),
     }
+
+
+def _kept(cfg: CfgNode, section: str) -> dict[str, Any]:
+    """Return a section without the numbers of processes, which change nothing."""
+    return {key: value for key, value in cfg[section].items() if (section, key) not in NUMBERS_OF_PROCESSES}
 
 
 def _reading(cfg: CfgNode) -> dict[str, Any]:

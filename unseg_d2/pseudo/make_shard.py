@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,17 +16,17 @@ import torch
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config import edited
-from unseg_d2.data.at_work import ProgramError, at_work
-from unseg_d2.data.images import ImageFile, ImageProblem, Reading
-from unseg_d2.data.pictures.decode import read_picture
+from unseg_d2.data.images import ImageFile
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.depth import GridDepth
-from unseg_d2.pseudo.pseudo_masks import PseudoMasks, to_annotation
+from unseg_d2.errors import UnsegError
+from unseg_d2.pseudo.pool_sizes import AUTOMATIC, PoolSizes, pool_sizes
+from unseg_d2.pseudo.pseudo_masks import PseudoMasks
 from unseg_d2.pseudo.renew import Sources, renewed
 from unseg_d2.pseudo.shards import ShardFolder, ShardWriter
-from unseg_d2.storage.access import StoredFile
-
-Line = dict[str, Any]
+from unseg_d2.pseudo.stages import Stages
+from unseg_d2.pseudo.step_processes import picklable
+from unseg_d2.pseudo.steps import Line, Staged, Whole
 
 
 class Named(Protocol):
@@ -61,6 +63,8 @@ class Pipeline(Protocol):
 
 Build = Callable[[CfgNode], Pipeline]
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class ShardJob:
@@ -89,13 +93,15 @@ class ShardJob:
 class Progress:
     """What a batch added: images, masks found in them, images that could not be used.
 
-    ``trying`` is the position of an image that is about to be tried alone, -1 otherwise.
+    ``trying`` is the position of an image that is about to be tried alone, -1 otherwise; ``seconds`` is where the time
+    went, see `unseg_d2.pseudo.stage_times`.
     """
 
     images: int
     masks: int
     failures: int
     trying: int = -1
+    seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -107,14 +113,16 @@ class ShardMaker:
         root: folder that the file names are relative to.
         shards: where the shards go.
         build: makes the pipeline.
+        cores: that each process may use, with those that help it; see `pool_sizes`.
     """
 
     cfg: CfgNode
     root: Path
     shards: ShardFolder
     build: Build
+    cores: int = 1
 
-    def __call__(self, worker: int) -> Callable[[ShardJob], Iterator[Progress]]:
+    def __call__(self, worker: int) -> Make:
         """Return the function that makes a shard and reports after every batch.
 
         Args:
@@ -123,52 +131,96 @@ class ShardMaker:
         cfg = _on_gpu(self.cfg, worker)
         with one_thread():
             pipeline = self.build(cfg)
-        reading, sources = InputSettings.from_config(cfg).reading, Sources(self.root, pipeline.depth)
+        staged, sources = as_staged(pipeline), Sources(self.root, pipeline.depth)
+        stages = Stages(
+            *(staged, sources, InputSettings.from_config(cfg).reading),
+            batch_size=cfg.FEATURES.BATCH_SIZE,
+            sizes=_sizes(cfg, staged, self.cores),
+            plugins=cfg.PLUGINS,
+        )
+        return Make(self.shards, stages, sources, cfg.FEATURES.BATCH_SIZE)
 
-        def make(job: ShardJob) -> Iterator[Progress]:
+
+@dataclass(frozen=True)
+class Make:
+    """Makes shards, with the processes that help; these end with this one, when it fails, and with `close`."""
+
+    shards: ShardFolder
+    stages: Stages
+    sources: Sources
+    batch_size: int
+
+    def __call__(self, job: ShardJob) -> Iterator[Progress]:
+        """Make a shard and report after every batch."""
+        try:
             with one_thread():
-                yield from make_shard(pipeline, self.shards, job, sources, cfg.FEATURES.BATCH_SIZE, reading)
+                yield from make_shard(self.stages, self.shards, job, self.sources, self.batch_size)
+        except BaseException:
+            self.close()
+            raise
 
-        return make
+    def close(self) -> None:
+        """End the processes that help."""
+        self.stages.close()
+
+
+def as_staged(pipeline: Pipeline) -> Staged:
+    """Return a pipeline in three steps."""
+    return pipeline if hasattr(pipeline, "propose") else Whole(pipeline)  # type: ignore[return-value]
+
+
+def _sizes(cfg: CfgNode, staged: Staged, cores: int) -> PoolSizes:
+    """Return how many processes help; none that finish where a plug-in cannot be sent to them, unless asked for."""
+    sizes = pool_sizes(cfg, cores, refines_on_card=staged.refines_on_card)
+    if cfg.PSEUDO.FINISHERS == AUTOMATIC and sizes.finishers:
+        try:
+            picklable(staged.finishing, "PSEUDO.FINISHERS")
+        except UnsegError as error:
+            logger.warning("%s Masks are finished in the process that computes.", error)
+            return PoolSizes(sizes.readers, 0)
+    return sizes
 
 
 def make_shard(
-    pipeline: Pipeline, shards: ShardFolder, job: ShardJob, sources: Sources, batch_size: int, reading: Reading
+    stages: Stages, shards: ShardFolder, job: ShardJob, sources: Sources, batch_size: int
 ) -> Iterator[Progress]:
     """Write the lines of a shard that are missing, batch by batch.
 
     Args:
-        pipeline: finds the masks.
+        stages: make lines of images.
         shards: where the shard goes.
         job: which images.
         sources: the files of the images.
-        batch_size: images per call of the pipeline.
-        reading: how files become RGB; what cannot be read is recorded as a failure.
+        batch_size: images per batch.
 
     Raises:
         UnsegError: the disk or the memory is full, or the program fails.
     """
 
     def make(start: int, end: int) -> list[Line]:
-        return image_lines(pipeline, job.images[start:end], sources, reading)
+        (lines,) = stages.lines([job.images[start:end]])
+        return lines
 
+    stages.clock.begin()
     if job.outdated:
         lines = list(shards.lines_of(job.shard))
-        yield from map(_progress, renewed(lines, job.outdated, batch_size, make))
+        for made in renewed(lines, job.outdated, batch_size, make):
+            yield _progress(made, stages)
         shards.replace(job.shard, lines)
         return
     with ShardWriter(shards, job.shard) as writer:
         if writer.part.is_file():
             writer.truncate(batch_size, sources.current_lines(writer.part))
         yield Progress(writer.done - job.counted, 0, 0)
-        for start in range(writer.done, len(job.images), batch_size):
-            batch = range(start, min(start + batch_size, len(job.images)))
-            if start == job.alone or job.failures.keys() & set(batch):
-                lines = yield from _one_by_one(job, batch, sources, make)
+        while writer.done < len(job.images):
+            batch = range(writer.done, min(writer.done + batch_size, len(job.images)))
+            if batch.start == job.alone or job.failures.keys() & set(batch):
+                batches: Iterable[list[Line]] = [(yield from _one_by_one(job, batch, sources, make))]
             else:
-                lines = make(start, start + batch_size)
-            writer.append(lines)
-            yield _progress(lines)
+                batches = stages.lines(job.images[start : start + batch_size] for start in _run(job, batch))
+            for made in batches:
+                writer.append(made)
+                yield _progress(made, stages)
         writer.finish()
 
 
@@ -188,75 +240,20 @@ def _one_by_one(
     return lines
 
 
-def _progress(lines: list[Line]) -> Progress:
+def _run(job: ShardJob, batch: range) -> Iterator[int]:
+    """Yield where batches begin that may be under way together, this one the first.
+
+    One that is tried once more is alone: were the process killed again, it would not be known which batch did it.
+    """
+    yield batch.start
+    if batch.start != job.again:
+        suspects = {job.again, job.alone, *(position - position % len(batch) for position in job.failures)}
+        yield from takewhile(lambda start: start not in suspects, range(batch.stop, len(job.images), len(batch)))
+
+
+def _progress(lines: list[Line], stages: Stages) -> Progress:
     masks = sum(len(line.get("annotations", [])) for line in lines)
-    return Progress(len(lines), masks, sum("failure" in line for line in lines))
-
-
-def image_lines(
-    pipeline: Pipeline, images: Sequence[tuple[Any, str]], sources: Sources, reading: Reading
-) -> list[Line]:
-    """Return the lines of a batch of images; one that cannot be used gives its reason instead of masks.
-
-    Args:
-        pipeline: finds the masks.
-        images: ``(id, file_name)`` pairs.
-        sources: the files of the images.
-        reading: how files become RGB.
-
-    Raises:
-        UnsegError: the memory is full, or the program fails.
-    """
-    lines: list[Line] = [{"id": key, "file_name": name} for key, name in images]
-    pixels: dict[int, np.ndarray] = {}
-    for index, (_, name) in enumerate(images):
-        file = StoredFile(sources.path(name))
-        lines[index] |= sources.recorded(name, file)
-        try:
-            picture = read_picture(file, reading)
-        except ImageProblem as problem:
-            lines[index]["failure"] = str(problem)
-            continue
-        pixels[index] = picture.pixels
-        if picture.treatment:
-            lines[index]["treatment"] = picture.treatment
-    files = [ImageFile(sources.root / images[index][1], images[index][1]) for index in pixels]
-    for index, found in zip(pixels, _masks(pipeline, list(pixels.values()), files)):
-        if isinstance(found, str):
-            lines[index]["failure"] = found
-        else:
-            height, width = pixels[index].shape[:2]
-            lines[index] |= {"height": height, "width": width, "annotations": [to_annotation(mask) for mask in found]}
-            if found.left_out:
-                lines[index]["proposals_left_out"] = found.left_out
-            if found.rejected and not found:
-                lines[index]["rejected"] = dict(found.rejected)
-    return lines
-
-
-def _masks(pipeline: Pipeline, images: list[np.ndarray], files: list[ImageFile]) -> list[PseudoMasks | str]:
-    """Run the pipeline; where it fails, image by image, so that one image does not fail the others.
-
-    Raises:
-        UnsegError: it is no fault of an image, see :mod:`unseg_d2.data.at_work`.
-    """
-    if not images:
-        return []
-    failure: ProgramError | None = None
-    try:
-        with at_work(*(file.file_name for file in files)):
-            return list(pipeline(images, files))
-    except ImageProblem as problem:
-        if len(images) == 1:
-            return [str(problem)]
-    except ProgramError as error:
-        if len(images) == 1:
-            raise
-        failure = error
-    alone = [found for image, file in zip(images, files) for found in _masks(pipeline, [image], [file])]
-    if failure:  # no image by itself is to blame
-        raise failure
-    return alone
+    return Progress(len(lines), masks, sum("failure" in line for line in lines), seconds=stages.seconds())
 
 
 def _on_gpu(cfg: CfgNode, worker: int) -> CfgNode:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.images import ImageFile
@@ -21,9 +22,11 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.features import FeatureBackend, build_features, join_members
 from unseg_d2.features.registry import Resize
 from unseg_d2.masks import ProposalGenerator, build_generator
-from unseg_d2.pseudo.geometry import NetworkInput, network_input
-from unseg_d2.pseudo.post_process import PostProcess
+from unseg_d2.pseudo.geometry import NetworkInput
+from unseg_d2.pseudo.looks import Look, Looking
+from unseg_d2.pseudo.post_process import PostProcess, Refined
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks
+from unseg_d2.pseudo.stage_times import Clock
 from unseg_d2.refine import RefineSettings, refiner_from_config
 from unseg_d2.structures import PatchFeatures, Proposals
 
@@ -64,15 +67,8 @@ class MaskPipeline:
             ImageProblem: an image has no usable depth.
             ValueError: the features cannot be used.
         """
-        views, features = self.describe(images, files)
-        found = []
-        for image, view, proposals in zip(images, views, self.generator(features), strict=True):
-            chosen = best(proposals, self.max_proposals)
-            masks = self.post_process(image, view, chosen)
-            masks.left_out = len(proposals) - len(chosen)
-            masks.rejected = {**proposals.rejected, **masks.rejected}
-            found.append(masks)
-        return found
+        looks = self._looks(images, files)
+        return [self.finishing(look, found) for look, found in zip(looks, self.propose(looks), strict=True)]
 
     def describe(
         self, images: Sequence[np.ndarray], files: Sequence[ImageFile] | None = None
@@ -83,35 +79,135 @@ class MaskPipeline:
             images: ``(H, W, 3)`` uint8 RGB each.
             files: where the images come from.
         """
-        members = getattr(self.features, "members", None)
-        if members is None:
-            views, features = self._look(self.features, self.image_size, images)
-        else:
-            looks = [self._look(backend, size, images) for backend, size in members]
-            views, features = looks[0][0], join_members([described for _, described in looks])
-        if self.depth is not None:
-            files = files or [ImageFile(Path("image"), "image")] * len(images)
-            depth = [
-                self.depth([image], [file], described.grid, view.shown_share)[0]
-                for image, file, described, view in zip(images, files, features, views, strict=True)
-            ]
-            features = [replace(described, depth=found) for described, found in zip(features, depth)]
-        return views, features
+        looks = self._looks(images, files)
+        return [look.views[0] for look in looks], self._described(looks)
 
-    def _look(
-        self, backend: FeatureBackend, side: int, images: Sequence[np.ndarray]
-    ) -> tuple[list[NetworkInput], list[PatchFeatures]]:
-        """Show images to one backend, those of one size together."""
-        views = [network_input(image, backend.patch_size, self.resize, side) for image in images]
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for index, view in enumerate(views):
-            groups.setdefault((*view.image.shape, view.image.dtype == np.uint8), []).append(index)
-        features: dict[int, PatchFeatures] = {}
-        for members in groups.values():
-            for index, described in zip(members, backend([views[index].image for index in members]), strict=True):
-                _check_grid(described, views[index], backend)
-                features[index] = described
-        return views, [features[index] for index in range(len(views))]
+    @property
+    def looking(self) -> Looking:
+        """The first step, of one image: what it needs besides the pixels."""
+        in_files = self.depth is not None and self.depth.reads_files
+        return Looking(
+            frames=tuple((backend.patch_size, side) for backend, side in self._members),
+            resize=self.resize,
+            keeps_image=self.post_process.needs_image or (self.depth is not None and not in_files),
+            depth=self.depth if in_files else None,
+        )
+
+    @property
+    def refines_on_card(self) -> bool:
+        """Whether the refiner computes on a GPU, and so in the second step."""
+        return self.post_process.is_on_card
+
+    def propose(self, looks: Sequence[Look], clock: Clock | None = None) -> list[Cut]:
+        """The second step, of a batch: features, proposals, and their refinement where that is the device's.
+
+        Args:
+            looks: what `looking` made of the images.
+            clock: measures the parts.
+
+        Raises:
+            ImageProblem: an image has no usable depth.
+            ValueError: the features cannot be used.
+        """
+        clock = clock or Clock()
+        with clock.measure("features"):
+            features = self._described(looks)
+            _wait_for(features)
+        with clock.measure("cut"):
+            cuts = [Cut.of(proposals, self.max_proposals) for proposals in self.generator(features)]
+        if self.refines_on_card:
+            with clock.measure("refinement"):
+                cuts = [
+                    replace(cut, refined=self.post_process.refine(look.image, look.views[0], cut.proposals))
+                    for look, cut in zip(looks, cuts, strict=True)
+                ]
+        return cuts
+
+    @property
+    def finishing(self) -> Finishing:
+        """The third step, of one image: from proposals to masks at its size."""
+        return Finishing(self.post_process)
+
+    @property
+    def _members(self) -> Sequence[tuple[FeatureBackend, int]]:
+        members: Sequence[tuple[FeatureBackend, int]] | None = getattr(self.features, "members", None)
+        return [(self.features, self.image_size)] if members is None else members
+
+    def _looks(self, images: Sequence[np.ndarray], files: Sequence[ImageFile] | None) -> list[Look]:
+        files = files or [ImageFile(Path("image"), "image")] * len(images)
+        looking = self.looking
+        return [looking(image, file) for image, file in zip(images, files, strict=True)]
+
+    def _described(self, looks: Sequence[Look]) -> list[PatchFeatures]:
+        described = [
+            _features(backend, [look.views[k] for look in looks]) for k, (backend, _) in enumerate(self._members)
+        ]
+        features = described[0] if getattr(self.features, "members", None) is None else join_members(described)
+        return [self._with_depth(look, one) for look, one in zip(looks, features, strict=True)]
+
+    def _with_depth(self, look: Look, features: PatchFeatures) -> PatchFeatures:
+        if self.depth is None or look.depth is not None:
+            return features if look.depth is None else replace(features, depth=look.depth)
+        assert look.image is not None
+        (depth,) = self.depth([look.image], [look.file], features.grid, look.views[0].shown_share)
+        return replace(features, depth=depth)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What is found in one image, on the host.
+
+    Attributes:
+        proposals: on the patch grid, the best of them.
+        left_out: how many there were beyond.
+        refined: the same after the refiner, where it ran already.
+    """
+
+    proposals: Proposals
+    left_out: int
+    refined: Refined | None = None
+
+    @classmethod
+    def of(cls, proposals: Proposals, most: int) -> Cut:
+        """Return the best proposals, ``most`` or, for 0, all of them."""
+        chosen = best(proposals, most)
+        confidence = None if chosen.confidence is None else chosen.confidence.cpu()
+        on_host = Proposals(chosen.masks.cpu(), chosen.scores.cpu(), confidence, dict(chosen.rejected))
+        return cls(on_host, len(proposals) - len(chosen))
+
+
+@dataclass(frozen=True)
+class Finishing:
+    """Makes the masks of an image of what was found in it; picklable where the refiner is."""
+
+    post_process: PostProcess
+
+    def __call__(self, look: Look, cut: Cut) -> PseudoMasks:
+        """Return the masks at the size of the image."""
+        refined = cut.refined or self.post_process.refine(look.image, look.views[0], cut.proposals)
+        masks = self.post_process.finish(refined, look.size)
+        masks.left_out = cut.left_out
+        masks.rejected = {**cut.proposals.rejected, **masks.rejected}
+        return masks
+
+
+def _features(backend: FeatureBackend, views: Sequence[NetworkInput]) -> list[PatchFeatures]:
+    """Show images to one backend, those of one size together."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, view in enumerate(views):
+        groups.setdefault((*view.image.shape, view.image.dtype == np.uint8), []).append(index)
+    features: dict[int, PatchFeatures] = {}
+    for members in groups.values():
+        for index, described in zip(members, backend([views[index].image for index in members]), strict=True):
+            _check_grid(described, views[index], backend)
+            features[index] = described
+    return [features[index] for index in range(len(views))]
+
+
+def _wait_for(features: Sequence[PatchFeatures]) -> None:
+    """Wait for a card, so that its time is counted where it belongs; what comes next needs the features anyway."""
+    if features and features[0].tokens.device.type == "cuda":
+        torch.cuda.current_stream(features[0].tokens.device).synchronize()
 
 
 def build_pipeline(cfg: CfgNode) -> MaskPipeline:

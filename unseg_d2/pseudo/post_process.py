@@ -28,6 +28,23 @@ VANISHED = "masks too small for a pixel of the image"
 
 
 @dataclass(frozen=True)
+class Refined:
+    """Masks after the refiner, before they are brought to the size of the image; on the host.
+
+    Attributes:
+        masks: ``(n, k, l)`` bool.
+        kept: ``(n,)`` bool, those that the refinement has not turned down.
+        scores: ``(n,)`` float32.
+        confidence: ``(n, h, w)`` float32 on the patches that show the image, or ``None``.
+    """
+
+    masks: np.ndarray
+    kept: np.ndarray
+    scores: np.ndarray
+    confidence: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class PostProcess:
     """What happens to proposals after the generator.
 
@@ -45,36 +62,57 @@ class PostProcess:
     settings: RefineSettings
     mode: Mode
 
-    def __call__(self, image: np.ndarray, view: NetworkInput, proposals: Proposals) -> PseudoMasks:
+    def __call__(self, image: np.ndarray | None, view: NetworkInput, proposals: Proposals) -> PseudoMasks:
         """Return the masks of an image at its own size, in the order of the proposals, without empty ones.
 
         Args:
-            image: ``(H, W, 3)`` uint8.
+            image: ``(H, W, 3)`` uint8; may be ``None`` unless `needs_image`.
             view: how the network saw it.
             proposals: on the patch grid of the whole input, padding included.
         """
+        return self.finish(self.refine(image, view, proposals), view.size)
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether masks are refined on the image at its own size."""
+        return self.settings.where != "input"
+
+    @property
+    def is_on_card(self) -> bool:
+        """Whether the refiner computes on a GPU."""
+        return getattr(getattr(self.refiner, "keywords", {}).get("device"), "type", "cpu") != "cpu"
+
+    def refine(self, image: np.ndarray | None, view: NetworkInput, proposals: Proposals) -> Refined:
+        """Enlarge and refine proposals; for arguments see `__call__`."""
+        scores = proposals.scores.cpu().numpy()
         if not len(proposals):
-            return PseudoMasks()
+            return Refined(np.zeros((0, *view.size), bool), np.zeros(0, bool), scores)
         patches = proposals.masks.cpu().numpy()
         masks, kept = getattr(self, f"_at_{self.settings.where}")(image, view, patches)
-        confidence = None if proposals.confidence is None else proposals.confidence.cpu().numpy()
+        confidence = None if proposals.confidence is None else _shown_part(proposals.confidence.cpu().numpy(), view)
+        return Refined(masks, kept, scores, confidence)
+
+    def finish(self, refined: Refined, size: tuple[int, int]) -> PseudoMasks:
+        """Bring refined masks to the size ``(H, W)`` of their image, and leave out empty ones."""
         found, vanished = PseudoMasks(), 0
-        for index in np.flatnonzero(kept):
-            mask = masks[index]
-            if mask.shape != image.shape[:2]:
-                mask = resize_mask(mask, image.shape[0], image.shape[1], self.mode)
+        for index in np.flatnonzero(refined.kept):
+            mask = refined.masks[index]
+            if mask.shape != size:
+                mask = resize_mask(mask, *size, self.mode)
             if mask.any():
-                cells = None if confidence is None else _shown_part(confidence[index], view)
-                found.append(PseudoMask(mask, float(proposals.scores[index]), cells))
+                cells = None if refined.confidence is None else refined.confidence[index]
+                found.append(PseudoMask(mask, float(refined.scores[index]), cells))
             else:
                 vanished += 1
-        refused = int((~kept).sum())  # on crops, masks that fail stay unrefined
+        if not len(refined.kept):
+            return found
+        refused = int((~refined.kept).sum())  # on crops, masks that fail stay unrefined
         counts = Counter({VANISHED: vanished})
         counts[VANISHED if self.settings.where == "crops" else "REFINE.MIN_IOU"] += refused
         found.rejected = dict(+counts)
         return found
 
-    def _at_input(self, image: np.ndarray, view: NetworkInput, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _at_input(self, image: object, view: NetworkInput, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         height, width = view.shown
         pixels = view.image[:height, :width]
         if pixels.dtype != np.uint8:  # padded images are float, their shown part holds levels
@@ -145,8 +183,8 @@ def resize_mask(mask: np.ndarray, height: int, width: int, mode: Mode) -> np.nda
 
 
 def _shown_part(confidence: np.ndarray, view: NetworkInput) -> np.ndarray:
-    """The patches ``(h, w)`` that show the image, without those of padding alone."""
+    """The patches ``(n, h, w)`` that show the image, without those of padding alone."""
     rows, columns = (
-        -(-shown * length // total) for shown, length, total in zip(view.shown, confidence.shape, view.image.shape)
+        -(-shown * length // total) for shown, length, total in zip(view.shown, confidence.shape[1:], view.image.shape)
     )
-    return confidence[:rows, :columns]
+    return confidence[:, :rows, :columns]

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from unseg_d2.errors import UnsegError
+from unseg_d2.pseudo.killed import MOST_KILLERS, REASON, how
 from unseg_d2.pseudo.make_shard import Progress, ShardJob
-
-MOST_KILLERS = 3
-"""Images recorded as failures of this kind in one run; beyond, the memory is too small and no image is to blame."""
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +43,7 @@ class RetriedImages:
         job = replace(job, counted=done)
         trying = reports[-1].trying if reports else -1
         if trying < 0 and done != job.again:
-            logger.warning("%s The images it worked on are tried once more.", _how(error))
+            logger.warning("%s The images it worked on are tried once more.", how(error))
             return replace(job, again=done)
         if trying < 0 and self.batch_size > 1 and done != job.alone:
             return replace(job, alone=done)
@@ -54,11 +52,5 @@ class RetriedImages:
             raise error
         position = max(trying, done)
         name = job.images[position][1]
-        logger.warning("%s It worked on %s alone, which is recorded as a failure.", _how(error), name)
-        reason = "the process that worked on it was killed twice, perhaps for lack of memory"
-        return replace(job, failures={**job.failures, position: reason})
-
-
-def _how(error: UnsegError) -> str:
-    """The first half of the sentence about a killed worker."""
-    return str(error).partition(",")[0] + "."
+        logger.warning("%s It worked on %s alone, which is recorded as a failure.", how(error), name)
+        return replace(job, failures={**job.failures, position: REASON})

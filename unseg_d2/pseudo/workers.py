@@ -25,7 +25,8 @@ from unseg_d2.errors import UnsegError
 Job = Any
 Report = Any
 Prepare = Callable[[int], Callable[[Job], Iterator[Report]]]
-"""Called once in each worker with its index; what it returns does a job and yields reports. Must be picklable."""
+"""Called once in each worker with its index; what it returns does a job and yields reports. Must be picklable. Where it
+has a method ``close``, that is called at the end if there are no workers."""
 
 Retry = Callable[[Job, list[Report], UnsegError], Job]
 """Called when the worker of a job is killed, with what it reported and why it ended; returns the job for the worker in
@@ -59,8 +60,12 @@ def run_jobs(prepare: Prepare, jobs: list[Job], num_workers: int, retry: Retry |
     """
     if num_workers == 0:
         do = prepare(0)
-        for job in jobs:
-            yield from do(job)
+        try:
+            for job in jobs:
+                yield from do(job)
+        finally:
+            if close := getattr(do, "close", None):
+                close()
         return
     workers = _start(prepare, min(num_workers, len(jobs)))
     try:
@@ -73,7 +78,7 @@ def run_jobs(prepare: Prepare, jobs: list[Job], num_workers: int, retry: Retry |
 
 
 def _start(prepare: Prepare, count: int) -> list[_Worker]:
-    with _one_thread():
+    with one_thread_each():
         return [_start_one(prepare, index) for index in range(count)]
 
 
@@ -100,7 +105,7 @@ def _serve(workers: list[_Worker], jobs: list[Job], prepare: Prepare, retry: Ret
                 if retry is None or worker.job is None:  # one that never began would not begin the next time
                     raise _killed(worker) from None
                 jobs.append(retry(worker.job, worker.reports, _killed(worker)))
-                with _one_thread():
+                with one_thread_each():
                     fresh = _start_one(prepare, worker.index)
                 workers[workers.index(worker)] = fresh
                 del busy[connection]
@@ -164,7 +169,7 @@ def _sentence(error: Exception) -> str:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Let processes that are started meanwhile have one computing thread each."""
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))

@@ -47,6 +47,15 @@ class PseudoSettings(Settings):
     """Label sets."""
 
     shard_size: int = setting(64, "images per shard; an interrupted run resumes after the last finished shard", low=1)
+    readers: int = setting(
+        -1,
+        "processes that read and resize images for each that computes; 0 leaves it to that one; -1 follows from the "
+        "cores per GPU, and is 0 without one",
+        low=-1,
+    )
+    finishers: int = setting(
+        -1, "processes that refine masks and bring them to the size of the image, as READERS", low=-1
+    )
     max_pixels: int = setting(
         178956970, "former name of INPUT.MAX_PIXELS", unit="px", no_effect="INPUT.MAX_PIXELS is the limit everywhere"
     )
