@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from card import pretended_card
 from PIL import Image
 
 from unseg_d2.plugins import load_plugins
@@ -87,6 +90,13 @@ def label_sets(tmp_path: Path) -> Path:
     for name, value in {"labels": labels, "truth": truth, "results": results}.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(value))
     return tmp_path
+
+
+@pytest.fixture
+def card() -> Iterator[None]:
+    """A card behind the name ``cuda``: a real one where there is one, or one that is pretended."""
+    with contextlib.nullcontext() if torch.cuda.is_available() else pretended_card():
+        yield
 
 
 @pytest.fixture(autouse=True)
