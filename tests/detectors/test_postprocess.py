@@ -7,7 +7,7 @@ import torch
 from pycocotools import mask as mask_codec
 
 from unseg_d2.detectors import postprocess
-from unseg_d2.detectors.postprocess import Detections, paste_and_encode, rescale_detections, to_prediction
+from unseg_d2.detectors.postprocess import Detections, paste_and_encode, rescale_boxes, to_prediction
 from unseg_d2.rle import encode_mask, encode_runs
 
 
@@ -57,11 +57,16 @@ def test_many_at_once_as_on_an_accelerator() -> None:
 
 
 def test_boxes_return_to_the_original_size_and_empty_ones_are_dropped() -> None:
-    boxes = torch.tensor([[10.0, 10.0, 60.0, 50.0], [99.0, 0.0, 99.0, 10.0]])
-    found = Detections(boxes, torch.tensor([0.9, 0.8]), torch.zeros(2, dtype=torch.int64), torch.ones(2, 28, 28))
-    rescaled = rescale_detections(found, (50, 100), (100, 110))
-    torch.testing.assert_close(rescaled.boxes, torch.tensor([[11.0, 20.0, 66.0, 100.0]]))
-    assert rescaled.scores.tolist() == pytest.approx([0.9]) and len(rescaled.masks) == 1
+    boxes = torch.tensor([[99.0, 0.0, 99.0, 10.0], [10.0, 10.0, 60.0, 50.0]])
+    rescaled, exists = rescale_boxes(boxes, (50, 100), (100, 110))
+    torch.testing.assert_close(rescaled[1], torch.tensor([11.0, 20.0, 66.0, 100.0]))
+    assert exists.tolist() == [False, True]
+    found = Detections(boxes, torch.tensor([0.9, 0.8]), torch.tensor([0, 1]), torch.ones(2, 28, 28))
+    sample = SimpleNamespace(image=torch.zeros(3, 50, 100), height=100, width=110)
+    prediction = to_prediction({"image_id": 7}, sample, found)
+    assert prediction.scores.tolist() == pytest.approx([0.8]) and prediction.classes.tolist() == [1]
+    (mask,) = prediction.rles
+    assert mask_codec.area(mask) == 55 * 80
 
 
 def test_prediction_becomes_coco_results() -> None:

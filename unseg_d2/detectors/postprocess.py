@@ -20,6 +20,7 @@ from torchvision.ops import clip_boxes_to_image
 
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.rle import encode_runs
+from unseg_d2.transfer import to_card, to_host
 
 if TYPE_CHECKING:
     from unseg_d2.data.sample import Sample
@@ -58,29 +59,31 @@ def to_prediction(record: dict[str, Any], sample: Sample, detections: Detections
         detections: in pixels of the network's input.
     """
     size = (sample.height, sample.width)
-    input_size = (sample.image.shape[-2], sample.image.shape[-1])
-    detections = rescale_detections(detections, input_size, size)
+    boxes, exists = rescale_boxes(detections.boxes, (sample.image.shape[-2], sample.image.shape[-1]), size)
+    *columns, kept = to_host(boxes, detections.scores, detections.classes, exists)  # a card is waited for once
     rles = []
     if detections.masks is not None:
-        rles = paste_and_encode(detections.masks, detections.boxes, *size)
-    boxes, scores, classes = (part.cpu().numpy() for part in (detections.boxes, detections.scores, detections.classes))
-    return Prediction(record, size, boxes, scores, rles, classes)
+        index = to_card(kept.nonzero()[:, 0], boxes.device)
+        rles = paste_and_encode(detections.masks[index], boxes[index], *size)
+    found_boxes, scores, classes = (column[kept].numpy() for column in columns)
+    return Prediction(record, size, found_boxes, scores, rles, classes)
 
 
-def rescale_detections(detections: Detections, input_size: tuple[int, int], output_size: tuple[int, int]) -> Detections:
-    """Scale boxes from the network's input to the original image and drop those that have no area there.
+def rescale_boxes(boxes: Tensor, input_size: tuple[int, int], output_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Scale boxes from the network's input to the original image.
 
     Args:
-        detections: in pixels of the network's input.
+        boxes: ``(n, 4)`` xyxy in pixels of the network's input.
         input_size: its height and width.
         output_size: height and width of the original image.
+
+    Returns:
+        Boxes ``(n, 4)`` in pixels of the original image, and ``(n,)`` bool: whether they have an area there.
     """
     scale_y, scale_x = output_size[0] / input_size[0], output_size[1] / input_size[1]
-    boxes = detections.boxes * detections.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
-    boxes = clip_boxes_to_image(boxes, output_size)
-    keep = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-    masks = None if detections.masks is None else detections.masks[keep]
-    return Detections(boxes[keep], detections.scores[keep], detections.classes[keep], masks)
+    scale = to_card(torch.tensor([scale_x, scale_y, scale_x, scale_y], dtype=boxes.dtype), boxes.device)
+    boxes = clip_boxes_to_image(boxes * scale, output_size)
+    return boxes, (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
 
 
 def paste_and_encode(

@@ -39,9 +39,12 @@ def crop_to_rois(
     """
     result = torch.empty(len(boxes), size, size, device=boxes.device)
     buffer = torch.empty(min(shape[0], INSTANCES_AT_A_TIME), *shape[1:], device=boxes.device)
+    everything = torch.arange(len(boxes), device=boxes.device)
     for start in range(0, shape[0], INSTANCES_AT_A_TIME):
         part = slice(start, min(start + INSTANCES_AT_A_TIME, shape[0]))
-        chosen = ((instances >= start) & (instances < part.stop)).nonzero()[:, 0]
+        chosen = everything
+        if shape[0] > INSTANCES_AT_A_TIME:  # otherwise a card need not be waited for
+            chosen = ((instances >= start) & (instances < part.stop)).nonzero()[:, 0]
         if len(chosen):
             maps = buffer[: part.stop - start]
             write_maps(part, maps)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from unseg_d2.detectors.builtin.matching import match_boxes, sample_labels
+from unseg_d2.detectors.builtin.matching import match_boxes, sample_images, sample_labels
 
 TRUTH = torch.tensor([[0.0, 0.0, 10.0, 10.0], [20.0, 0.0, 30.0, 10.0]])
 
@@ -38,3 +38,14 @@ def test_sampling_is_random_and_takes_what_there_is() -> None:
     first, second = (sample_labels(foreground, ~foreground, 20, 0.5) for _ in range(2))
     assert sorted(first[:3].tolist()) == [0, 1, 2] and len(first) == 20
     assert first.tolist() != second.tolist()
+
+
+def test_a_card_samples_as_many_of_each_image(card) -> None:
+    first, second = torch.arange(100) < 40, torch.arange(50) < 3
+    flags = [(first, ~first), (second, ~second)]
+    for given in (flags, [(foreground.cuda(), background.cuda()) for foreground, background in flags]):
+        samples = sample_images(given, 20, 0.25)
+        for (chosen, positive), (foreground, _) in zip(samples, flags):
+            chosen = chosen.cpu()
+            assert positive == min(5, int(foreground.sum())) and len(set(chosen.tolist())) == 20
+            assert foreground[chosen[:positive]].all() and not foreground[chosen[positive:]].any()

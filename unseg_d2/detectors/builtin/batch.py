@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from unseg_d2.transfer import to_card
+
 if TYPE_CHECKING:
     from unseg_d2.data.sample import Sample
 
@@ -70,7 +72,7 @@ def make_batch(samples: Sequence[Sample], mean: Tensor, std: Tensor, *, flip_cha
     height, width = (_round_up(max(size[side] for size in sizes)) for side in (0, 1))
     images = mean.new_zeros(len(samples), 3, height, width)
     for canvas, sample in zip(images, samples):
-        image = sample.image.to(mean.device, non_blocking=True)
+        image = to_card(sample.image, mean.device)
         image = image.flip(0) if flip_channels else image
         canvas[:, : image.shape[1], : image.shape[2]] = (image - mean) / std
     targets = [_targets(sample, mean.device) for sample in samples] if training else None
@@ -78,10 +80,9 @@ def make_batch(samples: Sequence[Sample], mean: Tensor, std: Tensor, *, flip_cha
 
 
 def _targets(sample: Sample, device: torch.device) -> Targets:
-    boxes = sample.boxes.to(device, non_blocking=True)
-    classes = sample.class_numbers().to(device, non_blocking=True)
-    masks, scores = (tensor.to(device, non_blocking=True) for tensor in (sample.masks, sample.scores))
-    confidence = None if sample.confidence is None else sample.confidence.to(device, non_blocking=True)
+    given = (sample.boxes, sample.class_numbers(), sample.masks, sample.scores)
+    boxes, classes, masks, scores = (to_card(tensor, device) for tensor in given)
+    confidence = None if sample.confidence is None else to_card(sample.confidence, device)
     return Targets(boxes, classes, masks, scores, confidence, sample.done)
 
 

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from unseg_d2.transfer import to_card
+
 SCALE_CLAMP = math.log(1000.0 / 16)  # largest dw and dh: a box of 16 px may grow to 1000 px
 
 
@@ -31,7 +33,7 @@ class BoxCoder:
         centre, size = _centre_and_size(boxes)
         target_centre, target_size = _centre_and_size(targets)
         deltas = torch.cat([(target_centre - centre) / size, torch.log(target_size / size)], dim=1)
-        return deltas * deltas.new_tensor(self.weights)
+        return deltas * self._factors(deltas)
 
     def decode(self, deltas: Tensor, boxes: Tensor) -> Tensor:
         """Apply deltas to boxes.
@@ -45,10 +47,13 @@ class BoxCoder:
         """
         deltas, boxes = deltas.float(), boxes.float()
         centre, size = _centre_and_size(boxes)
-        scaled = deltas.unflatten(1, (-1, 4)) / deltas.new_tensor(self.weights)
+        scaled = deltas.unflatten(1, (-1, 4)) / self._factors(deltas)
         new_centre = scaled[..., :2] * size[:, None] + centre[:, None]
         half = 0.5 * torch.exp(scaled[..., 2:].clamp(max=SCALE_CLAMP)) * size[:, None]
         return torch.cat([new_centre - half, new_centre + half], dim=-1).reshape(deltas.shape)
+
+    def _factors(self, deltas: Tensor) -> Tensor:
+        return to_card(torch.tensor(self.weights, dtype=deltas.dtype), deltas.device)
 
 
 def clip_boxes(boxes: Tensor, limits: Tensor) -> Tensor:

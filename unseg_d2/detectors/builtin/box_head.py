@@ -14,10 +14,11 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
 
 from unseg_d2.detectors.builtin.box_coder import BoxCoder, clip_boxes
+from unseg_d2.detectors.builtin.nms import grouped_nms
 from unseg_d2.losses.soft_target import soft_box_loss
+from unseg_d2.transfer import to_card
 
 
 class BoxHead(nn.Sequential):
@@ -74,6 +75,7 @@ def box_regression_loss(
     num_classes: int,
     beta: float,
     scores: Tensor | None = None,
+    foreground: Tensor | None = None,
 ) -> Tensor:
     """Return the (smooth) L1 loss of the foreground RoIs, summed and divided by the number of all RoIs.
 
@@ -86,8 +88,10 @@ def box_regression_loss(
         num_classes: K.
         beta: where the smooth L1 loss turns from quadratic to linear; 0 is the L1 loss.
         scores: ``(R,)`` weight of each RoI's instance, or ``None`` if all weigh the same.
+        foreground: int64 indices of the RoIs with labels below K, where they are known.
     """
-    foreground = (labels < num_classes).nonzero()[:, 0]
+    if foreground is None:
+        foreground = (labels < num_classes).nonzero()[:, 0]
     deltas = deltas.unflatten(1, (-1, 4))
     chosen = labels[foreground] if deltas.shape[1] > 1 else torch.zeros_like(foreground)
     wanted = coder.encode(boxes[foreground], gt_boxes[foreground])
@@ -115,11 +119,12 @@ def select_detections(
     """
     height, width = size
     finite = torch.isfinite(boxes).all(dim=1) & torch.isfinite(scores).all(dim=1)
-    boxes, scores = boxes[finite].unflatten(1, (-1, 4)), scores[finite, :-1]
-    boxes = clip_boxes(boxes, boxes.new_tensor([width, height, width, height]))
-    roi, label = (scores > score_thresh).nonzero(as_tuple=True)
+    boxes, scores = boxes.unflatten(1, (-1, 4)), scores[:, :-1]
+    limits = to_card(torch.tensor([width, height, width, height], dtype=boxes.dtype), boxes.device)
+    boxes = clip_boxes(boxes, limits)
+    roi, label = ((scores > score_thresh) & finite[:, None]).nonzero(as_tuple=True)
     boxes = boxes[roi, label if boxes.shape[1] > 1 else 0]
     scores = scores[roi, label]
-    keep = batched_nms(boxes.float(), scores, label, nms_thresh)
+    keep = grouped_nms(boxes.float(), scores, label, nms_thresh)
     keep = keep[:topk] if topk >= 0 else keep
     return boxes[keep], scores[keep], label[keep]

@@ -12,7 +12,7 @@ Shape legend
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,46 +23,15 @@ from unseg_d2.detectors.builtin.batch import Targets
 from unseg_d2.detectors.builtin.box_coder import clip_boxes, is_nonempty
 from unseg_d2.detectors.builtin.box_head import BoxHead, BoxPredictor, box_regression_loss, select_detections
 from unseg_d2.detectors.builtin.mask_head import MaskHead, select_masks
-from unseg_d2.detectors.builtin.matching import match_boxes, sample_labels
+from unseg_d2.detectors.builtin.matching import match_boxes, sample_images
 from unseg_d2.detectors.builtin.roi_pool import PyramidRoIAlign
+from unseg_d2.detectors.builtin.rois import LabelledRoIs, RoIs
 from unseg_d2.detectors.postprocess import Detections
 from unseg_d2.losses.droploss import droploss_weights, published_references
 from unseg_d2.losses.registry import ClassificationLoss, MaskLoss, check_classification_loss, check_mask_loss
 from unseg_d2.losses.roi_crop import mask_targets
 from unseg_d2.losses.spatial_confidence import mask_cell_weights
-
-
-@dataclass(frozen=True)
-class RoIs:
-    """Regions of interest of a batch.
-
-    Attributes:
-        boxes: ``(R, 4)`` xyxy in pixels of the network's input.
-        counts: number of RoIs of each image; their sum is R.
-    """
-
-    boxes: Tensor
-    counts: list[int]
-
-    def image_index(self) -> Tensor:
-        """Return ``(R,)`` int64, the image of each RoI."""
-        counts = torch.tensor(self.counts, device=self.boxes.device)
-        return torch.repeat_interleave(torch.arange(len(self.counts), device=self.boxes.device), counts)
-
-
-@dataclass(frozen=True)
-class LabelledRoIs(RoIs):
-    """Regions of interest matched with the ground truth, for training.
-
-    Attributes:
-        labels: ``(R,)`` int64 class in [0, K], K for background.
-        gt_index: ``(R,)`` int64 matched instance within its image; 0 where the image has none.
-        gt_boxes: ``(R, 4)`` box of that instance; zeros where the image has none.
-    """
-
-    labels: Tensor
-    gt_index: Tensor
-    gt_boxes: Tensor
+from unseg_d2.transfer import to_card, to_host
 
 
 class RoIHeads(nn.Module):
@@ -170,7 +139,7 @@ class RoIHeads(nn.Module):
     ) -> list[Detections]:
         """Return the detections of each image: scores averaged over the stages, boxes of the last stage."""
         rois = RoIs(torch.cat(list(proposals)), [len(boxes) for boxes in proposals])
-        limits = _limits(sizes, rois)
+        limits = rois.limits(sizes)
         stages, mean_scores = len(self.box_head), torch.zeros((), device=rois.boxes.device)
         for stage in range(stages):
             logits, deltas = self._run_stage(features, rois, stage)
@@ -186,22 +155,25 @@ class RoIHeads(nn.Module):
     @torch.no_grad()
     def sample(self, proposals: Sequence[Tensor], targets: Sequence[Targets]) -> LabelledRoIs:
         """Sample the RoIs of one training step: of each image foreground first, each part in random order."""
-        chosen = []
-        for boxes, target in zip(proposals, targets):
-            boxes = torch.cat([boxes, target.boxes]) if self.append_ground_truth else boxes
-            rois = self._label([boxes], [target], self.iou_thresholds[0])
-            index = sample_labels(
-                rois.labels < self.num_classes,
-                rois.labels == self.num_classes,
-                self.batch_size_per_image,
-                self.positive_fraction,
-            )
-            chosen.append((boxes[index], rois.labels[index], rois.gt_index[index], rois.gt_boxes[index]))
-        boxes, labels, gt_index, gt_boxes = (torch.cat(column) for column in zip(*chosen))
-        return LabelledRoIs(boxes, [len(image[0]) for image in chosen], labels, gt_index, gt_boxes)
+        if self.append_ground_truth:
+            proposals = [torch.cat([boxes, target.boxes]) for boxes, target in zip(proposals, targets)]
+        labels, gt_index, gt_boxes = self._label(proposals, targets, self.iou_thresholds[0])
+        counts = [len(boxes) for boxes in proposals]
+        flags = [(image < self.num_classes, image == self.num_classes) for image in labels.split(counts)]
+        chosen = sample_images(flags, self.batch_size_per_image, self.positive_fraction)
+        starts = [sum(counts[:image]) for image in range(len(counts))]
+        index = torch.cat([part + start for (part, _), start in zip(chosen, starts)])
+        counts, num_foreground = [len(part) for part, _ in chosen], [positive for _, positive in chosen]
+        starts = [sum(counts[:image]) for image in range(len(counts))]
+        foreground = torch.cat([torch.arange(start, start + n) for start, n in zip(starts, num_foreground)])
+        foreground = to_card(foreground, index.device)
+        boxes = torch.cat(list(proposals))[index]
+        return LabelledRoIs(boxes, counts, labels[index], gt_index[index], gt_boxes[index], foreground, num_foreground)
 
-    def _label(self, boxes: Sequence[Tensor], targets: Sequence[Targets], iou_threshold: float) -> LabelledRoIs:
-        """Match the boxes of each image with its ground truth."""
+    def _label(
+        self, boxes: Sequence[Tensor], targets: Sequence[Targets], iou_threshold: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Match the boxes of each image with its ground truth: labels, index and box, as in `LabelledRoIs`."""
         columns = []
         for image_boxes, target in zip(boxes, targets):
             index, foreground = match_boxes(target.boxes, image_boxes, (iou_threshold,), (0, 1))
@@ -211,17 +183,24 @@ class RoIHeads(nn.Module):
                 labels, gt_boxes = index, torch.zeros_like(image_boxes)
             columns.append((labels.masked_fill(foreground == 0, self.num_classes), index, gt_boxes))
         labels, index, gt_boxes = (torch.cat(column) for column in zip(*columns))
-        counts = [len(image_boxes) for image_boxes in boxes]
-        return LabelledRoIs(torch.cat(list(boxes)), counts, labels, index, gt_boxes)
+        return labels, index, gt_boxes
 
     @torch.no_grad()
     def _next_rois(
         self, boxes: Tensor, rois: RoIs, sizes: Sequence[tuple[int, int]], targets: Sequence[Targets], stage: int
     ) -> LabelledRoIs:
-        """Turn the boxes of one stage into the labelled RoIs of the next."""
-        boxes = clip_boxes(boxes, _limits(sizes, rois))
-        per_image = [image_boxes[is_nonempty(image_boxes)] for image_boxes in boxes.split(rois.counts)]
-        return self._label(per_image, targets, self.iou_thresholds[stage])
+        """Turn the boxes of one stage into the labelled RoIs of the next; a card is waited for once."""
+        boxes = clip_boxes(boxes, rois.limits(sizes))
+        labels, gt_index, gt_boxes = self._label(boxes.split(rois.counts), targets, self.iou_thresholds[stage])
+        exists, is_foreground = to_host(is_nonempty(boxes), labels < self.num_classes)
+        counts = [int(image.sum()) for image in exists.split(rois.counts)]
+        is_foreground = is_foreground[exists]
+        foreground = to_card(is_foreground.nonzero()[:, 0], boxes.device)
+        foreground_counts = [int(image.sum()) for image in is_foreground.split(counts)]
+        if len(is_foreground) < len(boxes):
+            kept = to_card(exists.nonzero()[:, 0], boxes.device)
+            boxes, labels, gt_index, gt_boxes = (column[kept] for column in (boxes, labels, gt_index, gt_boxes))
+        return LabelledRoIs(boxes, counts, labels, gt_index, gt_boxes, foreground, foreground_counts)
 
     def _run_stage(self, features: Sequence[Tensor], rois: RoIs, stage: int) -> tuple[Tensor, Tensor]:
         pooled = self.box_pool(features, rois.boxes, rois.image_index())
@@ -245,6 +224,7 @@ class RoIHeads(nn.Module):
             num_classes=self.num_classes,
             beta=self.smooth_l1_beta,
             scores=scores,
+            foreground=rois.foreground,
         )
         return {"loss_cls": loss_cls, "loss_box_reg": loss_box * self.box_loss_weight}
 
@@ -271,11 +251,11 @@ class RoIHeads(nn.Module):
         return boxes[torch.arange(len(labels), device=labels.device), chosen]
 
     def _mask_loss(self, features: Sequence[Tensor], rois: LabelledRoIs, targets: Sequence[Targets]) -> Tensor:
-        foreground = (rois.labels < self.num_classes).nonzero()[:, 0]
+        foreground, counts = rois.foreground, rois.foreground_counts
         image, boxes, index = rois.image_index()[foreground], rois.boxes[foreground], rois.gt_index[foreground]
         logits = self._mask_logits(features, boxes, image)
         size = logits.shape[-1]
-        per_image = [(target, boxes[image == number], index[image == number]) for number, target in enumerate(targets)]
+        per_image = list(zip(targets, boxes.split(counts), index.split(counts)))
         wanted = torch.cat([mask_targets(target.masks, part, matched, size) for target, part, matched in per_image])
         weights = None
         if self.mask_confidence != "none":
@@ -325,9 +305,3 @@ class ScaleGradient(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """Scale the gradient."""
         return gradient * ctx.scale, None
-
-
-def _limits(sizes: Sequence[tuple[int, int]], rois: RoIs) -> Tensor:
-    """Return ``(R, 4)``: width, height, width, height of each RoI's image."""
-    limits = rois.boxes.new_tensor([[width, height, width, height] for height, width in sizes])
-    return limits[rois.image_index()]

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from unseg_d2.transfer import to_host
+
 CANONICAL_SIZE = 224  # a box of this size in pixels is pooled ...
 CANONICAL_LEVEL = 4  # ... from the level with stride 2**4
 
@@ -49,13 +51,11 @@ class PyramidRoIAlign(nn.Module):
         if len(features) == 1:
             return self._pool(features[0], rois, self.strides[0])
         levels = assign_levels(boxes, self.strides)
-        pooled, order = [], []
-        for level, (feature, stride) in enumerate(zip(features, self.strides)):
-            index = (levels == level).nonzero()[:, 0]
-            pooled.append(self._pool(feature, rois[index], stride))
-            order.append(index)
-        together = torch.cat(pooled)
-        return torch.empty_like(together).index_copy(0, torch.cat(order), together)
+        order = levels.argsort(stable=True)
+        (counts,) = to_host((levels[:, None] == torch.arange(len(features), device=levels.device)).sum(0))
+        parts = zip(features, rois[order].split(counts.tolist()), self.strides)
+        together = torch.cat([self._pool(*part) for part in parts])
+        return torch.empty_like(together).index_copy(0, order, together)
 
     def _pool(self, feature: Tensor, rois: Tensor, stride: int) -> Tensor:
         return roi_align(feature, rois, self.output_size, 1.0 / stride, self.sampling_ratio, aligned=True)

@@ -17,13 +17,14 @@ import torch.nn.functional as F
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 from torchvision.models.detection.rpn import RPNHead
-from torchvision.ops import batched_nms
 
 from unseg_d2.detectors.builtin.anchors import AnchorGenerator
 from unseg_d2.detectors.builtin.backbone import STRIDES
 from unseg_d2.detectors.builtin.batch import Targets
 from unseg_d2.detectors.builtin.box_coder import BoxCoder, clip_boxes, is_nonempty
-from unseg_d2.detectors.builtin.matching import match_boxes, sample_labels
+from unseg_d2.detectors.builtin.matching import match_boxes, sample_images
+from unseg_d2.detectors.builtin.nms import grouped_nms
+from unseg_d2.transfer import to_card
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,14 @@ class RegionProposalNetwork(nn.Module):
     def _losses(self, anchors: Tensor, logits: Tensor, deltas: Tensor, targets: Sequence[Targets]) -> dict[str, Tensor]:
         """Return objectness loss of the sampled anchors and L1 loss of the foreground ones, both per sampled anchor."""
         objectness, wanted, sampled_logits, sampled_deltas = [], [], [], []
-        for image, target in enumerate(targets):
-            index, label = match_boxes(target.boxes, anchors, self.iou_thresholds, self.iou_labels, keep_best=True)
-            sampled = sample_labels(label == 1, label == 0, self.batch_size_per_image, self.positive_fraction)
-            foreground = sampled[label[sampled] == 1]
+        matched = [
+            match_boxes(target.boxes, anchors, self.iou_thresholds, self.iou_labels, keep_best=True)
+            for target in targets
+        ]
+        flags = [(label == 1, label == 0) for _, label in matched]
+        samples = sample_images(flags, self.batch_size_per_image, self.positive_fraction)
+        for image, (target, (index, label), (sampled, positive)) in enumerate(zip(targets, matched, samples)):
+            foreground = sampled[:positive]
             objectness.append(label[sampled])
             sampled_logits.append(logits[image, sampled])
             sampled_deltas.append(deltas[image, foreground])
@@ -174,10 +179,11 @@ def select_proposals(
     """
     height, width = size
     finite = torch.isfinite(boxes).all(dim=1) & torch.isfinite(scores)
-    boxes = clip_boxes(boxes, boxes.new_tensor([width, height, width, height]))
+    limits = to_card(torch.tensor([width, height, width, height], dtype=boxes.dtype), boxes.device)
+    boxes = clip_boxes(boxes, limits)
     keep = (finite & is_nonempty(boxes, selection.min_size)).nonzero()[:, 0]
     boxes, scores, levels = boxes[keep], scores[keep].float(), levels[keep]
-    kept = batched_nms(boxes, scores, levels, selection.nms_thresh)
+    kept = grouped_nms(boxes, scores, levels, selection.nms_thresh)
     return boxes[kept[: selection.post_nms_topk]]
 
 
