@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from unseg_d2.graph import affinity as affinity_module
 from unseg_d2.graph.affinity import (
     BinaryAffinity,
     binary_affinity,
@@ -12,6 +13,7 @@ from unseg_d2.graph.affinity import (
     pack_bits,
     unpack_bits,
 )
+from unseg_d2.graph.sharpening import PairThresholds
 
 
 def random_connected(n: int, density: float, seed: int = 0) -> np.ndarray:
@@ -67,10 +69,35 @@ def test_pack_bits_has_the_first_flag_highest():
     assert torch.equal(unpack_bits(pack_bits(flags))[:, :10], flags)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_cuda_packs_the_same_bits():
+@pytest.mark.parametrize("dim", [1, 2])
+def test_a_card_packs_the_same_bits(card, dim):
     flags = torch.rand(3, 5, 21) < 0.5
-    assert torch.equal(pack_bits(flags.cuda()).cpu(), pack_bits(flags))
+    assert torch.equal(pack_bits(flags.cuda(), dim).cpu(), pack_bits(flags, dim))
+
+
+def near_ties() -> tuple[torch.Tensor, list[float | PairThresholds]]:
+    """Tokens of five images, with pairs at and near their thresholds: one number, or one per pair."""
+    tokens = torch.randn(5, 6, 45)
+    tokens[:, :, 1] = 3 * tokens[:, :, 0]
+    tokens[:, :, 2] = tokens[:, :, 0] * (1 + 1e-6)
+    tokens[0, :, 7] = 0
+    cosine = torch.nn.functional.cosine_similarity(tokens[2, :, 3].double(), tokens[2, :, 4].double(), dim=0)
+    importance = [PairThresholds(0.3, torch.rand(45, dtype=torch.float64), "mean") for _ in range(2)]
+    return tokens, [0.2, importance[0], abs(float(cosine)), importance[1], 0.0]
+
+
+@pytest.mark.parametrize("cells", [2**26, 2 * 45**2, 400])
+def test_a_card_connects_the_same_patches(card, cells, monkeypatch):
+    """All images together, two at a time, and each in several parts."""
+    monkeypatch.setattr(affinity_module, "CELLS_ON_A_CARD", cells)
+    monkeypatch.setattr(affinity_module, "ROWS_PER_CHUNK", 8)
+    tokens, thresholds = near_ties()
+    there = binary_affinity(tokens.cuda(), thresholds, eps=1e-5)
+    here = binary_affinity(tokens, thresholds, eps=1e-5)
+    assert torch.equal(there.bits.cpu(), here.bits)
+    vectors = torch.randn(5, 45, dtype=torch.float64)
+    torch.testing.assert_close(there.product(vectors.cuda()).cpu(), here.product(vectors))
+    assert torch.equal(there[[3, 0]].bits.cpu(), here[[3, 0]].bits)
 
 
 @pytest.mark.parametrize(

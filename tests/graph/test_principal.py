@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from unseg_d2.graph.principal import gram, leading_eigenpair, leading_of_rows
+from unseg_d2.graph.principal import gram, leading_eigenpair, leading_of_rows, leading_unwatched
 
 
 @pytest.mark.parametrize("size", [1, 5, 96, 97, 200])
@@ -41,3 +41,28 @@ def test_samples_that_are_all_alike_have_no_scatter() -> None:
     rows = torch.ones(20, 130, dtype=torch.float64)
     value, vector = leading_of_rows(rows, rows.sum(0), torch.tensor(20))
     assert abs(value) < 1e-9 and torch.isfinite(vector).all()
+
+
+@pytest.mark.parametrize("size", [1, 5, 39, 200])
+def test_what_is_not_watched_gives_the_same_pairs(size: int) -> None:
+    samples = torch.randn(3, 3 * size, size, dtype=torch.float64) * torch.linspace(1, 3, size).double() ** 4
+    matrices = samples.mT @ samples
+    values, vectors, converged = leading_unwatched(matrices)
+    exact, basis = torch.linalg.eigh(matrices)
+    assert converged.all()
+    torch.testing.assert_close(values, exact[:, -1], rtol=1e-9, atol=0)
+    torch.testing.assert_close((vectors * basis[:, :, -1]).sum(1).abs(), torch.ones(3, dtype=torch.float64))
+
+
+def test_eigenvalues_too_close_together_are_not_called_converged() -> None:
+    basis = torch.linalg.qr(torch.randn(200, 200, dtype=torch.float64))[0]
+    spectrum = torch.linspace(0, 1, 200, dtype=torch.float64)
+    close, apart = spectrum.clone(), spectrum / 2
+    close[-2], apart[-1] = 1 - 1e-5, 1
+    matrices = torch.stack([(basis * values) @ basis.T for values in (close, apart)])
+    assert leading_unwatched(matrices)[2].tolist() == [False, True]
+
+
+def test_a_zero_matrix_has_no_direction() -> None:
+    values, vectors, converged = leading_unwatched(torch.zeros(1, 130, 130, dtype=torch.float64))
+    assert values.item() == 0 and not vectors.any() and converged.all()

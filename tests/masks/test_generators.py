@@ -138,8 +138,7 @@ class TestEveryGenerator:
         else:
             assert_equal(proposals, expected)
 
-    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-    def test_cuda_equals_cpu(self, generator):
+    def test_a_card_finds_the_same(self, card, generator):
         images = [features(seed=seed) for seed in range(4)] + [features(12, 30), features(1, 1)]
         moved = [
             replace(image, tokens=image.tokens.cuda(), attention=image.attention.cuda(), depth=on_cuda(image.depth))

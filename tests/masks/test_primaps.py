@@ -14,6 +14,7 @@ from unseg_d2.masks.primaps import (
     primaps,
     primaps_labels,
 )
+from unseg_d2.masks.primaps import search_together as search_module
 
 DEFAULT, PARITY = PriMaPsSettings(), PriMaPsSettings(mode="parity")
 
@@ -104,6 +105,18 @@ def test_a_batch_is_its_images():
         (alone,) = primaps_labels(image[None], DEFAULT)
         np.testing.assert_array_equal(alone.labels, together.labels)
         np.testing.assert_allclose(alone.scores, together.scores, atol=1e-12)
+
+
+def test_directions_that_have_not_converged_are_found_once_more(monkeypatch):
+    tokens = torch.cat([smooth_tokens(0), smooth_tokens(1)])
+    expected = primaps_labels(tokens, DEFAULT)
+
+    def wrong(matrices):
+        return torch.ones(2), torch.ones(matrices.shape[:2], dtype=torch.float64), torch.zeros(2, dtype=torch.bool)
+
+    monkeypatch.setattr(search_module, "leading_unwatched", wrong)
+    for ours, theirs in zip(primaps_labels(tokens, DEFAULT), expected):
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
 
 
 def test_the_limit_ends_the_search():

@@ -186,9 +186,8 @@ def test_labels_with_weights_too_large_for_exponentials():
         build_refiner("crf_labels", bilateral_weight=50.0)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("function", [crf_masks, label_probabilities])
-def test_cuda_equals_cpu(function):
+def test_a_card_finds_the_same(card, function):
     image, logits = scene(60, 90)
     images, given = to_tensor(image), torch.from_numpy(logits)[None]
     on_gpu = function(images.cuda(), given.cuda()).cpu()

@@ -122,8 +122,7 @@ def test_what_cannot_be_built_says_why(positions, message):
         build_lattice(positions)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_cuda_equals_cpu():
+def test_a_card_filters_alike(card):
     positions, values = torch.rand(2, 5, 500) * 8, torch.rand(1000, 3)
     on_gpu = build_lattice(positions.cuda()).filter(values.cuda())
     torch.testing.assert_close(on_gpu.cpu(), build_lattice(positions).filter(values))

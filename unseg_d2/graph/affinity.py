@@ -9,8 +9,9 @@ Shape legend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unseg_d2.errors import Unusable
-from unseg_d2.graph.sharpening import PairThresholds
+from unseg_d2.graph.sharpening import PairThresholds, ThresholdBatch
+from unseg_d2.transfer import to_card
 
 ROWS_PER_CHUNK = 128  # rows of the cosine matrix that exist at a time; a multiple of 8
 GROUPS_PER_CHUNK = 32  # groups looked up at a time; their indices stay in the cache of a CPU
@@ -53,26 +55,35 @@ class BinaryAffinity:
         """Number of patches n of each image."""
         return self.bits.shape[2]
 
-    def __getitem__(self, images: Tensor | list[int] | slice) -> BinaryAffinity:
-        return BinaryAffinity(self.bits[images], self.eps)
+    def __getitem__(self, images: list[int]) -> BinaryAffinity:
+        if images == list(range(self.num_images)):
+            return self
+        return BinaryAffinity(self.bits[to_card(torch.tensor(images), self.bits.device)], self.eps)
 
-    def product(self, vectors: Tensor, bits: Tensor | None = None) -> Tensor:
-        """Return ``A @ vectors``, ``(b, n)`` float64, for ``(b, n)`` float64 vectors.
+    def product(self, vectors: Tensor) -> Tensor:
+        """Return ``A @ vectors``, ``(b, n)`` float64, for ``(b, n)`` float64 vectors, one per image."""
+        return self._product(vectors, self.bits, self._weights())
 
-        Args:
-            vectors: one per image.
-            bits: ``self.bits.long()``, eight times as large, made once where many products follow each other.
-        """
-        looked_up = self.bits if bits is None else bits
+    def products(self) -> Callable[[Tensor], Tensor]:
+        """Return :meth:`product` for many vectors, one after another; it holds eight times the memory of the bits."""
+        return partial(self._product, bits=self.bits.long(), weights=self._weights())
+
+    def _product(self, vectors: Tensor, bits: Tensor, weights: Tensor) -> Tensor:
         b, groups, n = self.bits.shape
-        padded = F.pad(vectors, (0, 8 * groups - n)).view(b, groups, 8)
-        partial_sums = padded @ _bit_patterns(vectors.device)
-        connected = torch.zeros_like(vectors)
+        padded = F.pad(vectors, (0, 8 * groups - n)) if n % 8 else vectors
+        partial_sums = padded.reshape(b, groups, 8) @ weights
         step = items_per_chunk(GROUPS_PER_CHUNK, b * n, vectors.device)
-        for start in range(0, groups, step):
-            chunk = slice(start, start + step)
-            connected += partial_sums[:, chunk].gather(2, looked_up[:, chunk].long()).sum(1)
-        return self.eps * vectors.sum(1, keepdim=True) + (1 - self.eps) * connected
+        chunks = [slice(start, start + step) for start in range(0, groups, step)]
+        sums = (partial_sums[:, chunk].gather(2, bits[:, chunk].long()).sum(1) for chunk in chunks)
+        total = next(sums)
+        for chunk_sum in sums:
+            total += chunk_sum
+        return total
+
+    def _weights(self) -> Tensor:
+        """Column c holds the weights of eight edges whose bits are the byte c, ``(8, 256)`` float64."""
+        connected = _bit_patterns(self.bits.device)
+        return connected.double().masked_fill_(~connected, self.eps)
 
     def degrees(self) -> Tensor:
         """Return the row sums of A, ``(b, n)`` float64."""
@@ -129,19 +140,48 @@ def binary_affinity_by_precision(
     if tokens.dim() != 3:
         raise ValueError(f"expected tokens of shape (b, C, n), got {tuple(tokens.shape)}")
     thresholds = [tau] * len(tokens) if isinstance(tau, (int, float)) else tau
+    if len(thresholds) != len(tokens):
+        raise ValueError(f"expected a threshold for each of {len(tokens)} images, got {len(thresholds)}")
     for threshold in thresholds:
         value = threshold.tau if isinstance(threshold, PairThresholds) else threshold
         if not 0 <= value < 1:
             raise ValueError(f"tau must lie in [0, 1), got {value}")
-    if not all(torch.isfinite(extreme) for extreme in tokens.aminmax()):  # NaN is both extremes; needs no copy
+    if not torch.isfinite(torch.stack(tokens.aminmax())).all():  # NaN is both extremes; needs no copy
         raise Unusable("the patch features contain NaN or infinite values; check the feature backend")
-    bits = torch.stack([_packed_graphs(*pair) for pair in zip(tokens, thresholds, strict=True)], dim=1)
+    n = tokens.shape[2]
+    if tokens.device.type != "cpu" and n * n <= CELLS_ON_A_CARD:
+        step = CELLS_ON_A_CARD // (n * n)
+        parts = [
+            _packed_together(tokens[start : start + step], ThresholdBatch.of(thresholds[start : start + step], tokens))
+            for start in range(0, len(tokens), step)
+        ]
+        bits = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+    else:
+        bits = torch.stack([_packed_graphs(*pair) for pair in zip(tokens, thresholds)], dim=1)
     return BinaryAffinity(bits[0], _checked_eps(eps)), BinaryAffinity(bits[1], _checked_eps(eps))
+
+
+def _packed_together(tokens: Tensor, thresholds: ThresholdBatch) -> Tensor:
+    """Bits of images from their ``(b, C, n)`` tokens, ``(2, b, g, n)``: of float32 cosines, and of exact ones."""
+    unit = F.normalize(tokens.float(), dim=1, eps=1e-12)
+    above = torch.bmm(unit.mT, unit).sub_(thresholds.block())  # cosine - tau, whose sign is exact
+    connected = above > 0
+    single = pack_bits(connected, dim=1)
+    near = (above.abs_() < DECIDED_IN_FLOAT64).nonzero()
+    if not len(near):
+        return torch.stack([single, single])
+    for pairs in near.split(items_per_chunk(PAIRS_PER_CHUNK, 2 * tokens.shape[1], tokens.device)):
+        image, i, j = pairs.unbind(1)
+        first, second = (F.normalize(tokens[image, :, index].double(), dim=1, eps=1e-12) for index in (i, j))
+        connected[image, i, j] = (first * second).sum(1) > thresholds.between(image, i, j)
+    return torch.stack([single, pack_bits(connected, dim=1)])
 
 
 def _packed_graphs(tokens: Tensor, tau: float | PairThresholds) -> Tensor:
     """Bits of one image from its ``(C, n)`` tokens, ``(2, g, n)``: of float32 cosines, and of exact ones."""
     n = tokens.shape[1]
+    if isinstance(tau, PairThresholds):
+        tau = tau.to(tokens.device)
     unit = F.normalize(tokens.float(), dim=0, eps=1e-12)
     step = items_per_chunk(ROWS_PER_CHUNK, n, tokens.device)
     above = unit.new_empty(min(step, n) * n)  # cosine - tau, whose sign is exact; one buffer for all chunks
@@ -194,16 +234,18 @@ def _cosine64(tokens: Tensor, i: Tensor, j: Tensor) -> Tensor:
     return (first * second).sum(0)
 
 
-def pack_bits(flags: Tensor) -> Tensor:
-    """Pack ``(..., n)`` bool along the last axis into ``(..., ceil(n / 8))`` uint8, the first flag highest."""
+def pack_bits(flags: Tensor, dim: int = -1) -> Tensor:
+    """Pack n bools along an axis into ``ceil(n / 8)`` uint8, the first flag highest."""
     if flags.device.type == "cpu":
-        return torch.from_numpy(np.packbits(flags.numpy(), axis=-1))
-    padded = F.pad(flags, (0, -flags.shape[-1] % 8)).unflatten(-1, (-1, 8)).byte()
-    return (padded << _shifts(flags.device)).sum(-1, dtype=torch.uint8)
+        return torch.from_numpy(np.packbits(flags.numpy(), axis=dim))
+    flags = flags.movedim(dim, -1)
+    padded = F.pad(flags, (0, -flags.shape[-1] % 8)) if flags.shape[-1] % 8 else flags
+    packed = (padded.unflatten(-1, (-1, 8)).byte() << _shifts(flags.device)).sum(-1, dtype=torch.uint8)
+    return packed.movedim(-1, dim)
 
 
 def unpack_bits(bits: Tensor) -> Tensor:
-    """Undo :func:`pack_bits`: ``(..., g)`` uint8 to ``(..., 8 g)`` bool."""
+    """Return the bools of the bytes that :func:`pack_bits` makes of a last axis: ``(..., g)`` to ``(..., 8 g)``."""
     return ((bits[..., None] >> _shifts(bits.device)) & 1).bool().flatten(-2)
 
 
@@ -213,8 +255,8 @@ def _shifts(device: torch.device) -> Tensor:
 
 
 def _bit_patterns(device: torch.device) -> Tensor:
-    """Column c holds the bits of the byte c, ``(8, 256)`` float64."""
-    return unpack_bits(torch.arange(256, device=device).byte()[:, None]).T.double()
+    """Column c holds the bits of the byte c, ``(8, 256)`` bool."""
+    return unpack_bits(torch.arange(256, dtype=torch.uint8, device=device)[:, None]).T
 
 
 def _checked_eps(eps: float) -> float:

@@ -17,6 +17,7 @@ from torch import Tensor
 from unseg_d2.errors import Unusable
 from unseg_d2.graph.affinity import BinaryAffinity
 from unseg_d2.graph.lanczos import largest_eigenpair
+from unseg_d2.transfer import to_card, to_host
 
 TIE = 1e-9  # relative difference up to which two entries of an eigenvector count as equal
 NO_CUT = 1 - 1e-6  # eigenvalue from which no cut is better than a random one: all patches of the graph are alike
@@ -65,30 +66,38 @@ def second_eigenvector(
     n, device = affinity.num_nodes, affinity.bits.device
     if live is None:
         live = torch.ones(affinity.num_images, n, dtype=torch.bool, device=device)
-    if not live.any(1).all():
-        raise Unusable("every graph needs at least one live patch")
     mask = live.double()
-    degrees = affinity.product(mask)
-    if (degrees[live] <= 0).any():
-        raise Unusable("a patch has degree 0; eps must be positive where a patch is connected to nothing")
+    product = affinity.products()
+    degrees = product(mask)
     scale = torch.where(live, degrees, 1).rsqrt() * mask  # D^-1/2, 0 on dropped patches
     trivial = degrees.sqrt() * mask
     trivial = trivial / trivial.norm(dim=1, keepdim=True)
 
-    bits = affinity.bits.long()
-
     def operator(vectors: Tensor) -> Tensor:
-        vectors = _deflate(vectors, trivial)
-        return _deflate(scale * affinity.product(scale * vectors, bits), trivial)
+        return scale * product(scale * vectors)
 
-    start = _deflate(_start_vector(n).to(device) * mask, trivial)
+    start = _deflate(to_card(_start_vector(n), device) * mask, trivial)
     start = torch.where(live.sum(1, keepdim=True) > 1, start, 0)  # of a single patch, only rounding is left
-    pairs = largest_eigenpair(operator, start, tolerance=tolerance, max_steps=max_steps)
-    values, vectors = pairs.values, _deflate(pairs.vectors, trivial)
+    pairs = largest_eigenpair(operator, start, known=trivial[:, None], tolerance=tolerance, max_steps=max_steps)
+    if not pairs.finite.all():  # looked at only now, as a card would have to be waited for
+        raise Unusable(_fault(live))
+    values, vectors = pairs.values, pairs.vectors
     for i in torch.nonzero(~pairs.converged)[:, 0].tolist():
         values[i], vectors[i] = _dense(affinity[[i]], live[i], scale[i], trivial[i])
-    vectors = _polish(operator, values, vectors)
+    vectors = _polish(lambda found: _deflate(operator(found), trivial), values, vectors)
     return NormalizedCut(canonical_sign(vectors * scale if generalized else vectors), 1 - values)
+
+
+def usable_vectors(cut: NormalizedCut) -> np.ndarray:
+    """Return the eigenvectors on the host, ``(b, n)`` float64; 0 where a graph has no cut, as all patches are alike."""
+    return to_host(torch.where(cut.values[:, None] < NO_CUT, cut.vectors, 0))[0].numpy()
+
+
+def _fault(live: Tensor) -> str:
+    """Why a graph has no number as its eigenvalue."""
+    if not live.any(1).all():
+        return "every graph needs at least one live patch"
+    return "a patch has degree 0; eps must be positive where a patch is connected to nothing"
 
 
 def cohesion(affinity: BinaryAffinity, masks: Tensor, live: Tensor | None = None) -> Tensor:
@@ -128,7 +137,7 @@ def _start_vector(n: int) -> Tensor:
 
 def _deflate(vectors: Tensor, trivial: Tensor) -> Tensor:
     """Remove the component along the known first eigenvector."""
-    return vectors - (vectors * trivial).sum(1, keepdim=True) * trivial
+    return torch.addcmul(vectors, (vectors * trivial).sum(1, keepdim=True), trivial, value=-1)
 
 
 def _polish(operator: Callable[[Tensor], Tensor], values: Tensor, vectors: Tensor) -> Tensor:

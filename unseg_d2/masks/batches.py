@@ -12,7 +12,9 @@ from torch import Tensor
 
 from unseg_d2.errors import Unusable
 from unseg_d2.structures import PatchFeatures, Proposals
+from unseg_d2.transfer import to_host
 
+NOT_FINITE = "the patch features contain NaN or infinite values; check the feature backend"
 Result = TypeVar("Result")  # of one image, mostly Proposals
 
 
@@ -38,10 +40,21 @@ def batch_by_shape(features: Sequence[PatchFeatures]) -> list[list[int]]:
 
 def check_tokens(tokens: Tensor) -> None:
     """Raise ValueError unless the tokens are ``(b, C, h, w)``, floating, finite and not empty."""
+    check_shape(tokens)
+    if not all_finite([tokens])[0]:
+        raise Unusable(NOT_FINITE)
+
+
+def check_shape(tokens: Tensor) -> None:
+    """Raise ValueError unless the tokens are ``(b, C, h, w)``, floating and not empty."""
     if tokens.dim() != 4 or tokens.numel() == 0 or not tokens.is_floating_point():
         raise ValueError(f"expected floating (b, C, h, w) tokens, got {tuple(tokens.shape)} {tokens.dtype}")
-    if not all(torch.isfinite(extreme) for extreme in tokens.aminmax()):  # NaN is both extremes; needs no copy
-        raise Unusable("the patch features contain NaN or infinite values; check the feature backend")
+
+
+def all_finite(tensors: Sequence[Tensor]) -> list[bool]:
+    """Return whether each tensor, none empty, is free of NaN and infinite values; on a card with one wait for all."""
+    extremes = [torch.isfinite(torch.stack(tensor.aminmax())).all() for tensor in tensors]  # NaN is both extremes
+    return [bool(flag) for flag in to_host(*extremes)]
 
 
 def to_proposals(

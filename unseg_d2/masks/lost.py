@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unseg_d2.graph.affinity import items_per_chunk
 from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
 from unseg_d2.masks.bipartition import connected_component
 from unseg_d2.masks.registry import MASK_GENERATORS
 from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import PatchFeatures, Proposals
+from unseg_d2.transfer import to_host
 
 ROWS_PER_CHUNK = 512  # rows of the Gram matrix that exist at a time
 
@@ -80,26 +82,33 @@ def lost(tokens: Tensor, settings: LOSTSettings | None = None) -> list[Proposals
     """
     settings = settings or LOSTSettings()
     check_tokens(tokens)
-    return [_seed_expansion(image, settings.max_seeds, settings.center) for image in tokens]
+    h, w = tokens.shape[2:]
+    seeds, scores, alike = to_host(*_seed_expansion(tokens.flatten(2), settings.max_seeds, settings.center))
+    results = []
+    for seed, score, similar in zip(seeds.tolist(), scores.tolist(), alike.view(-1, h, w).numpy()):
+        mask = connected_component(similar, seed)
+        results.append(
+            to_proposals([] if mask.all() else [(mask, score)], (h, w), when_none="patches that are all similar")
+        )
+    return results
 
 
-def _seed_expansion(tokens: Tensor, max_seeds: int, center: bool) -> Proposals:
-    """The object of one image from its ``(C, h, w)`` tokens."""
-    h, w = tokens.shape[1:]
-    features = tokens.flatten(1).double()  # so that the sign of a product does not depend on the device
+def _seed_expansion(tokens: Tensor, max_seeds: int, center: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return of ``(b, C, n)`` tokens the seed patches ``(b,)``, scores ``(b,)``, and what is alike ``(b, n)`` bool."""
+    features = tokens.double()  # so that the sign of a product does not depend on the device
     if center:
-        features = features - features.mean(1, keepdim=True)
+        features = features - features.mean(2, keepdim=True)
     degrees = _degrees(features)
-    lowest = degrees.argsort(stable=True)[:max_seeds]
-    seed = lowest[0]
-    seeds = lowest[features[:, lowest].T @ features[:, seed] >= 0]
-    alike = features.T @ features[:, seeds].sum(1) >= 0
-    mask = connected_component(alike.view(h, w).cpu().numpy(), int(seed))
-    score = 1 - float(degrees[seed]) / len(degrees)
-    found = [] if mask.all() else [(mask, score)]
-    return to_proposals(found, (h, w), when_none="patches that are all similar")
+    lowest = degrees.argsort(dim=1, stable=True)[:, :max_seeds]
+    candidates = features.gather(2, lowest[:, None].expand(-1, features.shape[1], -1))
+    joins = candidates.mT @ candidates[:, :, :1] >= 0
+    alike = features.mT @ (candidates @ joins.double()) >= 0
+    scores = 1 - degrees.gather(1, lowest[:, :1])[:, 0].double() / degrees.shape[1]
+    return lowest[:, 0], scores, alike[:, :, 0]
 
 
 def _degrees(features: Tensor) -> Tensor:
-    """Number of patches that each of ``(C, n)`` features is like, itself included, ``(n,)``."""
-    return torch.cat([(rows.T @ features >= 0).sum(1) for rows in features.split(ROWS_PER_CHUNK, dim=1)])
+    """Number of patches that each of ``(b, C, n)`` features is like, itself included, ``(b, n)``."""
+    b, _, n = features.shape
+    rows = items_per_chunk(ROWS_PER_CHUNK, b * n, features.device)
+    return torch.cat([(part.mT @ features >= 0).sum(2) for part in features.split(rows, dim=2)], 1)

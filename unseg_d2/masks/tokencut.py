@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from unseg_d2.graph.affinity import binary_affinity
-from unseg_d2.graph.ncut import NO_CUT, cohesion, second_eigenvector
-from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
+from unseg_d2.graph.ncut import cohesion, second_eigenvector, usable_vectors
+from unseg_d2.masks.batches import check_shape, map_batches, to_proposals
 from unseg_d2.masks.bipartition import (
     NO_CUT_REASON,
     change_tau,
@@ -30,6 +30,7 @@ from unseg_d2.masks.bipartition import (
 from unseg_d2.masks.registry import MASK_GENERATORS
 from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import PatchFeatures, Proposals
+from unseg_d2.transfer import to_card
 
 Side = Literal["peak", "border"]
 
@@ -115,16 +116,15 @@ def salient_cuts(tokens: Tensor, settings: TokenCutSettings | None = None) -> li
     Args and errors are those of :func:`tokencut`.
     """
     settings = settings or TokenCutSettings()
-    check_tokens(tokens)
+    check_shape(tokens)
     b, _, h, w = tokens.shape
     affinity = binary_affinity(tokens.flatten(2), settings.tau, settings.eps)
-    cut = second_eigenvector(affinity)
-    vectors = torch.where(cut.values[:, None] < NO_CUT, cut.vectors, 0).view(b, h, w).cpu().numpy()
+    vectors = usable_vectors(second_eigenvector(affinity)).reshape(b, h, w)
     by_peak = partial(foreground_side, corner_rule=False)
     choose: Callable[[np.ndarray], tuple[np.ndarray, int]] = inner_side if settings.side == "border" else by_peak
     sides, seeds = zip(*(choose(vector) for vector in vectors))
     masks = np.stack([connected_component(side, seed) for side, seed in zip(sides, seeds)])
-    scores = cohesion(affinity, torch.from_numpy(masks).flatten(1).to(tokens.device)).tolist()
+    scores = cohesion(affinity, to_card(torch.from_numpy(masks).flatten(1), tokens.device)).tolist()
     # Its peak is positive, so the sign is right already, unless the border chose the other side.
     signed = [-vector if vector.flat[seed] < vector.mean() else vector for vector, seed in zip(vectors, seeds)]
     return [SalientCut(*parts) for parts in zip(signed, sides, seeds, masks, scores)]

@@ -35,6 +35,7 @@ from unseg_d2.refine.holes import fill_holes
 from unseg_d2.refine.permutohedral import build_lattice
 from unseg_d2.refine.registry import REFINERS, Refiner, check_inputs, hard, soft
 from unseg_d2.settings import Settings, other_default, setting
+from unseg_d2.transfer import to_card, to_host
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -134,7 +135,8 @@ def crf_masks(images: Tensor, masks: Tensor, settings: CRFSettings = MASKCUT) ->
     """Return the probability of each mask after two-label mean field, each mask on its own against its background.
 
     Args:
-        images: ``(b, 3, H, W)`` uint8; on CUDA the images of a batch share one lattice.
+        images: ``(b, 3, H, W)`` uint8, on the device of the masks or on the host, which saves a wait for the card; on
+            CUDA the images of a batch share one lattice.
         masks: ``(b, n, H, W)`` float32 in [0, 1]. The unary logits are [1 - m, m] (as MaskCut has it), so a mask is
             given a probability of 0.73 only.
         settings: kernels and steps.
@@ -142,7 +144,7 @@ def crf_masks(images: Tensor, masks: Tensor, settings: CRFSettings = MASKCUT) ->
     Returns:
         ``(b, n, H, W)`` float32 in [0, 1]; the mask is where it is above 0.5.
     """
-    pairwise = _pairwise(images, settings)
+    pairwise = _pairwise(images, masks.device, settings)
     probability = torch.empty(masks.shape, dtype=torch.float32, device=masks.device)
     for part, out in zip(masks.split(MAX_CHANNELS, 1), probability.split(MAX_CHANNELS, 1)):
         unary = _channels_last(2 * part.float() - 1)
@@ -157,7 +159,7 @@ def label_probabilities(images: Tensor, logits: Tensor, settings: CRFSettings = 
     """Return the probability of each of L exclusive labels after mean field.
 
     Args:
-        images: ``(b, 3, H, W)`` uint8.
+        images: as in :func:`crf_masks`.
         logits: ``(b, L, H, W)`` float32; their softmax is the unary term. Adding a constant changes nothing, so
             logits, log-probabilities and (as in PriMaPs) soft one-hot channels can all be passed unchanged.
         settings: kernels and steps.
@@ -168,7 +170,7 @@ def label_probabilities(images: Tensor, logits: Tensor, settings: CRFSettings = 
     _check_exponents(settings)
     if logits.shape[1] == 1:
         return torch.ones_like(logits, dtype=torch.float32)
-    pairwise = _pairwise(images, settings)
+    pairwise = _pairwise(images, logits.device, settings)
     prior = torch.softmax(logits.float(), 1)
     prior, last = _channels_last(prior[:, :-1]), _channels_last(prior[:, -1:])
     last *= pairwise(torch.ones_like(last)).exp_()
@@ -189,8 +191,8 @@ def _refine(image: np.ndarray, masks: np.ndarray, *, device: torch.device, setti
     present = masks.any((1, 2))
     if present.any():
         with torch.inference_mode():
-            channels = torch.from_numpy(soft(masks[present])).to(device)
-            probability = crf_masks(_image_tensor(image, device), channels[None], settings)
+            channels = to_card(torch.from_numpy(soft(masks[present])), device)
+            probability = crf_masks(_image_tensor(image), channels[None], settings)
         refined[present] = hard(probability[0].cpu().numpy())
     return fill_holes(refined)
 
@@ -200,22 +202,28 @@ def _refine_labels(image: np.ndarray, masks: np.ndarray, *, device: torch.device
     refined = np.zeros(masks.shape, dtype=bool)
     present = np.flatnonzero(masks.any((1, 2)))
     if len(present):
-        channels = torch.from_numpy(soft(masks[present])).to(device)
+        channels = to_card(torch.from_numpy(soft(masks[present])), device)
         channels = torch.cat([(1 - channels.sum(0, keepdim=True)).clamp_(0, 1), channels])
         with torch.inference_mode():
-            probability = label_probabilities(_image_tensor(image, device), channels[None], settings)
+            probability = label_probabilities(_image_tensor(image), channels[None], settings)
         labels = probability[0].cpu().numpy().argmax(0)
         refined[present] = labels == np.arange(1, len(present) + 1)[:, None, None]
     return refined
 
 
-def _pairwise(images: Tensor, settings: CRFSettings) -> Callable[[Tensor], Tensor]:
+def _pairwise(images: Tensor, device: torch.device, settings: CRFSettings) -> Callable[[Tensor], Tensor]:
     """The weighted sum of both kernels of images ``(b, 3, H, W)``, on values ``(b, H, W, c)``, which it overwrites."""
     b, _, height, width = images.shape
-    positions = _positions(b, height, width, images.device)
+    colours = to_host(images.amin((0, 2, 3)), images.amax((0, 2, 3)))
+    bounds = [
+        torch.cat([corner / settings.bilateral_sxy, colour / settings.bilateral_srgb])
+        for corner, colour in zip(_corners(height, width), colours)
+    ]
+    images = to_card(images, device) if images.device.type == "cpu" else images
+    positions = _positions(b, height, width, device)
     features = torch.cat([positions / settings.bilateral_sxy, images.float() / settings.bilateral_srgb], 1)
-    appearance = build_lattice(features.flatten(2)).normalised(settings.bilateral_weight)
-    smoothness = _smoothness(b, height, width, settings.gaussian_sxy, settings.gaussian_weight, images.device)
+    appearance = build_lattice(features.flatten(2), (bounds[0], bounds[1])).normalised(settings.bilateral_weight)
+    smoothness = _smoothness(b, height, width, settings.gaussian_sxy, settings.gaussian_weight, device)
 
     def apply(values: Tensor) -> Tensor:
         return appearance.filter(values.flatten(0, 2)).view_as(values).add_(smoothness(values))
@@ -230,8 +238,14 @@ def _smoothness(
     """The smoothness kernel on values ``(b, H, W, c)``."""
     if sxy < MIN_LATTICE_SXY:
         return GaussianKernel.build(height, width, sxy, weight, device).filter_
-    lattice = build_lattice((_positions(b, height, width, device) / sxy).flatten(2)).normalised(weight)
+    low, high = (corner / sxy for corner in _corners(height, width))
+    lattice = build_lattice((_positions(b, height, width, device) / sxy).flatten(2), (low, high)).normalised(weight)
     return lambda values: lattice.filter(values.flatten(0, 2)).view_as(values)
+
+
+def _corners(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """x and y of the first and of the last pixel, each ``(2,)``."""
+    return torch.zeros(2), torch.tensor([width - 1.0, height - 1.0])
 
 
 def _positions(b: int, height: int, width: int, device: torch.device) -> Tensor:
@@ -244,5 +258,5 @@ def _channels_last(planes: Tensor) -> Tensor:
     return planes.movedim(1, -1).contiguous()
 
 
-def _image_tensor(image: np.ndarray, device: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(device)[None]
+def _image_tensor(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]

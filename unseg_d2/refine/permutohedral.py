@@ -27,6 +27,7 @@ from torch import Tensor
 from unseg_d2.errors import Unusable
 from unseg_d2.refine.compiled import CompiledLattice, runs_compiled
 from unseg_d2.refine.sparse_rows import SparseRows
+from unseg_d2.transfer import to_card, to_host
 
 TILE = 16384  # points embedded at a time on a CPU: what they need stays in the cache
 FRACTION_BITS, AXIS_BITS = 24, 3  # a fractional part in fixed point and its axis are sorted as one int32
@@ -65,11 +66,13 @@ class Lattice:
         return Lattice(replace(self.splat, weights=splat), self.blurs, replace(self.slice, weights=sliced.view(-1)))
 
 
-def build_lattice(positions: Tensor) -> Lattice | CompiledLattice:
+def build_lattice(positions: Tensor, bounds: tuple[Tensor, Tensor] | None = None) -> Lattice | CompiledLattice:
     """Build the lattice of points; standard deviation of the kernel is 1 in each dimension.
 
     Args:
         positions: ``(b, d, n)`` float32, coordinates divided by the standard deviation of the kernel; ``d <= 7``.
+        bounds: smallest and largest coordinates of all points, ``(d,)`` float32 on the host, where they are known; a
+            card is waited for otherwise.
 
     Raises:
         ValueError: if the coordinates span more vertices than a 64-bit key can tell apart, are not finite, or d is
@@ -79,20 +82,26 @@ def build_lattice(positions: Tensor) -> Lattice | CompiledLattice:
     if not 1 <= d <= MAX_DIMENSIONS:
         raise ValueError(f"expected 1 to {MAX_DIMENSIONS} dimensions, got {d}")
     embedding = _embedding(d)
-    strides, offset, keys_per_image = _strides(embedding, positions)
+    low, high = bounds or to_host(positions.amin((0, 2)), positions.amax((0, 2)))
+    strides, offset, keys_per_image = _strides(embedding, low.double(), high.double())
     if (b * keys_per_image).bit_length() > 62:
         raise Unusable("the standard deviations are too small for coordinates of this range")
     if runs_compiled(positions):
         return CompiledLattice.build(positions, strides, offset, keys_per_image)
-    embedding = embedding.to(positions.device)
+    embedding, table = (to_card(part, positions.device) for part in (embedding, torch.tensor(strides)))
     keys = torch.empty((b, n, d + 1), dtype=torch.int64, device=positions.device)
     weights = torch.empty((b, n, d + 1), dtype=torch.float32, device=positions.device)
-    tile = TILE if positions.device.type == "cpu" else n
-    for image in range(b):
-        for start in range(0, n, tile):
-            part = np.s_[image, start : start + tile]
-            y = embedding @ positions[image, :, start : start + tile].double()
-            _embed(y, strides, offset + image * keys_per_image, keys[part], weights[part])
+    lowest = torch.arange(b, device=positions.device) * keys_per_image + offset
+    if positions.device.type == "cpu":
+        for image in range(b):
+            for start in range(0, n, TILE):
+                part = np.s_[image, start : start + TILE]
+                y = embedding @ positions[image, :, start : start + TILE].double()
+                _embed(y, strides, table, lowest[image], keys[part], weights[part])
+    else:  # all at once, as each operation is a launch
+        y = embedding @ positions.movedim(1, 0).flatten(1).double()
+        lowest = lowest[:, None].expand(b, n).reshape(-1)
+        _embed(y, strides, table, lowest, keys.view(b * n, d + 1), weights.view(b * n, d + 1))
     point, entry, vertex, starts, vertex_keys = _group(keys.view(b * n, d + 1), (b * keys_per_image).bit_length())
     entry_weights = weights.view(-1)
     return Lattice(
@@ -116,13 +125,12 @@ def _embedding(d: int) -> Tensor:
     return matrix
 
 
-def _strides(embedding: Tensor, positions: Tensor) -> tuple[list[int], int, int]:
-    """Factors of z in the key, what is added to it, and the number of keys of an image.
+def _strides(embedding: Tensor, low: Tensor, high: Tensor) -> tuple[list[int], int, int]:
+    """Factors of z in the key, what is added to it, and the number of keys of an image, from bounds ``(d,)`` float64.
 
     The coordinates z_i - z_d tell vertices apart; they are the digits of the key. Room is left for the vertices
     around a point and for their neighbours, so that a step never carries over into the next digit.
     """
-    low, high = (bound.double().cpu() for bound in (positions.amin((0, 2)), positions.amax((0, 2))))
     if not torch.isfinite(low + high).all():
         raise Unusable("coordinates are not finite")
     digits = embedding[:-1] - embedding[-1]
@@ -138,8 +146,15 @@ def _strides(embedding: Tensor, positions: Tensor) -> tuple[list[int], int, int]
     return [*strides, -sum(strides)], offset, keys_per_image
 
 
-def _embed(y: Tensor, strides: list[int], offset: int, keys: Tensor, weights: Tensor) -> None:
-    """Write keys and barycentric weights, both ``(m, d + 1)``, of the vertices around points ``(d + 1, m)``."""
+def _embed(y: Tensor, strides: list[int], table: Tensor, lowest: Tensor, keys: Tensor, weights: Tensor) -> None:
+    """Write keys and barycentric weights, both ``(m, d + 1)``, of the vertices around points ``(d + 1, m)``.
+
+    Args:
+        y: points on the hyperplane, float64.
+        strides, table: the factors of the key, on the host and on the device of the points.
+        lowest: what is added to the keys of each point, ``(m,)`` or one for all.
+        keys, weights: what is written.
+    """
     floor = y.floor()
     fraction = ((y - floor) * 2**FRACTION_BITS).to(torch.int32)
     packed = [(row << AXIS_BITS) | axis for axis, row in enumerate(fraction)]
@@ -151,9 +166,8 @@ def _embed(y: Tensor, strides: list[int], offset: int, keys: Tensor, weights: Te
     weights[:, 1:] = (fraction[:-1] - fraction[1:]).t()
     weights[:, 0] = 2**FRACTION_BITS - fraction[0] + fraction[-1]
     weights *= 2.0**-FRACTION_BITS
-    table = torch.tensor(strides, device=y.device)
     steps = table.index_select(0, (ordered[:-1] & (2**AXIS_BITS - 1)).view(-1)).view(len(ordered) - 1, -1)
-    key = torch.full_like(keys[:, 0], offset)
+    key = lowest.expand_as(keys[:, 0]).clone()
     for coordinate, stride in zip(floor.to(torch.int64), strides):
         key += coordinate * stride
     keys[:, 0] = key
@@ -210,7 +224,7 @@ def _neighbours(keys: Tensor, stride: int) -> Tensor:
 def _blurs(neighbours: list[Tensor]) -> tuple[SparseRows, ...]:
     """Blur by (1/2, 1, 1/2) along all axes, two per matrix: the lattice is so sparse that this halves the work."""
     v, count = len(neighbours[0]) - 1, len(neighbours)
-    weights = torch.tensor([1, 0.5, 0.5], device=neighbours[0].device)
+    weights = to_card(torch.tensor([1, 0.5, 0.5]), neighbours[0].device)
     scale = 1 / (1 + 2.0 ** (1 - count))
     blurs = []
     for first, second in zip(neighbours[::2], neighbours[1::2]):
@@ -223,9 +237,18 @@ def _blurs(neighbours: list[Tensor]) -> tuple[SparseRows, ...]:
 
 
 def _existing(columns: Tensor, weights: Tensor) -> SparseRows:
-    """Rows of the vertices ``(v, k)`` that exist, with the weight of each of the k steps."""
+    """Rows of the vertices ``(v, k)`` that exist, with the weight of each of the k steps.
+
+    On a card, which would be waited for to count them, those that do not exist stay, with a weight of 0.
+    """
     v, k = columns.shape
     exists = (columns < v).view(-1)
+    if columns.device.type != "cpu":
+        return SparseRows(
+            columns.reshape(-1).clamp_max(v - 1).int(),
+            weights.repeat(v) * exists,
+            torch.arange(0, v * k + 1, k, dtype=torch.int32, device=columns.device),
+        )
     kept = exists.nonzero()[:, 0]
     ends = exists.view(v, k).sum(1, dtype=torch.int32).cumsum(0, dtype=torch.int32)
     return SparseRows(

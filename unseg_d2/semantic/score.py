@@ -129,6 +129,6 @@ def _predictions(
     if cfg.SEMANTIC.TEST.CRF:
         settings = LabelCRFSettings.from_config(cfg)
         device = resolve_device(settings.device, "REFINE.CRF_LABELS.DEVICE")
-        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(device)
+        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
         probability = label_probabilities(pixels, logits.to(device), settings.kernels())
         yield " + CRF", probability.argmax(1)[0].cpu().numpy()

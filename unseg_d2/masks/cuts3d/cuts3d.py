@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from unseg_d2.graph.affinity import BinaryAffinity, binary_affinity
-from unseg_d2.graph.ncut import NO_CUT, second_eigenvector
+from unseg_d2.graph.ncut import second_eigenvector, usable_vectors
 from unseg_d2.graph.sharpening import Pairing, PairThresholds
-from unseg_d2.masks.batches import batch_by_shape, check_tokens, to_proposals
+from unseg_d2.masks.batches import batch_by_shape, check_shape, to_proposals
 from unseg_d2.masks.bipartition import (
     NO_CUT_REASON,
     change_tau,
@@ -34,6 +34,7 @@ from unseg_d2.masks.cuts3d.spatial_importance import spatial_importance
 from unseg_d2.masks.registry import MASK_GENERATORS, Mode, mode_setting
 from unseg_d2.settings import Settings, nested, setting
 from unseg_d2.structures import DepthMap, PatchFeatures, Proposals
+from unseg_d2.transfer import to_card, to_host
 
 Removal = Literal["remove", "zero"]
 
@@ -210,12 +211,11 @@ def cuts3d_traces(
 ) -> list[CutS3DTrace]:
     """Run :func:`cuts3d` and return every step of it, for pictures and ablations."""
     settings = settings or CutS3DSettings()
-    check_tokens(tokens)
+    check_shape(tokens)
     b, _, h, w = tokens.shape
-    distances = [_distance(image, (h, w), settings) for image in depth]
+    distances = _distances(depth, (h, w), settings)
     importance = [_importance(distance, settings) for distance in distances]
-    thresholds = [_threshold(image, settings, tokens.device) for image in importance]
-    affinity = binary_affinity(tokens.flatten(2), thresholds, settings.eps)
+    affinity = binary_affinity(tokens.flatten(2), [_threshold(image, settings) for image in importance], settings.eps)
     densities = affinity.density().tolist()
     traces = [CutS3DTrace(*image, []) for image in zip(distances, importance, densities, strict=True)]
     live = np.ones((b, h, w), dtype=bool)
@@ -235,23 +235,27 @@ def cuts3d_traces(
     return traces
 
 
-def _distance(depth: DepthMap, grid: tuple[int, int], settings: CutS3DSettings) -> np.ndarray:
-    """Depth as LocalCut uses it, ``(h, w)``, far is large."""
-    if tuple(depth.depth.shape) != grid:
-        raise ValueError(f"the patch grid is {grid}, but the depth is {tuple(depth.depth.shape)}")
+def _distances(depths: Sequence[DepthMap], grid: tuple[int, int], settings: CutS3DSettings) -> list[np.ndarray]:
+    """Depth of each image as LocalCut uses it, ``(h, w)``, far is large."""
+    for image in depths:
+        if tuple(image.depth.shape) != grid:
+            raise ValueError(f"the patch grid is {grid}, but the depth is {tuple(image.depth.shape)}")
     local = settings.local
-    return relief(depth.depth.cpu().numpy(), depth.kind, axis=local.depth_axis, percentile=local.percentile)
+    return [
+        relief(depth.numpy(), image.kind, axis=local.depth_axis, percentile=local.percentile)
+        for image, depth in zip(depths, to_host(*(image.depth for image in depths)))
+    ]
 
 
 def _importance(distance: np.ndarray, settings: CutS3DSettings) -> np.ndarray | None:
     return spatial_importance(distance, settings.sigma, settings.beta) if settings.importance else None
 
 
-def _threshold(importance: np.ndarray | None, settings: CutS3DSettings, device: torch.device) -> float | PairThresholds:
+def _threshold(importance: np.ndarray | None, settings: CutS3DSettings) -> float | PairThresholds:
     """Threshold on the cosines of one image: one for all pairs where the affinity is not sharpened."""
     if importance is None:
         return settings.tau
-    thresholds = PairThresholds(settings.tau, torch.from_numpy(importance).flatten().to(device), settings.pairing)
+    thresholds = PairThresholds(settings.tau, torch.from_numpy(importance).flatten(), settings.pairing)
     return thresholds.compensated(settings.beta) if settings.compensate else thresholds
 
 
@@ -259,11 +263,11 @@ def _eigenvectors(
     affinity: BinaryAffinity, live: np.ndarray, active: list[int], removal: Removal
 ) -> tuple[list[int], np.ndarray]:
     """Cut the graphs of the active images; images that have no cut are no longer active."""
-    nodes = torch.from_numpy(live[active]).flatten(1).to(affinity.bits.device)
+    nodes = to_card(torch.from_numpy(live[active]).flatten(1), affinity.bits.device)
     graphs = affinity[active]
     cut = second_eigenvector(graphs, nodes) if removal == "remove" else second_eigenvector(graphs.isolate(~nodes))
-    kept = torch.nonzero(cut.values < NO_CUT)[:, 0].tolist()
-    vectors = cut.vectors.view(-1, *live.shape[1:]).cpu().numpy()
+    vectors = usable_vectors(cut).reshape(-1, *live.shape[1:])
+    kept = [k for k, vector in enumerate(vectors) if vector.any()]
     return [active[k] for k in kept], vectors[kept]
 
 

@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unseg_d2.graph.affinity import binary_affinity
-from unseg_d2.graph.ncut import NO_CUT, cohesion, second_eigenvector
-from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
+from unseg_d2.graph.affinity import BinaryAffinity, binary_affinity
+from unseg_d2.graph.ncut import cohesion, second_eigenvector, usable_vectors
+from unseg_d2.masks.batches import check_shape, map_batches, to_proposals
 from unseg_d2.masks.bipartition import NO_CUT_REASON, change_tau, seed_mask
 from unseg_d2.masks.maskcut.parity import parity_steps
 from unseg_d2.masks.registry import MASK_GENERATORS, Mode, mode_setting
 from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import PatchFeatures, Proposals
+from unseg_d2.transfer import to_card
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def maskcut(tokens: Tensor, settings: MaskCutSettings | None = None) -> list[Pro
         ValueError: if the features are not finite.
     """
     settings = settings or MaskCutSettings()
-    check_tokens(tokens)
+    check_shape(tokens)
     h, w = tokens.shape[2:]
     if settings.mode == "parity":
         steps = parity_steps(
@@ -95,36 +96,54 @@ def maskcut(tokens: Tensor, settings: MaskCutSettings | None = None) -> list[Pro
     return _disjoint(tokens, settings)
 
 
+@dataclass
+class _Object:
+    """One cut of one image: the mask, the patches that were left for it, whether it is kept, and its score if so."""
+
+    image: int
+    mask: np.ndarray
+    live: np.ndarray
+    kept: bool
+    score: float = 0.0
+
+
 def _disjoint(tokens: Tensor, settings: MaskCutSettings) -> list[Proposals]:
     """The default mode: each cut is of the patches that no object has taken yet."""
     b, _, h, w = tokens.shape
     affinity = binary_affinity(tokens.flatten(2), settings.tau, settings.eps)
     live = np.ones((b, h, w), dtype=bool)
-    found: list[list[tuple[np.ndarray, float]]] = [[] for _ in range(b)]
-    small = [0] * b
+    objects: list[_Object] = []
     active = list(range(b))
-
-    def flat(maps: np.ndarray) -> Tensor:
-        return torch.from_numpy(maps).flatten(1).to(tokens.device)
-
     for iteration in range(settings.num_masks):
         active = [i for i in active if live[i].sum() > 1]
         if not active:
             break
-        cut = second_eigenvector(affinity[active], flat(live[active]))
-        vectors = cut.vectors.view(-1, h, w).cpu().numpy()
-        kept = torch.nonzero(cut.values < NO_CUT)[:, 0].tolist()
-        active = [active[k] for k in kept]
-        if not active:
-            break
-        masks = np.stack([seed_mask(vectors[k], live[i]) for k, i in zip(kept, active)])
-        scores = cohesion(affinity[active], flat(masks), flat(live[active])).tolist()
-        for i, mask, score in zip(active, masks, scores):
-            if iteration == 0 or mask.mean() > settings.min_area:
-                found[i].append((mask, score))
-            else:
-                small[i] += 1
+        left = to_card(torch.from_numpy(live[active]).flatten(1), tokens.device)
+        vectors = usable_vectors(second_eigenvector(affinity[active], left)).reshape(-1, h, w)
+        cuts = [(i, vector) for i, vector in zip(active, vectors) if vector.any()]
+        active = [i for i, _ in cuts]
+        for i, vector in cuts:
+            mask = seed_mask(vector, live[i])
+            kept = iteration == 0 or bool(mask.mean() > settings.min_area)
+            objects.append(_Object(i, mask, live[i].copy(), kept))
             live[i] &= ~mask
-    return [
-        to_proposals(masks, (h, w), {"min_area": count}, when_none=NO_CUT_REASON) for masks, count in zip(found, small)
-    ]
+    _score(affinity, [found for found in objects if found.kept])
+    return [_proposals([found for found in objects if found.image == i], (h, w)) for i in range(b)]
+
+
+def _score(affinity: BinaryAffinity, objects: list[_Object]) -> None:
+    """Set the score of each object: its cohesion among the patches that were left for it."""
+    if not objects:
+        return
+    device = affinity.bits.device
+    masks, live = (np.stack([getattr(found, name).ravel() for found in objects]) for name in ("mask", "live"))
+    graphs = affinity[[found.image for found in objects]]
+    scores = cohesion(graphs, *(to_card(torch.from_numpy(maps), device) for maps in (masks, live)))
+    for found, score in zip(objects, scores.tolist()):
+        found.score = score
+
+
+def _proposals(objects: list[_Object], grid: tuple[int, int]) -> Proposals:
+    """Return the proposals of one image from its cuts, in order."""
+    kept = [(found.mask, found.score) for found in objects if found.kept]
+    return to_proposals(kept, grid, {"min_area": len(objects) - len(kept)}, when_none=NO_CUT_REASON)

@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from unseg_d2.graph.affinity import binary_affinity_by_precision
-from unseg_d2.graph.ncut import NO_CUT, second_eigenvector
+from unseg_d2.graph.ncut import second_eigenvector, usable_vectors
 from unseg_d2.masks.bipartition import connected_component, foreground_side, intersection_over_union
+from unseg_d2.transfer import to_card
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,9 @@ def parity_steps(
     single, double = binary_affinity_by_precision(tokens.flatten(2), tau, eps)
     for iteration in range(num_masks):
         affinity = double if iteration else single
-        graph = affinity.isolate(torch.from_numpy(painted).flatten(1).to(tokens.device))
-        cut = second_eigenvector(graph)
+        graph = affinity.isolate(to_card(torch.from_numpy(painted).flatten(1), tokens.device))
         # Where all patches are alike, any vector is an eigenvector and LAPACK's choice means nothing: no foreground.
-        vectors = torch.where(cut.values[:, None] < NO_CUT, cut.vectors, 0).view(b, h, w).cpu().numpy()
+        vectors = usable_vectors(second_eigenvector(graph)).reshape(b, h, w)
         for i, vector in enumerate(vectors):
             side, seed = foreground_side(vector)
             component = connected_component(side, seed)

@@ -21,6 +21,7 @@ from torch import Tensor
 from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
 from unseg_d2.masks.promerge.attention_prior import drop_unattended
 from unseg_d2.masks.promerge.filter import cascade_filter, merge, to_masks, to_sets
+from unseg_d2.masks.promerge.mean_products import Features, MeanProducts, mean_products
 from unseg_d2.masks.promerge.prompts import (
     components,
     feature_lengths,
@@ -32,6 +33,7 @@ from unseg_d2.masks.promerge.prompts import (
 from unseg_d2.masks.registry import MASK_GENERATORS, Mode, mode_setting
 from unseg_d2.settings import Settings, setting
 from unseg_d2.structures import PatchFeatures, Proposals
+from unseg_d2.transfer import to_host
 
 
 @dataclass(frozen=True)
@@ -190,27 +192,19 @@ def promerge_steps(tokens: Tensor, settings: ProMergeSettings) -> list[ProMergeS
 
     Labelling, filtering and merging are on the CPU, one image at a time.
     """
-    b, _, h, w = tokens.shape
+    h, w = tokens.shape[2:]
     flat = tokens.flatten(2).float()
-    lengths = feature_lengths(flat)
+    features = Features(flat, feature_lengths(flat))
     prompts = prompt_indices(h, w, settings.stride)
-    similar = similar_patches(flat, lengths, prompts, settings.tau).view(b, -1, h, w)
+    similar = similar_patches(flat, features.lengths, prompts, settings.tau).view(len(flat), -1, h, w)
     sides = sides_covered(similar)
     background, kept = _background(similar, sides, settings)
-    likeness = _Features(flat, lengths).likeness(background.flatten(1))
-    on_cpu = [value.cpu().numpy() for value in (similar, sides, background, kept, likeness)]
-    results = []
-    for i, (masks, covered, behind, alive, like) in enumerate(zip(*on_cpu)):
-        vote = covered >= 2
-        proposals = components(masks[~vote], prompts[~vote], settings.min_component)
-        accepted, merged = np.zeros((2, 0, h, w), dtype=bool)
-        rejected = Counter[str]({} if alive else {"min_background": len(proposals)})
-        if alive and len(proposals):
-            image = _Features(flat[i : i + 1], lengths[i : i + 1])
-            accepted, merged = _filter_and_merge(proposals, behind, like, image, settings, rejected)
-        contrast = _contrast(merged, behind, like, _Features(flat[i : i + 1], lengths[i : i + 1]))
-        results.append(ProMergeSteps(int(vote.sum()), proposals, behind, accepted, merged, contrast, rejected))
-    return results
+    mean = features.mean(background.flatten(1))
+    likeness = features.products(mean)
+    on_host = [value.numpy() for value in to_host(similar, sides, background, kept, likeness, mean.norm(dim=1))]
+    images = [_filtered(prompts, settings, *image) for image in zip(*on_host)]
+    products = mean_products(features, [image.accepted.reshape(-1, h * w) for image in images])
+    return [image.steps(*_merged(image, mine, settings)) for image, mine in zip(images, products)]
 
 
 def _background(similar: Tensor, sides: Tensor, settings: ProMergeSettings) -> tuple[Tensor, Tensor]:
@@ -220,78 +214,74 @@ def _background(similar: Tensor, sides: Tensor, settings: ProMergeSettings) -> t
     enough &= background.flatten(1).any(1)
     if settings.mode == "parity":
         return background, enough
-    if not enough.all():
+    if enough.device.type != "cpu" or not enough.all():  # a card would be waited for
         background = torch.where(enough[:, None, None], background, majority(similar, sides >= 1))
     return background, torch.ones_like(enough)
 
 
 @dataclass(frozen=True)
-class _Features:
-    """Features ``(b, C, n)`` and their divisors ``(b, n)``: unit features that are never stored."""
+class _Filtered:
+    """One image after the filter; fields as in :class:`ProMergeSteps`, likeness and length of the background's mean."""
 
-    tokens: Tensor
-    lengths: Tensor
+    num_votes: int
+    proposals: np.ndarray
+    background: np.ndarray
+    accepted: np.ndarray
+    likeness: np.ndarray
+    length: float
+    rejected: Mapping[str, int]
 
-    def mean(self, masks: Tensor) -> Tensor:
-        """Mean unit feature of one mask per image, ``(b, C)`` of ``(b, n)`` bool; 0 of an empty one."""
-        total = torch.bmm(self.tokens, (masks / self.lengths)[:, :, None])[:, :, 0]
-        return total / masks.sum(1, keepdim=True).clamp_min(1)
-
-    def likeness(self, masks: Tensor) -> Tensor:
-        """Product of each patch's unit feature and the mean one of its image's mask, ``(b, n)``."""
-        return torch.bmm(self.mean(masks)[:, None], self.tokens)[:, 0] / self.lengths
+    def steps(self, merged: np.ndarray, contrast: np.ndarray) -> ProMergeSteps:
+        found = (self.num_votes, self.proposals, self.background, self.accepted)
+        return ProMergeSteps(*found, merged, contrast, self.rejected)
 
 
-def _filter_and_merge(
-    proposals: np.ndarray,
-    background: np.ndarray,
-    likeness: np.ndarray,
-    image: _Features,
+def _filtered(
+    prompts: np.ndarray,
     settings: ProMergeSettings,
-    rejected: Counter[str],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the accepted proposals and their clusters, ``(a, h, w)`` and ``(k, h, w)`` bool, of one image."""
-    h, w = background.shape
-    flat = proposals.reshape(len(proposals), -1)
-    sets = to_sets(flat)
-    total = flat.astype(np.float32) @ likeness
-    accepted = cascade_filter(
-        sets,
-        [total[i] / members.bit_count() for i, members in enumerate(sets)],
-        to_sets(background.reshape(1, -1))[0],
-        max_background=settings.max_background,
-        max_likeness=settings.max_likeness,
-        rejected=rejected,
-    )
-    means: dict[int, Tensor] = {}
+    similar: np.ndarray,
+    sides: np.ndarray,
+    background: np.ndarray,
+    kept: np.ndarray,
+    likeness: np.ndarray,
+    length: np.ndarray,
+) -> _Filtered:
+    """Label and filter the masks of one image; ``kept`` is whether it is searched for objects."""
+    vote = sides >= 2
+    proposals = components(similar[~vote], prompts[~vote], settings.min_component)
+    rejected = Counter[str]({} if kept else {"min_background": len(proposals)})
+    accepted: list[int] = []
+    if kept and len(proposals):
+        flat = proposals.reshape(len(proposals), -1)
+        sets = to_sets(flat)
+        total = flat.astype(np.float32) @ likeness
+        accepted = cascade_filter(
+            sets,
+            [total[i] / members.bit_count() for i, members in enumerate(sets)],
+            to_sets(background.reshape(1, -1))[0],
+            max_background=settings.max_background,
+            max_likeness=settings.max_likeness,
+            rejected=rejected,
+        )
+    found = proposals[np.array(accepted, dtype=np.intp)]
+    return _Filtered(int(vote.sum()), proposals, background, found, likeness, float(length), rejected)
 
-    def mean(members: int) -> Tensor:
-        if members not in means:
-            mask = torch.from_numpy(to_masks([members], h * w)).to(image.tokens.device)
-            means[members] = image.mean(mask)[0].double()
-        return means[members]
 
+def _merged(image: _Filtered, products: MeanProducts, settings: ProMergeSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Return the clusters of the accepted masks, ``(k, h, w)`` bool, and their contrast to the background, ``(k,)``."""
+    h, w = image.background.shape
     clusters = merge(
-        [sets[i] for i in accepted],
-        lambda first, second: float(mean(first) @ mean(second)),
+        to_sets(image.accepted.reshape(-1, h * w)),
+        products.product,
         merge_above=settings.merge_above,
         compare_above=settings.compare_above,
         min_similarity=settings.min_similarity,
     )
-    return proposals[accepted], to_masks(clusters, h * w).reshape(-1, h, w)
-
-
-def _contrast(masks: np.ndarray, background: np.ndarray, likeness: np.ndarray, image: _Features) -> np.ndarray:
-    """Return ``(1 - cos) / 2`` of each mask's patches and the mean background, ``(k,)`` in [0, 1]."""
-    if not len(masks):
-        return np.zeros(0)
-    if not background.any():
-        background = np.logical_not(masks.any(0))
-        likeness = image.likeness(_flat(background, image)).cpu().numpy()[0]
-    length = float(image.mean(_flat(background, image)).norm())
-    cosine = masks.reshape(len(masks), -1) @ likeness / masks.sum((1, 2)) / max(length, 1e-12)
-    return np.clip((1 - cosine) / 2, 0, 1)
-
-
-def _flat(mask: np.ndarray, image: _Features) -> Tensor:
-    return torch.from_numpy(mask.reshape(1, -1)).to(image.tokens.device)
+    masks = to_masks(clusters, h * w)
+    if not clusters:
+        return masks.reshape(-1, h, w), np.zeros(0)
+    if image.background.any():
+        cosine = masks @ image.likeness / masks.sum(1) / max(image.length, 1e-12)
+    else:
+        cosine = products.cosines(clusters, to_sets(~masks.any(0, keepdims=True))[0])
+    return masks.reshape(-1, h, w), np.clip((1 - cosine) / 2, 0, 1)

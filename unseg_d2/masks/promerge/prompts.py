@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unseg_d2.transfer import to_card
+
 FEATURE_EPS = 1e-5  # added to the length of a feature before division, as published
 DECIDED_IN_FLOAT64 = 1e-5  # distance from tau within which a float32 affinity, of error 1e-6, is recomputed
 
@@ -42,7 +44,7 @@ def similar_patches(tokens: Tensor, lengths: Tensor, prompts: np.ndarray, tau: f
         prompts: ``(p,)`` patch indices.
         tau: threshold on the affinity, in [0, 1).
     """
-    index = torch.from_numpy(prompts).to(tokens.device)
+    index = to_card(torch.from_numpy(prompts), tokens.device)
     unit_prompts = tokens[:, :, index] / lengths[:, None, index]
     scale = lengths[:, None]  # thresholds are scaled rather than the affinities: the tokens are read only once
     excess = torch.bmm(unit_prompts.transpose(1, 2), tokens).sub_(tau * scale)
@@ -74,7 +76,8 @@ def sides_covered(masks: Tensor) -> Tensor:
         masks: ``(..., h, w)`` bool.
     """
     h, w = masks.shape[-2:]
-    rows, columns = masks[..., [0, -1], :].sum(-1), masks[..., [0, -1]].sum(-2)
+    rows = torch.stack([masks[..., side, :].sum(-1) for side in (0, -1)], -1)
+    columns = torch.stack([masks[..., side].sum(-1) for side in (0, -1)], -1)
     return (2 * rows > w).sum(-1) + (2 * columns > h).sum(-1)
 
 

@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy import ndimage
 from torch import Tensor
 
+from unseg_d2.errors import Unusable
 from unseg_d2.graph.affinity import binary_affinity
-from unseg_d2.graph.ncut import NO_CUT, second_eigenvector
-from unseg_d2.masks.batches import check_tokens, map_batches, to_proposals
+from unseg_d2.graph.ncut import second_eigenvector, usable_vectors
+from unseg_d2.masks.batches import NOT_FINITE, all_finite, check_shape, map_batches, to_proposals
 from unseg_d2.masks.registry import MASK_GENERATORS, Mode, mode_setting
 from unseg_d2.masks.votecut.clusters import greedy_clusters, pairwise_iou, vote
 from unseg_d2.masks.votecut.kmeans_1d import kmeans_1d
@@ -84,8 +84,7 @@ class VoteCut:
         Eigenvectors of one grid go through a GPU together, whatever their image or member.
         """
         members = [image.members or (image,) for image in features]
-        for image in members:
-            _check_members(image)
+        _check_members(members)
         flat = [member for image in members for member in image]
         vectors = iter(map_batches(lambda tokens: cut_vectors(tokens, self.settings), flat))
         return [votecut([next(vectors) for _ in image], self.settings) for image in members]
@@ -107,11 +106,10 @@ def cut_vectors(tokens: Tensor, settings: VoteCutSettings | None = None) -> list
         ValueError: if the features are not finite.
     """
     settings = settings or VoteCutSettings()
-    check_tokens(tokens)
+    check_shape(tokens)
     b, _, h, w = tokens.shape
     cut = second_eigenvector(binary_affinity(tokens.flatten(2), settings.tau, settings.eps), generalized=False)
-    vectors = torch.where(cut.values[:, None] < NO_CUT, cut.vectors, 0)
-    return list(vectors.view(b, h, w).cpu().numpy())
+    return list(usable_vectors(cut).reshape(b, h, w))
 
 
 def votecut(vectors: Sequence[np.ndarray], settings: VoteCutSettings | None = None) -> Proposals:
@@ -205,10 +203,12 @@ def label_pieces(labels: np.ndarray, grid: tuple[int, int], rejected: Counter[st
     return masks[masks.any((1, 2))]  # a coarser grid may lose a thin piece
 
 
-def _check_members(members: Sequence[PatchFeatures]) -> None:
+def _check_members(ensembles: Sequence[Sequence[PatchFeatures]]) -> None:
     """Raise ValueError that names the member of an ensemble whose features are invalid."""
-    for number, member in enumerate(members):
-        try:
-            check_tokens(member.tokens[None])
-        except ValueError as error:
-            raise type(error)(f"member {number} of the ensemble: {error}" if len(members) > 1 else str(error)) from None
+    places = [(len(members), number) for members in ensembles for number in range(len(members))]
+    tokens = [member.tokens for members in ensembles for member in members]
+    for one in tokens:
+        check_shape(one[None])
+    for (count, number), finite in zip(places, all_finite(tokens)):
+        if not finite:
+            raise Unusable(f"member {number} of the ensemble: {NOT_FINITE}" if count > 1 else NOT_FINITE)

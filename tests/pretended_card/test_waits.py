@@ -1,0 +1,59 @@
+"""Launches and waits per image have upper bounds: a wait that creeps into a loop goes beyond them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from cases import Counted, count
+from detector_cases import predict, train_step
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a card is there: nothing is pretended")
+
+SIDE, CHANNELS = 16, 128
+MOST = {  # launches and waits per image, at batch 1 and 8
+    "maskcut": ((1300, 14), (150, 2)),
+    "cuts3d": ((1300, 14), (150, 2)),
+    "tokencut": ((500, 7), (60, 1)),
+    "promerge": ((110, 5), (20, 1)),
+    "primaps": ((3500, 10), (450, 2)),
+    "votecut": ((500, 7), (80, 1)),
+    "lost": ((40, 3), (10, 0.5)),
+    "guided": ((0, 0), (0, 0)),
+    "crf": ((400, 2), (60, 1)),
+    "crf_labels": ((520, 2), (520, 2)),
+}
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("name", MOST)
+def test_waits_stay_within_their_bounds(name: str, batch: int) -> None:
+    found = count(name, batch, SIDE, CHANNELS)
+    assert_same(found)
+    launches, waits = MOST[name][batch == 8]
+    assert found.waits <= waits and found.launches <= launches, found.record.report(batch)
+
+
+def test_a_training_step_of_two_images_waits_little() -> None:
+    record, losses = train_step(2)
+    assert record.num_waits <= 20, record.report()
+    assert len(losses) == 9 and all(np.isfinite(value) for value in losses.values())
+
+
+@pytest.mark.parametrize(("images", "most"), [(1, 12), (8, 8)])
+def test_prediction_waits_little_per_image(images: int, most: float) -> None:
+    record, found, expected = predict(images)
+    assert record.num_waits / images <= most, record.report(images)
+    for theirs, ours in zip(found, expected, strict=True):
+        assert len(ours.scores) > 0 and theirs.rles == ours.rles
+        np.testing.assert_allclose(theirs.boxes, ours.boxes, atol=1e-4)
+
+
+def assert_same(found: Counted) -> None:
+    """The card's masks are the CPU's."""
+    for theirs, ours in zip(found.on_card, found.on_cpu, strict=True):
+        if isinstance(ours, np.ndarray):
+            assert (theirs == ours).all() and ours.any()
+        else:
+            assert torch.equal(theirs.masks, ours.masks) and len(ours)
+            torch.testing.assert_close(theirs.scores, ours.scores)
