@@ -283,5 +283,5 @@ def _merged(image: _Filtered, products: MeanProducts, settings: ProMergeSettings
     if image.background.any():
         cosine = masks @ image.likeness / masks.sum(1) / max(image.length, 1e-12)
     else:
-        cosine = products.cosines(clusters, to_sets(~masks.any(0, keepdims=True))[0])
+        cosine = products.cosines(clusters, to_sets(np.logical_not(masks.any(0))[None])[0])
     return masks.reshape(-1, h, w), np.clip((1 - cosine) / 2, 0, 1)
