@@ -55,7 +55,6 @@ def main() -> None:
     out: Path = args.output
     masks = recipe("quickstart.yaml", out / "masks", args)
     labels = generate_label_set(masks, str(args.data / "images"), out / "masks", num_workers=0)
-    assert labels is not None
     truth = read_coco(args.data / "instances.json")
     names = sorted(image["file_name"] for image in truth.images)
     chosen = set(names[:: len(names) // CORRECTED][:CORRECTED])

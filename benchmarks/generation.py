@@ -20,11 +20,11 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.config import load_cfg
 from unseg_d2.data.synthetic import ensure_synthetic
+from unseg_d2.jobs.workers import run_jobs
 from unseg_d2.pseudo.inputs import Inputs, list_inputs
 from unseg_d2.pseudo.make_shard import ShardJob, ShardMaker
 from unseg_d2.pseudo.pipeline import MaskPipeline, build_pipeline
 from unseg_d2.pseudo.shards import ShardFolder
-from unseg_d2.pseudo.workers import run_jobs
 
 BAR = 1.7
 

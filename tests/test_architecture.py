@@ -71,7 +71,8 @@ MAY_IMPORT = {
     "graph": {"errors", "transfer"},
     "masks": BASE | {"graph"},
     "refine": BASE,
-    "pseudo": BASE | {"features", "depth", "masks", "refine", "data", "config", "viz"},
+    "jobs": BASE | {"data"},
+    "pseudo": BASE | {"jobs", "features", "depth", "masks", "refine", "data", "config", "viz"},
     "losses": {"errors", "registry", "settings"},
     "evaluation": BASE,
     "saliency": BASE
@@ -80,8 +81,9 @@ MAY_IMPORT = {
     "detectors": BASE | {"loop", "data", "losses", "config", "evaluation", "zoo", "viz"},
     "viz": BASE | {"data"},
     "detectron2": {"detectors", "errors", "recipes", "training"},
-    "training": BASE | {"loop", "config", "data", "zoo", "pseudo", "detectors", "evaluation", "published", "viz"},
-    "planning": BASE | {"config", "data", "loop", "zoo", "features", "pseudo", "detectors", "training"},
+    "training": BASE
+    | {"jobs", "loop", "config", "data", "zoo", "pseudo", "detectors", "evaluation", "published", "viz"},
+    "planning": BASE | {"jobs", "config", "data", "loop", "zoo", "features", "pseudo", "detectors", "training"},
     "compare": BASE | {"data", "evaluation", "published", "training"},
     "parity": BASE | {"config", "data", "evaluation", "pseudo"},
     "exchange": BASE | {"data", "pseudo", "viz"},

@@ -9,6 +9,7 @@ from typing import Any
 
 from unseg_d2.config.recipe import Recipe, flat_options, load_recipe
 from unseg_d2.errors import UnsegError
+from unseg_d2.jobs.places import LOCAL
 from unseg_d2.planning.plan import DEFAULT_BUDGET, Request, plan_run
 from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.pseudo.label_set import summarise
@@ -23,6 +24,7 @@ def generate_masks(
     images: str | os.PathLike[str],
     output: str | os.PathLike[str],
     num_workers: int | None = 0,
+    run_on: str = LOCAL,
 ) -> Path:
     """Make pseudo-masks for many images: a label set in COCO format. Interrupted, the same call resumes.
 
@@ -35,6 +37,7 @@ def generate_masks(
         output: folder of the label set; images that cannot be used are listed in its ``failures.jsonl``.
         num_workers: processes; 0 works in this one, ``None`` takes one per GPU, or one per core. With more than 0, a
             script needs ``if __name__ == "__main__":``, as always with processes that Python spawns.
+        run_on: ``"local"`` for this machine, ``"ray"`` for the machines of a Ray cluster, see ``docs/clusters.md``.
 
     Returns:
         ``output/labels.json``, for :func:`read_label_set`. The log ends with the number of masks, that of images
@@ -45,8 +48,7 @@ def generate_masks(
             label set, or the disk is full.
     """
     cfg = load_recipe(recipe, *overrides)
-    labels = generate_label_set(cfg, os.fspath(images), Path(output), num_workers=num_workers)
-    assert labels is not None  # only a share of the images, which this function never asks for, has no labels.json
+    labels = generate_label_set(cfg, os.fspath(images), Path(output), num_workers=num_workers, run_on=run_on)
     for line in summarise(Path(output)).splitlines():
         logger.info("%s", line)
     return labels
@@ -62,6 +64,7 @@ def self_train(
     ground_truth: str | os.PathLike[str] = "",
     num_processes: int | None = None,
     num_workers: int | None = 0,
+    run_on: str = LOCAL,
     restart: bool = False,
     budget: str = "",
     features: str = "",
@@ -85,6 +88,7 @@ def self_train(
         num_processes: training processes, one per GPU; ``None`` takes one with a recipe, and all GPUs without. With
             several, a script needs ``if __name__ == "__main__":``.
         num_workers: processes that make pseudo-masks, see :func:`generate_masks`.
+        run_on: where masks are made and predicted, see :func:`generate_masks`; trainings run on this machine.
         restart: set the run in ``output`` aside, in ``before_1`` there, and begin anew.
         budget: without a recipe, the time for everything, such as ``"20m"`` or ``"1d"``; by default two hours.
         features: without a recipe, ``"dino"``, ``"offline"`` (a backbone of the package index, trained with ImageNet's
@@ -114,6 +118,7 @@ def self_train(
         labels=os.fspath(labels),
         num_processes=num_processes or 0,
         num_workers=num_workers,
+        run_on=run_on,
     )
     if recipe:
         return self_training.self_train(request.with_recipe(os.fspath(recipe)), restart=restart)

@@ -48,7 +48,7 @@ PROPOSALS = ("images",)
 """Keys of proposals that may differ: where the images are, which are known by content."""
 TRAINING = (
     *("OUTPUT_DIR", "MODEL.DEVICE", "FEATURES.DEVICE", "MODEL.TRUST_CHECKPOINT", "DATALOADER.NUM_WORKERS"),
-    *("DATALOADER.PIN_MEMORY", "VIS_PERIOD", "TRACKER", "PSEUDO.READERS", "PSEUDO.FINISHERS"),
+    *("DATALOADER.PIN_MEMORY", "VIS_PERIOD", "TRACKER", "PSEUDO.READERS", "PSEUDO.FINISHERS", "RAY."),
     *("SOLVER.MAX_ITER", "SOLVER.CHECKPOINT_PERIOD", "DATASETS.TEST", "TEST."),
 )
 """Beginnings of the keys that may differ when any training is resumed: places, trust, speed, length and scoring."""
@@ -63,7 +63,7 @@ SELF_TRAINING = (
         "FEATURES.BATCH_SIZE",
         "DEPTH.CACHE",
     ),
-    *("SOLVER.CHECKPOINT_PERIOD", "VIS_PERIOD", "TRACKER"),
+    *("SOLVER.CHECKPOINT_PERIOD", "VIS_PERIOD", "TRACKER", "RAY."),
     *("PSEUDO.SHARD_SIZE", "PSEUDO.READERS", "PSEUDO.FINISHERS"),
     *("TEST.EVALUATORS", "TEST.CLASS_AGNOSTIC", "TEST.PER_CLASS", "TEST.CORLOC", "TEST.NO_SEGM", "TEST.EVAL_PERIOD"),
     *("TEST.EXPECTED_RESULTS", "TEST.DETECTIONS_PER_IMAGE", "TEST.IMS_PER_BATCH"),

@@ -23,6 +23,7 @@ GROUP = "unseg_d2.plugins"
 
 BUILT_IN = (
     "unseg_d2.config.sections",
+    "unseg_d2.jobs.settings",
     "unseg_d2.data.settings",
     "unseg_d2.data.synthetic.settings",
     "unseg_d2.features",

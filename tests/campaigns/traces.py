@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-UNFINISHED = re.compile(r"\.tmp-|\.part$|\.passing\.|\.lock$")
+UNFINISHED = re.compile(r"\.tmp-|\.part(-[0-9a-f]{32})?$|\.passing\.|\.lock$")
 """Names of files that only a run that has not ended may leave."""
 CLOCKS = {"time", "data_time", "max_memory_mb", "seconds"}
 """Keys of ``metrics.json`` and ``rounds.json`` that hold times, and memory in use."""

@@ -136,6 +136,8 @@ def test_help_of_each_command_alone_does_not_import_torch() -> None:
         ("self-train --output x", "one of the arguments --images --labels is required"),
         ("generate-masks --images a --output b SEED", "SEED needs a value"),
         ("zoo --list", "unrecognized argument --list"),
+        ("generate-masks --images a --output b --engine spark", "--engine: must be local or ray, not spark"),
+        ("self-train --images a --output b --engine builtin", "what runs the detector is the key ENGINE builtin"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(line: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,12 +94,17 @@ def test_shares_and_export(images: Path, label_set: Path, tmp_path: Path, capsys
     output = tmp_path / "shares"
     command = ["--images", str(images), "--output", str(output), "--num-workers", "0", "--num-shards", "2"]
     generate_masks.main([*command, "--shard-index", "1", *SETTINGS])
-    assert "2 of 4 images are still to be done" in capsys.readouterr().out
+    for name in ("labels.json", "failures.jsonl", "shards/000000.jsonl", "shards/000002.jsonl"):
+        (output / name).unlink()
+    capsys.readouterr()
     with pytest.raises(UnsegError, match="2 of 4 images are still to be done"):
         export_masks.main(["--labels", str(output)])
     export_masks.main(["--labels", str(output), "--partial", "--output", str(tmp_path / "part.json")])
     assert len(json.loads((tmp_path / "part.json").read_text())["images"]) == 1
+    capsys.readouterr()
     generate_masks.main([*command, "--shard-index", "0", *SETTINGS])
+    out = capsys.readouterr().out
+    assert out.endswith(f"on 3 images: {output / 'labels.json'}\n") and out.count("\n") == 1
     export_masks.main(["--labels", str(output), "--output", str(tmp_path / "whole.json")])
     expected = (label_set / "labels.json").read_bytes()
     assert (output / "labels.json").read_bytes() == expected
@@ -117,6 +122,7 @@ def test_shares_and_export(images: Path, label_set: Path, tmp_path: Path, capsys
         (["--images", "{images}", "MASKS.GENERATOR", "maskcutt", *SETTINGS], "Did you mean 'maskcut'"),
         (["--config-file", "missing.yaml", "--images", "{images}"], "no configuration file missing.yaml"),
         (["--images", "{images}", "--shard-index", "3", "--num-shards", "2", *SETTINGS], "from 0 to 1, but is 3"),
+        (["--images", "{images}", "--engine", "ray", "--num-workers", "2"], "--num-workers counts processes of this"),
     ],
 )
 def test_mistakes(images: Path, tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -41,9 +41,19 @@ def settings(*opts: str) -> CfgNode:
     return load_cfg(None, ["FEATURES.DEVICE", "cpu", "FEATURES.IMAGE_SIZE", "64", "PSEUDO.SHARD_SIZE", "4", *opts])
 
 
-def generate(images: Path, output: Path, *opts: str, num_workers: int = 0, **arguments: int) -> Path | None:
+def generate(images: Path, output: Path, *opts: str, num_workers: int = 0, **arguments: int) -> Path:
     arguments.setdefault("num_workers", num_workers)
     return generate_label_set(settings(*opts), images, output, build=fake_pipeline, **arguments)
+
+
+def begin(images: Path | str, output: Path, every: int = 2) -> None:
+    """Leave a label set of which one in ``every`` shards is made, as if the command had been killed."""
+    generate(images, output)
+    for name in ("labels.json", "failures.jsonl"):
+        (output / name).unlink()
+    for shard, path in enumerate(sorted((output / "shards").iterdir())):
+        if shard % every:
+            path.unlink()
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -129,13 +139,13 @@ def test_large_images_are_refused_by_the_setting(images: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("batch", ["1", "3"])
-def test_shares_give_the_same_bytes(images: Path, tmp_path: Path, batch: str) -> None:
+def test_each_of_several_commands_makes_what_is_left(images: Path, tmp_path: Path, batch: str) -> None:
     opts = ("FEATURES.BATCH_SIZE", batch)
-    generate(images, tmp_path / "whole", *opts)
-    assert generate(images, tmp_path / "shares", *opts, shard_index=1, num_shards=3) is None
-    assert generate(images, tmp_path / "shares", *opts, shard_index=0, num_shards=3) is None
-    assert not (tmp_path / "shares" / "labels.json").exists()
-    assert generate(images, tmp_path / "shares", *opts, shard_index=2, num_shards=3)
+    path = generate(images, tmp_path / "whole", *opts)
+    written = path.stat().st_mtime_ns
+    assert generate(images, tmp_path / "whole", *opts, shard_index=2, num_shards=5) == path
+    assert path.stat().st_mtime_ns == written
+    generate(images, tmp_path / "shares", *opts, shard_index=1, num_shards=3)
     assert content(tmp_path / "shares") == content(tmp_path / "whole")
 
 
@@ -163,7 +173,7 @@ def test_killed_and_repeated_gives_the_same_bytes(images: Path, tmp_path: Path) 
     process = subprocess.Popen(
         [sys.executable, str(script)], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     )
-    while not any((output / "shards").glob("*.part")) or len(list((output / "shards").iterdir())) < 3:
+    while not any((output / "shards").glob("*.part-*")) or len(list((output / "shards").iterdir())) < 3:
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -228,9 +238,9 @@ def full(*_: object, **__: object) -> None:
 @pytest.mark.parametrize(
     ("name", "replacement"),
     [
-        ("shards.open", lambda path, *_, **__: io.BufferedRandom(FullDisk(path, "a+"))),
-        ("shards.os.fsync", full),
-        ("shards.os.replace", full),
+        ("shard_writer.open", lambda path, *_, **__: io.BufferedRandom(FullDisk(path, "a+"))),
+        ("shard_writer.os.fsync", full),
+        ("shard_writer.os.replace", full),
         ("label_set.write_label_set", full),
     ],
 )
@@ -238,7 +248,7 @@ def test_full_disk_leaves_nothing_half_written(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, replacement: Callable
 ) -> None:
     generate(images, tmp_path / "whole")
-    generate(images, tmp_path / "out", shard_index=0, num_shards=3)
+    begin(images, tmp_path / "out", 3)
     with monkeypatch.context() as patch:
         patch.setattr(f"unseg_d2.pseudo.{name}", replacement, raising=False)
         with pytest.raises((UnsegError, OSError), match=r"disk is full|No space left"):
@@ -280,19 +290,19 @@ def test_places_speed_and_notes_are_no_part_of_the_result(images: Path, tmp_path
     """A log among the pictures, another folder for the project, other batches and devices: the run goes on."""
     generate(images, tmp_path / "whole")
     project = tmp_path / "project"
-    generate(images, project / "masks", shard_index=0, num_shards=2)
+    begin(images, project / "masks")
     shutil.copytree(images, project / "photos")  # a staged copy
     (project / "photos" / "slurm-17.out").write_text("a log")
     project.rename(tmp_path / "renamed")
     masks = tmp_path / "renamed" / "masks"
     path = generate(tmp_path / "renamed" / "photos", masks, "FEATURES.BATCH_SIZE", "2", "PSEUDO.SHARD_SIZE", "9")
-    assert path is not None and find_image_root(read_coco(path), path).samefile(tmp_path / "renamed" / "photos")
+    assert find_image_root(read_coco(path), path).samefile(tmp_path / "renamed" / "photos")
     whole = json.loads((tmp_path / "whole" / "labels.json").read_text())
     assert json.loads(path.read_text())["annotations"] == whole["annotations"]
 
 
 def test_a_label_set_of_a_version_with_fewer_keys_is_resumed(images: Path, tmp_path: Path) -> None:
-    generate(images, tmp_path / "out", shard_index=0, num_shards=2)
+    begin(images, tmp_path / "out")
     manifest = tmp_path / "out" / "manifest.json"
     content = json.loads(manifest.read_text())
     del content["settings"]["MASKS"]["TOKENCUT"], content["settings"]["REFINE"]["MIN_IOU"]
@@ -303,7 +313,7 @@ def test_a_label_set_of_a_version_with_fewer_keys_is_resumed(images: Path, tmp_p
 
 
 def test_other_versions_go_on_with_a_warning(images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    generate(images, tmp_path / "out", shard_index=0, num_shards=2)
+    begin(images, tmp_path / "out")
     manifest = tmp_path / "out" / "manifest.json"
     content = json.loads(manifest.read_text())
     content["versions"]["pillow"] = "1.0"
@@ -314,17 +324,17 @@ def test_other_versions_go_on_with_a_warning(images: Path, tmp_path: Path, caplo
 
 
 def test_the_own_output_below_the_images_is_none_of_them(images: Path) -> None:
-    generate(images, images / "masks", shard_index=0, num_shards=2)
+    begin(images, images / "masks")
     picture(99).save(images / "masks" / "overlay.png")
     path = generate(images, images / "masks")
-    assert path is not None and len(read_coco(path).images) == 22
+    assert len(read_coco(path).images) == 22
 
 
 def test_a_repaired_image_is_tried_again(images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     whole = (images / "003.png").read_bytes()
     (images / "003.png").write_bytes(whole[:100])
     path = generate(images, tmp_path / "out", "FEATURES.BATCH_SIZE", "2")
-    assert path is not None and len(read_coco(path).images) == 21
+    assert len(read_coco(path).images) == 21
     before = (tmp_path / "out" / "labels.json").read_bytes()
     assert generate(images, tmp_path / "out", "FEATURES.BATCH_SIZE", "2") and path.read_bytes() == before
     assert not caplog.messages
@@ -401,7 +411,7 @@ def test_images_that_are_not_there_are_said_at_once(
     assert not output.exists()
     for name in ("001", "003"):
         (tmp_path / f"{name}.png").rename(images / f"{name}.png")
-    generate(spec, output, shard_index=0, num_shards=2)
+    begin(spec, output)
     (images / "003.png").unlink()
     assert generate(spec, output)
     assert [message for message in caplog.messages if "any more" in message] == [

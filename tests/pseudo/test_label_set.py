@@ -10,7 +10,8 @@ import pytest
 
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.label_set import export, read_label_set, summarise, write_label_set
-from unseg_d2.pseudo.shards import ShardFolder, ShardWriter
+from unseg_d2.pseudo.shard_writer import ShardWriter
+from unseg_d2.pseudo.shards import ShardFolder
 from unseg_d2.rle import encode_mask
 
 MANIFEST = {"num_images": 4, "shard_size": 2, "image_root": "/images", "not_images": ["notes.txt"], "settings": {}}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.pseudo import shards as module
-from unseg_d2.pseudo.shards import ShardFolder, ShardWriter
+from unseg_d2.pseudo.shard_writer import ShardWriter
+from unseg_d2.pseudo.shards import ShardFolder
 
 MANIFEST = {"num_images": 7, "shard_size": 3, "settings": {"MASKS": {"TAU": 0.15, "N": 3}}}
 
@@ -27,7 +27,7 @@ def shards(tmp_path: Path) -> ShardFolder:
 
 def write(shards: ShardFolder, shard: int, *, upto: int | None = None) -> None:
     with ShardWriter(shards, shard) as writer:
-        writer.truncate(1)
+        writer.resume(1)
         for index in shards.positions(shard)[writer.done : upto]:
             writer.append([line(index)])
         if upto is None:
@@ -44,13 +44,25 @@ def test_shards_cover_the_images_in_order(shards: ShardFolder) -> None:
 def test_begun_shards_are_resumed(shards: ShardFolder) -> None:
     write(shards, 0, upto=2)
     assert shards.unfinished() == [0, 1, 2] and list(shards.lines()) == []
-    part = shards.path(0).with_name("000000.jsonl.part")
+    (part,) = shards.parts(0)
     with part.open("ab") as file:
         file.write(b'{"id":2,"file_na')  # the process was killed here
     with ShardWriter(shards, 0) as writer:
-        writer.truncate(1)
+        writer.resume(1)
         assert writer.done == 2
     write(shards, 0)
+    assert [item["id"] for item in shards.lines()] == [0, 1, 2] and not shards.parts(0)
+
+
+def test_the_part_of_an_earlier_version_is_resumed(shards: ShardFolder) -> None:
+    (shards.folder / "shards").mkdir()
+    part = shards.path(0).with_name("000000.jsonl.part")
+    part.write_text(json.dumps(line(0)) + "\n" + json.dumps(line(1)) + "\n")
+    with ShardWriter(shards, 0) as writer:
+        writer.resume(1)
+        assert writer.done == 2
+        writer.append([line(2)])
+        writer.finish()
     assert [item["id"] for item in shards.lines()] == [0, 1, 2] and not part.exists()
 
 
@@ -58,7 +70,7 @@ def test_begun_shards_are_resumed(shards: ShardFolder) -> None:
 def test_batches_that_were_cut_short_are_made_again(shards: ShardFolder, batch: int, kept: int) -> None:
     write(shards, 0, upto=2)
     with ShardWriter(shards, 0) as writer:
-        writer.truncate(batch)
+        writer.resume(batch)
         assert writer.done == kept
 
 
@@ -81,18 +93,29 @@ def test_folders_of_other_origin(tmp_path: Path) -> None:
         ShardFolder(tmp_path).open(MANIFEST)
 
 
-def test_only_one_process_writes_a_shard(shards: ShardFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
-    with ShardWriter(shards, 0), pytest.raises(UnsegError, match="Another process is writing"), ShardWriter(shards, 0):
-        pass
-    write(shards, 0)  # the lock is free again
+def test_two_attempts_at_a_shard_do_not_meet(shards: ShardFolder) -> None:
+    """The process of one was taken for dead: it goes on, and both write the same."""
+    with ShardWriter(shards, 0) as slow:
+        slow.append([line(0)])
+        write(shards, 0)
+        before = shards.path(0).read_bytes()
+        slow.append([line(1), line(2)])
+        slow.finish()
+    assert shards.path(0).read_bytes() == before and not shards.parts(0)
+
+
+def test_an_attempt_without_lines_leaves_nothing(shards: ShardFolder) -> None:
+    with pytest.raises(KeyError), ShardWriter(shards, 0) as writer:
+        writer.resume(1)
+        raise KeyError
+    assert not shards.parts(0)
 
 
 def test_a_shard_finished_by_another_process_is_left_alone(shards: ShardFolder) -> None:
     write(shards, 0)
     before = shards.path(0).read_bytes()
     with ShardWriter(shards, 0) as writer:
-        writer.truncate(1)
+        writer.resume(1)
         assert writer.done == writer.length == 3
         writer.finish()
     assert shards.path(0).read_bytes() == before
@@ -118,8 +141,9 @@ def test_a_link_in_place_of_an_unfinished_shard_is_not_followed(tmp_path: Path) 
     (tmp_path / "out" / "shards").mkdir()
     (tmp_path / "diary").write_text("dear diary")
     shards.path(0).with_name("000000.jsonl.part").symlink_to(tmp_path / "diary")
-    with pytest.raises(UnsegError, match="is a symbolic link, which is not followed"), ShardWriter(shards, 0):
-        pass
+    refused = pytest.raises(UnsegError, match="is a symbolic link, which is not followed")
+    with refused, ShardWriter(shards, 0) as writer:
+        writer.resume(1)
     assert (tmp_path / "diary").read_text() == "dear diary"
 
 

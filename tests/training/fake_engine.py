@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,18 @@ def write_weights(path: Path, text: str) -> Path:
     """Write a checkpoint that stands for a training."""
     torch.save({"model": {text: torch.zeros(1)}}, path)
     return path
+
+
+@dataclass
+class FakePredictor:
+    """What an engine that is asked for it predicts."""
+
+    engine: FakeEngine
+    cfg: CfgNode
+    weights: str
+
+    def on_records(self, records: Sequence[dict[str, Any]]) -> Iterator[Prediction]:
+        return self.engine.predict(self.cfg, records, weights=self.weights)
 
 
 class FakeEngine:
@@ -37,6 +50,9 @@ class FakeEngine:
         self.trained.append({"weights": cfg.MODEL.WEIGHTS, "labels": cfg.DATASETS.TRAIN[0], "resume": resume})
         output = Path(cfg.OUTPUT_DIR) / "model_final.pth"
         return write_weights(output, f"trained on {cfg.DATASETS.TRAIN[0]}")
+
+    def build_predictor(self, cfg: CfgNode, *, weights: str) -> FakePredictor:
+        return FakePredictor(self, cfg, weights)
 
     def predict(self, cfg: CfgNode, records: Sequence[dict[str, Any]], *, weights: str) -> Iterator[Prediction]:
         for record in records:

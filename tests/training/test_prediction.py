@@ -15,8 +15,10 @@ from PIL import Image
 from unseg_d2.config import load_cfg
 from unseg_d2.data.results import read_results
 from unseg_d2.errors import UnsegError
+from unseg_d2.jobs.workers import run_jobs
 from unseg_d2.training import prediction
 from unseg_d2.training.prediction import predict_to_file
+from unseg_d2.training.prediction_jobs import PartJob, RetriedParts
 
 RECORDS = [{"file_name": f"{index}.png", "image_id": index, "height": 8, "width": 8} for index in range(5)]
 
@@ -193,3 +195,30 @@ def test_a_copy_of_the_images_elsewhere_changes_nothing(tmp_path: Path, weights:
     assert not again.predicted
     predict_to_file(other, load_cfg(), photos(tmp_path / "others", [1, 2, 7]), weights=weights, output=tmp_path / "out")
     assert len(other.predicted) == 3
+
+
+def test_parts_as_tasks_of_a_cluster_give_the_same_bytes(
+    tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the work is done is no part of what predictions are made from."""
+    monkeypatch.setattr(prediction, "PART_SIZE", 2)
+    monkeypatch.setattr(prediction, "run_jobs_at", lambda place, cfg, maker, jobs, **_: run_jobs(maker, jobs, 0))
+    cfg = load_cfg(None, ["RAY.CPUS", "2.0"])
+    with pytest.raises(KeyboardInterrupt):
+        predict_to_file(FakeEngine(3), cfg, RECORDS, weights=weights, output=tmp_path / "there", run_on="ray")
+    second = FakeEngine()
+    there = predict_to_file(second, cfg, RECORDS, weights=weights, output=tmp_path / "there", run_on="ray")
+    assert second.predicted == ["2.png", "3.png", "4.png"]
+    here = predict_to_file(FakeEngine(), load_cfg(), RECORDS, weights=weights, output=tmp_path / "here")
+    assert there.read_bytes() == here.read_bytes()
+    again = FakeEngine()
+    predict_to_file(again, load_cfg(), RECORDS, weights=weights, output=tmp_path / "there")
+    assert again.predicted == []
+
+
+def test_a_part_that_ends_its_processes_ends_the_command() -> None:
+    retry, job, error = RetriedParts(), PartJob(3, RECORDS), UnsegError("A process of the cluster ended, so.")
+    moved = retry.elsewhere(retry(job, [1], error), [1, 1])
+    assert moved == PartJob(3, RECORDS, counted=3, tries=1)
+    with pytest.raises(UnsegError, match="A process of the cluster ended"):
+        retry(retry(moved, [], error), [], error)

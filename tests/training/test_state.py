@@ -57,6 +57,25 @@ def test_other_settings_are_refused(tmp_path: Path, changed: dict[str, Any], wor
     assert (tmp_path / "rounds.json").read_bytes() == before
 
 
+def test_another_number_of_processes(tmp_path: Path) -> None:
+    """It is refused only where a training has begun whose schedule it would change."""
+    RunState(tmp_path, settings(num_processes=8))
+    RunState(tmp_path, settings(num_processes=4))
+    (tmp_path / "round0").mkdir()
+    (tmp_path / "round0" / "model_0000009.pth").touch()
+    (tmp_path / "round0" / "last_checkpoint").write_text("model_0000009.pth")
+    RunState(tmp_path, settings(num_processes=2))
+    scaled = ("SOLVER.REFERENCE_WORLD_SIZE", "8")
+    other = tmp_path / "other"
+    RunState(other, settings(first=scaled, num_processes=8))
+    (tmp_path / "round0").rename(other / "round0")
+    with pytest.raises(UnsegError, match=r"num_processes was 8, now 4"):
+        RunState(other, settings(first=scaled, num_processes=4))
+    state = RunState(other, settings(first=scaled, num_processes=8))
+    state.finish(Step(0, "train", "round0/model_final.pth"))
+    RunState(other, settings(first=scaled, num_processes=4))
+
+
 def test_trust_may_be_added(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     RunState(tmp_path, settings()).finish(Step(0, "masks", "masks/labels.json"))

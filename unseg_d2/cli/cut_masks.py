@@ -6,16 +6,16 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from unseg_d2.cli.common import recipe
-from unseg_d2.cli.groups import add_images, add_labels, add_output, add_processes, add_recipe, as_path
+from unseg_d2.cli.groups import add_images, add_labels, add_output, add_processes, add_recipe, as_path, where
 from unseg_d2.cli.parser import Command, CommandParser
-from unseg_d2.cli.reads import CUTS
+from unseg_d2.cli.reads import CUTS, SPREAD
 
 if TYPE_CHECKING:
     from unseg_d2.data.coco import CocoDataset
 
 
 def _arguments(parser: CommandParser) -> None:
-    add_recipe(parser, CUTS)
+    add_recipe(parser, (*CUTS, *SPREAD))
     add_labels(parser, "label set (COCO file or folder) from any source")
     add_images(
         parser,
@@ -23,7 +23,7 @@ def _arguments(parser: CommandParser) -> None:
         type=as_path,
     )
     add_output(parser, "folder of the new label set", required=True, metavar="FOLDER")
-    add_processes(parser, workers="processes (default: one per GPU, or one per core)")
+    add_processes(parser, workers="processes (default: one per GPU, or one per core)", engine="cut them")
     parser.renamed["--masks"] = "--labels"
 
 
@@ -33,7 +33,7 @@ def _execute(args: argparse.Namespace) -> None:
     from unseg_d2.pseudo.cut_labels import cut_label_set
     from unseg_d2.pseudo.label_set import read_label_set, summarise
 
-    cut_label_set(cfg, args.labels, args.output, image_root=args.images, num_workers=args.num_workers)
+    cut_label_set(cfg, args.labels, args.output, image_root=args.images, **where(args))
     print(summarise(args.output))
     before, after = area(read_label_set(args.labels)), area(read_label_set(args.output))
     smaller = sum(after.get(key, value) < value for key, value in before.items())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unseg_d2.cli.common import recipe, recipe_of_weights
 from unseg_d2.cli.groups import add_evaluators, add_output, add_processes, add_recipe, add_weights, as_path
 from unseg_d2.cli.parser import Command, CommandParser
-from unseg_d2.cli.reads import DETECTOR, SCORES
+from unseg_d2.cli.reads import DETECTOR, SCORES, SPREAD
 from unseg_d2.data.builtin import ALIASES
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.backends import BACKENDS, select_backend
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _arguments(parser: CommandParser) -> None:
-    add_recipe(parser, (*DETECTOR, *SCORES, "OUTPUT_DIR", "DATASETS.TRAIN"))
+    add_recipe(parser, (*DETECTOR, *SCORES, *SPREAD, "OUTPUT_DIR", "DATASETS.TRAIN"))
     data = parser.add_argument_group("data")
     data.add_argument(
         "--datasets",
@@ -66,7 +66,7 @@ def _arguments(parser: CommandParser) -> None:
         help="results per image: 100, 300, 1000 (default: TEST.CLASS_AGNOSTIC.MAX_DETECTIONS)",
     )
     scoring.add_argument("--no-segm", action="store_true", help="score boxes only")
-    add_processes(parser, gpus="processes that predict")
+    add_processes(parser, gpus="processes that predict", engine="predict")
     parser.renamed |= {"--predictions": "--labels", "--results": "--output"}
 
 
@@ -140,8 +140,10 @@ def _predict(args: argparse.Namespace, cfg: CfgNode, output: Path) -> list[Path]
     from unseg_d2.detectors.protocol import select_engine
     from unseg_d2.training.benchmarks import predict_dataset
 
+    if args.run_on == "ray" and args.num_gpus != 1:
+        raise UnsegError("--num-gpus counts processes of this machine; a Ray cluster decides itself: leave it out.")
     engine = select_engine(cfg.ENGINE)
-    options = {"weights": cfg.MODEL.WEIGHTS, "results": output, "num_processes": args.num_gpus}
+    options = {"weights": cfg.MODEL.WEIGHTS, "results": output, "num_processes": args.num_gpus, "run_on": args.run_on}
     return [predict_dataset(engine, cfg, dataset, **options) for dataset in args.datasets]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from unseg_d2.cli import completion
 from unseg_d2.cli.parser import CommandParser
+from unseg_d2.errors import UnsegError
 
 IMAGES = (
     "folder of images or of tar or parquet files, such a file, an address (s3://bucket/folder), a pattern in quotes, "
@@ -137,19 +138,25 @@ def add_weights(parser: CommandParser, text: str, *, weights: bool = True, **opt
     )
 
 
-def add_processes(parser: CommandParser, *, gpus: str = "", workers: str = "") -> argparse._ArgumentGroup:
-    """Add ``--num-gpus`` and ``--num-workers``, each if it has a help text, and return their group.
+def add_processes(
+    parser: CommandParser, *, gpus: str = "", workers: str = "", engine: str = ""
+) -> argparse._ArgumentGroup:
+    """Add ``--num-gpus``, ``--num-workers`` and ``--engine``, each if it has a help text, and return their group.
 
     Args:
         parser: of the command.
         gpus: what the processes of ``--num-gpus`` do.
         workers: what those of ``--num-workers`` do.
+        engine: what the machines of ``--engine ray`` do; the option becomes ``run_on``.
     """
     group = parser.add_argument_group("processes")
     if gpus:
         group.add_argument("--num-gpus", type=positive, default=1, metavar="N", help=gpus)
     if workers:
         group.add_argument("--num-workers", type=not_negative, metavar="N", help=workers)
+    if engine:
+        text = f"local (this machine), or ray: the machines of a Ray cluster {engine}, see RAY (default: local)"
+        group.add_argument("--engine", dest="run_on", type=place, default="local", metavar="local|ray", help=text)
     return group
 
 
@@ -166,6 +173,29 @@ def as_name(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("is empty, but must be a path or a name")
     return text if os.path.lexists(text) else os.path.expanduser(text)
+
+
+def where(args: argparse.Namespace) -> dict[str, Any]:
+    """Return ``run_on`` and ``num_workers`` of a command line, as functions take them.
+
+    Raises:
+        UnsegError: processes of this machine are asked for, and a cluster to do their work.
+    """
+    if args.run_on == "ray" and args.num_workers is not None:
+        raise UnsegError(
+            "--num-workers counts processes of this machine; a Ray cluster decides itself, by what a task needs "
+            "(RAY.CPUS, RAY.GPUS): leave it out."
+        )
+    return {"run_on": args.run_on, "num_workers": args.num_workers}
+
+
+def place(text: str) -> str:
+    """Argument type of ``--engine``, where work is done; what runs a detector is the key ``ENGINE``."""
+    if text in ("detectron2", "builtin", "auto"):
+        raise argparse.ArgumentTypeError(f"must be local or ray; what runs the detector is the key ENGINE {text}")
+    if text not in ("local", "ray"):
+        raise argparse.ArgumentTypeError(f"must be local or ray, not {text}")
+    return text
 
 
 def not_negative(text: str) -> int:

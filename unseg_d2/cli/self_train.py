@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 
 from unseg_d2.cli.common import settings
-from unseg_d2.cli.groups import IMAGES, add_evaluators, add_output, add_processes, add_recipe, add_weights
+from unseg_d2.cli.groups import IMAGES, add_evaluators, add_output, add_processes, add_recipe, add_weights, where
 from unseg_d2.cli.parser import Command, CommandParser
-from unseg_d2.cli.reads import MASKS, TRAINING
+from unseg_d2.cli.reads import MASKS, SPREAD, TRAINING
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.machines import under_torchrun
 from unseg_d2.supervision import sentence
 
 
 def _arguments(parser: CommandParser) -> None:
-    add_recipe(parser, (*TRAINING, *MASKS, "ROUNDS."))
+    add_recipe(parser, (*TRAINING, *MASKS, *SPREAD, "ROUNDS."))
     group = parser.add_argument_group("data")
     start = group.add_mutually_exclusive_group(required=True)
     start.add_argument(
@@ -54,6 +54,7 @@ def _arguments(parser: CommandParser) -> None:
         parser,
         gpus="training processes, one per GPU, or on the CPU (default: one with a recipe, all GPUs without)",
         workers="processes that make pseudo-masks (default: one per core)",
+        engine="make masks and predict",
     )
     parser.set_defaults(num_gpus=None)
 
@@ -78,7 +79,7 @@ def _execute(args: argparse.Namespace) -> None:
         rounds=args.rounds,
         ground_truth=args.gt,
         num_processes=args.num_gpus,
-        num_workers=args.num_workers,
+        **where(args),
         restart=args.restart,
         budget=args.budget,
         features=args.features,

@@ -53,7 +53,6 @@ def generate(cfg: CfgNode, folder: Path, names: Iterable[str], output: Path, num
     listed = output / "images.json"
     write_json(listed, {"images": images, "annotations": [], "categories": []})
     labels = generate_label_set(cfg, f"{listed}::{folder}", output / "masks", num_workers=num_workers)
-    assert labels is not None  # all shares are made by this call
     return read_labels(labels)
 
 

@@ -25,6 +25,7 @@ from unseg_d2.detectors.protocol import select_engine
 from unseg_d2.duration import in_words, seconds_of
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
+from unseg_d2.jobs.places import LOCAL
 from unseg_d2.loop.restart import refuse_inside, set_aside
 from unseg_d2.manifest import read_manifest, resume_or_refuse
 from unseg_d2.planning.choice import choose
@@ -66,6 +67,7 @@ class Request:
         ground_truth: data set with annotations to evaluate on, or empty.
         num_processes: training processes; 0 is one per GPU, or one.
         num_workers: processes that make masks; ``None`` is one per GPU, or one per core.
+        run_on: where masks are made and predicted, ``local`` or ``ray``; the time is planned for this machine alone.
     """
 
     images: str
@@ -78,6 +80,7 @@ class Request:
     labels: str = ""
     num_processes: int = 0
     num_workers: int | None = None
+    run_on: str = LOCAL
 
     def asked(self) -> dict[str, Any]:
         """Return what a resumed run must be asked for again."""
@@ -101,6 +104,7 @@ class Request:
             ground_truth=self.ground_truth,
             num_processes=self.num_processes or 1,
             num_workers=self.num_workers,
+            run_on=self.run_on,
         )
 
 
@@ -183,8 +187,7 @@ def _labels(cfg: CfgNode, request: Request, inputs: Inputs | None) -> str:
     if inputs is None:
         return request.labels
     folder = request.output / FIRST_MASKS
-    labels = generate_label_set(cfg, request.images, folder, num_workers=request.num_workers)
-    assert labels is not None  # only a share of the images gives no labels.json
+    labels = generate_label_set(cfg, request.images, folder, num_workers=request.num_workers, run_on=request.run_on)
     return join_spec(labels, inputs.root)
 
 

@@ -28,6 +28,7 @@ from unseg_d2.data.images import ImageFile, ImageProblem
 from unseg_d2.data.spec import join_spec
 from unseg_d2.depth import GridDepth, build_depth
 from unseg_d2.errors import UnsegError
+from unseg_d2.jobs.places import LOCAL
 from unseg_d2.masks.cuts3d.cuts3d import CutS3DSettings
 from unseg_d2.masks.cuts3d.localcut import LocalCutSettings, localcut
 from unseg_d2.pseudo.corrections import is_corrected
@@ -49,7 +50,8 @@ def cut_label_set(
     *,
     image_root: str | Path | None = None,
     num_workers: int | None = None,
-) -> Path | None:
+    run_on: str = LOCAL,
+) -> Path:
     """Cut the masks of a label set in 3D, or resume doing so.
 
     Args:
@@ -58,6 +60,7 @@ def cut_label_set(
         output: folder of the new label set, whose masks also have a spatial confidence.
         image_root: folder of the images; by default the one that the label set names.
         num_workers: see `generate_label_set`.
+        run_on: see `generate_label_set`.
 
     Returns:
         ``output/labels.json``.
@@ -69,7 +72,7 @@ def cut_label_set(
     dataset = read_label_set(path)
     root = to_path(image_root) if image_root else find_image_root(dataset, path)
     build = partial(build_cut_pipeline, labels=path, root=root)
-    return generate_label_set(cfg, join_spec(path, root), output, num_workers=num_workers, build=build)
+    return generate_label_set(cfg, join_spec(path, root), output, num_workers=num_workers, run_on=run_on, build=build)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ interrupted: a shard is a function of its images and the settings alone.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,11 @@ from unseg_d2.data.spec import relative_root
 from unseg_d2.description import versions
 from unseg_d2.devices import available_cores
 from unseg_d2.errors import UnsegError
+from unseg_d2.jobs.places import LOCAL, RAY, check_place, run_jobs_at
+from unseg_d2.locks import locked
 from unseg_d2.manifest import MOST_NAMED
 from unseg_d2.progress import progress_bar
+from unseg_d2.pseudo.claims import ClaimedShards
 from unseg_d2.pseudo.inputs import Inputs, list_inputs
 from unseg_d2.pseudo.label_set import export
 from unseg_d2.pseudo.make_shard import Build, Pipeline, ShardJob, ShardMaker
@@ -30,7 +35,6 @@ from unseg_d2.pseudo.renew import Sources, outdated
 from unseg_d2.pseudo.retries import RetriedImages
 from unseg_d2.pseudo.shards import ShardFolder
 from unseg_d2.pseudo.stage_times import StageTimes
-from unseg_d2.pseudo.workers import run_jobs
 from unseg_d2.registry import code_of_parts, unused_settings
 from unseg_d2.supervision import joined, to_info
 
@@ -55,8 +59,9 @@ def generate_label_set(
     num_workers: int | None = None,
     shard_index: int = 0,
     num_shards: int = 1,
+    run_on: str = LOCAL,
     build: Build = build_pipeline,
-) -> Path | None:
+) -> Path:
     """Make pseudo-masks for images, or resume making them.
 
     Args:
@@ -64,12 +69,14 @@ def generate_label_set(
         images: folder, COCO file (``labels.json`` or ``labels.json::image/root``) or name of a data set.
         output: folder of the label set; after an interruption the same call resumes it.
         num_workers: processes; ``None`` for one per core or GPU; 0 works in this process.
-        shard_index: which share of the work to do.
-        num_shards: number of shares, each done by its own call, on any machine that sees the folder.
+        shard_index: which of several calls this is, on any machine that sees the folder: it begins with a share of its
+            own, and goes on with what the others have left or not begun.
+        num_shards: number of calls.
+        run_on: ``local`` for processes of this machine, ``ray`` for tasks of a Ray cluster that sees the folder.
         build: makes the pipeline of a worker; must be picklable when there are workers.
 
     Returns:
-        ``output/labels.json`` when all shares are done, otherwise ``None``.
+        ``output/labels.json``, when everything is done.
 
     Raises:
         UnsegError: nothing to work on, images that are not there, another label set in the folder, a full disk, or no
@@ -79,6 +86,7 @@ def generate_label_set(
         raise UnsegError(f"There must be 1 share or more and 0 processes or more, not {num_shards} and {num_workers}.")
     if not 0 <= shard_index < num_shards:
         raise UnsegError(f"The share must be from 0 to {num_shards - 1}, but is {shard_index}.")
+    check_place(run_on, cfg)
     for sentence in unused_settings(cfg, PARTS if not cfg.FEATURES.MEMBERS else PARTS[1:]):
         logger.info(sentence)
     inputs = list_inputs(images, cfg, without=Path(output))
@@ -89,45 +97,62 @@ def generate_label_set(
     shards.open(_manifest(cfg, inputs, pipeline, Path(output)))
     sources = Sources(inputs.root, pipeline.depth)
     del pipeline  # the processes have their own
-    mine = range(shard_index, shards.num_shards, num_shards)
-    jobs, labels = _jobs(shards, mine, inputs, sources), shards.folder / "labels.json"
-    if jobs:
-        _say_what_changed(jobs)
-        _say_what_is_gone(jobs, inputs.root)
-        if any(job.outdated for job in jobs):
-            labels.unlink(missing_ok=True)  # of the images as they were; the shards hold all of its masks
-        workers = default_num_workers(cfg) if num_workers is None else num_workers
-        total = sum(len(shards.positions(shard)) for shard in mine)
-        cores = max(1, available_cores() // max(1, workers))
-        _run(ShardMaker(cfg, inputs.root, shards, build, cores), jobs, workers, total)
-    if shards.unfinished():
-        return None
-    return labels if labels.is_file() else export(shards.folder)
+    changed = _outdated(shards, range(shard_index, shards.num_shards, num_shards), sources)
+    make = partial(_job, shards, inputs, changed)
+    with ClaimedShards(shards, shard_index, num_shards, changed, make, elsewhere=run_on == RAY) as jobs:
+        if len(jobs):
+            _say_what_changed(jobs)
+            _say_what_is_gone(jobs, inputs.root)
+            if changed:
+                (shards.folder / "labels.json").unlink(missing_ok=True)  # of the images as they were
+            workers = default_num_workers(cfg) if num_workers is None else num_workers
+            cores = max(1, int(cfg.RAY.CPUS) if run_on == RAY else available_cores() // max(1, workers))
+            _run(ShardMaker(cfg, inputs.root, shards.absolute(), build, cores), jobs, workers, run_on)
+    return _exported(shards, anew=bool(changed))
 
 
-def _jobs(shards: ShardFolder, mine: range, inputs: Inputs, sources: Sources) -> list[ShardJob]:
-    """Return the shards that are to be made, and the finished ones with images that are not what they were."""
-    jobs = []
-    for shard in mine:
-        changed = outdated(shards, shard, sources) if shards.is_finished(shard) else ()
-        if changed or not shards.is_finished(shard):
-            positions = shards.positions(shard)
-            jobs.append(ShardJob(shard, [(inputs.ids[k], inputs.file_names[k]) for k in positions], changed))
-    return jobs
+def _outdated(shards: ShardFolder, own: range, sources: Sources) -> dict[int, tuple[int, ...]]:
+    """Return the finished shards of a share with images that are not what they were, and the positions of these."""
+    found = {shard: outdated(shards, shard, sources) for shard in own if shards.is_finished(shard)}
+    return {shard: positions for shard, positions in found.items() if positions}
 
 
-def _say_what_changed(jobs: list[ShardJob]) -> None:
-    names = [job.images[position][1] for job in jobs for position in job.outdated]
+def _job(shards: ShardFolder, inputs: Inputs, changed: Mapping[int, tuple[int, ...]], shard: int) -> ShardJob:
+    """Return the job of a shard."""
+    images = [(inputs.ids[k], inputs.file_names[k]) for k in shards.positions(shard)]
+    return ShardJob(shard, images, changed.get(shard, ()))
+
+
+def _exported(shards: ShardFolder, *, anew: bool) -> Path:
+    """Export the finished shards, unless another command has done so.
+
+    Args:
+        shards: of the label set.
+        anew: whether shards have changed that were exported before.
+    """
+    labels = shards.folder / "labels.json"
+    if labels.is_file() and not anew:
+        return labels
+    with locked(labels.with_name(".labels.json.lock"), until=labels, busy=f"is writing {labels}"):
+        if anew or not labels.is_file():
+            shards.wait_for_writers()
+            export(shards.folder)
+    return labels
+
+
+def _say_what_changed(jobs: ClaimedShards) -> None:
+    made = map(jobs.make, jobs.outdated)
+    names = [job.images[position][1] for job in made for position in job.outdated]
     if names:
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         words = "image has changed since it was read, and is" if len(names) == 1 else CHANGED
         logger.warning("%d %s tried again: %s%s.", len(names), words, ", ".join(names[:MOST_NAMED]), more)
 
 
-def _say_what_is_gone(jobs: list[ShardJob], root: Path) -> None:
+def _say_what_is_gone(jobs: ClaimedShards, root: Path) -> None:
     """Count the images that are not there any more; without them a label set is not begun, but it is finished."""
-    names = [str(root / name) for job in jobs for _, name in job.images]
-    if gone := missing_images(names):
+    own = [jobs.make(shard) for shard in jobs.left if shard in jobs.own]
+    if gone := missing_images([str(root / name) for job in own for _, name in job.images]):
         logger.warning("Not there any more, and so failures: %d of the listed images, such as %s.", len(gone), gone[0])
 
 
@@ -138,29 +163,36 @@ def default_num_workers(cfg: CfgNode) -> int:
     return available_cores()
 
 
-def _run(maker: ShardMaker, jobs: list[ShardJob], num_workers: int, total: int) -> None:
-    """Make the missing shards behind a progress bar."""
-    missing = sum(len(job.outdated or job.images) for job in jobs)
+def _run(maker: ShardMaker, jobs: ClaimedShards, num_workers: int, run_on: str) -> None:
+    """Make the missing shards behind a progress bar: those of the own share, and those that are taken from others."""
+    finished = sum(len(maker.shards.positions(shard)) for shard in jobs.own) - jobs.num_images
     masks = failures = 0
     times = StageTimes()
-    retry = RetriedImages(maker.cfg.FEATURES.BATCH_SIZE)
+    where = "ray" if run_on == RAY else f"{min(num_workers, len(jobs))} workers" if num_workers else ""
+    reports = run_jobs_at(
+        *(run_on, maker.cfg, maker, jobs),
+        num_workers=num_workers,
+        device=maker.cfg.FEATURES.DEVICE,
+        retry=RetriedImages(maker.cfg.FEATURES.BATCH_SIZE),
+    )
     with progress_bar(
-        desc=f"starting {min(num_workers, len(jobs))} workers" if num_workers else "masks",
-        total=total,
-        initial=total - missing,
+        desc=f"starting {where}" if where else "masks",
+        total=finished + jobs.num_images,
+        initial=finished,
         unit=" images",
         bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]",
         smoothing=0.05,
     ) as bar:
-        for count, progress in enumerate(run_jobs(maker, jobs, num_workers, retry)):
+        for count, progress in enumerate(reports):
             if count == 0:
                 bar.unpause()  # the start of the workers does not count in the speed
                 bar.set_description("masks", refresh=False)
             masks += progress.masks
             failures += progress.failures
             times.add(progress.images, progress.seconds)
+            bar.total = finished + jobs.num_images
             bar.set_postfix_str(f"found={masks}, failed={failures}{times.brief()}", refresh=False)
-            bar.update(min(progress.images, total - bar.n))  # whole batches are made again for one image
+            bar.update(min(progress.images, bar.total - bar.n))  # whole batches are made again for one image
     if sentence := times.sentence():
         logger.info(sentence)
     times.record(maker.shards.folder)

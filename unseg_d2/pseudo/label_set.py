@@ -138,6 +138,12 @@ def export(folder: str | Path, output: str | Path | None = None, *, partial: boo
     return output
 
 
+def headline(labels: Path) -> str:
+    """Say in a line how many masks a file of `write_label_set` has; only its first line is read."""
+    counts = Tally.from_info(info_of(labels))
+    return f"{counts.line()}: {labels}" if counts else str(labels)
+
+
 def summarise(folder: str | Path, labels: str | Path | None = None) -> str:
     """Say in a few lines how many masks a label set has, what failed, where it is, and what to change if it is empty.
 

@@ -23,7 +23,8 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.pool_sizes import AUTOMATIC, PoolSizes, pool_sizes
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks
 from unseg_d2.pseudo.renew import Sources, renewed
-from unseg_d2.pseudo.shards import ShardFolder, ShardWriter
+from unseg_d2.pseudo.shard_writer import ShardWriter
+from unseg_d2.pseudo.shards import ShardFolder
 from unseg_d2.pseudo.stages import Stages
 from unseg_d2.pseudo.step_processes import picklable
 from unseg_d2.pseudo.steps import Line, Staged, Whole
@@ -209,8 +210,7 @@ def make_shard(
         shards.replace(job.shard, lines)
         return
     with ShardWriter(shards, job.shard) as writer:
-        if writer.part.is_file():
-            writer.truncate(batch_size, sources.current_lines(writer.part))
+        writer.resume(batch_size, sources.current_lines)
         yield Progress(writer.done - job.counted, 0, 0)
         while writer.done < len(job.images):
             batch = range(writer.done, min(writer.done + batch_size, len(job.images)))

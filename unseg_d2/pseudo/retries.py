@@ -54,3 +54,7 @@ class RetriedImages:
         name = job.images[position][1]
         logger.warning("%s It worked on %s alone, which is recorded as a failure.", how(error), name)
         return replace(job, failures={**job.failures, position: REASON})
+
+    def elsewhere(self, job: ShardJob, reports: Sequence[Progress]) -> ShardJob:
+        """Return the job for another machine; what was reported is not counted again."""
+        return job if job.outdated else replace(job, counted=job.counted + sum(report.images for report in reports))

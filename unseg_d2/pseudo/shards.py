@@ -4,8 +4,8 @@
 
     OUTPUT/manifest.json               settings, versions and number of images
     OUTPUT/shards/000007.jsonl         a finished shard, renamed into place
-    OUTPUT/shards/000008.jsonl.part    a shard being written; its complete lines are used when it is taken up again
-    OUTPUT/shards/.000008.jsonl.lock   held by the process that writes it
+    OUTPUT/shards/000008.jsonl.part-*  a shard being written; its complete lines are used when it is taken up again
+    OUTPUT/shards/.000008.jsonl.lock   held by the command that makes it (`unseg_d2.pseudo.claims`)
 
 A line is ``{"id", "file_name", "content", "height", "width", "annotations"}`` or, for an image that could not be used,
 ``{"id", "file_name", "content", "failure"}``; ``content`` is the size and sha256 of the image's file, and ``depth``,
@@ -14,25 +14,22 @@ where depth lies in files, that of its depth file.
 
 from __future__ import annotations
 
+import copy
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 from unseg_d2.data.annotations.parse import convert, quoted
 from unseg_d2.data.annotations.structs import Line
 from unseg_d2.data.others import Others
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import atomic_write, explained, no_link
+from unseg_d2.files import atomic_write
 from unseg_d2.locks import locked
 from unseg_d2.manifest import LABEL_SET, LABEL_SET_WARNED, open_or_refuse, read_manifest
 from unseg_d2.settings import defaults_below
 
-LOCK_SECONDS = 30.0
-"""How long a shard that another process holds is waited for; a killed command's workers need some time to end."""
 MOST_IMAGES, MOST_SHARDS = 10**10, 10**6
 """Beyond, a manifest is damaged, and looking for its shards would not end."""
 REMEDY = "choose another --output"
@@ -94,6 +91,12 @@ class ShardFolder:
             raise UnsegError(f"{path} is damaged (it tells of more than {MOST_SHARDS} shards); {REMEDY}.")
         self.manifest = manifest
 
+    def absolute(self) -> ShardFolder:
+        """Return the same folder for processes that work in another one."""
+        other = copy.copy(self)
+        other.folder = self.folder.absolute()
+        return other
+
     @property
     def num_shards(self) -> int:
         """Number of shards, the last one possibly shorter."""
@@ -107,6 +110,28 @@ class ShardFolder:
     def path(self, shard: int) -> Path:
         """File of a finished shard."""
         return self.folder / "shards" / f"{shard:06d}.jsonl"
+
+    def lock(self, shard: int) -> Path:
+        """File that the command holds which makes a shard."""
+        return self.folder / "shards" / f".{shard:06d}.jsonl.lock"
+
+    def parts(self, shard: int) -> list[Path]:
+        """Return the unfinished attempts at a shard, the longest first; those of earlier versions end with .part."""
+        sizes = {}
+        for part in (self.folder / "shards").glob(f"{shard:06d}.jsonl.part*"):
+            with suppress(FileNotFoundError):  # another process has just finished the shard
+                sizes[part] = part.lstat().st_size
+        return sorted(sizes, key=lambda part: (-sizes[part], part.name))
+
+    def wait_for_writers(self) -> None:
+        """Wait for commands that make finished shards again, and remove what killed ones have left of them."""
+        folder = self.folder / "shards"
+        for left in [*folder.glob(".*.jsonl.lock*"), *folder.glob("*.jsonl.part*")]:
+            shard = int(left.name.lstrip(".").partition(".")[0])
+            if not self.is_finished(shard):
+                continue
+            with locked(self.lock(shard), until=self.path(shard), busy=f"makes {self.path(shard)} again"):
+                left.unlink(missing_ok=True)
 
     def is_finished(self, shard: int) -> bool:
         """Whether the shard is complete."""
@@ -167,91 +192,11 @@ class ShardFolder:
     def replace(self, shard: int, lines: Sequence[dict[str, Any]]) -> None:
         """Write a finished shard anew, completely or not at all."""
         with atomic_write(self.path(shard)) as file:
-            file.writelines(map(_encoded, lines))
+            file.writelines(map(encoded, lines))
 
 
-class ShardWriter:
-    """Appends the lines of one shard and renames it into place when it is complete.
-
-    Use as a context manager. An unfinished shard is continued; ``done`` says how many lines it has.
-
-    Raises:
-        UnsegError: the disk is full, or another process keeps writing the same shard.
-    """
-
-    def __init__(self, shards: ShardFolder, shard: int) -> None:
-        self.path = shards.path(shard)
-        self.part = self.path.with_name(self.path.name + ".part")
-        self.length = len(shards.positions(shard))
-        self.done = 0
-        self._file: BinaryIO
-        self._opened = ExitStack()
-
-    def __enter__(self) -> ShardWriter:
-        with self._opened as opened:
-            lock, busy = self.path.with_name(f".{self.path.name}.lock"), f"is writing {self.part}"
-            opened.enter_context(locked(lock, until=self.path, busy=busy, seconds=LOCK_SECONDS))
-            try:
-                self._file = opened.enter_context(open(self.part, "a+b", opener=no_link))
-            except OSError as error:
-                raise explained(error, self.part) from error
-            if self.path.is_file():  # another process finished it while we waited
-                self.part.unlink()
-                self.done = self.length
-            self._opened = opened.pop_all()
-        return self
-
-    def truncate(self, multiple: int, is_current: Callable[[dict[str, Any]], bool] = lambda _: True) -> None:
-        """Keep the complete lines of an earlier run, in whole batches, up to the first whose image has changed since.
-
-        Args:
-            multiple: images per batch; a batch that was cut short is computed again.
-            is_current: whether the image of a line is what it was.
-        """
-        if self.path.is_file():
-            return
-        self._file.seek(0)
-        ends, lines = [0], 0
-        for line in self._file:
-            if not _is_complete(line) or not is_current(json.loads(line)):
-                break
-            ends.append(ends[-1] + len(line))
-            lines += 1
-        self.done = lines if lines == self.length else lines // multiple * multiple
-        self._file.truncate(ends[self.done])
-
-    def append(self, lines: list[dict[str, Any]]) -> None:
-        """Write the lines of a batch of images."""
-        try:
-            for line in lines:
-                self._file.write(_encoded(line))
-            self._file.flush()
-        except OSError as error:
-            raise explained(error, self.part) from error
-        self.done += len(lines)
-
-    def finish(self) -> None:
-        """Bring the complete shard to the disk and rename it into place."""
-        if self.path.is_file():
-            return
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            os.replace(self.part, self.path)
-        except OSError as error:
-            raise explained(error, self.path) from error
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self._opened.close()
-        except OSError as failure:  # the rest of a line that did not fit on the disk
-            if error is None:
-                raise explained(failure, self.part) from failure
-
-
-def _encoded(line: dict[str, Any]) -> bytes:
+def encoded(line: dict[str, Any]) -> bytes:
+    """Return a line of a shard as it is written."""
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
 
@@ -271,12 +216,3 @@ def _parsed(text: bytes, number: int) -> dict[str, Any]:
     if not isinstance(line.get("annotations", []), list):
         raise UnsegError(f"line {number} has annotations that are no list")
     return line
-
-
-def _is_complete(line: bytes) -> bool:
-    if not line.endswith(b"\n"):
-        return False
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False

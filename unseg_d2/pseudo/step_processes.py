@@ -26,10 +26,10 @@ from typing import Any
 from unseg_d2.data.at_work import MOST_CHARACTERS
 from unseg_d2.devices import device_failure
 from unseg_d2.errors import UnsegError
+from unseg_d2.jobs.workers import one_thread_each
 from unseg_d2.plugins import load_plugins
 from unseg_d2.pseudo.killed import how
 from unseg_d2.pseudo.parcels import CONTEXT, Arena, Parcel
-from unseg_d2.pseudo.workers import one_thread_each
 
 Step = Callable[..., Any]
 ATTEMPTS = 2

@@ -20,6 +20,7 @@ from unseg_d2.detectors.protocol import Engine
 from unseg_d2.evaluation.registry import build_evaluators, classes_told_apart
 from unseg_d2.evaluation.scores import Scores
 from unseg_d2.files import check_can_read, write_json
+from unseg_d2.jobs.places import LOCAL
 from unseg_d2.training.prediction import fingerprint, made_from, predict_to_file
 from unseg_d2.training.score_masks import score_file
 from unseg_d2.zoo.store import resolve
@@ -92,7 +93,14 @@ def setting_of(dataset: str, train: tuple[str, ...]) -> str:
 
 
 def predict_dataset(
-    engine: Engine, cfg: CfgNode, dataset: str, *, weights: str, results: Path, num_processes: int = 1
+    engine: Engine,
+    cfg: CfgNode,
+    dataset: str,
+    *,
+    weights: str,
+    results: Path,
+    num_processes: int = 1,
+    run_on: str = LOCAL,
 ) -> Path:
     """Predict over a data set, or reuse the predictions that are there.
 
@@ -103,6 +111,7 @@ def predict_dataset(
         weights: checkpoint, or ``zoo:NAME``.
         results: folder, with a subfolder for each data set, engine, checkpoint and recipe.
         num_processes: processes that share the work.
+        run_on: see `predict_to_file`.
 
     Returns:
         File of COCO results.
@@ -110,7 +119,8 @@ def predict_dataset(
     weights, records = resolve(weights), load_dataset(dataset, cfg, classes_told_apart(cfg))
     check_images(records, dataset)
     output = results / "predictions" / f"{_stem(dataset)}_{fingerprint(made_from(engine, cfg, records, weights))}"
-    return predict_to_file(engine, cfg, records, weights=weights, output=output, num_processes=num_processes)
+    options: dict[str, Any] = {"num_processes": num_processes, "run_on": run_on}
+    return predict_to_file(engine, cfg, records, weights=weights, output=output, **options)
 
 
 def score_predictions(

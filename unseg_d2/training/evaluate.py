@@ -21,6 +21,7 @@ from unseg_d2.evaluation.records import ground_truth
 from unseg_d2.evaluation.registry import build_evaluators, classes_told_apart, detector_evaluators
 from unseg_d2.evaluation.scores import Metrics, Scores, check_annotations, score_stream
 from unseg_d2.evaluation.tally import missing_masks
+from unseg_d2.jobs.places import LOCAL
 from unseg_d2.training.prediction import predict_to_file
 
 
@@ -73,7 +74,14 @@ def _chunks(records: Sequence[dict[str, Any]], of_image: Callable[[Any], list[di
 
 
 def evaluate_detector(
-    engine: Engine, cfg: CfgNode, *, weights: str, dataset: str, output: Path, num_processes: int = 1
+    engine: Engine,
+    cfg: CfgNode,
+    *,
+    weights: str,
+    dataset: str,
+    output: Path,
+    num_processes: int = 1,
+    run_on: str = LOCAL,
 ) -> Scores:
     """Predict over a data set and score the predictions.
 
@@ -84,6 +92,7 @@ def evaluate_detector(
         dataset: built-in name or COCO json of the data set.
         output: folder of the predictions.
         num_processes: processes that share the prediction.
+        run_on: see `predict_to_file`.
 
     Raises:
         UnsegError: the data set has other classes than those that the detector was trained on, or cannot be used.
@@ -94,7 +103,8 @@ def evaluate_detector(
     learnt = read_classes(weights) if records.categories else []
     if learnt:
         check_same(learnt, records.categories, (f"the training of {weights}", dataset))
-    predictions = predict_to_file(engine, cfg, records, weights=weights, output=output, num_processes=num_processes)
+    options: dict[str, Any] = {"num_processes": num_processes, "run_on": run_on}
+    predictions = predict_to_file(engine, cfg, records, weights=weights, output=output, **options)
     return score_records(records, ResultsIndex(predictions), cfg, dataset)
 
 

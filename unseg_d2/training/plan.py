@@ -16,6 +16,7 @@ from unseg_d2.data.spec import split_spec
 from unseg_d2.duration import in_words
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.registry import detector_evaluators
+from unseg_d2.jobs.places import LOCAL
 from unseg_d2.manifest import CODE
 from unseg_d2.pseudo.inputs import Inputs, list_inputs
 from unseg_d2.recipes import find_recipe
@@ -39,6 +40,7 @@ class Plan:
         ground_truth: data set with annotations to evaluate on; empty evaluates nothing.
         num_processes: training processes, one per GPU.
         num_workers: processes that make pseudo-masks; ``None`` is one per GPU, or one per core.
+        run_on: where masks are made and predicted: ``local``, or ``ray`` for the machines of a Ray cluster.
         schedules: KEY VALUE overrides of each training, the first one and those of the rounds, where the run was
             planned for a time; empty takes the recipes' own.
         expected: seconds that each step will take, by ``round N: STEP``, where the run was planned.
@@ -53,6 +55,7 @@ class Plan:
     ground_truth: str = ""
     num_processes: int = 1
     num_workers: int | None = None
+    run_on: str = LOCAL
     schedules: tuple[tuple[Any, ...], ...] = ()
     expected: Mapping[str, float] = field(default_factory=dict)
 

@@ -31,10 +31,12 @@ from unseg_d2.detectors.protocol import Engine
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.registry import EVALUATORS
 from unseg_d2.files import atomic_write, write_json
+from unseg_d2.jobs.places import LOCAL, RAY, check_place, run_jobs_at
 from unseg_d2.manifest import changes, describe, read_manifest
 from unseg_d2.progress import progress_bar
 from unseg_d2.registry import code_of_parts, registers_only
-from unseg_d2.training.prediction_parts import images_of_part, lines_of_part, write_part
+from unseg_d2.training.prediction_jobs import PartJob, PartJobs, PartMaker, RetriedParts
+from unseg_d2.training.prediction_parts import images_of_part, lines_of_part, part_path, write_part
 from unseg_d2.zoo.download import checksum
 from unseg_d2.zoo.store import PREFIX, resolve
 
@@ -63,6 +65,7 @@ def predict_to_file(
     weights: str,
     output: Path,
     num_processes: int = 1,
+    run_on: str = LOCAL,
 ) -> Path:
     """Run a detector over images and write COCO results.
 
@@ -74,12 +77,14 @@ def predict_to_file(
         weights: checkpoint.
         output: folder of the result; finished parts of the same engine, recipe, checkpoint and images are kept, and
             others are predicted again.
-        num_processes: processes that share the work.
+        num_processes: processes of this machine that share the work.
+        run_on: ``ray`` does it as tasks of a Ray cluster instead, whose machines see output, images and checkpoint.
 
     Returns:
         ``output/predictions.json``: a list of ``{image_id, category_id, bbox (XYWH, px), segmentation (RLE), score}``
         in the order of the records, best first within an image; a line for each.
     """
+    check_place(run_on, cfg)
     weights = resolve(weights)
     images = as_images(records)
     origin = made_from(engine, cfg, images, weights)
@@ -90,8 +95,12 @@ def predict_to_file(
         return final
     if missing:
         parts.mkdir(parents=True, exist_ok=True)
-        arguments = (engine, cfg, images, weights, parts, missing, images.category_ids())
-        engine.launch(_predict_parts, min(num_processes, len(missing)), arguments)
+        if run_on == RAY:
+            maker = PartMaker(engine, cfg, weights, parts.absolute(), images.category_ids())
+            _predict_on_ray(maker, images, missing)
+        else:
+            arguments = (engine, cfg, images, weights, parts, missing, images.category_ids())
+            engine.launch(_predict_parts, min(num_processes, len(missing)), arguments)
     record.unlink(missing_ok=True)  # killed below, the predictions are of no known origin, never of a wrong one
     _join(parts, len(_parts(images)), final)
     write_json(record, origin, indent=1)
@@ -153,7 +162,7 @@ def _without_evaluators(recipe: dict[str, Any]) -> dict[str, Any]:
     scoring = {"evaluators", *(name for name, entry in EVALUATORS if entry.settings is not None)}
     test = {key: value for key, value in recipe["TEST"].items() if key.lower() not in scoring}
     return {
-        **recipe,
+        **{name: values for name, values in recipe.items() if name != "RAY"},  # where the work is done
         "TEST": test,
         "PLUGINS": [name for name in recipe["PLUGINS"] if not registers_only(name, SCORING)],
     }
@@ -197,7 +206,7 @@ def _parts(images: Sequence[dict[str, Any]]) -> list[range]:
 def _missing_parts(folder: Path, images: ImageList) -> list[int]:
     """Return the parts that are not there, are damaged, or were made from images that have changed since."""
     parts = enumerate(_parts(images))
-    return [number for number, places in parts if not _is_current(_part(folder, number), _Chosen(images, [places]))]
+    return [number for number, places in parts if not _is_current(part_path(folder, number), _Chosen(images, [places]))]
 
 
 def _is_current(part: Path, images: Sequence[dict[str, Any]]) -> bool:
@@ -207,10 +216,6 @@ def _is_current(part: Path, images: Sequence[dict[str, Any]]) -> bool:
         return False
     comparison = Comparison(part, part.stat().st_mtime)
     return not any(comparison.has_changed(image["file_name"], content) for image, content in zip(images, seen))
-
-
-def _part(folder: Path, index: int) -> Path:
-    return folder / f"part_{index:06d}.json"
 
 
 class _Chosen(Sequence[dict[str, Any]]):
@@ -260,7 +265,18 @@ def _predict_parts(
             for _ in places[index]:
                 results += next(predictions).to_coco(category_ids)
                 bar.update()
-            write_part(_part(parts, index), seen, results)
+            write_part(part_path(parts, index), seen, results)
+
+
+def _predict_on_ray(maker: PartMaker, images: ImageList, missing: list[int]) -> None:
+    """Predict the missing parts on the machines of a Ray cluster."""
+    places = _parts(images)
+    jobs = PartJobs([PartJob(index, [images[place] for place in places[index]]) for index in missing], maker.folder)
+    device, retry = maker.cfg.MODEL.DEVICE, RetriedParts()
+    reports = run_jobs_at(RAY, maker.cfg, maker, jobs, num_workers=0, device=device, retry=retry)
+    with progress_bar(total=sum(len(places[index]) for index in missing), desc="predict", unit="image") as bar:
+        for count in reports:
+            bar.update(count)
 
 
 def _join(parts: Path, number: int, output: Path) -> None:
@@ -269,7 +285,7 @@ def _join(parts: Path, number: int, output: Path) -> None:
         file.write(b"[")
         before = b"\n"
         for index in range(number):
-            for line in lines_of_part(_part(parts, index)):
+            for line in lines_of_part(part_path(parts, index)):
                 file.write(before + line)
                 before = b",\n"
         file.write(b"\n]\n")

@@ -34,6 +34,11 @@ class _Part(msgspec.Struct):
     sha256: str | None = None  # earlier versions did not record it
 
 
+def part_path(folder: Path, index: int) -> Path:
+    """Return the file of a part."""
+    return folder / f"part_{index:06d}.json"
+
+
 def write_part(path: Path, seen: Sequence[Content | None], results: Iterable[dict[str, Any]]) -> None:
     """Write a part, completely or not at all.
 

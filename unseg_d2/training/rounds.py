@@ -214,6 +214,7 @@ class _Run:
             return predict_round(
                 *(self.engine, cfg, str(weights), self._spec(images), folder / "predictions"),
                 num_processes=self.plan.num_processes,
+                run_on=self.plan.run_on,
             )
 
         return self._step(round_index, "predict", detect, weights=weights, images=labels_file(images))
@@ -242,6 +243,7 @@ class _Run:
                 dataset=self.plan.ground_truth,
                 output=folder / "evaluation",
                 num_processes=self.plan.num_processes,
+                run_on=self.plan.run_on,
             )
             return _write(folder / "figures.json", scores)
 
@@ -281,8 +283,8 @@ class _Run:
 
     def _generate(self, images: str, folder: Path) -> Path:
         """Return the generator's label set of some images."""
-        labels = generate_label_set(self.first, images, folder, num_workers=self.plan.num_workers)
-        assert labels is not None  # only a share of the images, which is not asked for here, gives no labels.json
+        where: dict[str, Any] = {"num_workers": self.plan.num_workers, "run_on": self.plan.run_on}
+        labels = generate_label_set(self.first, images, folder, **where)
         for line in summarise(folder).splitlines():
             logger.info("%s", line)
         return labels

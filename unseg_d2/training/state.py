@@ -14,6 +14,7 @@ from unseg_d2.config.load import as_values, from_values
 from unseg_d2.content import Comparison, Content, content_of
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
+from unseg_d2.loop.checkpoint import last_checkpoint
 from unseg_d2.manifest import CODE, SELF_TRAINING, read_manifest, resume_or_refuse
 from unseg_d2.zoo.store import PREFIX
 
@@ -60,8 +61,9 @@ class RunState:
         Args:
             folder: the run's folder.
             settings: what the result depends on, with ``recipes`` by the names of :data:`RECIPES`. A folder made with
-                other settings is refused, but for `unseg_d2.manifest.SELF_TRAINING`, another ground truth, moved images
-                and, before they begin, the recipe of the rounds.
+                other settings is refused, but for `unseg_d2.manifest.SELF_TRAINING`, another ground truth, moved
+                images, the number of processes, unless it changes the schedule of a training that has begun, and,
+                before they begin, the recipe of the rounds.
 
         Raises:
             UnsegError: ``rounds.json`` is damaged or belongs to another run.
@@ -128,9 +130,21 @@ class RunState:
         may_change += [name for name in ("images", "labels") if self.settings["checksums"].get(name)]  # by content
         if not self._rounds_have_begun():
             may_change.append("recipes.rounds.")
+        if not (self._is_training() and self._is_scaled()):
+            may_change.append("num_processes")
         holds = f"{self.path.parent} holds a run that began"
         found = resume_or_refuse(stored, self.settings, holds=holds, may_change=may_change, remedy=REMEDY)
         return bool(found) or stored.keys() != content["settings"].keys()
+
+    def _is_training(self) -> bool:
+        """Whether a training has begun and is not finished."""
+        folders = [folder for folder in self.path.parent.glob("round[0-9]*") if folder.name[5:].isdigit()]
+        return any(last_checkpoint(folder) and not self.find(int(folder.name[5:]), "train") for folder in folders)
+
+    def _is_scaled(self) -> bool:
+        """Whether the schedule of a training depends on the number of its processes."""
+        solvers = [recipe.get("SOLVER", {}) for recipe in self.settings["recipes"].values()]
+        return any(solver.get("REFERENCE_WORLD_SIZE") for solver in solvers)
 
     def _rounds_have_begun(self) -> bool:
         """Whether a training has seen the recipe of the rounds."""

@@ -11,7 +11,7 @@ import pytest
 from worker_fakes import echo, endless, fail, unable
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.pseudo.workers import run_jobs
+from unseg_d2.jobs.workers import run_jobs
 
 
 def is_running(pid: int) -> bool:
@@ -74,7 +74,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 import sys
 sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
 from worker_fakes import endless
-from unseg_d2.pseudo.workers import run_jobs
+from unseg_d2.jobs.workers import run_jobs
 if __name__ == "__main__":
     for pid in run_jobs(endless, [0], 1):
         print(pid, flush=True)

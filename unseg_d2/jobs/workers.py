@@ -10,27 +10,18 @@ import logging
 import multiprocessing
 import os
 import signal
+import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
 
 from unseg_d2.data.at_work import MOST_CHARACTERS
 from unseg_d2.devices import device_failure
 from unseg_d2.errors import UnsegError
-
-Job = Any
-Report = Any
-Prepare = Callable[[int], Callable[[Job], Iterator[Report]]]
-"""Called once in each worker with its index; what it returns does a job and yields reports. Must be picklable. Where it
-has a method ``close``, that is called at the end if there are no workers."""
-
-Retry = Callable[[Job, list[Report], UnsegError], Job]
-"""Called when the worker of a job is killed, with what it reported and why it ended; returns the job for the worker in
-its place, or raises the error."""
+from unseg_d2.jobs.jobs import POLL, Job, Jobs, Prepare, Report, Retry, is_something_to_do
 
 logger = logging.getLogger(__name__)
 
@@ -44,37 +35,52 @@ class _Worker:
     index: int
     job: Job = None
     reports: list[Report] = field(default_factory=list)
+    is_idle: bool = False
 
 
-def run_jobs(prepare: Prepare, jobs: list[Job], num_workers: int, retry: Retry | None = None) -> Iterator[Report]:
+def run_jobs(
+    prepare: Prepare, jobs: Jobs | Sequence[Job], num_workers: int, retry: Retry | None = None
+) -> Iterator[Report]:
     """Do jobs in worker processes and yield their reports as they come.
 
     Args:
         prepare: see `Prepare`.
-        jobs: handed out in this order.
+        jobs: handed out in their order.
         num_workers: processes; 0 does everything in this one.
         retry: see `Retry`; ``None`` ends everything when a worker is killed.
 
     Raises:
         UnsegError: a worker raised one or anything else, while it began too, or was killed and is not replaced.
     """
+    jobs = jobs if isinstance(jobs, Jobs) else Jobs(jobs)
+    if not is_something_to_do(jobs):
+        return
     if num_workers == 0:
-        do = prepare(0)
-        try:
-            for job in jobs:
-                yield from do(job)
-        finally:
-            if close := getattr(do, "close", None):
-                close()
+        yield from _do_here(prepare, jobs)
         return
     workers = _start(prepare, min(num_workers, len(jobs)))
     try:
-        yield from _serve(workers, list(reversed(jobs)), prepare, retry)
+        yield from _serve(workers, jobs, prepare, retry)
     finally:
         for worker in workers:
             worker.process.terminate()
         for worker in workers:
             worker.process.join()
+
+
+def _do_here(prepare: Prepare, jobs: Jobs) -> Iterator[Report]:
+    do = prepare(0)
+    try:
+        while len(jobs):
+            job = jobs.take()
+            if job is not None:
+                yield from do(job)
+                jobs.finish(job)
+            elif len(jobs):
+                time.sleep(POLL)
+    finally:
+        if close := getattr(do, "close", None):
+            close()
 
 
 def _start(prepare: Prepare, count: int) -> list[_Worker]:
@@ -92,23 +98,21 @@ def _start_one(prepare: Prepare, index: int) -> _Worker:
     return _Worker(process, ours, index)
 
 
-def _serve(workers: list[_Worker], jobs: list[Job], prepare: Prepare, retry: Retry | None) -> Iterator[Report]:
-    """Give each idle worker a job until there are none left, passing on what they report."""
+def _serve(workers: list[_Worker], jobs: Jobs, prepare: Prepare, retry: Retry | None) -> Iterator[Report]:
+    """Give each idle worker a job until there will be none any more, passing on what they report."""
     busy = {worker.connection: worker for worker in workers}
+    asked = 0.0  # when jobs were last asked for in vain
     while busy:
-        for connection in wait(list(busy)):
+        idle = [worker for worker in busy.values() if worker.is_idle]
+        for connection in wait(list(busy), POLL if idle else None):
             assert isinstance(connection, Connection)
             worker = busy[connection]
             try:
                 kind, value = connection.recv()
             except (EOFError, ConnectionResetError):
-                if retry is None or worker.job is None:  # one that never began would not begin the next time
-                    raise _killed(worker) from None
-                jobs.append(retry(worker.job, worker.reports, _killed(worker)))
-                with one_thread_each():
-                    fresh = _start_one(prepare, worker.index)
-                workers[workers.index(worker)] = fresh
                 del busy[connection]
+                fresh = _replaced(worker, jobs, prepare, retry)
+                workers[workers.index(worker)] = fresh
                 busy[fresh.connection] = fresh
                 continue
             if kind == "report":
@@ -118,13 +122,37 @@ def _serve(workers: list[_Worker], jobs: list[Job], prepare: Prepare, retry: Ret
                 message, trace = value
                 logger.debug("%s", trace)
                 raise UnsegError(message)
-            elif jobs:
-                worker.job, worker.reports = jobs.pop(), []
-                connection.send(worker.job)
             else:
-                worker.job = None
-                connection.send(None)
-                del busy[connection]
+                if worker.job is not None:
+                    jobs.finish(worker.job)
+                worker.job, worker.is_idle, asked = None, True, 0.0
+        if time.monotonic() - asked >= POLL:
+            asked = time.monotonic() if _hand_out(busy, jobs) else 0.0
+
+
+def _hand_out(busy: dict[Connection, _Worker], jobs: Jobs) -> bool:
+    """Give idle workers a job each, and let them end where there will be none; whether one is still idle."""
+    for worker in [worker for worker in busy.values() if worker.is_idle]:
+        job = jobs.take()
+        if job is None and len(jobs):
+            return True
+        if job is None:
+            del busy[worker.connection]
+        else:
+            worker.job, worker.reports, worker.is_idle = job, [], False
+        with suppress(BrokenPipeError, ConnectionResetError):  # it was killed, which shows when it is read from
+            worker.connection.send(job)
+    return False
+
+
+def _replaced(worker: _Worker, jobs: Jobs, prepare: Prepare, retry: Retry | None) -> _Worker:
+    """Return a worker in the place of one that was killed."""
+    if worker.job is not None and retry is not None:
+        jobs.put_back(retry(worker.job, worker.reports, _killed(worker)))
+    elif not worker.is_idle:  # one that never began would not begin the next time
+        raise _killed(worker)
+    with one_thread_each():
+        return _start_one(prepare, worker.index)
 
 
 def _killed(worker: _Worker) -> UnsegError:
@@ -154,10 +182,14 @@ def _work(connection: Connection, prepare: Prepare, index: int) -> None:
                     return
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone
-    except UnsegError as error:
-        connection.send(("problem", (str(error), traceback.format_exc())))
     except Exception as error:  # passed on to the parent, whatever it is
-        connection.send(("problem", (device_failure(error) or _sentence(error), traceback.format_exc())))
+        connection.send(("problem", problem(error)))
+
+
+def problem(error: Exception) -> tuple[str, str]:
+    """Return what ended a worker as one sentence, and where it happened."""
+    sentence = str(error) if isinstance(error, UnsegError) else device_failure(error) or _sentence(error)
+    return sentence, traceback.format_exc()
 
 
 def _sentence(error: Exception) -> str:
