@@ -15,7 +15,7 @@ import yacs.config
 from PIL import Image
 
 from unseg_d2 import config, manifest
-from unseg_d2.cli import main, reads
+from unseg_d2.cli import common, main, reads
 from unseg_d2.config import get_cfg
 from unseg_d2.errors import UnsegError
 from unseg_d2.settings import SECTIONS, all_settings
@@ -141,6 +141,7 @@ def test_a_setting_that_is_not_read_is_named_once(
     folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("unseg_d2"), "propagate", True)
+    common._warn.cache_clear()  # another test may have told it
     run(f"explain-masks {COMMANDS['explain-masks']} SOLVER.MAX_ITER 7 MASKS.MAX_PROPOSALS 1")
     told = [message for message in caplog.messages if "has no effect" in message]
     assert len(told) == 1
