@@ -51,6 +51,11 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def is_gpu_memory_full(error: BaseException) -> bool:
+    """Whether an exception comes from lack of memory on a GPU, where less at once may fit."""
+    return isinstance(error, torch.OutOfMemoryError) or bool(_NO_GPU_MEMORY.search(str(error)))
+
+
 def device_failure(error: BaseException) -> str | None:
     """Return one sentence if an exception comes from a device or from lack of memory, ``None`` for any other.
 
@@ -60,7 +65,7 @@ def device_failure(error: BaseException) -> str | None:
     >>> device_failure(RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"))
     """
     text = " ".join(str(error).split())
-    if isinstance(error, torch.OutOfMemoryError) or _NO_GPU_MEMORY.search(text):
+    if is_gpu_memory_full(error):
         return (
             "The GPU's memory is full; lower FEATURES.BATCH_SIZE or --num-workers when making masks, "
             "SOLVER.IMS_PER_BATCH when training, TEST.IMS_PER_BATCH when predicting, or the size of the images."
@@ -68,7 +73,7 @@ def device_failure(error: BaseException) -> str | None:
     if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
         return (
             "The memory is full; lower --num-workers, DATALOADER.NUM_WORKERS, the batch size or the size of the "
-            "images (PSEUDO.MAX_PIXELS leaves the largest out)."
+            "images (INPUT.MAX_PIXELS leaves the largest out)."
         )
     if type(error).__name__ == "AcceleratorError" or _DEVICE.search(text):
         return (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pseudo_fakes import BrightRed, deep_pipeline, fake_pipeline, picture, save_pictures
 from stage_fakes import Threads, unwilling_pipeline
 
@@ -48,6 +49,38 @@ def batches(folder: Path) -> list[list[tuple[int, str]]]:
 
 def stages(folder: Path, sizes: PoolSizes = NONE, build=unwilling_pipeline) -> Stages:
     return Stages(as_staged(build(CFG)), Sources(folder), Reading(), batch_size=BATCH, sizes=sizes, plugins=())
+
+
+class Small:
+    """A device that holds two images at once; one whose memory is ``broken`` holds none."""
+
+    def __init__(self, pipeline, most: int = 2) -> None:
+        self.pipeline, self.most, self.asked = pipeline, most, []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.pipeline, name)
+
+    def propose(self, looks, clock):
+        self.asked.append(len(looks))
+        if len(looks) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return self.pipeline.propose(looks, clock)
+
+
+def test_a_batch_that_is_too_large_for_the_card_is_halved(images: Path, caplog: pytest.LogCaptureFixture) -> None:
+    expected = list(stages(images).lines(batches(images)))
+    helped = stages(images)
+    helped._pipeline = Small(helped._pipeline)
+    assert list(helped.lines(batches(images))) == expected
+    assert helped._pipeline.asked[:3] == [3, 1, 2]
+    assert [record.getMessage()[:41] for record in caplog.records] == ["The GPU's memory is full with 3 images at"]
+
+
+def test_one_image_that_is_too_large_for_the_card_ends_the_work(images: Path) -> None:
+    helped = stages(images)
+    helped._pipeline = Small(helped._pipeline, most=0)
+    with pytest.raises(UnsegError, match=r"GPU's memory is full; lower FEATURES\.BATCH_SIZE"):
+        list(helped.lines(batches(images)))
 
 
 @pytest.mark.parametrize("sizes", [(0, 1), (1, 0), (1, 1), (2, 3), (7, 2)], ids=str)

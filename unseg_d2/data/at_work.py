@@ -14,13 +14,17 @@ import torch
 from scipy.sparse.linalg import ArpackError
 
 from unseg_d2.data.pictures.reading import ImageProblem
-from unseg_d2.devices import device_failure
+from unseg_d2.devices import device_failure, is_gpu_memory_full
 from unseg_d2.errors import UnsegError, Unusable
 
 OF_DATA = (Unusable, np.linalg.LinAlgError, torch.linalg.LinAlgError, ArpackError)
 """What an image's data may cause besides `ImageProblem`: they are unusable, or a decomposition does not converge."""
 MOST_CHARACTERS = 200
 """Length of a message of the program that is shown."""
+
+
+class GPUMemoryFull(UnsegError):
+    """The memory of a GPU is full; fewer images at once may fit."""
 
 
 class ProgramError(UnsegError):
@@ -37,6 +41,7 @@ def at_work(*names: str, needed: bool = False) -> Iterator[None]:
 
     Raises:
         ImageProblem: the data of an image cannot be used; may be recorded where the image is not needed.
+        GPUMemoryFull: fewer images at once may fit.
         UnsegError: the device or the memory failed, or a file is missing; ends the work.
         ProgramError: anything else; ends the work.
     """
@@ -50,7 +55,7 @@ def at_work(*names: str, needed: bool = False) -> Iterator[None]:
         raise
     except Exception as error:
         if reason := device_failure(error):
-            raise UnsegError(reason) from error
+            raise (GPUMemoryFull if is_gpu_memory_full(error) else UnsegError)(reason) from error
         raise ProgramError(
             f"The program failed on {which}: {type(error).__name__}: {_text(error)}. Finished work is kept; --verbose "
             "shows where it happened, please report that."

@@ -13,7 +13,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from unseg_d2.data.at_work import ProgramError, at_work
+import torch
+
+from unseg_d2.data.at_work import GPUMemoryFull, ProgramError, at_work
 from unseg_d2.data.images import ImageProblem, Reading
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.killed import MOST_KILLERS, REASON, how
@@ -71,6 +73,7 @@ class Stages:
     ) -> None:
         self.clock, self.sizes = Clock(), sizes
         self._pipeline, self._sources, self._killers = pipeline, sources, 0
+        self._said_full = False
         ahead, behind = (-(-PER_PROCESS * number // batch_size) for number in (sizes.readers, sizes.finishers))
         self._most_ahead = 1 + ahead  # one that is taken next, and those that are read meanwhile
         self._most_behind = behind
@@ -160,20 +163,40 @@ class Stages:
         if not looks:
             return []
         failure: ProgramError | None = None
+        too_many = False
         try:
             with at_work(*(look.file.file_name for look in looks)):
                 return list(self._pipeline.propose(looks, self.clock))
         except ImageProblem as problem:
             if len(looks) == 1:
                 return [str(problem)]
+        except GPUMemoryFull:
+            if len(looks) == 1:
+                raise
+            too_many = True
         except ProgramError as error:
             if len(looks) == 1:
                 raise
             failure = error
+        if too_many:
+            return self._found_in_halves(looks)
         alone = [found for look in looks for found in self._found([look])]
         if failure:  # no image by itself is to blame
             raise failure
         return alone
+
+    def _found_in_halves(self, looks: list[Look]) -> list[Any]:
+        """Run the second step on half as many images at once, and say so once."""
+        if not self._said_full:
+            logger.warning(
+                "The GPU's memory is full with %d images at once; they are tried in halves, which is slower: lower "
+                "FEATURES.BATCH_SIZE in the next label set.",
+                len(looks),
+            )
+            self._said_full = True
+        torch.cuda.empty_cache()
+        middle = len(looks) // 2
+        return self._found(looks[:middle]) + self._found(looks[middle:])
 
     def _finished(self, batch: list[_Image]) -> list[Line]:
         """Wait until a batch is finished, and return its lines."""
