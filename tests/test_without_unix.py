@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 HIDE = """
@@ -21,6 +23,8 @@ del signal.SIGKILL
 
 IMPORT = """
 from pathlib import Path
+
+import pytest
 package = Path(sys.argv[1])
 names = [".".join(path.relative_to(package.parent).with_suffix("").parts) for path in package.rglob("*.py")]
 for name in sorted(name.removesuffix(".__init__") for name in names):
@@ -61,5 +65,6 @@ def test_every_module_imports() -> None:
     assert int(in_another_python(IMPORT, REPOSITORY / "unseg_d2").split()[-1]) > 300
 
 
+@pytest.mark.slow
 def test_plain_functions_work() -> None:
     assert " passed" in in_another_python(RUN, *(REPOSITORY / "tests" / name for name in PLAIN))
