@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import socket
 import sys
@@ -136,15 +135,6 @@ def card() -> Iterator[None]:
     """A card behind the name ``cuda``: a real one where there is one, or one that is pretended."""
     with contextlib.nullcontext() if torch.cuda.is_available() else pretended_card():
         yield
-
-
-@pytest.fixture(autouse=True)
-def fresh_log() -> None:
-    """Start every test with the package's log as Python leaves it; commands that ran in this process have set it up."""
-    package = logging.getLogger("unseg_d2")
-    package.setLevel(logging.NOTSET)
-    package.propagate = True
-    package.handlers.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -331,6 +331,7 @@ def test_the_own_output_below_the_images_is_none_of_them(images: Path) -> None:
 
 
 def test_a_repaired_image_is_tried_again(images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="unseg_d2")
     whole = (images / "003.png").read_bytes()
     (images / "003.png").write_bytes(whole[:100])
     path = generate(images, tmp_path / "out", "FEATURES.BATCH_SIZE", "2")
@@ -369,6 +370,7 @@ def test_depth_files_replaced_added_and_removed_make_their_images_again(
     images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In finished shards, and in one that had begun."""
+    caplog.set_level(logging.WARNING, logger="unseg_d2")
 
     def run(output: Path) -> Path | None:
         options = ("DEPTH.SOURCE", "files", "DEPTH.KIND", "metric", "FEATURES.BATCH_SIZE", "2")
