@@ -101,6 +101,14 @@ def test_a_finished_run_is_left_alone_and_a_longer_one_resumes(tmp_path):
     assert content(run(tmp_path, resume=True, steps=STEPS + 2))["iteration"] == STEPS + 1
 
 
+def test_without_any_checkpoint_left_it_begins_anew(tmp_path, caplog):
+    whole = content(run(tmp_path / "whole"))
+    (tmp_path / "emptied").mkdir()
+    (tmp_path / "emptied" / "last_checkpoint").write_text("model_final.pth")  # the rest was removed
+    assert same(whole, content(run(tmp_path / "emptied", resume=True)))
+    assert any("nor an earlier checkpoint; the training begins anew" in message for message in caplog.messages)
+
+
 def recipe(*opts):
     return {"recipe": load_cfg(None, opts).dump()}
 

@@ -219,6 +219,9 @@ def _restore(
     path = last_checkpoint(settings.output)
     if path is None:
         return 0
+    if not path.is_file():  # nor any earlier one, so there is nothing to resume or to lose
+        logger.warning("There is no %s any more, nor an earlier checkpoint; the training begins anew.", path)
+        return 0
     checkpoint = load_checkpoint(path)
     if "recipe" in about:
         check_recipe(checkpoint, path, about, settings.may_change)
