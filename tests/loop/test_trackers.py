@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,9 @@ def test_wandb_writes_one_run_offline(tmp_path: Path, monkeypatch: pytest.Monkey
     two_processes("wandb", folder)
     run = json.loads((folder / "tracker.json").read_text())["wandb"]
     files = list((folder / "wandb").glob(f"offline-run-*-{run}/run-{run}.wandb"))
+    last = time.monotonic() + 30  # a process of the library writes the files, and may be a little behind
+    while not all(b"total_loss" in file.read_bytes() for file in files) and time.monotonic() < last:
+        time.sleep(0.1)
     assert files and all(b"total_loss" in file.read_bytes() for file in files)
 
 
