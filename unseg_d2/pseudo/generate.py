@@ -70,7 +70,7 @@ def generate_label_set(
         output: folder of the label set; after an interruption the same call resumes it.
         num_workers: processes; ``None`` for one per core or GPU; 0 works in this process.
         shard_index: which of several calls this is, on any machine that sees the folder: it begins with a share of its
-            own, and goes on with what the others have left or not begun.
+            own, and continues with what the others have left or not begun.
         num_shards: number of calls.
         run_on: ``local`` for processes of this machine, ``ray`` for tasks of a Ray cluster that sees the folder.
         build: makes the pipeline of a worker; must be picklable when there are workers.

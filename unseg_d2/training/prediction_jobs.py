@@ -98,7 +98,7 @@ class PartJobs(Jobs):
 
 
 class RetriedParts:
-    """Decides how a part goes on after its process ended; see `unseg_d2.jobs.jobs.Retry`."""
+    """Decides how a part is resumed after its process ended; see `unseg_d2.jobs.jobs.Retry`."""
 
     def __call__(self, job: PartJob, reports: Sequence[int], error: UnsegError) -> PartJob:
         """Return the job for the process in its place; raise the error where it has ended too many."""
