@@ -6,11 +6,13 @@ import io
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from unseg_d2.cli import common
 from unseg_d2.cli.common import _BesideBars, recipe, run, settings
 from unseg_d2.cli.groups import add_recipe, add_weights, as_path, not_negative
 from unseg_d2.cli.parser import Command, CommandParser
@@ -80,6 +82,44 @@ def test_the_unexpected_ends_with_a_line_that_says_so(error: Exception, capsys: 
     printed = capsys.readouterr().err.splitlines()
     assert exit.value.code == 1 and printed[0].startswith("Traceback")
     assert printed[-1].startswith(f"error: unexpected {type(error).__name__}") and "please report" in printed[-1]
+
+
+class Writer(threading.Thread):
+    """Fails to write; like TensorBoard's it can keep its error for those who wait for it."""
+
+    def __init__(self, *, keeps: bool) -> None:
+        super().__init__()
+        self.keeps = keeps
+        self.exception: Exception | None = None
+
+    def run(self) -> None:
+        error = FileNotFoundError(errno.ENOENT, "gone", b"/out/events")
+        self.exception = error if self.keeps else None
+        raise error
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_failure_in_the_background_is_said_once_and_without_a_traceback(
+    keeps: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    logged: list[str] = []
+    monkeypatch.setattr(common.logger, "warning", lambda message, *values: logged.append(message % values))
+
+    def main() -> None:
+        writer = Writer(keeps=keeps)
+        writer.start()
+        writer.join()
+        if writer.exception is not None:
+            raise writer.exception
+
+    with pytest.raises(SystemExit) as exit:
+        run(main)
+    printed = capsys.readouterr().err
+    why = "/out/events cannot be used: No such file or directory; check the path and its permissions."
+    assert exit.value.code == (2 if keeps else 0) and "Traceback" not in printed
+    assert (f"error: {why}" in printed) == keeps
+    assert logged == ([] if keeps else [f"A part that works in the background ended: {why}"])
 
 
 def test_success_exits_with_zero() -> None:

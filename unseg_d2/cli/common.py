@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +47,7 @@ def run(main: Callable[[], Any]) -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     _log_to_stderr()
     _let_one_process_speak()
+    threading.excepthook = _of_a_thread
     warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated")  # raised by libraries, at import
     status = 0
     try:
@@ -156,12 +158,14 @@ def _let_one_process_speak() -> None:
 
 def _of_the_disk(error: OSError) -> str | None:
     """Say what is wrong with a file that can be named; ``None`` for errors of the network, of processes and so on."""
-    where = f" {error.filename}" if error.filename else ""
+    name = error.filename
+    name = os.fsdecode(name) if isinstance(name, bytes) else name  # TensorBoard's are bytes
+    where = f" {name}" if name else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full{where and f' while writing{where}'}; free some space and run the same command again."
     if error.errno in _FILES and where:
         reason = os.strerror(error.errno or 0)
-        return f"{error.filename!s} cannot be used: {reason}; check the path and its permissions."
+        return f"{name!s} cannot be used: {reason}; check the path and its permissions."
     return None
 
 
@@ -172,6 +176,21 @@ def _of_the_device(error: Exception) -> str | None:
     from unseg_d2.devices import device_failure
 
     return device_failure(error)
+
+
+def _of_a_thread(args: threading.ExceptHookArgs) -> None:
+    """Say what ended a background thread; one that keeps its error, as TensorBoard's, raises it where it is used."""
+    error = args.exc_value
+    if error is not None and getattr(args.thread, "exception", None) is error:
+        logger.debug("A background thread ended.", exc_info=error)
+        return
+    known = (_of_the_disk(error) if isinstance(error, OSError) else None) or (
+        _of_the_device(error) if isinstance(error, Exception) else None
+    )
+    if known:
+        logger.warning("A part that works in the background ended: %s", _one_line(known))
+    else:
+        threading.__excepthook__(args)
 
 
 def _fail(message: str | Sequence[str], status: int) -> int:
