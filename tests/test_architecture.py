@@ -21,6 +21,7 @@ BASE = {
     "content",
     "devices",
     "transfer",
+    "compiled",
     "recipes",
     "progress",
     "duration",
@@ -47,6 +48,7 @@ MAY_IMPORT = {
     "content": {"files", "storage"},
     "devices": {"errors"},
     "transfer": set(),
+    "compiled": set(),
     "recipes": {"errors"},
     "settings": {"errors"},
     "plugins": {"errors"},
@@ -68,7 +70,7 @@ MAY_IMPORT = {
     "loop": BASE | {"batch_loader", "config", "zoo"},
     "features": BASE | {"data", "zoo"},
     "depth": BASE | {"data"},
-    "graph": {"errors", "transfer"},
+    "graph": {"compiled", "errors", "transfer"},
     "masks": BASE | {"graph"},
     "refine": BASE,
     "jobs": BASE | {"data"},
@@ -95,10 +97,10 @@ EVERYTHING = {"api", "cli", "__main__"}
 """Rooms that may import every other; nothing but ``cli`` imports ``cli``, and nothing but these two ``api``."""
 
 PURE = {"graph", "losses"}
-PURE_MAY_IMPORT = {f"{PACKAGE}.errors", f"{PACKAGE}.transfer"}
+PURE_MAY_IMPORT = {f"{PACKAGE}.compiled", f"{PACKAGE}.errors", f"{PACKAGE}.transfer"}
 LOSS_REGISTRY = f"{PACKAGE}.losses.registry"
 """The one module of a pure room that imports from others; of the room, only ``__init__`` may import it."""
-PURE_LIBRARIES = {"torch", "torchvision", "numpy", "scipy"}
+PURE_LIBRARIES = {"torch", "torchvision", "numpy", "numba", "scipy"}
 MOST_LINES = {".py": 350, ".js": 350, ".css": 350, ".j2": 350}
 
 

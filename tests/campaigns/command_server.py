@@ -170,7 +170,7 @@ def _import_everything() -> None:
     import unseg_d2
 
     for module in pkgutil.walk_packages(unseg_d2.__path__, "unseg_d2."):
-        if "detectron2" in module.name or module.name.endswith(("__main__", "lattice_loops")):
+        if "detectron2" in module.name or module.name.endswith(("__main__", "_loops")):
             continue
         try:
             importlib.import_module(module.name)

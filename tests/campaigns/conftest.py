@@ -32,6 +32,18 @@ def campaign() -> Iterator[Campaign]:
         shutil.rmtree(root, ignore_errors=True)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what was tried to the process that reports, if this is one of pytest-xdist's."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["tried"] = dict(TRIED)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Collect what a process of pytest-xdist tried."""
+    TRIED.update(getattr(node, "workeroutput", {}).get("tried", {}))
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say how much was tried."""
     if TRIED:

@@ -7,7 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -102,7 +102,6 @@ class Writer(threading.Thread):
 def test_a_failure_in_the_background_is_said_once_and_without_a_traceback(
     keeps: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     logged: list[str] = []
     monkeypatch.setattr(common.logger, "warning", lambda message, *values: logged.append(message % values))
 
@@ -158,25 +157,19 @@ def test_only_an_option_that_was_not_given_changes_nothing() -> None:
     assert recipe(parsed("SEED", "7"), {"SEED": 0}).SEED == 0
 
 
-@pytest.fixture
-def level() -> Iterator[logging.Logger]:
-    """The logger of the package; its level is restored afterwards."""
-    logger = logging.getLogger("unseg_d2")
-    before = logger.level
-    yield logger
-    logger.setLevel(before)
+def test_verbose_shows_where_a_mistake_was_found(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        logging.getLogger("unseg_d2").setLevel(logging.DEBUG)
+        raise UnsegError("There is no folder x.")
 
-
-def test_verbose_shows_where_a_mistake_was_found(capsys: pytest.CaptureFixture[str], level: logging.Logger) -> None:
-    level.setLevel(logging.DEBUG)
     with pytest.raises(SystemExit):
-        run(raising(UnsegError("There is no folder x.")))
+        run(main)
     printed = capsys.readouterr().err
     assert printed.startswith("Traceback") and printed.endswith("\nerror: There is no folder x.\n")
 
 
-def test_how_loud_a_command_is_follows_its_options(level: logging.Logger) -> None:
-    seen = []
+def test_how_loud_a_command_is_follows_its_options() -> None:
+    level, seen = logging.getLogger("unseg_d2"), []
 
     def note(args: argparse.Namespace) -> None:
         seen.append((level.level, progress_bar([]).disable))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from unseg_d2 import compiled
 from unseg_d2.graph import affinity as affinity_module
 from unseg_d2.graph.affinity import (
     BinaryAffinity,
@@ -21,8 +22,12 @@ def random_connected(n: int, density: float, seed: int = 0) -> np.ndarray:
     return upper | upper.T
 
 
+@pytest.mark.parametrize("loops", ["compiled", "torch"])
 @pytest.mark.parametrize("n", [1, 7, 8, 37, 600])
-def test_products_and_degrees_equal_those_of_the_dense_matrix(n):
+def test_products_and_degrees_equal_those_of_the_dense_matrix(n, loops, monkeypatch):
+    if loops == "compiled" and not compiled.has_numba():
+        pytest.skip("needs Numba")
+    monkeypatch.setattr(compiled, "has_numba", lambda: loops == "compiled")
     connected = np.stack([random_connected(n, density, seed) for seed, density in enumerate((0.1, 0.6))])
     affinity = BinaryAffinity.from_connected(torch.from_numpy(connected), eps=1e-3)
     dense = np.where(connected, 1.0, 1e-3)
@@ -30,6 +35,7 @@ def test_products_and_degrees_equal_those_of_the_dense_matrix(n):
     np.testing.assert_array_equal(affinity.dense().numpy(), dense)
     product = affinity.product(torch.from_numpy(vectors)).numpy()
     np.testing.assert_allclose(product, np.einsum("bij,bj->bi", dense, vectors), atol=1e-12 * n)
+    np.testing.assert_allclose(affinity.products()(torch.from_numpy(vectors)).numpy(), product, atol=1e-12 * n)
     np.testing.assert_allclose(affinity.degrees().numpy(), dense.sum(2), rtol=1e-14)
 
 

@@ -13,8 +13,9 @@ from PIL import Image
 from scipy import ndimage
 from scipy.special import softmax
 
+from unseg_d2 import compiled
 from unseg_d2.errors import UnsegError
-from unseg_d2.refine import CRFSettings, build_refiner, compiled, crf_masks, label_probabilities
+from unseg_d2.refine import CRFSettings, build_refiner, crf_masks, label_probabilities
 from unseg_d2.refine import crf as crf_module
 from unseg_d2.refine.pydensecrf import infer
 

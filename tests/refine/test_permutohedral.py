@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections import defaultdict
 
 import numpy as np
 import pytest
 import torch
 
-from unseg_d2.refine import compiled
+from unseg_d2 import compiled
 from unseg_d2.refine import threads as threads_module
+from unseg_d2.refine.compiled import CompiledLattice
 from unseg_d2.refine.permutohedral import Lattice, build_lattice
-
-HAS_NUMBA = compiled.has_numba.__wrapped__  # before tests replace it
 
 
 @pytest.fixture(autouse=True, params=["compiled", "torch"])
@@ -27,7 +24,7 @@ def loops(request, monkeypatch) -> str:
 
 
 def test_the_loops_that_are_asked_for_run(loops):
-    expected = {"compiled": compiled.CompiledLattice, "torch": Lattice}
+    expected = {"compiled": CompiledLattice, "torch": Lattice}
     assert type(build_lattice(torch.rand(1, 2, 9))) is expected[loops]
 
 
@@ -126,13 +123,6 @@ def test_a_card_filters_alike(card):
     positions, values = torch.rand(2, 5, 500) * 8, torch.rand(1000, 3)
     on_gpu = build_lattice(positions.cuda()).filter(values.cuda())
     torch.testing.assert_close(on_gpu.cpu(), build_lattice(positions).filter(values))
-
-
-def test_a_numba_that_does_not_work_is_done_without(monkeypatch, caplog):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setitem(sys.modules, "unseg_d2.refine.lattice_loops", None)
-    assert not HAS_NUMBA()
-    assert "runs in PyTorch" in caplog.text
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unseg_d2.compiled import runs_compiled
 from unseg_d2.errors import Unusable
 from unseg_d2.graph.sharpening import PairThresholds, ThresholdBatch
 from unseg_d2.transfer import to_card
@@ -65,13 +66,19 @@ class BinaryAffinity:
         return self._product(vectors, self.bits, self._weights())
 
     def products(self) -> Callable[[Tensor], Tensor]:
-        """Return :meth:`product` for many vectors, one after another; it holds eight times the memory of the bits."""
-        return partial(self._product, bits=self.bits.long(), weights=self._weights())
+        """Return :meth:`product` for many vectors, one after another.
+
+        Without compiled loops it holds eight times the memory of the bits.
+        """
+        bits = self.bits if runs_compiled(self.bits) else self.bits.long()
+        return partial(self._product, bits=bits, weights=self._weights())
 
     def _product(self, vectors: Tensor, bits: Tensor, weights: Tensor) -> Tensor:
         b, groups, n = self.bits.shape
         padded = F.pad(vectors, (0, 8 * groups - n)) if n % 8 else vectors
         partial_sums = padded.reshape(b, groups, 8) @ weights
+        if runs_compiled(bits):
+            return _summed(partial_sums, bits)
         step = items_per_chunk(GROUPS_PER_CHUNK, b * n, vectors.device)
         chunks = [slice(start, start + step) for start in range(0, groups, step)]
         sums = (partial_sums[:, chunk].gather(2, bits[:, chunk].long()).sum(1) for chunk in chunks)
@@ -226,6 +233,16 @@ def items_per_chunk(on_cpu: int, cells_each: int, device: torch.device) -> int:
     if device.type == "cpu":
         return on_cpu
     return max(1, CELLS_ON_A_CARD // (cells_each * on_cpu)) * on_cpu
+
+
+def _summed(partial_sums: Tensor, bits: Tensor) -> Tensor:
+    """Return the sums that bytes ``(b, g, n)`` take from ``(b, g, 256)``, by compiled loops, ``(b, n)``."""
+    from unseg_d2.graph import bit_loops
+
+    total = partial_sums.new_empty(bits.shape[0], bits.shape[2])
+    for sums, image, out in zip(partial_sums, bits, total):
+        bit_loops.summed(sums.numpy(), image.numpy(), out.numpy())
+    return total
 
 
 def _cosine64(tokens: Tensor, i: Tensor, j: Tensor) -> Tensor:

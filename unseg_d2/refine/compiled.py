@@ -5,39 +5,16 @@ See ``permutohedral.py`` for the lattice itself and its shape legend.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import logging
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from unseg_d2.compiled import runs_compiled
 from unseg_d2.refine.sparse_rows import SparseRows
 from unseg_d2.refine.threads import in_threads, map_in_threads
-
-logger = logging.getLogger(__name__)
-
-
-@cache
-def has_numba() -> bool:
-    """Whether Numba is installed and works with this NumPy; a warning says why not."""
-    if importlib.util.find_spec("numba") is None:
-        return False
-    try:
-        for module in ("numba", "unseg_d2.refine.lattice_loops"):
-            importlib.import_module(module)
-    except Exception as error:  # an unsupported NumPy, no folder to cache compiled loops in
-        logger.warning("Numba is installed but cannot be used, so that the CRF runs in PyTorch: %s", error)
-        return False
-    return True
-
-
-def runs_compiled(tensor: Tensor) -> bool:
-    """Whether loops over a tensor are compiled ones: it is on the CPU, and Numba is installed."""
-    return tensor.device.type == "cpu" and has_numba()
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unseg_d2.compiled import runs_compiled
 from unseg_d2.errors import Unusable
-from unseg_d2.refine.compiled import CompiledLattice, runs_compiled
+from unseg_d2.refine.compiled import CompiledLattice
 from unseg_d2.refine.sparse_rows import SparseRows
 from unseg_d2.transfer import to_card, to_host
 
