@@ -17,17 +17,21 @@ from unseg_d2.graph.affinity import (
 from unseg_d2.graph.sharpening import PairThresholds
 
 
+@pytest.fixture(autouse=True, params=["compiled", "torch"])
+def loops(request, monkeypatch):
+    """Every test runs with the compiled loops, where Numba is installed, and without them."""
+    if request.param == "compiled" and not compiled.has_numba():
+        pytest.skip("needs Numba")
+    monkeypatch.setattr(compiled, "has_numba", lambda: request.param == "compiled")
+
+
 def random_connected(n: int, density: float, seed: int = 0) -> np.ndarray:
     upper = np.triu(np.random.default_rng(seed).random((n, n)) < density)
     return upper | upper.T
 
 
-@pytest.mark.parametrize("loops", ["compiled", "torch"])
 @pytest.mark.parametrize("n", [1, 7, 8, 37, 600])
-def test_products_and_degrees_equal_those_of_the_dense_matrix(n, loops, monkeypatch):
-    if loops == "compiled" and not compiled.has_numba():
-        pytest.skip("needs Numba")
-    monkeypatch.setattr(compiled, "has_numba", lambda: loops == "compiled")
+def test_products_and_degrees_equal_those_of_the_dense_matrix(n):
     connected = np.stack([random_connected(n, density, seed) for seed, density in enumerate((0.1, 0.6))])
     affinity = BinaryAffinity.from_connected(torch.from_numpy(connected), eps=1e-3)
     dense = np.where(connected, 1.0, 1e-3)

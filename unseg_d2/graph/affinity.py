@@ -193,33 +193,63 @@ def _packed_graphs(tokens: Tensor, tau: float | PairThresholds) -> Tensor:
     step = items_per_chunk(ROWS_PER_CHUNK, n, tokens.device)
     above = unit.new_empty(min(step, n) * n)  # cosine - tau, whose sign is exact; one buffer for all chunks
     bits = torch.empty(2, -(-n // 8), n, dtype=torch.uint8, device=tokens.device)
+    write = _write_compiled if runs_compiled(bits) else _write_rows
+    exact = []  # pairs that float32 cannot decide, and what float64 says
     for start in range(0, n, step):
         rows, columns = slice(start, min(start + step, n)), slice(start, n)  # those before follow by symmetry
         chunk = above[: (rows.stop - start) * (n - start)].view(-1, n - start)
         threshold = tau.block(rows, columns) if isinstance(tau, PairThresholds) else tau
         torch.mm(unit[:, rows].T, unit[:, columns], out=chunk).sub_(threshold)
-        connected = chunk > 0
-        _write_block(bits, connected, start)
-        near = (chunk.abs_() < DECIDED_IN_FLOAT64).nonzero()
-        for pairs in near.split(PAIRS_PER_CHUNK):
+        near = write(bits[0], chunk, start) + start
+        for pairs in near.split(PAIRS_PER_CHUNK) if len(near) else ():
             i, j = pairs.unbind(1)
-            threshold = tau.between(i + start, j + start) if isinstance(tau, PairThresholds) else tau
-            connected[i, j] = _cosine64(tokens, i + start, j + start) > threshold
-        if len(near):
-            _write_block(bits[1:], connected, start)
+            threshold = tau.between(i, j) if isinstance(tau, PairThresholds) else tau
+            exact.append((i, j, _cosine64(tokens, i, j) > threshold))
+    bits[1] = bits[0]
+    for i, j, connected in exact:
+        _write_pairs(bits[1], i, j, connected)
     return bits
 
 
+def _write_rows(bits: Tensor, above: Tensor, start: int) -> Tensor:
+    """Write the rows of patches from ``start`` on to ``(g, n)`` bits, and return the places near 0, ``(m, 2)``.
+
+    Args:
+        bits: written; see :class:`BinaryAffinity`.
+        above: ``(r, n - start)`` float32, positive where patches are connected.
+        start: first row and column, a multiple of 8; so is r where rows remain.
+    """
+    _write_block(bits, above > 0, start)
+    return (above.abs_() < DECIDED_IN_FLOAT64).nonzero()
+
+
+def _write_compiled(bits: Tensor, above: Tensor, start: int) -> Tensor:
+    """:func:`_write_rows` in compiled loops."""
+    from unseg_d2.graph import bit_loops
+
+    return torch.from_numpy(bit_loops.pack_rows(above.numpy(), bits.numpy(), start, DECIDED_IN_FLOAT64))
+
+
+def _write_pairs(bits: Tensor, first: Tensor, second: Tensor, connected: Tensor) -> None:
+    """Say in ``(g, n)`` bits of a few pairs of patches ``(m,)`` whether they are connected, in both directions."""
+    for one, other in ((first, second), (second, first)):
+        for k in range(8):  # pairs that share a byte differ in k, or say the same
+            here = other % 8 == k
+            group, place, mask = other[here] // 8, one[here], 128 >> k
+            byte = bits[group, place]
+            bits[group, place] = torch.where(connected[here], byte | mask, byte & (255 - mask))
+
+
 def _write_block(bits: Tensor, connected: Tensor, start: int) -> None:
-    """Write ``(r, n - start)`` flags of patches from ``start`` on to ``(k, g, n)`` bits, and the mirror image."""
+    """Write ``(r, n - start)`` flags of patches from ``start`` on to ``(g, n)`` bits, and the mirror image."""
     stop = start + len(connected)
-    bits[:, start // 8 :, start:stop] = pack_bits(connected).T
-    if stop < bits.shape[2]:  # r is a multiple of 8 then
+    bits[start // 8 :, start:stop] = pack_bits(connected).T
+    if stop < bits.shape[1]:  # r is a multiple of 8 then
         below = connected[:, stop - start :].contiguous().view(torch.uint8).unflatten(0, (-1, 8))
         packed = below[:, 7].clone()
         for k in range(7):
             packed |= below[:, k] << (7 - k)
-        bits[:, start // 8 : stop // 8, stop:] = packed
+        bits[start // 8 : stop // 8, stop:] = packed
 
 
 def items_per_chunk(on_cpu: int, cells_each: int, device: torch.device) -> int:
