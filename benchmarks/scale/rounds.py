@@ -45,8 +45,8 @@ class ListedEngine:
 
     name = "listed"
 
-    def __init__(self) -> None:
-        self.pool = _pool(11, DETECTIONS * 40)
+    def __init__(self, shapes: int = DETECTIONS * 40) -> None:
+        self.pool = pool(11, shapes)
 
     def launch(self, main: Callable[..., None], num_processes: int, args: Sequence[Any], machines: Any = None) -> None:
         """Call the function in this process."""
@@ -105,8 +105,8 @@ def prepare(folder: Path, num_images: int) -> None:
         path = folder / "images" / image["file_name"]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    _write_coco(folder / "labels.json", images, 5)
-    _write_coco(folder / "truth.json", images[:: max(num_images // WITH_TRUTH, 1)][:WITH_TRUTH], 7)
+    write_coco(folder / "labels.json", images, 5)
+    write_coco(folder / "truth.json", images[:: max(num_images // WITH_TRUTH, 1)][:WITH_TRUTH], 7)
     truth = json.loads((folder / "truth.json").read_text())["images"]
     with (folder / "truth_predictions.json").open("w") as file:
         before = "[\n"
@@ -162,22 +162,22 @@ def _name(key: int) -> str:
     return f"n{key // 1000:05d}/{key:08d}.jpg"
 
 
-def _write_coco(path: Path, images: list[dict[str, Any]], seed: int) -> None:
+def write_coco(path: Path, images: list[dict[str, Any]], seed: int, num_shapes: int = 300) -> None:
     """Write a label set, an entry per line."""
-    pool, chance = _pool(seed, 300, largest=1.45), random.Random(seed)
+    shapes, chance = pool(seed, num_shapes, largest=1.45), random.Random(seed)
     with path.open("w") as file:
         file.write('{"info":{},\n"categories":[{"id":1,"name":"fg"}],\n"images":[\n')
         file.write(",\n".join(json.dumps(image) for image in images) + '\n],\n"annotations":[')
         number = 0
         for image in images:
-            for box, rle in chance.choices(pool, k=MASKS):
+            for box, rle in chance.choices(shapes, k=MASKS):
                 number += 1
                 about = {"id": number, "image_id": image["id"], "category_id": 1, "iscrowd": 0, "area": box[2] * box[3]}
                 file.write(("," if number > 1 else "") + "\n" + json.dumps(about | {"bbox": box, "segmentation": rle}))
         file.write("\n]}\n")
 
 
-def _pool(seed: int, number: int, largest: float = 1.0) -> list[tuple[list[float], dict[str, Any]]]:
+def pool(seed: int, number: int, largest: float = 1.0) -> list[tuple[list[float], dict[str, Any]]]:
     """Return boxes and run lengths of ellipses with rough edges."""
     rng = np.random.default_rng(seed)
     rows, columns = np.ogrid[:HEIGHT, :WIDTH]
