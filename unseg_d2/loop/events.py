@@ -100,6 +100,10 @@ class TrainingLog:
         """Report the metrics of an evaluation; its time does not count towards an iteration."""
         self.scalars(iteration, values)
         logger.info(f"iter: {iteration}/{self.max_iter}  " + "  ".join(f"{k}: {v:.2f}" for k, v in values.items()))
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        """Leave the time since the last iteration out of the next one: something else was done."""
         self.last = time.perf_counter()
 
     def sample(self, iteration: int, image: Tensor, boxes: Tensor, masks: Tensor) -> None:

@@ -11,7 +11,8 @@ from unseg_d2.errors import UnsegError
 
 LEFT = (
     *("last_checkpoint", "model_*.pth", "metrics.json", "events.out.tfevents.*", "config.yaml", "plugins.json"),
-    *("training.json", "classes.json", "best.json", "curves.svg", "tracker.json", "evaluation", "init", "baseline"),
+    *("training.json", "classes.json", "best.json", "curves.svg", "tracker.json", "evaluation", "scoring"),
+    *("init", "baseline"),
 )
 """What a training leaves in its folder, its phases and evaluations included."""
 

@@ -20,6 +20,7 @@ from unseg_d2.data.catalog import load_dataset
 from unseg_d2.detectors.builtin import engine
 from unseg_d2.detectors.builtin.engine import BuiltinEngine
 from unseg_d2.detectors.builtin.model import build_model
+from unseg_d2.detectors.scoring import metrics_of
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.records import ground_truth
 from unseg_d2.evaluation.scores import score
@@ -171,7 +172,7 @@ def test_an_evaluation_takes_some_images_at_a_time(
     cfg = recipe(tiny_cfg, labels, "evaluation", MODEL__ROI_HEADS__SCORE_THRESH_TEST=0.0)
     torch.manual_seed(0)
     model = build_model(cfg).train()
-    found = engine.evaluate_datasets(cfg, model)
+    found = metrics_of(cfg, engine.found_in_datasets(cfg, model))
     assert model.training
     records = load_dataset(cfg.DATASETS.TEST[0], cfg)
     results = [result for prediction in engine.predict(model, cfg, records) for result in prediction.to_coco()]

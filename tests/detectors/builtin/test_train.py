@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import logging
@@ -13,11 +14,12 @@ import torch
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.sample import Sample
+from unseg_d2.detectors import scoring
 from unseg_d2.detectors.builtin.train import LoaderFactory, Trainer, train
 from unseg_d2.detectors.checkpoints import save_checkpoint
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.checkpoint import last_checkpoint, load_checkpoint
-from unseg_d2.loop.events import TrainingLog
+from unseg_d2.loop.events import TrainingLog, read_reports
 
 
 @pytest.fixture
@@ -203,3 +205,100 @@ def test_gradients_of_parts_add_up_to_those_of_the_batch(
 def test_a_batch_has_no_more_parts_than_images(tiny_cfg: Callable, tmp_path: Path) -> None:
     with pytest.raises(UnsegError, match=r"SOLVER\.ACCUMULATE splits a batch into 3 parts, but each process has 2"):
         Trainer(recipe(tiny_cfg, tmp_path, SOLVER__IMS_PER_BATCH=2, SOLVER__ACCUMULATE=3), resume=False)
+
+
+class Slow:
+    """In the place of the process that scores: done after so many questions, or when it is waited for."""
+
+    exitcode = 0
+    questions = 0
+
+    def __init__(self, folder: Path, cfg: CfgNode) -> None:
+        self.left = Slow.questions
+        self.work: tuple[Path, CfgNode] | None = (folder, cfg)
+
+    def is_alive(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+    def join(self) -> None:
+        if self.work is not None:
+            scoring.score_kept(*self.work)
+
+    def terminate(self) -> None:
+        self.work = None
+
+
+def looks(model: torch.nn.Module) -> list[scoring.Found]:
+    """Find one to four of four objects; how many follows from the weights."""
+    number = 1 + int(abs(float(model.roi_heads.mask_head.predictor.bias.detach().sum())) * 1e6) % 4
+    about = {"image_id": 1, "iscrowd": 0, "category_id": 1, "area": 100}
+    objects = [about | {"bbox": [20 * k, 0, 10, 10]} for k in range(4)]
+    truth = {"images": [{"id": 1, "height": 20, "width": 80}], "annotations": objects}
+    return [scoring.Found("", 1, [(truth, [{**item, "score": 0.5} for item in objects[:number]])])]
+
+
+BESIDE = {
+    "SOLVER__MAX_ITER": 4,
+    "SOLVER__CHECKPOINT_PERIOD": 1,
+    "TEST__BEST": "bbox/AR100",
+    "TEST__EVAL_PERIOD": 2,
+    "DATASETS__HELD_OUT": 0.5,
+    "TEST__NO_SEGM": True,
+}
+
+
+def left(folder: Path) -> dict[str, object]:
+    """Everything that a training leaves, apart from times."""
+    found: dict[str, object] = {"best": (folder / "best.json").read_text()}
+    for path in folder.glob("model_*.pth"):
+        content = load_checkpoint(path)
+        found[path.name] = [content.get("measured"), content["iteration"]]
+        digest = hashlib.sha256()
+        for tensor in content["model"].values():
+            digest.update(tensor.numpy().tobytes())
+        found[f"weights of {path.name}"] = digest.hexdigest()
+    names = ("iteration", "bbox/AP", "bbox/AR100")
+    found["log"] = [[line.get(name) for name in names] for line in read_reports(folder / "metrics.json")]
+    return found
+
+
+def test_scores_that_come_late_change_nothing(
+    tiny_cfg: Callable, make_loader: LoaderFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come after the next checkpoint, or at the end; or the training is killed before that, and resumes."""
+    at_once = recipe(tiny_cfg, tmp_path / "at once", **BESIDE)
+    train(at_once, make_loader, resume=False, evaluate=looks)
+    expected = left(tmp_path / "at once")
+    assert len({line[2] for line in expected["log"] if line[2] is not None}) > 1, "the evaluations are all alike"
+    monkeypatch.setattr(scoring, "BESIDE_FROM", 1)
+    monkeypatch.setattr(scoring, "_begin", Slow)
+    monkeypatch.setattr(Slow, "questions", 1)
+    train(recipe(tiny_cfg, tmp_path / "late", **BESIDE), make_loader, resume=False, evaluate=looks)
+    assert left(tmp_path / "late") == expected
+    cfg = recipe(tiny_cfg, tmp_path / "killed", **BESIDE)
+    with pytest.raises(KeyboardInterrupt):
+        train(cfg, interrupted(make_loader, after=3), resume=True, evaluate=looks)
+    assert (tmp_path / "killed" / "scoring" / "0000001").is_dir()
+    train(cfg, make_loader, resume=True, evaluate=looks)
+    assert left(tmp_path / "killed") == expected
+    assert not (tmp_path / "killed" / "scoring").exists()
+
+
+def test_scores_that_fail_end_the_training_and_are_tried_again(
+    tiny_cfg: Callable, make_loader: LoaderFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "BESIDE_FROM", 1)
+    monkeypatch.setattr(scoring, "_begin", Slow)
+    cfg = recipe(tiny_cfg, tmp_path, TEST__EVAL_PERIOD=2)
+    metrics_of = scoring.metrics_of
+    monkeypatch.setattr(scoring, "metrics_of", failing)
+    with pytest.raises(UnsegError, match=r"evaluation of iteration 1 cannot be scored: the evaluator is on fire"):
+        train(cfg, make_loader, resume=False, evaluate=looks)
+    monkeypatch.setattr(scoring, "metrics_of", metrics_of)
+    train(recipe(tiny_cfg, tmp_path, TEST__NO_SEGM=True), make_loader, resume=True)
+    assert [line["iteration"] for line in read_reports(tmp_path / "metrics.json") if "bbox/AP" in line] == [1]
+
+
+def failing(*_: object) -> None:
+    raise UnsegError("the evaluator is on fire.")

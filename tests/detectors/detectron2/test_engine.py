@@ -24,11 +24,13 @@ from detectron2.data.detection_utils import read_image
 from detectron2.modeling import build_model
 
 from unseg_d2.data.catalog import load_dataset
+from unseg_d2.detectors import scoring
 from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.detectron2.config import to_detectron2
 from unseg_d2.detectors.detectron2.engine import Detectron2Engine
 from unseg_d2.detectors.detectron2.trainer import build_optimizer
 from unseg_d2.errors import UnsegError
+from unseg_d2.loop.events import read_reports
 from unseg_d2.rle import encode_mask
 
 pytestmark = pytest.mark.detectron2
@@ -291,3 +293,57 @@ def test_optimizer_has_the_recipe_s_groups(tiny_cfg: Callable[..., CfgNode]) -> 
     bias = before["roi_heads.mask_head.predictor.bias"]
     moved = float((bias - model.roi_heads.mask_head.predictor.bias.detach()).norm())
     assert moved == pytest.approx(0.04 * (0.5 + 1e-4 * float(bias.norm())), rel=1e-3)
+
+
+class Here:
+    """In the place of the process that scores: done when it is asked for the third time, or waited for."""
+
+    exitcode = 0
+
+    def __init__(self, folder: Path, cfg: CfgNode) -> None:
+        self.work, self.left = (folder, cfg), 2
+
+    def is_alive(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+    def join(self) -> None:
+        scoring.score_kept(*self.work)
+
+    def terminate(self) -> None:
+        raise AssertionError("all scores have been taken")
+
+
+@pytest.mark.slow
+def test_scores_that_come_late_change_nothing(
+    make_cfg: Callable[..., CfgNode], labels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The metrics of iteration 1 come after the checkpoint of iteration 2; then as if the training was killed there."""
+    monkeypatch.setattr("unseg_d2.detectors.detectron2.trainer.PERIOD", 1)
+    options = {"SOLVER__CHECKPOINT_PERIOD": 1, "DATASETS__TEST": (str(labels),), "TEST__EVAL_PERIOD": 2}
+    at_once, late = make_cfg("once", 5, **options), make_cfg("late", 5, **options)
+    train(at_once)
+    monkeypatch.setattr(scoring, "BESIDE_FROM", 6)
+    monkeypatch.setattr(scoring, "_begin", Here)
+    train(late)
+    for number in range(5):
+        name = f"model_{number:07d}.pth"
+        assert_same_state(stored(at_once, name), stored(late, name))
+    assert_same_state(stored(at_once), stored(late))
+    logs = [
+        [(line["iteration"], line["bbox/AP"], line["segm/AR100"]) for line in found if "bbox/AP" in line]
+        for found in (read_reports(Path(cfg.OUTPUT_DIR) / "metrics.json") for cfg in (at_once, late))
+    ]
+    assert [iteration for iteration, *_ in logs[0]] == [1, 3] and repr(logs[0]) == repr(logs[1])
+    assert not (Path(late.OUTPUT_DIR) / "scoring").exists()
+    killed = make_cfg("killed", 5, **options)
+    halt(late, killed, "model_0000002.pth")
+    scorer = scoring.Scorer(Path(killed.OUTPUT_DIR), killed)
+    item = {"image_id": 1, "iscrowd": 0, "category_id": 1, "area": 100, "bbox": [0.0, 0.0, 10.0, 10.0]}
+    truth = {"images": [{"id": 1, "height": 20, "width": 20}], "annotations": [item]}
+    scorer.keep(1, [scoring.Found("", 1, [(truth, [item | {"score": 0.5}])])])
+    train(killed, resume=True)
+    assert_same_state(stored(at_once), stored(killed))
+    reports = read_reports(Path(killed.OUTPUT_DIR) / "metrics.json")
+    measured = [(line["iteration"], line["bbox/AP"]) for line in reports if "bbox/AP" in line]
+    assert measured == [(1, pytest.approx(100)), logs[0][1][:2]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
@@ -24,12 +23,12 @@ from unseg_d2.detectors.checkpoints import load_weights
 from unseg_d2.detectors.postprocess import Detections
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.detectors.predictor import Predictor
+from unseg_d2.detectors.scoring import Found
 from unseg_d2.detectors.training_data import loaders_of, set_aside, training_records
 from unseg_d2.devices import resolve_device
 from unseg_d2.evaluation.chunks import Chunk
 from unseg_d2.evaluation.records import ground_truth
-from unseg_d2.evaluation.registry import classes_told_apart, compares_masks, detector_evaluators
-from unseg_d2.evaluation.scores import score_stream
+from unseg_d2.evaluation.registry import classes_told_apart
 from unseg_d2.loop.distributed import gather, launch, rank_and_world_size
 from unseg_d2.loop.machines import ONE_MACHINE, Machines
 from unseg_d2.loop.precision import set_precision
@@ -57,8 +56,10 @@ class BuiltinEngine:
         if cfg.DATASETS.HELD_OUT and not cfg.DATASETS.TEST:
             records, held_out = set_aside(records, cfg.DATASETS.HELD_OUT)
 
-        def evaluate(model: GeneralizedRCNN) -> dict[str, float]:
-            return evaluate_datasets(cfg, model) if held_out is None else _metrics(cfg, model, held_out)
+        def evaluate(model: GeneralizedRCNN) -> list[Found]:
+            if held_out is not None:
+                return [Found("", len(held_out), _chunks(cfg, model, held_out))]
+            return found_in_datasets(cfg, model)
 
         return train(cfg, loaders_of(records, cfg), resume=resume, evaluate=evaluate)
 
@@ -94,33 +95,19 @@ def predict(
         model.train(was_training)
 
 
-def evaluate_datasets(cfg: CfgNode, model: GeneralizedRCNN) -> dict[str, float]:
-    """Evaluate a network on ``DATASETS.TEST``; every process handles a share of the images.
+def found_in_datasets(cfg: CfgNode, model: GeneralizedRCNN) -> list[Found]:
+    """Return what a network will find in ``DATASETS.TEST``; every process handles a share of the images.
 
     Args:
         cfg: recipe.
         model: the network on its device.
-
-    Returns:
-        In the main process ``{"bbox/AP": percent, ...}``, prefixed with the name of the data set if there are several;
-        in the others an empty dictionary.
     """
-    metrics: dict[str, float] = {}
+    several, found = len(cfg.DATASETS.TEST) > 1, []
     for name in cfg.DATASETS.TEST:
-        found = _metrics(cfg, model, load_dataset(name, cfg, classes_told_apart(cfg)))
-        prefix = f"{Path(name).stem}/" if len(cfg.DATASETS.TEST) > 1 else ""
-        metrics.update({f"{prefix}{metric}": value for metric, value in found.items()})
-    return metrics
-
-
-def _metrics(cfg: CfgNode, model: GeneralizedRCNN, records: Records) -> dict[str, float]:
-    """Evaluate a network on records, in the main process; in the others handle a share and return nothing."""
-    chunks = _chunks(cfg, model, records)
-    if rank_and_world_size()[0] > 0:
-        deque(chunks, maxlen=0)  # its share of the images
-        return {}
-    found = score_stream(chunks, detector_evaluators(cfg), with_masks=compares_masks(cfg)).metrics
-    return {f"{kind}/{metric}": value for kind, values in found.items() for metric, value in values.items()}
+        records = load_dataset(name, cfg, classes_told_apart(cfg))
+        prefix = f"{Path(name).stem}/" if several else ""
+        found.append(Found(prefix, len(records), _chunks(cfg, model, records)))
+    return found
 
 
 def _chunks(cfg: CfgNode, model: GeneralizedRCNN, records: Records) -> Iterator[Chunk]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from unseg_d2.config import edited
 from unseg_d2.config.load import as_values
-from unseg_d2.description import Description, measured
+from unseg_d2.description import Description, Measured, measured
 from unseg_d2.detectors.about import describe_resumed, describe_training
 from unseg_d2.detectors.builtin.average import Average
 from unseg_d2.detectors.builtin.limits import check_training
@@ -27,6 +28,7 @@ from unseg_d2.detectors.builtin.model import GeneralizedRCNN, build_model
 from unseg_d2.detectors.builtin.solver import build_optimizer, clip_gradients, set_learning_rate
 from unseg_d2.detectors.builtin.speed import speed_up
 from unseg_d2.detectors.checkpoints import check_resumable, load_weights, save_checkpoint, save_weights, say_random
+from unseg_d2.detectors.scoring import Found, Scorer, metrics_of, scored_beside
 from unseg_d2.detectors.training_data import LoaderFactory
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
@@ -48,8 +50,8 @@ from unseg_d2.loop.trackers import open_tracker
 if TYPE_CHECKING:
     from unseg_d2.data.sample import Sample
 
-Evaluation: TypeAlias = Callable[[GeneralizedRCNN], dict[str, float]]
-"""Network in training mode -> metrics by name."""
+Evaluation: TypeAlias = Callable[[GeneralizedRCNN], list[Found] | dict[str, float]]
+"""Network in training mode -> what it finds in each data set; or metrics by name."""
 
 ENGINE = "builtin"  # recorded in checkpoints, because the state of an optimiser fits one engine only
 
@@ -63,7 +65,7 @@ def train(cfg: CfgNode, make_loader: LoaderFactory, *, resume: bool, evaluate: E
         cfg: frozen recipe.
         make_loader: returns the batches of this process from an iteration on.
         resume: start from the last checkpoint in ``OUTPUT_DIR`` if there is one.
-        evaluate: called every ``TEST.EVAL_PERIOD`` iterations in all processes; in the main one it returns metrics.
+        evaluate: called every ``TEST.EVAL_PERIOD`` iterations in all processes; see `detectors.scoring`.
 
     Returns:
         ``OUTPUT_DIR/model_final.pth``.
@@ -109,14 +111,19 @@ class Trainer:
         self.best: BestCheckpoint | None = None
         if cfg.TEST.BEST and self.rank == 0:
             self.best = BestCheckpoint(self.output, cfg.TEST.BEST, resume=self.start_iter > 0)
+        self.scorer = Scorer(self.output, cfg) if self.rank == 0 else None
 
     def run(self, make_loader: LoaderFactory, evaluate: Evaluation | None = None) -> None:
         """Train to the end and write the final checkpoint; see :func:`train`."""
         max_iter, model = self.cfg.SOLVER.MAX_ITER, self._distribute().train()
-        with self._log() if self.rank == 0 else nullcontext() as log:
+        scoring: AbstractContextManager[Any] = closing(self.scorer) if self.scorer is not None else nullcontext()
+        with self._log() if self.rank == 0 else nullcontext() as log, scoring:
+            if self.scorer is not None:
+                self.scorer.resume(self.start_iter)
             if self.start_iter < max_iter:
                 self._iterate(model, iter(make_loader(self.cfg, self.start_iter)), log, evaluate)
             self._precise_bn(make_loader)
+            self._take_scores(log, wait=True)
             self._save(FINAL, max_iter - 1)
 
     def _log(self) -> TrainingLog:
@@ -143,6 +150,7 @@ class Trainer:
                 log.step(iteration, losses, lr, data_time)
                 if is_due(iteration, cfg.VIS_PERIOD):
                     log.sample(iteration, samples[0].image, samples[0].boxes, samples[0].masks)
+            self._take_scores(log)
             last = bool(cfg.TEST.BEST) and iteration + 1 == cfg.SOLVER.MAX_ITER
             if evaluate is not None and (last or is_due(iteration, cfg.TEST.EVAL_PERIOD)):
                 self._evaluate(evaluate, iteration, log)
@@ -150,15 +158,57 @@ class Trainer:
                 self._save(f"model_{iteration:07d}.pth", iteration)
 
     def _evaluate(self, evaluate: Evaluation, iteration: int, log: TrainingLog | None) -> None:
-        """Report the metrics of the network, and keep it if it is the best so far."""
-        share_statistics(self.average.network)
-        metrics = evaluate(self.average.network)
-        if log is not None:
-            log.metrics(iteration, metrics)
-            self.about = replace(self.about, measured=measured(self.cfg.DATASETS.TEST, iteration, metrics))
-        if self.best is not None:
-            about = replace(self.about, iteration=iteration).entries()
-            self.best.offer(iteration, metrics, lambda path: save_weights(path, self.average.network, **about))
+        """Evaluate the network; what it finds in large sets is kept, and scored while the training continues."""
+        network = self.average.network
+        share_statistics(network)
+        found = evaluate(network)
+        if log is None or self.scorer is None:
+            for one in () if isinstance(found, dict) else found:
+                deque(one.chunks, maxlen=0)  # its share of the images
+            return
+        about = replace(self.about, iteration=iteration)
+        if not isinstance(found, dict) and scored_beside(found):
+            self._take_scores(log, wait=True)  # one at a time
+
+            def write(path: Path) -> None:
+                save_weights(path, network, **about.entries())
+
+            self.scorer.keep(iteration, found, write if self.best is not None else None)
+            log.restart_clock()
+            return
+        metrics = found if isinstance(found, dict) else metrics_of(self.cfg, found)
+        self._report(
+            iteration,
+            metrics,
+            log,
+            lambda path, known: save_weights(path, network, **replace(about, measured=known).entries()),
+        )
+
+    def _take_scores(self, log: TrainingLog | None, *, wait: bool = False) -> None:
+        """Report the evaluations whose metrics have become known, at their own iterations."""
+        if self.scorer is None or log is None:
+            return
+        while (scored := self.scorer.take(wait=wait)) is not None:
+            known = self._report(
+                scored.iteration, scored.metrics, log, scored.write_weights if scored.has_weights else None
+            )
+            scored.record(known)
+            scored.discard()
+
+    def _report(
+        self,
+        iteration: int,
+        metrics: dict[str, float],
+        log: TrainingLog,
+        write: Callable[[Path, list[Measured]], None] | None,
+    ) -> list[Measured]:
+        """Log metrics, keep the network that they are of if it is the best so far, and return them for checkpoints."""
+        log.metrics(iteration, metrics)
+        known = measured(self.cfg.DATASETS.TEST, iteration, metrics)
+        self.about = replace(self.about, measured=known)
+        if self.best is not None and write is not None:  # they are not kept where TEST.BEST has come later
+            self.best.offer(iteration, metrics, lambda path: write(path, known))
+        return known
 
     def _step(self, model: nn.Module, samples: Sequence[Sample], iteration: int) -> dict[str, float]:
         """Run forward and backward passes and update the weights; return each loss, averaged over the processes."""
@@ -230,8 +280,8 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": {"base_lrs": base_lrs, "last_epoch": iteration + 1},
             "grad_scaler": self.scaler.state_dict(),
-            **replace(self.about, iteration=iteration).entries(),
             **self.average.state(),
+            **replace(self.about, iteration=iteration).entries(),  # last, as metrics that come later are added
         }
         save_checkpoint(self.output / name, self.average.network, **more)
         logger.info("Saved %s.", self.output / name)

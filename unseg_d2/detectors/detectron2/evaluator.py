@@ -109,18 +109,28 @@ class ClassAgnosticEvaluator(DatasetEvaluator):
             results = to_prediction(record, output["instances"]).to_coco(self.category_ids)
             self.found.append((record["image_id"], msgspec.json.encode(results)))
 
+    def collect(self) -> Iterator[Chunk]:
+        """Return the ground truth with the detections of all processes, some images at a time, in the main process."""
+        found = self._gathered()
+        return iter(()) if found is None else self._chunks(found)
+
     def evaluate(self) -> dict[str, dict[str, float]] | None:
         """Return the metrics in percent in the main process, ``None`` in the others."""
-        found = self.found
-        if self.distributed:
-            found = [part for share in comm.gather(self.found) for part in share]
-            if not comm.is_main_process():
-                return None
+        found = self._gathered()
+        if found is None:
+            return None
         scores = score_stream(self._chunks(found), self.evaluators, with_masks=self.with_masks)
         if self.output_dir:
             _write_results(Path(self.output_dir) / "coco_instances_results.json", found)
             write_json(Path(self.output_dir) / "figures.json", scores.to_json(), indent=1)
         return scores.metrics
+
+    def _gathered(self) -> list[tuple[Any, bytes]] | None:
+        """Return the results of all processes, ``None`` where this is not the main one of several."""
+        if not self.distributed:
+            return self.found
+        shares = comm.gather(self.found)
+        return [part for share in shares for part in share] if comm.is_main_process() else None
 
     def _chunks(self, found: list[tuple[Any, bytes]]) -> Iterator[Chunk]:
         """Yield the ground truth with the detections, some images at a time."""

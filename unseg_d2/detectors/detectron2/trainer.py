@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,11 @@ from unseg_d2.detectors.detectron2.evaluator import ClassAgnosticEvaluator
 from unseg_d2.detectors.detectron2.inputs import ResumableInputs, TestInputs
 from unseg_d2.detectors.detectron2.mapper import check_keys
 from unseg_d2.detectors.detectron2.records import check_annotated, dataset_records, hint_at_registration
+from unseg_d2.detectors.detectron2.scores_beside import Collected, ScoresBeside
 from unseg_d2.detectors.detectron2.step import NoTracebackOfUserErrors, TrainingStep
 from unseg_d2.detectors.detectron2.tracking import Outlook, TrackerWriter
 from unseg_d2.detectors.learning_rates import faster_modules
+from unseg_d2.detectors.scoring import scored_beside
 from unseg_d2.detectors.training_data import train_loaders
 from unseg_d2.devices import resolve_device
 from unseg_d2.loop.best import refuse_choices
@@ -238,12 +241,49 @@ class UnsegTrainer(DefaultTrainer):
 
 
 class EngineTrainer(UnsegTrainer):
-    """The trainer of ``unseg-d2 train-net``, which evaluates by itself afterwards."""
+    """The trainer of ``unseg-d2 train-net``, which evaluates by itself afterwards.
+
+    Large evaluations on the way are scored by another process while the training continues; in trainers of users' own,
+    hooks may ask for the metrics at once.
+    """
 
     evaluates_at_end = False
+    beside: ScoresBeside | None = None
+
+    def train(self) -> dict[str, Any] | None:
+        """Train to ``SOLVER.MAX_ITER``; see `UnsegTrainer.train`."""
+        if self.beside is None:
+            return super().train()
+        with closing(self.beside.scorer) as scorer:
+            scorer.resume(self.start_iter)
+            if self.start_iter >= self.max_iter:
+                self.beside.take(wait=True)
+            return super().train()
+
+    def build_hooks(self) -> list[HookBase]:
+        """Return the hooks of `UnsegTrainer`, and what takes the metrics before checkpoints are written."""
+        result = super().build_hooks()
+        for place, hook in enumerate(result):
+            if isinstance(hook, hooks.PeriodicCheckpointer):
+                self.beside = ScoresBeside(self.recipe, self.checkpointer, self.writers)
+                result.insert(place, self.beside)
+                break
+        return result
 
     def _set_up_logging(self) -> None:
         share_log()
+
+    def _evaluate(self) -> dict[str, Any]:
+        names = self.cfg.DATASETS.TEST
+        prefixes = [f"{name}/" if len(names) > 1 else "" for name in names]
+        collected = [Collected(self.build_evaluator(self.cfg, name), prefix) for name, prefix in zip(names, prefixes)]
+        if not scored_beside([one.found for one in collected]):
+            return super()._evaluate()
+        share_statistics(self.model)
+        self.test(self.cfg, self.model, collected)
+        if self.beside is not None:
+            self.beside.keep(self.iter, [one.found for one in collected])
+        return {}
 
 
 def build_optimizer(cfg: Detectron2CfgNode, model: nn.Module) -> torch.optim.Optimizer:
