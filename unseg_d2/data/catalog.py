@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from fvcore.common.config import CfgNode
@@ -21,6 +23,7 @@ from unseg_d2.data.images import list_images
 from unseg_d2.data.records import IndexPart, Records
 from unseg_d2.data.spec import split_spec
 from unseg_d2.data.synthetic.dataset import SPLITS, ensure_synthetic
+from unseg_d2.data.synthetic.film_dataset import ensure_film
 from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.storage.access import is_folder
 from unseg_d2.storage.addresses import to_text
@@ -31,7 +34,12 @@ logger = logging.getLogger(__name__)
 
 
 SYNTHETIC = {f"synthetic_{split}": split for split in SPLITS}
-"""Built-in data sets that are made on first use, each with its split."""
+"""Built-in data sets of scenes, each with its split."""
+GENERATED: dict[str, Callable[[CfgNode], tuple[Path, Path]]] = {
+    **{name: partial(ensure_synthetic, split=split) for name, split in SYNTHETIC.items()},
+    "synthetic_film": ensure_film,
+}
+"""Built-in data sets that are made on first use, each with what returns its images and annotations."""
 
 
 def load_dataset(spec: str, cfg: CfgNode, num_classes: int = 1) -> Records:
@@ -53,8 +61,8 @@ def load_dataset(spec: str, cfg: CfgNode, num_classes: int = 1) -> Records:
             message names the expected path.
     """
     spec = ALIASES.get(spec, spec)
-    if spec in SYNTHETIC:
-        images, annotations = ensure_synthetic(cfg, SYNTHETIC[spec])
+    if spec in GENERATED:
+        images, annotations = GENERATED[spec](cfg)
         return _records(open_coco(annotations), images, spec, num_classes)
     if spec in BUILTIN:
         return _builtin(spec, num_classes)
@@ -65,7 +73,7 @@ def load_dataset(spec: str, cfg: CfgNode, num_classes: int = 1) -> Records:
         return _annotated(Path(path), image_root(root) if root else None, num_classes)
     if is_pattern(spec):
         return _folder(spec)
-    known = [*BUILTIN, *ALIASES, *SYNTHETIC]
+    known = [*BUILTIN, *ALIASES, *GENERATED]
     hint = nearest(spec, known) or f" Built-in names are {', '.join(known)}."
     raise UnsegError(f"'{spec}' is not a built-in data set, COCO json or folder of images.{hint}")
 
@@ -81,8 +89,8 @@ def find_annotations(spec: str, cfg: CfgNode) -> Path:
         UnsegError: the data set is unknown, or has no annotation file.
     """
     spec = ALIASES.get(spec, spec)
-    if spec in SYNTHETIC:
-        return ensure_synthetic(cfg, SYNTHETIC[spec])[1]
+    if spec in GENERATED:
+        return GENERATED[spec](cfg)[1]
     if spec in BUILTIN:
         return _there(spec, BUILTIN[spec].annotations)
     path = Path(split_spec(spec)[0])
@@ -90,7 +98,7 @@ def find_annotations(spec: str, cfg: CfgNode) -> Path:
         return path
     if path.suffix.lower() == ".json":
         raise UnsegError(f"There is no file {path}.")
-    hint = nearest(spec, [*BUILTIN, *ALIASES, *SYNTHETIC])
+    hint = nearest(spec, [*BUILTIN, *ALIASES, *GENERATED])
     raise UnsegError(f"'{spec}' is neither a built-in data set nor a COCO json, so it has no annotations.{hint}")
 
 

@@ -19,7 +19,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.config import edited, load_cfg
 from unseg_d2.config.recipe import flat_options
-from unseg_d2.data.catalog import SYNTHETIC, load_dataset
+from unseg_d2.data.catalog import GENERATED, load_dataset
 from unseg_d2.data.spec import join_spec
 from unseg_d2.detectors.protocol import select_engine
 from unseg_d2.duration import in_words, seconds_of
@@ -143,7 +143,7 @@ def _check(request: Request) -> None:
     if follows:
         raise UnsegError(f"{follows[0]} follows from the budget; leave it out, or name a recipe with --config-file.")
     seconds_of(request.budget)
-    if request.images and request.images not in SYNTHETIC:  # scenes depend on the recipe and are listed later
+    if request.images and request.images not in GENERATED:  # scenes depend on the recipe and are listed later
         list_inputs(request.images, load_cfg(None, request.opts), without=request.output)
 
 

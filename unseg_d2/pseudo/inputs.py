@@ -14,7 +14,7 @@ from fvcore.common.config import CfgNode
 from unseg_d2.data.annotations.locate import locate
 from unseg_d2.data.annotations.names import ImageFolder, inside
 from unseg_d2.data.builtin import BUILTIN
-from unseg_d2.data.catalog import SYNTHETIC, load_dataset
+from unseg_d2.data.catalog import GENERATED, load_dataset
 from unseg_d2.data.coco import find_image_root, open_coco, resolve_image
 from unseg_d2.data.others import Others, ending
 from unseg_d2.data.scan import no_images, scan_images
@@ -63,7 +63,7 @@ def list_inputs(images: str | Path, cfg: CfgNode, *, without: Path | None = None
         UnsegError: there is no such folder, file or data set, or no image in it.
     """
     path, root = split_spec(images)
-    if path not in BUILTIN and path not in SYNTHETIC:
+    if path not in BUILTIN and path not in GENERATED:
         is_file = path.lower().endswith(".json") and not is_folder(path)
         if path and not is_file and (is_folder(path) or is_pattern(path)):
             if root:

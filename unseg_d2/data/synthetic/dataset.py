@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +34,7 @@ from unseg_d2.progress import progress_bar
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, ...] = ("train", "val")
+CATEGORIES = [{"id": i, "name": shape, "supercategory": "solid"} for i, shape in enumerate(SHAPES, start=1)]
 _REVISION = 1  # raised whenever the same settings give other scenes
 _MAX_DEPTH = np.iinfo(np.uint16).max
 
@@ -53,13 +56,28 @@ def ensure_synthetic(cfg: CfgNode, split: Split) -> tuple[Path, Path]:
         UnsegError: a setting is out of range, or the folder cannot be written.
     """
     settings = _settings(cfg, split)
+    return ensure_set(Path(cfg.SYNTHETIC.ROOT), f"{split}-{settings['num_scenes']}", settings, _generate)
+
+
+def ensure_set(root: Path, name: str, settings: dict[str, Any], generate: Callable[..., None]) -> tuple[Path, Path]:
+    """Return the folder of the images and the COCO json of a generated set; see `ensure_synthetic`.
+
+    Args:
+        root: folder of all sets.
+        name: what the folder's name begins with.
+        settings: everything that the set depends on.
+        generate: writes ``images`` and ``instances.json`` into an empty folder.
+
+    Raises:
+        UnsegError: the folder cannot be written.
+    """
     fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    folder = Path(cfg.SYNTHETIC.ROOT) / f"{split}-{settings['num_scenes']}-{fingerprint}"
+    folder = root / f"{name}-{fingerprint}"
     lock, labels = folder.with_name(f".{folder.name}.lock"), folder / "instances.json"
     if not labels.is_file():
         with locked(lock, until=labels, busy=f"is rendering {folder}"):
             if not labels.is_file():
-                _make(folder, settings)
+                _make(folder, partial(generate, settings=settings))
     return folder / "images", labels
 
 
@@ -104,11 +122,11 @@ def _scene(settings: dict[str, Any], index: int) -> Scene:
     )
 
 
-def _make(folder: Path, settings: dict[str, Any]) -> None:
+def _make(folder: Path, generate: Callable[[Path], None]) -> None:
     """Generate a set and rename it into place."""
     try:
         with atomic_folder(folder, replace=False) as temporary:
-            _generate(temporary, settings)
+            generate(temporary)
     except OSError as error:
         raise UnsegError(
             f"The synthetic scenes cannot be written to {folder}: {error.strerror}; choose another SYNTHETIC.ROOT."
@@ -129,12 +147,11 @@ def _generate(folder: Path, settings: dict[str, Any]) -> None:
     ):
         scene = _scene(settings, index)
         name = f"{index + 1:06d}.png"
-        _write_png(folder / "images" / name, scene.image[..., ::-1])
-        _write_png(folder / "depth" / name, _depth_mm(scene.depth))
-        _write_png(folder / "semantic" / name, scene.classes)
+        write_png(folder / "images" / name, scene.image[..., ::-1])
+        write_png(folder / "depth" / name, _depth_mm(scene.depth))
+        write_png(folder / "semantic" / name, scene.classes)
         images.append(_image_entry(scene, index + 1, name))
         annotations += _annotations(scene, index + 1, first_id=len(annotations) + 1)
-    categories = [{"id": i, "name": shape, "supercategory": "solid"} for i, shape in enumerate(SHAPES, start=1)]
     info = {
         "description": f"synthetic_{settings['split']}: shaded solids on a floor; depth = z in mm, 0 = nothing",
         "image_root": "images",
@@ -142,7 +159,7 @@ def _generate(folder: Path, settings: dict[str, Any]) -> None:
     }
     write_json(
         folder / "instances.json",
-        {"info": info, "licenses": [], "images": images, "annotations": annotations, "categories": categories},
+        {"info": info, "licenses": [], "images": images, "annotations": annotations, "categories": CATEGORIES},
     )
 
 
@@ -160,23 +177,23 @@ def _image_entry(scene: Scene, image_id: int, name: str) -> dict[str, Any]:
 
 def _annotations(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:
     """One COCO annotation per solid; all of them are visible."""
-    annotations = []
-    for index, shape in enumerate(scene.shapes):
-        mask = scene.instances == index + 1
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        left, top = int(columns[0]), int(rows[0])
-        annotations.append(
-            {
-                "id": first_id + index,
-                "image_id": image_id,
-                "category_id": SHAPES.index(shape) + 1,
-                "segmentation": encode_mask(mask),
-                "area": int(mask.sum()),
-                "bbox": [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
-                "iscrowd": 0,
-            }
-        )
-    return annotations
+    return [
+        {"id": first_id + index, "image_id": image_id, **annotation(scene, index)} for index in range(len(scene.shapes))
+    ]
+
+
+def annotation(scene: Scene, index: int) -> dict[str, Any]:
+    """Return the COCO annotation of solid ``index``, of which something is seen, without ids."""
+    mask = scene.instances == index + 1
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    left, top = int(columns[0]), int(rows[0])
+    return {
+        "category_id": SHAPES.index(scene.shapes[index]) + 1,
+        "segmentation": encode_mask(mask),
+        "area": int(mask.sum()),
+        "bbox": [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
+        "iscrowd": 0,
+    }
 
 
 def _depth_mm(depth: np.ndarray) -> np.ndarray:
@@ -185,6 +202,6 @@ def _depth_mm(depth: np.ndarray) -> np.ndarray:
     return np.where(millimetres <= _MAX_DEPTH, np.rint(millimetres), 0).astype(np.uint16)
 
 
-def _write_png(path: Path, image: np.ndarray) -> None:
+def write_png(path: Path, image: np.ndarray) -> None:
     """Write an image in OpenCV's channel order; unlike ``cv2.imwrite`` this raises when the disk is full."""
     path.write_bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes())

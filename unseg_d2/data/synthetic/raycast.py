@@ -21,24 +21,26 @@ SHAPES = ("sphere", "box", "cylinder", "cone")
 
 @dataclass(frozen=True)
 class Camera:
-    """Pinhole camera above the origin of the floor, looking along y and downwards.
+    """Pinhole camera above the floor, looking along y and downwards.
 
     Attributes:
         height: height above the floor, m.
         pitch: angle of the optical axis below the horizon, radians.
         focal: focal length, px.
         size: ``(H, W)`` of the image, px; the principal point is its centre.
+        place: where it stands on the floor, ``(x, y)``, m.
     """
 
     height: float
     pitch: float
     focal: float
     size: tuple[int, int]
+    place: tuple[float, float] = (0.0, 0.0)
 
     @property
     def origin(self) -> np.ndarray:
         """Centre of projection ``(3,)``, m."""
-        return np.array([0.0, 0.0, self.height])
+        return np.array([*self.place, self.height])
 
     @property
     def axes(self) -> np.ndarray:

@@ -73,6 +73,25 @@ class Light:
     shadow: float
 
 
+@dataclass(frozen=True)
+class Look:
+    """All that decides on the colours of a scene but the noise.
+
+    Attributes:
+        floor: its surface.
+        surfaces: one per solid.
+        light: the lamp and the brightness of the sky.
+        sky: its colours, ``(H, W, 3)`` float32.
+        visibility: beyond 8 m haze sets in; another ``visibility`` m leave 1 / e of the colours.
+    """
+
+    floor: Surface
+    surfaces: list[Surface]
+    light: Light
+    sky: np.ndarray
+    visibility: float
+
+
 def random_scene(
     rng: np.random.Generator,
     *,
@@ -103,24 +122,38 @@ def random_scene(
     one_colour = bool(rng.random() < one_colour_share) and not by_class
     count = int(rng.integers(MIN_OBJECTS, max_objects + 1))
     while True:
-        camera = _random_camera(rng, size, pitch)
+        camera = random_camera(rng, size, pitch)
         solids = _place_solids(rng, camera, count)
         depth = cast(camera, solids)
         kept = _visible(depth)
         if len(kept) >= MIN_OBJECTS:
             break
     solids, depth = [solids[i] for i in kept], depth[kept]
+    look = random_look(rng, camera, solids, one_colour, floor_contrast, by_class)
+    image, instances, nearest_depth = render(rng, camera, solids, depth, look)
+    return Scene(image, instances, nearest_depth, tuple(s.shape for s in solids), one_colour, camera)
+
+
+def random_look(
+    rng: np.random.Generator,
+    camera: Camera,
+    solids: list[Solid],
+    one_colour: bool,
+    floor_contrast: float,
+    by_class: bool,
+) -> Look:
+    """Draw surfaces, light and sky; for the arguments see `random_scene`."""
     if by_class:
         floor, surfaces = surfaces_of_classes(rng, [solid.shape for solid in solids], floor_contrast)
     else:
         floor, surfaces = random_surfaces(rng, len(solids), one_colour, floor_contrast)
     # Haze gives the floor the colour of the sky.
     sky, visibility = (BLUE_SKY, 120.0) if by_class else (ANY_SKY, 14.0)
-    image, instances, nearest_depth = _render(rng, camera, solids, depth, floor, surfaces, sky, visibility)
-    return Scene(image, instances, nearest_depth, tuple(s.shape for s in solids), one_colour, camera)
+    return Look(floor, surfaces, _random_light(rng), _sky(rng, camera, sky), visibility)
 
 
-def _random_camera(rng: np.random.Generator, size: tuple[int, int], pitch: tuple[float, float]) -> Camera:
+def random_camera(rng: np.random.Generator, size: tuple[int, int], pitch: tuple[float, float]) -> Camera:
+    """Draw a camera above the origin of the floor; for the arguments see `random_scene`."""
     angle = np.deg2rad(rng.uniform(*pitch))
     return Camera(rng.uniform(2.2, 4.5), angle, size[1] * rng.uniform(0.85, 1.15), size)
 
@@ -138,7 +171,7 @@ def _place_solids(rng: np.random.Generator, camera: Camera, count: int) -> list[
             continue
         depth = -camera.height / ray[2]
         radius = min(height * np.exp(rng.uniform(np.log(0.07), np.log(0.22))) / camera.focal * depth, _MAX_RADIUS)
-        solid = _random_solid(rng, camera.origin[:2] + depth * ray[:2], radius)
+        solid = random_solid(rng, camera.origin[:2] + depth * ray[:2], radius)
         apart = [
             np.linalg.norm(other.centre[:2] - solid.centre[:2])
             > 1.02 * (np.linalg.norm(other.scale[:2]) + np.linalg.norm(solid.scale[:2]))
@@ -159,7 +192,8 @@ def _framed(camera: Camera, solid: Solid) -> bool:
     return bool((inside > 0).all() and inside.prod() > 0.65 * (high - low).prod())
 
 
-def _random_solid(rng: np.random.Generator, place: np.ndarray, radius: float) -> Solid:
+def random_solid(rng: np.random.Generator, place: np.ndarray, radius: float) -> Solid:
+    """Draw a solid that stands on the floor at a place ``(2,)``, m; its half extents are up to 1.4 radii."""
     shape = SHAPES[rng.choice(len(SHAPES), p=(0.3, 0.3, 0.25, 0.15))]
     if shape == "sphere":
         scale = np.full(3, radius)
@@ -192,7 +226,7 @@ def _visible(depth: np.ndarray) -> list[int]:
 
 
 def _front(depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which solid is in front, ``(H, W)`` int with i + 1 for solid i and 0 for none, and its depth."""
+    """Return which solid is in front, ``(H, W)`` int with i + 1 for solid i and 0 for none, and its depth."""
     nearest = depth.min(axis=0)
     nothing = np.isinf(nearest)
     owner = np.zeros(nearest.shape, dtype=np.int64)
@@ -202,19 +236,20 @@ def _front(depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return owner, nearest
 
 
-def _render(
-    rng: np.random.Generator,
-    camera: Camera,
-    solids: list[Solid],
-    solid_depth: np.ndarray,
-    floor: Surface,
-    surfaces: list[Surface],
-    sky_material: Material,
-    visibility: float,
+def render(
+    rng: np.random.Generator, camera: Camera, solids: list[Solid], solid_depth: np.ndarray, look: Look
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image ``(H, W, 3)`` uint8, instance map ``(H, W)`` and depth ``(H, W)`` of a scene.
+    """Render a scene.
 
-    Beyond 8 m haze sets in; another ``visibility`` m leave 1 / e of the colours.
+    Args:
+        rng: source of the noise.
+        camera: that sees it.
+        solids: n of them.
+        solid_depth: ``(n, H, W)``, what `raycast.cast` returned for them.
+        look: colours and light.
+
+    Returns:
+        Image ``(H, W, 3)`` uint8, instance map ``(H, W)``, i + 1 for solid i, and depth ``(H, W)``.
     """
     instances, nearest = _front(solid_depth)
     depth = np.minimum(nearest, cast_floor(camera))
@@ -222,10 +257,9 @@ def _render(
     z = depth.astype(np.float32).ravel()
     owner = np.where(np.isfinite(z), instances.ravel(), -1).astype(np.int8)
     origin = camera.origin.astype(np.float32)
-    light = _random_light(rng)
-    sky = _sky(rng, camera, sky_material)
+    sky = look.sky
     image = sky.reshape(-1, 3).copy()
-    for index, surface in enumerate([floor, *surfaces]):
+    for index, surface in enumerate([look.floor, *look.surfaces]):
         pixels = np.flatnonzero(owner == index)
         seen = rays[pixels]
         points = origin + z[pixels, None] * seen
@@ -235,8 +269,8 @@ def _render(
         slope = np.abs(_dot(normals, seen)) / np.sqrt(_dot(seen, seen))
         albedo = surface.albedo(local.astype(np.float32), z[pixels] / camera.focal / np.maximum(slope, 0.05))
         others = [other for i, other in enumerate(solids, start=1) if i != index]
-        image[pixels] = _shade(albedo, surface.gloss, points, normals, seen, light, others)
-    haze = np.where(np.isfinite(z), np.exp(-np.maximum(z - 8, 0) / visibility), 0).astype(np.float32)
+        image[pixels] = _shade(albedo, surface.gloss, points, normals, seen, look.light, others)
+    haze = np.where(np.isfinite(z), np.exp(-np.maximum(z - 8, 0) / look.visibility), 0).astype(np.float32)
     image = sky + (image * haze[:, None] - sky.reshape(-1, 3) * haze[:, None]).reshape(sky.shape)
     image = cv2.GaussianBlur(image, (0, 0), 0.55)
     image += np.float32(rng.uniform(0.004, 0.016)) * rng.standard_normal(image.shape, dtype=np.float32)

@@ -47,3 +47,15 @@ class SyntheticSettings(Settings):
             raise ValueError(f"size must be a height and a width, got {self.size}")
         if len(self.pitch) != 2 or not 0 < self.pitch[0] <= self.pitch[1] < 90:
             raise ValueError(f"pitch must be two angles between 0 and 90, the smaller one first, got {self.pitch}")
+
+
+@section("SYNTHETIC.FILM")
+@dataclass(frozen=True)
+class FilmSettings(Settings):
+    """The clips of synthetic_film; what else they look like is said by SYNTHETIC."""
+
+    num_clips: int = setting(4, "number of clips in synthetic_film", low=1)
+    num_frames: int = setting(24, "frames of a clip", low=2)
+    max_objects: int = setting(
+        5, f"largest number of solids in a clip; the smallest is {MIN_OBJECTS}", low=MIN_OBJECTS, high=100
+    )

@@ -9,7 +9,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.config import get_cfg
 from unseg_d2.data.builtin import BUILTIN, datasets_root
-from unseg_d2.data.catalog import SYNTHETIC, load_dataset
+from unseg_d2.data.catalog import GENERATED, load_dataset
 
 
 def register_datasets(cfg: CfgNode | None = None) -> list[str]:
@@ -24,7 +24,7 @@ def register_datasets(cfg: CfgNode | None = None) -> list[str]:
         The names that were added.
     """
     cfg = get_cfg() if cfg is None else cfg
-    added = [name for name in (*BUILTIN, *SYNTHETIC) if name not in DatasetCatalog]
+    added = [name for name in (*BUILTIN, *GENERATED) if name not in DatasetCatalog]
     for name in added:
         DatasetCatalog.register(name, partial(load_dataset, name, cfg))
         MetadataCatalog.get(name).set(thing_classes=["object"], thing_dataset_id_to_contiguous_id={1: 0})
