@@ -239,7 +239,7 @@ def test_what_nobody_labelled_is_ignored_where_a_format_can(label_set: Path, tmp
     np.testing.assert_array_equal(values == 255, (low | ~(second | third)) & ~(second | third))
 
 
-@pytest.mark.parametrize("name", [name for name, kind in FORMATS.items() if not kind.ignored])
+@pytest.mark.parametrize("name", [name for name, kind in FORMATS.items() if not kind.ignored and name != "youtube-vis"])
 def test_regions_to_ignore_are_counted_where_a_format_has_none(label_set: Path, tmp_path: Path, name: str) -> None:
     content = json.loads(label_set.read_text())
     content["annotations"][0]["iscrowd"] = 1

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from unseg_d2.data.annotations import youtube_vis
 from unseg_d2.data.annotations.assemble import assemble
 from unseg_d2.data.annotations.counts import Counts
 from unseg_d2.data.annotations.dataset import CocoDataset
@@ -49,7 +50,7 @@ __all__ = [
 
 
 def read_coco(path: str | Path, *, need_annotations: bool = True) -> CocoDataset:
-    """Read a COCO annotation file, a label set or LVIS, and check that its parts fit together.
+    """Read a COCO annotation file, a label set, LVIS or YouTube-VIS, and check that its parts fit together.
 
     What is left out or put right is counted and logged once: see `unseg_d2.data.annotations.assemble`.
 
@@ -89,12 +90,25 @@ def _opened(path: Path, need_annotations: bool, kept: dict[str, list[Any]] | Non
     except Irregular:
         content = parse(read_bytes(path), Content, str(path))
         scan, source, about = _in_memory(content, counts := Counts(), where, path)
+    except UnsegError:
+        if not youtube_vis.has_this_layout(path):
+            raise
+        scan, source, about = _in_memory(_frames(path), counts := Counts(), where, path)
     else:
         counts = Counts()
     _check_annotations(about, need_annotations, where)
     index = assemble(scan, source, about, _measure(about, path), counts, where)
     counts.say(path)
     return index
+
+
+def _frames(path: Path) -> Content:
+    """Return the content of a file of videos, as that of a file of frames."""
+    stored = read_json(path)
+    try:
+        return convert(youtube_vis.to_frames(stored), Content)
+    except UnsegError as error:
+        raise UnsegError(f"{path}: {error}") from None
 
 
 def _cut_off(path: Path, key: str) -> UnsegError:

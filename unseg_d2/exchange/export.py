@@ -58,7 +58,8 @@ def export_labels(
     Args:
         labels: label set (COCO file or folder), or COCO results together with ``ground_truth``.
         output: folder to write; for ``coco`` also a file.
-        format: ``coco``, ``yolo``, ``yolo-boxes``, ``label-studio``, ``cvat``, ``voc``, ``png`` or ``fiftyone``.
+        format: ``coco``, ``yolo``, ``yolo-boxes``, ``label-studio``, ``cvat``, ``voc``, ``png``, ``fiftyone`` or
+            ``youtube-vis``.
         images: folder of the images; if omitted, it is searched for near ``labels``.
         ground_truth: data set that results are for, which names their images.
         images_as: ``reference`` (leave them where they are), ``link`` or ``copy``; by default what the format needs.

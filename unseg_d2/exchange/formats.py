@@ -56,6 +56,9 @@ FORMATS = {
     "cvat": Format("CVAT for images 1.1", "cvat.write_cvat", polygons=True, file="labels.json"),
     "voc": Format("Pascal VOC: boxes, and pictures of objects", "png.write_voc", "link", ignored=True),
     "png": Format("a PNG per image whose values number the objects", "png.write_png", ignored=True),
+    "youtube-vis": Format(
+        "YouTube-VIS: objects with a mask per frame", "youtube_vis.write_youtube_vis", file="youtube_vis.json"
+    ),
     "fiftyone": Format(
         "COCO in the folders that FiftyOne reads", "coco.write_fiftyone", "link", True, ignored=True, file="labels.json"
     ),

@@ -105,6 +105,7 @@ class _Assembly:
             numbered=numbered,
             categories=categories,
             info=self.about.info if isinstance(self.about.info, dict) else {},
+            videos=_listed(self.about.videos),
         )
         return _joined(index, images.names, self.counts)
 
@@ -183,6 +184,11 @@ class _Assembly:
             for flag, key in ((MASK, "segmentation"), (CONFIDENCE, "confidence")):
                 flags[row] = flags[row] | flag if found.get(key) else flags[row] & ~np.uint8(flag)
         return kept
+
+
+def _listed(videos: Any) -> list[dict[str, Any]]:
+    """Return the list of videos of a file, where it is one."""
+    return [video for video in videos if isinstance(video, dict)] if isinstance(videos, list) else []
 
 
 def _joined(index: AnnotationIndex, names: np.ndarray, counts: Counts) -> AnnotationIndex:

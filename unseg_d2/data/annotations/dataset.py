@@ -12,13 +12,14 @@ class CocoDataset:
 
     Attributes:
         images: ``{id, file_name}`` each, and ``height`` and ``width`` in px where they are known; ``done`` (True) where
-            a person has said that every object has its mask.
+            a person has said that every object has its mask; ``video_id``, ``frame_id`` and ``time`` of frames.
         annotations: ``{id, image_id, category_id, bbox (XYWH, px), area, iscrowd}`` each and, where there are any,
             ``segmentation`` (polygons or compressed run lengths), ``score`` and ``confidence``; ``corrected`` (True)
-            where a person has drawn or approved it.
+            where a person has drawn or approved it; ``track_id``, ``filled`` and ``key`` in videos.
         categories: ``{id, name}`` each.
         info: what the file says about itself.
         joined: ids of images that are listed a second time, each with the id that the image has here.
+        videos: those that frames are of, as the file has them; empty where it has none.
     """
 
     images: list[dict[str, Any]]
@@ -26,3 +27,4 @@ class CocoDataset:
     categories: list[dict[str, Any]]
     info: dict[str, Any] = field(default_factory=dict)
     joined: dict[Any, Any] = field(default_factory=dict)
+    videos: list[dict[str, Any]] = field(default_factory=list)

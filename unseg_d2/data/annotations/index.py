@@ -64,6 +64,7 @@ class AnnotationIndex:
         categories: ``{id, name}`` each.
         info: what the file says about itself.
         joined: ids of images that are listed a second time, each with the id that the image has here.
+        videos: those that frames are of, as the file has them; empty where it has none.
     """
 
     where: str
@@ -79,6 +80,7 @@ class AnnotationIndex:
     categories: list[Entry]
     info: Entry
     joined: dict[Any, Any] = field(default_factory=dict)
+    videos: list[Entry] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._classes = Classes(self.categories)
@@ -175,7 +177,7 @@ class AnnotationIndex:
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
             annotations += self._read(rows, [images[owner] for owner in owners[rows].tolist()])
-        return CocoDataset(images, annotations, self.categories, self.info, self.joined)
+        return CocoDataset(images, annotations, self.categories, self.info, self.joined, self.videos)
 
     def _read(self, rows: np.ndarray, images: Sequence[Entry]) -> list[Entry]:
         """Return annotations, each with its image, after a check of their run lengths."""

@@ -45,7 +45,8 @@ def image_of(entry: Image) -> dict[str, Any]:
         image["proposals_left_out"] = entry.proposals_left_out
     if entry.done:
         image["done"] = True
-    return image
+    place = {"video_id": entry.video_id, "frame_id": entry.frame_id, "time": entry.time}
+    return image | {key: value for key, value in place.items() if _is_plain(value)}
 
 
 def file_name_of(entry: Image) -> str:
@@ -90,12 +91,20 @@ def annotation_of(entry: Annotation, image: dict[str, Any], counts: Counts) -> d
         annotation["score"] = entry.score
     if entry.corrected:
         annotation["corrected"] = True
+    if _is_plain(entry.track_id):
+        annotation["track_id"] = entry.track_id
+    annotation |= {key: True for key in ("filled", "key") if getattr(entry, key) in (True, 1)}
     if is_confidence(entry.confidence):
         decode_confidence(entry.confidence)
         annotation["confidence"] = entry.confidence
     elif entry.confidence is not None:
         counts.add('values of "confidence" are not spatial confidence and were ignored')
     return annotation
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value that other tools may use for something else is a number or text, as ids and times are."""
+    return isinstance(value, (int, float, str)) and not isinstance(value, bool)
 
 
 def is_confidence(value: Any) -> bool:

@@ -52,6 +52,9 @@ class Image(Struct, gc=False):
     coco_url: str | None = None
     proposals_left_out: int | None = None
     done: int | bool | None = None  # a person has said that every object has its mask
+    video_id: Any = None  # of a frame: the video, the number of the frame in it from 0, and seconds
+    frame_id: Any = None
+    time: Any = None
 
 
 class Category(Struct, gc=False):
@@ -88,6 +91,9 @@ class Annotation(Mask, gc=False, kw_only=True):
     score: Finite | None = None
     confidence: Any = None  # ours is a grid in base64; other tools use the name for a number
     corrected: int | bool | None = None  # a person has drawn or approved it
+    track_id: Any = None  # of the object in its video
+    filled: Any = None  # it was put between masks that were found
+    key: Any = None  # it is one of the best of its object
     segments_info: list[Segment] | None = None
     file_name: Any = None  # in a panoptic file the picture with the masks of the segments
 
@@ -106,6 +112,7 @@ class Content(Struct, gc=False):
     annotations: list[Annotation] | None = None
     categories: list[Category | str] | None = None
     info: Any = None
+    videos: Any = None  # that frames are of
 
 
 class Found(Mask, gc=False, kw_only=True):

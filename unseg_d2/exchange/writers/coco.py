@@ -30,7 +30,8 @@ def write_coco(request: Request) -> Path:
     if beside:
         _place(request, folder / "images")
     annotations = _annotations(request)
-    write_label_set(path, info, request.dataset.images, annotations, request.dataset.categories)
+    dataset = request.dataset
+    write_label_set(path, info, dataset.images, annotations, dataset.categories, dataset.videos)
     return path
 
 
