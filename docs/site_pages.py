@@ -22,7 +22,7 @@ PAGES = {
 }
 """Files of the repository that are pages of the site."""
 
-REFERENCE = ["structures", "features", "depth", "graph", "masks", "refine", "pseudo", "losses"]
+REFERENCE = ["structures", "features", "depth", "graph", "masks", "refine", "pseudo", "tracks", "losses"]
 REFERENCE += ["saliency", "semantic", "evaluation"]
 """Rooms whose docstrings are pages of the site."""
 

@@ -74,6 +74,7 @@ MAY_IMPORT = {
     "masks": BASE | {"graph"},
     "refine": BASE,
     "jobs": BASE | {"data"},
+    "tracks": BASE | {"data", "features", "pseudo"},
     "pseudo": BASE | {"jobs", "features", "depth", "masks", "refine", "data", "config", "viz"},
     "losses": {"errors", "registry", "settings"},
     "evaluation": BASE,

@@ -35,6 +35,8 @@ BUILT_IN = (
     "unseg_d2.evaluation.per_class",
     "unseg_d2.evaluation.best_iou",
     "unseg_d2.evaluation.corloc",
+    "unseg_d2.evaluation.video",
+    "unseg_d2.tracks.settings",
     "unseg_d2.saliency.settings",
     "unseg_d2.semantic.settings",
 )

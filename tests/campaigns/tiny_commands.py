@@ -96,6 +96,11 @@ TINY = [
         _command("cut-masks --labels {stage}/masks --output {out}/cut --num-workers 0 PSEUDO.SHARD_SIZE 2 " + DEPTH),
         resumes=True,
     ),
+    Tiny(
+        "track-masks",
+        _command(f"track-masks --labels {{stage}}/masks --output {{out}}/tracks {' '.join(CPU)}"),
+        resumes=True,
+    ),
     Tiny("export-masks", _command("export-masks --labels {stage}/masks --output {out}/coco.json"), images=False),
     *(
         Tiny(

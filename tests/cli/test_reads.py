@@ -52,6 +52,7 @@ COMMANDS = {
     "generate-masks": f"{MASKS} masks {SMALL}",
     "explain-masks": f"--images photos --output pictures {SMALL} MASKS.GENERATOR cuts3d {DEPTH}",
     "cut-masks": f"--labels truth.json {MASKS} cut {DEPTH}",
+    "track-masks": "--labels truth.json --images photos --output t FEATURES.NAME descriptors FEATURES.IMAGE_SIZE 96",
     "score-masks": "--labels truth.json --gt truth.json",
     "evaluate corloc": "--labels truth.json --datasets truth.json::photos",
     "demo": "--input photos --output out",

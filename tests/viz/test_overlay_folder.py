@@ -65,3 +65,10 @@ def test_the_images_themselves_are_never_replaced(tmp_path, folder):
     with pytest.raises(UnsegError, match=r"the input .*a\.png lies there and could be replaced"):
         write_overlays(tmp_path / folder, labels, tmp_path)
     assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+def test_an_object_of_a_video_has_the_colour_of_its_track(tmp_path):
+    labels = make_set(tmp_path, track_id=4)
+    write_overlays(tmp_path / "out", labels, tmp_path, limit=1)
+    drawn = np.asarray(Image.open(tmp_path / "out" / "a.png.jpg")).astype(int)
+    assert np.abs(drawn[40, 60] - 0.45 * np.array(instance_colour(4))).max() < 12

@@ -111,10 +111,12 @@ def refuse_among_inputs(folder: Path, files: Iterable[Path]) -> None:
 
 
 def _draw(pixels: np.ndarray, annotations: Sequence[dict[str, Any]]) -> np.ndarray:
-    """Colours are those of the gallery: by score, then area."""
+    """Colours are those of the gallery, by score, then area; in a tracked video an object keeps its own."""
     height, width = pixels.shape[:2]
     annotations = [annotation for annotation in ordered(annotations) if annotation.get("segmentation")]
     masks = decode_masks([annotation["segmentation"] for annotation in annotations], height, width)
     scores: list[Any] = [annotation.get("score") for annotation in annotations]
     known = all(isinstance(score, (int, float)) and math.isfinite(score) for score in scores)
-    return draw_instances(pixels, masks, scores=scores if known else None)
+    tracks: list[Any] = [annotation.get("track_id") for annotation in annotations]
+    identities = tracks if tracks and all(isinstance(track, int) for track in tracks) else None
+    return draw_instances(pixels, masks, scores=scores if known else None, identities=identities)
