@@ -41,6 +41,7 @@ bench: $(VENV)/.installed-test bench-training
 	$(BIN)/python benchmarks/primaps.py
 	$(BIN)/python benchmarks/votecut.py --threads 1
 	$(BIN)/python benchmarks/localcut.py
+	$(BIN)/python benchmarks/unioncut.py
 	$(BIN)/python benchmarks/refinement.py
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/evaluation.py

@@ -26,7 +26,7 @@ BASE = [
 ]
 EXTRAS = {
     "crf": ["pydensecrf2>=1.1"],  # only the reference of the dense CRF; builds from source: needs a C++ compiler
-    "numba": ["numba>=0.60"],  # compiled loops for the dense CRF of our own, on CPUs
+    "numba": ["numba>=0.60"],  # compiled loops of the dense CRF and of UnionCut, on CPUs
     "fast-eval": ["hotcoco>=1.3", "faster-coco-eval>=1.8"],
     "depth": ["transformers>=4.50"],
     "marigold": ["diffusers>=0.31", "transformers>=4.50"],

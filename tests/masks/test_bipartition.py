@@ -11,7 +11,6 @@ from unseg_d2.masks.bipartition import (
     foreground_side,
     inner_side,
     intersection_over_union,
-    seed_mask,
 )
 
 CORNERS = [(0, 0), (0, 5), (4, 0), (4, 5)]  # of a 5x6 grid
@@ -95,13 +94,6 @@ def test_components_are_connected_by_sides_and_not_by_corners():
     side = np.array([[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]], dtype=bool)
     np.testing.assert_array_equal(connected_component(side, 6), [[0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]])
     assert not connected_component(side, 3).any()
-
-
-def test_seed_mask_keeps_the_component_of_the_peak():
-    vector = eigenvector(2)
-    expected = np.zeros((5, 6), dtype=bool)
-    expected[1:4, 2:5] = True
-    np.testing.assert_array_equal(seed_mask(vector), expected)
 
 
 def test_intersection_over_union():

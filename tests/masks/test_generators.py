@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from fvcore.common.config import CfgNode
 
-from unseg_d2.config import get_cfg
+from unseg_d2.config import get_cfg, load_cfg
 from unseg_d2.errors import UnsegError
 from unseg_d2.masks import MASK_GENERATORS, ProposalGenerator, build_generator
+from unseg_d2.masks.registry import idle_prior
 from unseg_d2.structures import DepthMap, PatchFeatures, Proposals
 
 
@@ -166,3 +168,42 @@ def test_a_setting_out_of_range_is_one_sentence():
     cfg.MASKS.MASKCUT.TAU = -1.0
     with pytest.raises(UnsegError, match=r"MASKS.MASKCUT do not work: tau must be a number in \[0, 1\), got -1.0"):
         build_generator(cfg)
+
+
+class TestStop:
+    """MASKS.STOP prior, and who takes it."""
+
+    @staticmethod
+    def cfg(generator: str) -> CfgNode:
+        cfg = get_cfg()
+        cfg.MASKS.GENERATOR, cfg.MASKS.STOP = generator, "prior"
+        return cfg
+
+    @pytest.mark.parametrize("name", ["maskcut", "cuts3d"])
+    @pytest.mark.parametrize("grid", [(18, 25), (30, 9), (1, 12), (12, 1), (1, 1)])
+    def test_repeated_cuts_take_it_on_any_grid(self, name, grid):
+        generator = build_generator(self.cfg(name))
+        for image in (features(*grid), described(torch.ones(16, *grid))):
+            assert_well_formed(generator([image])[0], grid)
+
+    @pytest.mark.parametrize("name", ["tokencut", "lost", "votecut", "promerge", "primaps"])
+    def test_others_refuse_it(self, name):
+        with pytest.raises(UnsegError, match=rf"no effect on MASKS.GENERATOR {name}.*name one of cuts3d, maskcut"):
+            build_generator(self.cfg(name))
+
+    def test_the_published_variant_refuses_it(self):
+        with pytest.raises(UnsegError, match=r"MASKS\.STOP prior needs MASKS\.MODE default"):
+            load_cfg(None, ["MASKS.STOP", "prior", "MASKS.MODE", "parity"])
+
+    def test_a_setting_of_the_prior_without_one_is_named(self):
+        changed = ["MASKS.PRIOR.COVERAGE", "0.7", "MASKS.PRIOR.UNIONCUT.GRID", "20"]
+        said = list(idle_prior(load_cfg(None, changed)))
+        assert [sentence.split()[0] for sentence in said] == ["MASKS.PRIOR.COVERAGE", "MASKS.PRIOR.UNIONCUT.GRID"]
+        for reads in (["MASKS.STOP", "prior"], ["MASKS.GENERATOR", "tokencut", "MASKS.TOKENCUT.SIDE", "union"]):
+            assert not list(idle_prior(load_cfg(None, [*changed, *reads])))
+        assert not list(idle_prior(get_cfg()))
+
+    def test_settings_reach_the_generator(self):
+        cfg = load_cfg(None, ["MASKS.STOP", "prior", "MASKS.PRIOR.COVERAGE", "0.7", "MASKS.PRIOR.UNIONCUT.GRID", "20"])
+        settings = build_generator(cfg).settings
+        assert settings.stop == "prior" and settings.prior.coverage == 0.7 and settings.prior.unioncut.grid == 20

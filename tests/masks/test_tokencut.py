@@ -58,3 +58,27 @@ def test_the_border_chooses_the_side_where_the_peak_is_in_the_background():
         (cut,) = salient_cuts(look, TokenCutSettings(side="border"))
         np.testing.assert_array_equal(cut.mask, inside)
         assert cut.eigenvector[cut.side].min() > cut.eigenvector.mean() > cut.eigenvector[~cut.side].max()
+
+
+def test_the_union_chooses_the_side():
+    look = torch.zeros(1, 2, 10, 12)
+    look[0, 0, :, :5], look[0, 1, :, 5:] = 1, 1
+    right = np.zeros((10, 12), dtype=bool)
+    right[:, 5:] = True
+    settings = TokenCutSettings(side="union")
+    for union in (right, ~right):
+        (cut,) = salient_cuts(look, settings, [union])
+        np.testing.assert_array_equal(cut.mask, union)
+        assert cut.eigenvector[cut.side].min() > cut.eigenvector.mean() > cut.eigenvector[~cut.side].max()
+        np.testing.assert_array_equal(tokencut(look, settings, [union])[0].masks[0].numpy(), union)
+    with pytest.raises(ValueError, match="no effect"):
+        tokencut(look, TokenCutSettings(), [right])
+
+
+def test_a_union_of_the_image_itself():
+    """The object and the patch that is like it are opposite to the rest."""
+    tokens, mask = scene()
+    opposite = tokens.clone()
+    opposite[0, 0] -= opposite[0, 1]
+    (cut,) = salient_cuts(opposite, TokenCutSettings(side="union"))
+    np.testing.assert_array_equal(cut.mask, mask)

@@ -68,6 +68,9 @@ def test_advice_knows_the_settings() -> None:
     assert "ROUNDS.SCORE_THRESHOLDS" in advice(Tally.of([0]), info() | {"rounds": [{}]})
     for other in ({}, info(features="labels/masks")):
         assert "look at the label set" in advice(Tally.of([0]), other)
+    older = info("MASKS.GENERATOR", "maskcut")  # made before there were MASKS.STOP and MASKS.PRIOR
+    older["settings"]["MASKS"] = {"GENERATOR": "maskcut", "MASKCUT": {"TAU": 0.3}}
+    assert "raise MASKS.MASKCUT.TAU (now 0.3)" in advice(Tally.of([0]), older)
     unknown = info()
     unknown["settings"]["MASKS"] = {"GENERATOR": "not_imported_here"}
     assert "MASKS.NOT_IMPORTED_HERE" in advice(

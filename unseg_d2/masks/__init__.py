@@ -6,6 +6,7 @@ from unseg_d2.masks.cuts3d import CutS3D, CutS3DSettings, LocalCutSettings, cuts
 from unseg_d2.masks.lost import LOST, LOSTSettings, lost
 from unseg_d2.masks.maskcut import MaskCut, MaskCutSettings, maskcut
 from unseg_d2.masks.primaps import PriMaPs, PriMaPsLabels, PriMaPsSettings, primaps, primaps_labels
+from unseg_d2.masks.priors import PriorSettings, UnionCutSettings, foreground_union
 from unseg_d2.masks.promerge import ProMerge, ProMergeSettings, promerge
 from unseg_d2.masks.registry import MASK_GENERATORS, ProposalGenerator, build_generator
 from unseg_d2.masks.tokencut import SalientCut, TokenCut, TokenCutSettings, salient_cuts, tokencut
@@ -24,16 +25,19 @@ __all__ = [
     "PriMaPs",
     "PriMaPsLabels",
     "PriMaPsSettings",
+    "PriorSettings",
     "ProMerge",
     "ProMergeSettings",
     "SalientCut",
     "TokenCut",
     "TokenCutSettings",
+    "UnionCutSettings",
     "VoteCut",
     "VoteCutSettings",
     "build_generator",
     "cuts3d",
     "cut_vectors",
+    "foreground_union",
     "localcut",
     "lost",
     "maskcut",

@@ -23,25 +23,6 @@ def change_tau(key: str, tau: float) -> str:
     )
 
 
-def seed_mask(eigenvector: np.ndarray, live: np.ndarray | None = None, *, corner_rule: bool = True) -> np.ndarray:
-    """Return the mask of the object that an eigenvector shows.
-
-    The eigenvector is split at its mean; the foreground is the side with the entry of largest magnitude, unless it
-    touches three corners or more (CutLER, section 3.2); of the foreground, the connected component (4-neighbours) that
-    holds the seed, its largest entry, is the object.
-
-    Args:
-        eigenvector: ``(h, w)`` float64.
-        live: ``(h, w)`` bool, patches that take part; ``None`` is all.
-        corner_rule: ``False`` ignores the corners, as in TokenCut.
-
-    Returns:
-        ``(h, w)`` bool, all false if the eigenvector is constant.
-    """
-    side, seed = foreground_side(eigenvector, live, corner_rule=corner_rule)
-    return connected_component(side, seed)
-
-
 def foreground_side(
     eigenvector: np.ndarray, live: np.ndarray | None = None, *, corner_rule: bool = True
 ) -> tuple[np.ndarray, int]:
@@ -64,10 +45,30 @@ def foreground_side(
     if not side.any():
         return side, 0
     peak = _first_largest(np.abs(eigenvector), live)
-    corners = int(side[[0, 0, -1, -1], [0, -1, 0, -1]].sum())
-    if (corner_rule and corners >= MIN_FOREGROUND_CORNERS) or not side.flat[peak]:
+    if (corner_rule and corners(side) >= MIN_FOREGROUND_CORNERS) or not side.flat[peak]:
         eigenvector, side = -eigenvector, live & ~side
     return side, _first_largest(eigenvector, live)
+
+
+def other_side(eigenvector: np.ndarray, live: np.ndarray | None, side: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the other side of a bipartition and its seed.
+
+    Args:
+        eigenvector: ``(h, w)`` float64, split at its mean.
+        live: ``(h, w)`` bool, patches that take part; ``None`` is all.
+        side: ``(h, w)`` bool, one of its sides, not empty.
+
+    Returns:
+        The live patches of the other side ``(h, w)`` bool, and the row-major index of its most extreme entry.
+    """
+    live = np.ones(side.shape, dtype=bool) if live is None else live
+    other = live & ~side
+    return other, _first_largest(np.abs(eigenvector - eigenvector[live].mean()), other)
+
+
+def corners(side: np.ndarray) -> int:
+    """Return how many corners of the image a side ``(h, w)`` bool touches, 0 to 4."""
+    return int(side[[0, 0, -1, -1], [0, -1, 0, -1]].sum())
 
 
 def border_share(side: np.ndarray) -> float:
@@ -98,7 +99,7 @@ def inner_side(eigenvector: np.ndarray) -> tuple[np.ndarray, int]:
     side, seed = foreground_side(eigenvector, corner_rule=False)
     if not side.any() or border_share(side) <= 0.5:
         return side, seed
-    return ~side, _first_largest(np.abs(eigenvector - eigenvector.mean()), ~side)
+    return other_side(eigenvector, None, side)
 
 
 def connected_component(side: np.ndarray, seed: int) -> np.ndarray:

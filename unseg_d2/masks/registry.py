@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from fvcore.common.config import CfgNode
 
+from unseg_d2.errors import UnsegError
 from unseg_d2.registry import Entry, Registry
-from unseg_d2.settings import Settings, own_settings, section, setting
+from unseg_d2.settings import Settings, all_settings, known_settings, look_up, own_settings, section, setting
 from unseg_d2.structures import PatchFeatures, Proposals
 
 Mode = Literal["default", "parity"]
+Stop = Literal["count", "prior"]
+STOP_KEY = "MASKS.STOP"
+STOP_MEANING = "when repeated cuts end: count (at NUM_MASKS) | prior (earlier, by the foreground union of MASKS.PRIOR)"
 
 
 @runtime_checkable
@@ -49,7 +54,12 @@ class MaskSettings(Settings):
         "variant of the method: default (what the paper means) | parity (what the published code does)",
         choices=get_args(Mode),
     )
+    stop: str = setting("count", STOP_MEANING, choices=get_args(Stop))
     max_proposals: int = setting(300, "largest number of proposals per image, the best are kept; 0 keeps all", low=0)
+
+    def check(self) -> None:
+        """Raise ValueError where the end of the cuts contradicts the mode."""
+        check_stop(self.stop, self.mode)
 
 
 def mode_setting() -> Any:
@@ -62,13 +72,57 @@ def mode_setting() -> Any:
     )
 
 
+def stop_setting() -> Any:
+    """Return the field ``stop`` of a generator's settings, whose value is that of ``MASKS.STOP``."""
+    return setting("count", STOP_MEANING, choices=get_args(Stop), key=STOP_KEY)
+
+
+def check_stop(stop: str, mode: str) -> None:
+    """Raise ValueError where the end of the cuts contradicts the mode."""
+    if stop != "count" and mode != "default":
+        raise ValueError(f"MASKS.STOP {stop} needs MASKS.MODE default: the published codes count their cuts")
+
+
+@runtime_checkable
+class Guided(Protocol):
+    """Settings of a generator that can be guided by a foreground union."""
+
+    def asks_for_union(self) -> bool:
+        """Return whether these settings make use of ``MASKS.PRIOR``."""
+        ...
+
+
 def build_generator(cfg: CfgNode) -> ProposalGenerator:
     """Return the mask generator that ``cfg.MASKS`` describes.
 
     Raises:
-        UnsegError: if ``MASKS.GENERATOR`` is not registered, or one of its settings is out of range.
+        UnsegError: if ``MASKS.GENERATOR`` is not registered, one of its settings is out of range, or it has no use for
+            ``MASKS.STOP``.
     """
+    entry = _named(cfg)
+    if cfg.MASKS.STOP != "count" and entry is not None and not _takes_stop(entry):
+        able = [name for name, known in MASK_GENERATORS if _takes_stop(known)]
+        raise UnsegError(
+            f"{STOP_KEY} {cfg.MASKS.STOP} has no effect on MASKS.GENERATOR {cfg.MASKS.GENERATOR}, which does not repeat "
+            f"cuts; name one of {', '.join(able)}, or leave it out."
+        )
     return MASK_GENERATORS.build(cfg)
+
+
+def idle_prior(cfg: CfgNode) -> Iterator[str]:
+    """Yield a sentence for each setting of ``MASKS.PRIOR`` that somebody has set and nothing reads."""
+    entry = _named(cfg)
+    own = entry.settings.from_config(cfg, entry.section) if entry and entry.settings else None
+    if isinstance(own, Guided) and own.asks_for_union():
+        return
+    for key, known in all_settings():
+        if key.startswith("MASKS.PRIOR.") and (value := look_up(cfg, key)) != known.default:
+            yield f"{key} is {value!r}, which has no effect without {STOP_KEY} prior or MASKS.TOKENCUT.SIDE union."
+
+
+def _takes_stop(entry: Entry[ProposalGenerator]) -> bool:
+    known = known_settings(entry.settings).values() if entry.settings else ()
+    return any(one.key == STOP_KEY for one in known)
 
 
 @runtime_checkable
@@ -89,7 +143,7 @@ def when_empty(settings: Mapping[str, Any]) -> str:
     entry = _named(settings)
     if entry is None or entry.settings is None:
         return ""
-    own = entry.settings.from_config(settings, entry.section)
+    own = entry.settings.from_config(_completed(settings), entry.section)
     return own.when_empty() if isinstance(own, Advises) else ""
 
 
@@ -104,6 +158,19 @@ def filter_key(settings: Mapping[str, Any], name: str) -> str:
     if entry is None or entry.settings is None or name not in own_settings(entry.settings):
         return ""
     return f"{entry.section}.{name.upper()}"
+
+
+def _completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the default of each key of ``MASKS`` that a label set, made before there was it, lacks."""
+    whole = copy.deepcopy(dict(settings))
+    for key, known in all_settings():
+        *sections, name = key.split(".")
+        if sections[:1] == ["MASKS"]:
+            node = whole
+            for part in sections:
+                node = node.setdefault(part, {})
+            node.setdefault(name, known.default)
+    return whole
 
 
 def _named(settings: Mapping[str, Any]) -> Entry[ProposalGenerator] | None:

@@ -8,9 +8,8 @@ Shape legend
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -27,12 +26,13 @@ from unseg_d2.masks.bipartition import (
     foreground_side,
     inner_side,
 )
+from unseg_d2.masks.priors import Guide, PriorSettings, guides
 from unseg_d2.masks.registry import MASK_GENERATORS
-from unseg_d2.settings import Settings, setting
+from unseg_d2.settings import Settings, nested, setting
 from unseg_d2.structures import PatchFeatures, Proposals
 from unseg_d2.transfer import to_card
 
-Side = Literal["peak", "border"]
+Side = Literal["peak", "border", "union"]
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,15 @@ class TokenCutSettings(Settings):
     eps: float = setting(1e-5, "weight of an edge between patches that are not connected", low=0, below=1)
     side: Side = setting(
         "peak",
-        "side of the cut that is the object: peak (holds the largest entry) | border (has less of the image's border)",
+        "side of the cut that is the object: peak (holds the largest entry) | border (has less of the image's border) | "
+        "union (lies more in the foreground union of MASKS.PRIOR)",
         choices=get_args(Side),
     )
+    prior: PriorSettings = nested(PriorSettings)
+
+    def asks_for_union(self) -> bool:
+        """Return whether a foreground union chooses the side."""
+        return self.side == "union"
 
     def when_empty(self) -> str:
         """Return what to change where there is no cut."""
@@ -88,29 +94,36 @@ class SalientCut:
     score: float
 
 
-def tokencut(tokens: Tensor, settings: TokenCutSettings | None = None) -> list[Proposals]:
+def tokencut(
+    tokens: Tensor, settings: TokenCutSettings | None = None, unions: Sequence[np.ndarray] | None = None
+) -> list[Proposals]:
     """Find the salient object of each image: the component, around the peak, of the side that the peak lies in.
 
     MaskCut with one mask, without the rule that a side touching three corners is the background, so that the result
-    does not depend on the sign of the eigenvector. With ``side="border"`` it is the side with less of the border.
+    does not depend on the sign of the eigenvector. With ``side="border"`` it is the side with less of the border; with
+    ``side="union"`` that which lies more in the foreground union, unless only that touches three corners or more
+    (UnionCut, ICCV 2025).
 
     Args:
         tokens: ``(b, C, h, w)`` patch features of any float type.
         settings: see :class:`TokenCutSettings`; ``None`` takes the defaults.
+        unions: b foreground unions ``(h, w)`` bool for ``side="union"``; ``None`` takes UnionCut's.
 
     Returns:
         One proposal per image, or none if all its patches are alike, on the CPU. The score is that of
         :class:`SalientCut`.
 
     Raises:
-        ValueError: if the features are not finite.
+        ValueError: if the features are not finite, a union has another grid, or unions are given that have no effect.
     """
-    cuts = salient_cuts(tokens, settings)
+    cuts = salient_cuts(tokens, settings, unions)
     h, w = tokens.shape[2:]
     return [to_proposals([(cut.mask, cut.score)], (h, w), when_none=NO_CUT_REASON) for cut in cuts]
 
 
-def salient_cuts(tokens: Tensor, settings: TokenCutSettings | None = None) -> list[SalientCut]:
+def salient_cuts(
+    tokens: Tensor, settings: TokenCutSettings | None = None, unions: Sequence[np.ndarray] | None = None
+) -> list[SalientCut]:
     """Cut each image in two and return the object, the eigenvector that shows it, and the bipartition.
 
     Args and errors are those of :func:`tokencut`.
@@ -120,11 +133,17 @@ def salient_cuts(tokens: Tensor, settings: TokenCutSettings | None = None) -> li
     b, _, h, w = tokens.shape
     affinity = binary_affinity(tokens.flatten(2), settings.tau, settings.eps)
     vectors = usable_vectors(second_eigenvector(affinity)).reshape(b, h, w)
-    by_peak = partial(foreground_side, corner_rule=False)
-    choose: Callable[[np.ndarray], tuple[np.ndarray, int]] = inner_side if settings.side == "border" else by_peak
-    sides, seeds = zip(*(choose(vector) for vector in vectors))
+    guided = guides(tokens, settings.prior, asked=settings.asks_for_union(), unions=unions)
+    sides, seeds = zip(*(_side(vector, guide, settings.side) for vector, guide in zip(vectors, guided)))
     masks = np.stack([connected_component(side, seed) for side, seed in zip(sides, seeds)])
     scores = cohesion(affinity, to_card(torch.from_numpy(masks).flatten(1), tokens.device)).tolist()
-    # Its peak is positive, so the sign is right already, unless the border chose the other side.
+    # Its peak is positive, so the sign is right already, unless the border or the union chose the other side.
     signed = [-vector if vector.flat[seed] < vector.mean() else vector for vector, seed in zip(vectors, seeds)]
     return [SalientCut(*parts) for parts in zip(signed, sides, seeds, masks, scores)]
+
+
+def _side(vector: np.ndarray, guide: Guide, side: Side) -> tuple[np.ndarray, int]:
+    """Return the side of a cut that is the object, and its seed."""
+    if side == "border":
+        return inner_side(vector)
+    return guide.side(vector, None, first=True) if side == "union" else foreground_side(vector, corner_rule=False)

@@ -25,6 +25,7 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.jobs.places import LOCAL, RAY, check_place, run_jobs_at
 from unseg_d2.locks import locked
 from unseg_d2.manifest import MOST_NAMED
+from unseg_d2.masks.registry import idle_prior
 from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.claims import ClaimedShards
 from unseg_d2.pseudo.inputs import Inputs, list_inputs
@@ -87,7 +88,7 @@ def generate_label_set(
     if not 0 <= shard_index < num_shards:
         raise UnsegError(f"The share must be from 0 to {num_shards - 1}, but is {shard_index}.")
     check_place(run_on, cfg)
-    for sentence in unused_settings(cfg, PARTS if not cfg.FEATURES.MEMBERS else PARTS[1:]):
+    for sentence in (*unused_settings(cfg, PARTS if not cfg.FEATURES.MEMBERS else PARTS[1:]), *idle_prior(cfg)):
         logger.info(sentence)
     inputs = list_inputs(images, cfg, without=Path(output))
     shards = ShardFolder(output)

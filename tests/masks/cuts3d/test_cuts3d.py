@@ -112,6 +112,29 @@ class TestCutS3D:
             assert torch.equal(together.confidence, alone.confidence)
 
 
+class TestPrior:
+    """MASKS.STOP prior; the tokens have opposites, so that UnionCut finds the two objects."""
+
+    @staticmethod
+    def opposite(noise: float) -> tuple[torch.Tensor, DepthMap, list[np.ndarray]]:
+        tokens, depth, objects = scene(noise=noise)
+        tokens[:, 0] -= tokens[:, 1]
+        return tokens, depth, objects
+
+    def test_it_stops_when_the_objects_are_found(self):
+        tokens, depth, (near, far) = self.opposite(0.3)
+        settings = replace(SETTINGS, num_masks=8)
+        assert len(cuts3d(tokens, [depth], settings)[0]) > 2
+        (proposals,) = cuts3d(tokens, [depth], replace(settings, stop="prior"))
+        assert len(proposals) == 2
+        for mask in proposals.masks.numpy():
+            assert max((mask & one).sum() / (mask | one).sum() for one in (near, far)) > 0.8
+
+    def test_it_counts_in_the_literal_variant(self):
+        with pytest.raises(ValueError, match=r"MASKS\.STOP prior needs MASKS\.MODE default"):
+            replace(SETTINGS, mode="parity", stop="prior")
+
+
 class TestGenerator:
     def test_depth_that_is_missing_is_named(self):
         tokens, depth, _ = scene()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from unseg_d2.masks import MaskCutSettings
+from unseg_d2.masks import MaskCutSettings, PriorSettings
 from unseg_d2.masks.maskcut.maskcut import maskcut
 from unseg_d2.masks.maskcut.parity import parity_steps
 
@@ -69,6 +69,67 @@ class TestParity:
         (steps,) = parity_steps(scene()[0], **{**SETTINGS, "min_area": 0.99})
         assert steps[0].mask.any()
         assert not any(step.mask.any() for step in steps[1:])
+
+
+class TestPrior:
+    """The union of the image chooses the sides and ends the search."""
+
+    @staticmethod
+    def settings(**prior: float) -> MaskCutSettings:
+        return MaskCutSettings(num_masks=6, tau=0.4, stop="prior", prior=PriorSettings(**prior))
+
+    def test_the_search_ends_where_the_union_is_covered(self):
+        tokens, objects = scene(noise=0.45)
+        counted = maskcut(tokens, MaskCutSettings(num_masks=6, tau=0.4))[0]
+        assert len(counted) > 2  # pieces of the background too
+        (guided,) = maskcut(tokens, self.settings(), [objects[0] | objects[1]])
+        assert len(guided) == 2
+        for mask, one in zip(guided.masks.numpy(), objects):
+            assert (mask & one).sum() > 0.8 * (mask | one).sum()
+
+    def test_the_search_ends_where_a_mask_lies_outside(self):
+        tokens, objects = scene()
+        union = objects[0].copy()
+        union[objects[1]] = np.arange(objects[1].sum()) % 2  # half of the second object
+        assert len(maskcut(tokens, self.settings(), [union])[0]) == 1
+        (found,) = maskcut(tokens, self.settings(min_precision=0.4), [union])
+        np.testing.assert_array_equal(found.masks.numpy(), np.stack(objects))
+
+    @pytest.mark.parametrize("coverage", [0.3, 1.0])
+    def test_the_share_that_is_covered_decides(self, coverage):
+        tokens, objects = scene()
+        (found,) = maskcut(tokens, self.settings(coverage=coverage), [objects[0] | objects[1]])
+        assert len(found) == (1 if coverage < 0.4 else 2)
+
+    def test_without_a_union_one_mask_is_kept(self):
+        tokens, objects = scene()
+        (found,) = maskcut(tokens, self.settings(), [objects[0] & False])
+        np.testing.assert_array_equal(found.masks.numpy(), objects[0][None])
+
+    def test_the_union_chooses_the_side(self):
+        """Without the objects only two halves of the background are left, and the smaller one has the peak."""
+        tokens = torch.zeros(1, 2, 10, 12)
+        tokens[0, 0, :, :5], tokens[0, 1, :, 5:] = 1, 1
+        right = np.zeros((10, 12), dtype=bool)
+        right[:, 5:] = True
+        for union in (right, ~right):
+            (found,) = maskcut(tokens, self.settings(), [union])
+            np.testing.assert_array_equal(found.masks[0].numpy(), union)
+
+    def test_a_batch_equals_its_members(self):
+        tokens = torch.cat([scene(noise=0.45, seed=seed)[0] - 0.3 for seed in range(3)] + [torch.ones(1, 8, 20, 28)])
+        for together, image in zip(maskcut(tokens, self.settings()), tokens):
+            (alone,) = maskcut(image[None], self.settings())
+            assert torch.equal(together.masks, alone.masks)
+
+    def test_the_published_variant_counts(self):
+        with pytest.raises(ValueError, match=r"MASKS\.STOP prior needs MASKS\.MODE default"):
+            MaskCutSettings(mode="parity", stop="prior")
+
+    def test_unions_without_effect_are_refused(self):
+        tokens, objects = scene()
+        with pytest.raises(ValueError, match="no effect"):
+            maskcut(tokens, MaskCutSettings(), [objects[0]])
 
 
 @pytest.mark.parametrize(

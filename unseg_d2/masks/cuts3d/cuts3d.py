@@ -24,14 +24,14 @@ from unseg_d2.masks.bipartition import (
     NO_CUT_REASON,
     change_tau,
     connected_component,
-    foreground_side,
     intersection_over_union,
 )
 from unseg_d2.masks.cuts3d.localcut import LocalCutSettings, cut_mask
 from unseg_d2.masks.cuts3d.point_cloud import point_cloud, relief
 from unseg_d2.masks.cuts3d.spatial_confidence import confidence_score
 from unseg_d2.masks.cuts3d.spatial_importance import spatial_importance
-from unseg_d2.masks.registry import MASK_GENERATORS, Mode, mode_setting
+from unseg_d2.masks.priors import Guide, PriorSettings, guides
+from unseg_d2.masks.registry import MASK_GENERATORS, Mode, Stop, check_stop, mode_setting, stop_setting
 from unseg_d2.settings import Settings, nested, setting
 from unseg_d2.structures import DepthMap, PatchFeatures, Proposals
 from unseg_d2.transfer import to_card, to_host
@@ -89,6 +89,16 @@ class CutS3DSettings(Settings):
     local_cut: bool = setting(True, "cut the semantic masks in 3D [paper]; otherwise their confidence is 1")
     local: LocalCutSettings = nested(LocalCutSettings)
     mode: Mode = mode_setting()
+    stop: Stop = stop_setting()
+    prior: PriorSettings = nested(PriorSettings)
+
+    def check(self) -> None:
+        """Raise ValueError where the end of the cuts contradicts the mode."""
+        check_stop(self.stop, self.mode)
+
+    def asks_for_union(self) -> bool:
+        """Return whether a foreground union guides the cuts."""
+        return self.stop == "prior"
 
     def when_empty(self) -> str:
         """Return what to change where there is no cut."""
@@ -191,6 +201,9 @@ class CutS3DTrace:
 def cuts3d(tokens: Tensor, depth: Sequence[DepthMap], settings: CutS3DSettings | None = None) -> list[Proposals]:
     """Find up to ``num_masks`` disjoint objects in each image.
 
+    With ``stop`` at ``prior`` the foreground union of the image, which UnionCut finds, chooses the side of each cut and
+    ends the search earlier; see :class:`~unseg_d2.masks.priors.guide.Guide`.
+
     Args:
         tokens: ``(b, C, h, w)`` patch features of any float type.
         depth: of each image, ``(h, w)``, of any kind.
@@ -218,6 +231,7 @@ def cuts3d_traces(
     affinity = binary_affinity(tokens.flatten(2), [_threshold(image, settings) for image in importance], settings.eps)
     densities = affinity.density().tolist()
     traces = [CutS3DTrace(*image, []) for image in zip(distances, importance, densities, strict=True)]
+    guided = guides(tokens, settings.prior, asked=settings.asks_for_union())
     live = np.ones((b, h, w), dtype=bool)
     active = list(range(b))
     for _ in range(settings.num_masks):
@@ -227,11 +241,12 @@ def cuts3d_traces(
         cut, vectors = _eigenvectors(affinity, live, active, settings.removal)
         active = []
         for i, vector in zip(cut, vectors):
-            step = _step(vector, live[i], traces[i], settings)
+            step = _step(vector, live[i], traces[i], guided[i], settings)
             if step is not None:
                 traces[i].steps.append(step)
                 live[i] &= ~step.mask
-                active.append(i)
+                if not guided[i].is_covered(~live[i]):
+                    active.append(i)
     return traces
 
 
@@ -271,9 +286,11 @@ def _eigenvectors(
     return [active[k] for k in kept], vectors[kept]
 
 
-def _step(vector: np.ndarray, live: np.ndarray, trace: CutS3DTrace, settings: CutS3DSettings) -> CutS3DStep | None:
+def _step(
+    vector: np.ndarray, live: np.ndarray, trace: CutS3DTrace, guide: Guide, settings: CutS3DSettings
+) -> CutS3DStep | None:
     """Turn an eigenvector into a mask; ``None`` if it shows nothing new, which ends the image."""
-    side, seed = foreground_side(vector, live if settings.removal == "remove" else None)
+    side, seed = guide.side(vector, live if settings.removal == "remove" else None, first=not trace.steps)
     if not side.any():
         return None
     vector = vector if side.flat[np.argmax(np.where(live, vector, -np.inf))] else -vector
@@ -287,6 +304,8 @@ def _step(vector: np.ndarray, live: np.ndarray, trace: CutS3DTrace, settings: Cu
         )
     else:
         mask, confidence = semantic, semantic.astype(np.float32)
+    if trace.steps and guide.refuses(mask):
+        return None
     accepted = not trace.steps or mask.mean() > settings.min_area
     return CutS3DStep(vector, semantic, mask, confidence, accepted)
 

@@ -18,10 +18,11 @@ from torch import Tensor
 from unseg_d2.graph.affinity import BinaryAffinity, binary_affinity
 from unseg_d2.graph.ncut import cohesion, second_eigenvector, usable_vectors
 from unseg_d2.masks.batches import check_shape, map_batches, to_proposals
-from unseg_d2.masks.bipartition import NO_CUT_REASON, change_tau, seed_mask
+from unseg_d2.masks.bipartition import NO_CUT_REASON, change_tau
 from unseg_d2.masks.maskcut.parity import parity_steps
-from unseg_d2.masks.registry import MASK_GENERATORS, Mode, mode_setting
-from unseg_d2.settings import Settings, setting
+from unseg_d2.masks.priors import Guide, PriorSettings, guides
+from unseg_d2.masks.registry import MASK_GENERATORS, Mode, Stop, check_stop, mode_setting, stop_setting
+from unseg_d2.settings import Settings, nested, setting
 from unseg_d2.structures import PatchFeatures, Proposals
 from unseg_d2.transfer import to_card
 
@@ -38,6 +39,16 @@ class MaskCutSettings(Settings):
     )
     min_area: float = setting(0.01, "share of the grid that each mask after the first must exceed", low=0, high=1)
     mode: Mode = mode_setting()
+    stop: Stop = stop_setting()
+    prior: PriorSettings = nested(PriorSettings)
+
+    def check(self) -> None:
+        """Raise ValueError where the end of the cuts contradicts the mode."""
+        check_stop(self.stop, self.mode)
+
+    def asks_for_union(self) -> bool:
+        """Return whether a foreground union guides the cuts."""
+        return self.stop == "prior"
 
     def when_empty(self) -> str:
         """Return what to change where there is no cut."""
@@ -60,23 +71,30 @@ class MaskCut:
         return map_batches(lambda tokens: maskcut(tokens, self.settings), features)
 
 
-def maskcut(tokens: Tensor, settings: MaskCutSettings | None = None) -> list[Proposals]:
+def maskcut(
+    tokens: Tensor, settings: MaskCutSettings | None = None, unions: Sequence[np.ndarray] | None = None
+) -> list[Proposals]:
     """Find up to ``num_masks`` disjoint objects in each image.
 
     ``default`` removes the patches of each object from the graph before the next cut and stops when the rest has no
     cut. ``parity`` does what the published code does: painted patches stay in the graph as a block that is connected
     to nothing, so that a later cut may find the same object again; it is blanked, and accepted one iteration later.
 
+    With ``stop`` at ``prior``, ``num_masks`` is the largest number of cuts. The foreground union of the image chooses
+    the side of each cut, and the search ends earlier where it is covered, or where a mask does not lie in it; see
+    :class:`~unseg_d2.masks.priors.guide.Guide`.
+
     Args:
         tokens: ``(b, C, h, w)`` patch features of any float type.
         settings: see :class:`MaskCutSettings`; ``None`` takes the defaults.
+        unions: b foreground unions ``(h, w)`` bool for ``prior``; ``None`` takes UnionCut's.
 
     Returns:
         Proposals per image, on the CPU, without empty masks. Scores are 1 in ``parity``; in ``default`` the share of
         the affinity of the mask's patches that stays within the mask, in [0, 1]: 1 is an object unlike all the rest.
 
     Raises:
-        ValueError: if the features are not finite.
+        ValueError: if the features are not finite, a union has another grid, or unions are given that have no effect.
     """
     settings = settings or MaskCutSettings()
     check_shape(tokens)
@@ -93,7 +111,7 @@ def maskcut(tokens: Tensor, settings: MaskCutSettings | None = None) -> list[Pro
         return [
             to_proposals([(step.output, 1.0) for step in image], (h, w), when_none=NO_CUT_REASON) for image in steps
         ]
-    return _disjoint(tokens, settings)
+    return _disjoint(tokens, settings, guides(tokens, settings.prior, asked=settings.asks_for_union(), unions=unions))
 
 
 @dataclass
@@ -107,7 +125,7 @@ class _Object:
     score: float = 0.0
 
 
-def _disjoint(tokens: Tensor, settings: MaskCutSettings) -> list[Proposals]:
+def _disjoint(tokens: Tensor, settings: MaskCutSettings, guided: Sequence[Guide]) -> list[Proposals]:
     """The default mode: each cut is of the patches that no object has taken yet."""
     b, _, h, w = tokens.shape
     affinity = binary_affinity(tokens.flatten(2), settings.tau, settings.eps)
@@ -121,12 +139,16 @@ def _disjoint(tokens: Tensor, settings: MaskCutSettings) -> list[Proposals]:
         left = to_card(torch.from_numpy(live[active]).flatten(1), tokens.device)
         vectors = usable_vectors(second_eigenvector(affinity[active], left)).reshape(-1, h, w)
         cuts = [(i, vector) for i, vector in zip(active, vectors) if vector.any()]
-        active = [i for i, _ in cuts]
+        active = []
         for i, vector in cuts:
-            mask = seed_mask(vector, live[i])
+            mask = guided[i].mask(vector, live[i], first=iteration == 0)
+            if iteration and guided[i].refuses(mask):
+                continue  # what is left is background
             kept = iteration == 0 or bool(mask.mean() > settings.min_area)
             objects.append(_Object(i, mask, live[i].copy(), kept))
             live[i] &= ~mask
+            if not guided[i].is_covered(~live[i]):
+                active.append(i)
     _score(affinity, [found for found in objects if found.kept])
     return [_proposals([found for found in objects if found.image == i], (h, w)) for i in range(b)]
 

@@ -1,0 +1,9 @@
+"""Where the foreground of an image is, before anything is cut: how many objects there are, and which side they are on."""
+
+from __future__ import annotations
+
+from unseg_d2.masks.priors.guide import Guide, guides
+from unseg_d2.masks.priors.settings import PriorSettings, UnionCutSettings
+from unseg_d2.masks.priors.unioncut import foreground_union
+
+__all__ = ["Guide", "PriorSettings", "UnionCutSettings", "foreground_union", "guides"]
