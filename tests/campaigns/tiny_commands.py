@@ -97,6 +97,14 @@ TINY = [
         resumes=True,
     ),
     Tiny(
+        "split-masks",
+        _command(
+            "split-masks --labels {stage}/masks --output {out}/split --num-workers 0 PSEUDO.SHARD_SIZE 2 "
+            "MASKS.SPLIT.EDGES canny"
+        ),
+        resumes=True,
+    ),
+    Tiny(
         "track-masks",
         _command(f"track-masks --labels {{stage}}/masks --output {{out}}/tracks {' '.join(CPU)}"),
         resumes=True,

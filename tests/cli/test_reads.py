@@ -52,6 +52,7 @@ COMMANDS = {
     "generate-masks": f"{MASKS} masks {SMALL}",
     "explain-masks": f"--images photos --output pictures {SMALL} MASKS.GENERATOR cuts3d {DEPTH}",
     "cut-masks": f"--labels truth.json {MASKS} cut {DEPTH}",
+    "split-masks": f"--labels truth.json {MASKS} split MASKS.SPLIT.EDGES canny",
     "track-masks": "--labels truth.json --images photos --output t FEATURES.NAME descriptors FEATURES.IMAGE_SIZE 96",
     "score-masks": "--labels truth.json --gt truth.json",
     "evaluate corloc": "--labels truth.json --datasets truth.json::photos",
@@ -122,7 +123,8 @@ def test_a_command_reads_what_it_says(command: str, folder: Path, tiny: list[str
     assert seen  # else nothing was watched
     read = (*args.reads, *reads.ALWAYS)
     sections = {name.partition(".")[0] for name in read if "." in name}
-    seen -= {"FEATURES.MEMBERS"} if command == "cut-masks" else set()  # asked only which parts have no effect
+    of_labels = command in ("cut-masks", "split-masks")
+    seen -= {"FEATURES.MEMBERS"} if of_labels else set()  # asked only which parts have no effect
     seen = {key for key in seen if not key.startswith("LOSSES.")}  # a network is built with its losses
     keys = {key for key in seen if not key.endswith(".")}
     assert {section.partition(".")[0] for section in seen - keys} <= sections

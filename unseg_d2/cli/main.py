@@ -17,6 +17,7 @@ from unseg_d2.errors import UnsegError, nearest
 COMMANDS = {
     "generate-masks": "make pseudo-masks for images",
     "cut-masks": "cut the masks of a label set in 3D",
+    "split-masks": "divide the masks of a label set along edges",
     "track-masks": "join the masks of the frames of videos into tracks",
     "explain-masks": "draw how CutS3D arrives at its masks",
     "export": "write a label set, predictions or a trained detector in the format of another tool",

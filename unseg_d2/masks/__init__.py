@@ -9,6 +9,7 @@ from unseg_d2.masks.primaps import PriMaPs, PriMaPsLabels, PriMaPsSettings, prim
 from unseg_d2.masks.priors import PriorSettings, UnionCutSettings, foreground_union
 from unseg_d2.masks.promerge import ProMerge, ProMergeSettings, promerge
 from unseg_d2.masks.registry import MASK_GENERATORS, ProposalGenerator, build_generator
+from unseg_d2.masks.splitting import SplitSettings, split_masks
 from unseg_d2.masks.tokencut import SalientCut, TokenCut, TokenCutSettings, salient_cuts, tokencut
 from unseg_d2.masks.votecut import VoteCut, VoteCutSettings, cut_vectors, votecut
 
@@ -29,6 +30,7 @@ __all__ = [
     "ProMerge",
     "ProMergeSettings",
     "SalientCut",
+    "SplitSettings",
     "TokenCut",
     "TokenCutSettings",
     "UnionCutSettings",
@@ -45,6 +47,7 @@ __all__ = [
     "primaps_labels",
     "promerge",
     "salient_cuts",
+    "split_masks",
     "tokencut",
     "votecut",
 ]

@@ -169,6 +169,24 @@ def build_cut_pipeline(cfg: CfgNode, labels: Path, root: str | Path | None = Non
     source = build_depth(cfg)
     if source is None:
         raise UnsegError("Cutting in 3D needs depth: set DEPTH.SOURCE to files, synthetic, hub or marigold.")
+    masks, made_of = masks_to_cut(labels, root)
+    cache = Path(cfg.DEPTH.CACHE) if cfg.DEPTH.CACHE else None
+    settings = CutS3DSettings.from_config(cfg).local
+    return CutPipeline(made_of, masks, GridDepth(source, cache), settings)
+
+
+def masks_to_cut(
+    labels: Path, root: str | Path | None = None
+) -> tuple[dict[str, list[tuple[Any, float]]], LabelFile]:
+    """Return the masks of a label set by file name, and what names it; boxes without a mask are left out and counted.
+
+    Args:
+        labels: COCO file.
+        root: folder of the images, whose names on the disk count; ``None`` takes those of the file.
+
+    Raises:
+        UnsegError: the label set is damaged, or holds masks that a person has drawn.
+    """
     dataset, counts = read_label_set(labels), Counts()
     learnt = from_info(dataset.info)
     drawn = sum(map(is_corrected, dataset.annotations))
@@ -188,7 +206,4 @@ def build_cut_pipeline(cfg: CfgNode, labels: Path, root: str | Path | None = Non
         masks.setdefault(names[annotation["image_id"]], []).append(pair)
     counts.say(labels)
     checksum = hashlib.sha256(labels.read_bytes()).hexdigest()
-    cache = Path(cfg.DEPTH.CACHE) if cfg.DEPTH.CACHE else None
-    settings = CutS3DSettings.from_config(cfg).local
-    made_of = LabelFile(f"labels/{labels}", checksum, learnt)
-    return CutPipeline(made_of, masks, GridDepth(source, cache), settings)
+    return masks, LabelFile(f"labels/{labels}", checksum, learnt)

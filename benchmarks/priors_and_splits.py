@@ -1,0 +1,180 @@
+"""How many masks an image gets, and what dividing them along edges brings, on scenes of touching objects.
+
+    python benchmarks/priors_and_splits.py [--scenes touching|solids] [--limit 48] [--max-masks 8] [KEY=VALUE ...]
+
+``touching`` are flat objects in rows of one colour, ``solids`` the ray-cast scenes of one colour; both have exact masks
+and depth. Features are the weight-free descriptors, masks are refined by the guided filter. The first table compares a
+fixed number of cuts with the stop rule of UnionCut, the second the masks of the stop rule with what they are after
+splitting along edges: those of the ground truth, which no method has, those of depth, and Canny's. The count error is the
+mean difference between the numbers of masks and of objects, without sign. Metrics are class-agnostic, on masks, in
+percent; brackets are 95 % intervals of the difference from the first row of the table, by a paired bootstrap over
+images. Exits with status 1 unless the true edges raise AR100.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+
+from cuts3d import ImageMatches, ap50_and_ar100, match  # noqa: E402
+
+from unseg_d2.config import load_cfg  # noqa: E402
+from unseg_d2.data.coco import encode_mask  # noqa: E402
+from unseg_d2.data.synthetic import synthetic_scene  # noqa: E402
+from unseg_d2.data.synthetic.touching import border_map, touching_scene  # noqa: E402
+from unseg_d2.masks.splitting import SplitSettings, canny_edges, depth_edges, split_masks  # noqa: E402
+from unseg_d2.pseudo.pipeline import build_pipeline  # noqa: E402
+
+Found = list[tuple[np.ndarray, float]]  # masks and scores of an image
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a scene shows: ``(H, W, 3)`` uint8, instances ``(H, W)`` from 1, depth ``(H, W)`` in m."""
+
+    image: np.ndarray
+    instances: np.ndarray
+    depth: np.ndarray
+
+
+def main() -> int:
+    args = parse_args()
+    torch.set_num_threads(1)
+    pictures = scenes(args)
+    truth = annotations(pictures)
+    print(f"{len(pictures)} scenes, {args.scenes}, {len(truth['annotations'])} objects")
+    rows = {
+        "MaskCut, 3 cuts": ["MASKS.MASKCUT.NUM_MASKS", "3"],
+        f"MaskCut, {args.max_masks} cuts": ["MASKS.MASKCUT.NUM_MASKS", str(args.max_masks)],
+        f"MaskCut, prior, up to {args.max_masks} cuts": [
+            *("MASKS.MASKCUT.NUM_MASKS", str(args.max_masks), "MASKS.STOP", "prior")
+        ],
+    }
+    found = {name: masks_of(pictures, [*options, *args.opts]) for name, options in rows.items()}
+    table(found, truth, args.resamples)
+    guided = found[list(rows)[-1]]
+    settings = SplitSettings()
+    edges: dict[str, Callable[[Picture], np.ndarray]] = {
+        "true edges": lambda picture: border_map(picture.instances),
+        "steps of depth": lambda picture: depth_edges(finite(picture.depth), "metric", settings.step),
+        "Canny": lambda picture: canny_edges(picture.image, settings.canny_low, settings.canny_high),
+        "Canny, 20 and 40": lambda picture: canny_edges(picture.image, 20, 40),
+    }
+    parts = {"prior, not split": guided}
+    for name, edge in edges.items():
+        parts[f"split along {name}"] = [divided(masks, edge(one)) for masks, one in zip(guided, pictures)]
+    low = table(parts, truth, args.resamples)["split along true edges"][1]  # of AR100
+    print("PASSED" if low > 0 else "FAILED")
+    return 0 if low > 0 else 1
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenes", choices=("touching", "solids"), default="touching")
+    parser.add_argument("--limit", type=int, default=48, help="number of scenes")
+    parser.add_argument("--max-masks", type=int, default=8, help="largest number of cuts per image")
+    parser.add_argument("--shading", type=float, default=0.3, help="of touching objects, see touching_scene")
+    parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap")
+    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="settings of every row")
+    args = parser.parse_args()
+    args.opts = [word for pair in args.opts for word in pair.split("=", 1)]
+    return args
+
+
+def scenes(args: argparse.Namespace) -> list[Picture]:
+    """Render the scenes."""
+    if args.scenes == "solids":
+        cfg = load_cfg(None, ["SYNTHETIC.ONE_COLOUR", "1.0"])
+        rendered: list[Any] = [synthetic_scene(cfg, "val", index) for index in range(args.limit)]
+    else:
+        rendered = [
+            touching_scene(np.random.default_rng(seed), size=(240, 320), most_rows=3, shading=args.shading)
+            for seed in range(args.limit)
+        ]
+    return [Picture(one.image, one.instances, one.depth) for one in rendered]
+
+
+def finite(depth: np.ndarray) -> np.ndarray:
+    """The sky is ten times as far away as the farthest thing."""
+    return np.where(np.isfinite(depth), depth, 10 * depth[np.isfinite(depth)].max())
+
+
+def annotations(pictures: list[Picture]) -> dict[str, list[dict[str, Any]]]:
+    """Return the objects as COCO annotations."""
+    found = []
+    for image, picture in enumerate(pictures):
+        for number in range(1, int(picture.instances.max()) + 1):
+            mask = picture.instances == number
+            if mask.any():
+                found.append({"image_id": image, "segmentation": encode_mask(mask)})
+    return {"images": [{"id": image} for image in range(len(pictures))], "annotations": found}
+
+
+def masks_of(pictures: list[Picture], options: list[str]) -> list[Found]:
+    """Return the masks of a configuration."""
+    common = ["FEATURES.NAME", "descriptors", "FEATURES.DEVICE", "cpu", "MASKS.GENERATOR", "maskcut"]
+    pipeline = build_pipeline(load_cfg(None, [*common, *options]))
+    return [[(one.mask, one.score) for one in pipeline([picture.image])[0]] for picture in pictures]
+
+
+def divided(found: Found, edges: np.ndarray) -> Found:
+    """Split masks; a part has the score of its mask."""
+    if not found:
+        return []
+    parts = split_masks(np.stack([mask for mask, _ in found]), edges)
+    return [(part.mask, max(found[i][1] for i in part.parents)) for part in parts]
+
+
+def table(
+    rows: dict[str, list[Found]], truth: dict[str, list[dict[str, Any]]], resamples: int
+) -> dict[str, np.ndarray]:
+    """Print a table; return the lower ends of the intervals in count error, AR100 and AP50."""
+    print("\n| | masks / image | count error | AR100 | AP50 | count error | AR100 | AP50 |")
+    print("|---|---:|---:|---:|---:|---|---|---|")
+    first: list[ImageMatches] | None = None
+    lower = {}
+    for name, found in rows.items():
+        results = [
+            {"image_id": image, "segmentation": encode_mask(mask), "score": score}
+            for image, masks in enumerate(found)
+            for mask, score in masks
+        ]
+        matches = [match(image["id"], truth, results) for image in truth["images"]]
+        first = first or matches
+        intervals = bootstrap(first, matches, resamples)
+        lower[name] = intervals[:, 0]
+        shown = " | ".join(f"{value:.2f}" if k == 0 else f"{value:.1f}" for k, value in enumerate(figures(matches)))
+        brackets = " | ".join(f"[{low:+.2f}, {high:+.2f}]" for low, high in intervals)
+        print(f"| {name} | {len(results) / len(matches):.2f} | {shown} | {brackets} |", flush=True)
+    return lower
+
+
+def figures(matches: list[ImageMatches]) -> np.ndarray:
+    """Return count error, AR100 and AP50 of some images; an image may occur more than once."""
+    errors = [abs(len(image.scores) - image.objects) for image in matches]
+    ap50, ar100 = ap50_and_ar100(matches)
+    return np.array([np.mean(errors), ar100, ap50])
+
+
+def bootstrap(baseline: list[ImageMatches], other: list[ImageMatches], resamples: int) -> np.ndarray:
+    """Return 95 % intervals of the differences in all three, ``(3, 2)``, resampling the same images on both sides."""
+    rng = np.random.default_rng(0)
+    rises = []
+    for _ in range(resamples):
+        chosen = rng.integers(len(baseline), size=len(baseline))
+        before, after = (figures([side[i] for i in chosen]) for side in (baseline, other))
+        rises.append(after - before)
+    return np.percentile(rises, [2.5, 97.5], axis=0).T
+
+
+if __name__ == "__main__":
+    sys.exit(main())
