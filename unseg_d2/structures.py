@@ -30,6 +30,7 @@ class PatchFeatures:
         attention: ``(h, w)`` float32 mean [CLS] attention over heads, or ``None`` where the backend has none.
         depth: depth of the image, sampled on the patch grid, ``(h, w)``, or ``None`` without a depth source.
         members: the same image as each backend of an ensemble describes it, on grids of their own; empty without one.
+        foreground: ``(h, w)`` float32 probability that a patch belongs to an object, by a linear head, or ``None``.
     """
 
     tokens: Tensor
@@ -37,6 +38,7 @@ class PatchFeatures:
     attention: Tensor | None = None
     depth: DepthMap | None = None
     members: tuple[PatchFeatures, ...] = ()
+    foreground: Tensor | None = None
 
     @property
     def grid(self) -> tuple[int, int]:

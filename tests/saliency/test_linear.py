@@ -18,10 +18,11 @@ from unseg_d2.cli.evaluate import main as evaluate
 from unseg_d2.config import load_cfg
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import single_backend
+from unseg_d2.features.linear_head import LinearLayer, linear_layer
 from unseg_d2.pixels import IMAGENET_MEAN, IMAGENET_STD
 from unseg_d2.refine import BilateralSettings, bilateral_solver
 from unseg_d2.saliency.head import SaliencyHead
-from unseg_d2.saliency.linear import LinearLayer, LinearMasks, linear_layer, scaled, solved
+from unseg_d2.saliency.linear import LinearMasks, scaled, solved
 from unseg_d2.saliency.load import is_saliency_head, load_saliency_model
 from unseg_d2.saliency.settings import LinearSettings
 from unseg_d2.structures import PatchFeatures

@@ -18,14 +18,22 @@ NOT_FINITE = "the patch features contain NaN or infinite values; check the featu
 Result = TypeVar("Result")  # of one image, mostly Proposals
 
 
-def map_batches(function: Callable[[Tensor], list[Result]], features: Sequence[PatchFeatures]) -> list[Result]:
+def map_batches(
+    function: Callable[..., list[Result]], features: Sequence[PatchFeatures], *beside: Sequence[Any]
+) -> list[Result]:
     """Apply a function of ``(b, C, h, w)`` tokens to images, those of one shape on a GPU together.
 
     On the CPU images are processed one by one: batching gains nothing there and costs memory.
+
+    Args:
+        function: of the tokens, and of a list for each of ``beside``.
+        features: of the images.
+        *beside: more about each image.
     """
     results: dict[int, Result] = {}
     for members in batch_by_shape(features):
-        results.update(zip(members, function(torch.stack([features[i].tokens for i in members]))))
+        tokens = torch.stack([features[i].tokens for i in members])
+        results.update(zip(members, function(tokens, *([one[i] for i in members] for one in beside))))
     return [results[i] for i in range(len(features))]
 
 

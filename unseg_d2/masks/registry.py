@@ -113,11 +113,15 @@ def idle_prior(cfg: CfgNode) -> Iterator[str]:
     """Yield a sentence for each setting of ``MASKS.PRIOR`` that somebody has set and nothing reads."""
     entry = _named(cfg)
     own = entry.settings.from_config(cfg, entry.section) if entry and entry.settings else None
-    if isinstance(own, Guided) and own.asks_for_union():
+    if not (isinstance(own, Guided) and own.asks_for_union()):
+        idle, why = "MASKS.PRIOR.", f"without {STOP_KEY} prior or MASKS.TOKENCUT.SIDE union"
+    elif cfg.MASKS.PRIOR.SOURCE != "unioncut":
+        idle, why = "MASKS.PRIOR.UNIONCUT.", f"with MASKS.PRIOR.SOURCE {cfg.MASKS.PRIOR.SOURCE}"
+    else:
         return
     for key, known in all_settings():
-        if key.startswith("MASKS.PRIOR.") and (value := look_up(cfg, key)) != known.default:
-            yield f"{key} is {value!r}, which has no effect without {STOP_KEY} prior or MASKS.TOKENCUT.SIDE union."
+        if key.startswith(idle) and (value := look_up(cfg, key)) != known.default:
+            yield f"{key} is {value!r}, which has no effect {why}."
 
 
 def _takes_stop(entry: Entry[ProposalGenerator]) -> bool:

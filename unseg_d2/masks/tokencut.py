@@ -26,7 +26,7 @@ from unseg_d2.masks.bipartition import (
     foreground_side,
     inner_side,
 )
-from unseg_d2.masks.priors import Guide, PriorSettings, guides
+from unseg_d2.masks.priors import Guide, PriorSettings, guides, unions_of_heads
 from unseg_d2.masks.registry import MASK_GENERATORS
 from unseg_d2.settings import Settings, nested, setting
 from unseg_d2.structures import PatchFeatures, Proposals
@@ -71,7 +71,9 @@ class TokenCut:
 
     def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:
         """Return the proposals of each image; images of one grid go through a GPU together."""
-        return map_batches(lambda tokens: tokencut(tokens, self.settings), features)
+        unions = unions_of_heads(features, self.settings.prior, asked=self.settings.asks_for_union())
+        beside = [] if unions is None else [unions]
+        return map_batches(lambda tokens, *unions: tokencut(tokens, self.settings, *unions), features, *beside)
 
 
 @dataclass(frozen=True)

@@ -33,18 +33,19 @@ READ_BY = {"step": "depth", "canny_low": "canny", "canny_high": "canny"}
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
 class EdgeFiles:
     """Edge maps in a folder, one per image and named like it; to label sets they are what depth files are.
 
-    Attributes:
+    Args:
         root: folder of ``NAME.npy``, ``.npz`` or ``.png``: numbers in [0, 1], or grey levels of 8 or 16 bits.
     """
 
-    root: Path
-    name: str = "edge files"
-    kind: DepthKind = "relative"
-    predicts: bool = False
+    name = "edge files"
+    predicts = False
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.kind: DepthKind = "relative"  # to the manifest, which records edges in the place of depth
 
     def __call__(self, images: Sequence[np.ndarray], files: Sequence[ImageFile]) -> list[DepthMap]:
         """Read the edges of each image, ``(H, W)`` float32 in [0, 1], of any size with its aspect ratio.

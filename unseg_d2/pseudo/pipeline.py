@@ -20,8 +20,10 @@ from unseg_d2.data.images import ImageFile
 from unseg_d2.depth import GridDepth, build_depth
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import FeatureBackend, build_features, join_members
+from unseg_d2.features.linear_head import with_foreground
 from unseg_d2.features.registry import Resize
 from unseg_d2.masks import ProposalGenerator, build_generator
+from unseg_d2.masks.registry import Guided
 from unseg_d2.pseudo.geometry import NetworkInput
 from unseg_d2.pseudo.looks import Look, Looking
 from unseg_d2.pseudo.post_process import PostProcess, Refined
@@ -223,7 +225,7 @@ def build_pipeline(cfg: CfgNode) -> MaskPipeline:
             f"MASKS.GENERATOR {cfg.MASKS.GENERATOR} needs depth: set DEPTH.SOURCE to files, synthetic, hub or marigold."
         )
     return MaskPipeline(
-        features=build_features(cfg),
+        features=_features_for(generator, cfg),
         generator=generator,
         post_process=post_process,
         image_size=cfg.FEATURES.IMAGE_SIZE,
@@ -231,6 +233,14 @@ def build_pipeline(cfg: CfgNode) -> MaskPipeline:
         depth=None if source is None else GridDepth(source, Path(cfg.DEPTH.CACHE) if cfg.DEPTH.CACHE else None),
         max_proposals=cfg.MASKS.MAX_PROPOSALS,
     )
+
+
+def _features_for(generator: ProposalGenerator, cfg: CfgNode) -> FeatureBackend:
+    """Return the features of a recipe, with the foreground of a head where the generator asks for it."""
+    features, own = build_features(cfg), getattr(generator, "settings", None)
+    if isinstance(own, Guided) and own.asks_for_union() and cfg.MASKS.PRIOR.SOURCE == "head":
+        return with_foreground(features, cfg.MASKS.PRIOR.HEAD, trust=cfg.MODEL.TRUST_CHECKPOINT)
+    return features
 
 
 def best(proposals: Proposals, count: int) -> Proposals:

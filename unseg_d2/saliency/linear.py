@@ -4,16 +4,13 @@ Both are a 1x1 convolution on the keys of DINO's ViT-S/8, 384 weights and a bias
 ICCV 2025). They differ in how an image is brought to the network and in where the mask is cut.
 
 Shape legend
-    C      feature channels
     h, w   rows and columns of the patch grid
     H, W   height and width of an image in pixels
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -21,8 +18,8 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from unseg_d2.errors import UnsegError
 from unseg_d2.features import FeatureBackend
+from unseg_d2.features.linear_head import LinearLayer
 from unseg_d2.pseudo.geometry import network_input
 from unseg_d2.refine import BilateralSettings, bilateral_solver
 from unseg_d2.refine.holes import fill_holes
@@ -30,24 +27,6 @@ from unseg_d2.saliency.settings import LinearSettings
 
 HALF = 0.5
 """Probability above which a patch or pixel is foreground, and least IoU of a solved mask with the one before."""
-
-
-@dataclass(frozen=True)
-class LinearLayer:
-    """A 1x1 convolution to one channel.
-
-    Attributes:
-        weight: ``(C,)`` float32.
-        bias: ``()`` float32.
-    """
-
-    weight: Tensor
-    bias: Tensor
-
-    def __call__(self, tokens: Tensor) -> Tensor:
-        """Return logits ``(h, w)`` of tokens ``(C, h, w)``."""
-        layer = self.weight.to(tokens).view(1, -1, 1, 1)
-        return F.conv2d(tokens[None].float(), layer.float(), self.bias.to(tokens).float().view(1))[0, 0]
 
 
 @dataclass(frozen=True)
@@ -131,32 +110,3 @@ def solved(image: np.ndarray, mask: np.ndarray, settings: BilateralSettings | No
     common, either = np.count_nonzero(objects & mask), np.count_nonzero(objects | mask)
     return objects if common > HALF * either else mask
 
-
-def linear_layer(stored: Any) -> LinearLayer | None:
-    """Return the layer in the content of a file, ``None`` where it holds something else.
-
-    Args:
-        stored: ``{"decoder": {"weight": (1, C, 1, 1), "bias": (1,)}}``, as both methods publish it, or the two tensors
-            alone, as :func:`~unseg_d2.loop.checkpoint.read_stored` returns them from a ``.safetensors`` file.
-    """
-    for key in ("model", "decoder"):
-        if isinstance(stored, Mapping) and isinstance(stored.get(key), Mapping):
-            stored = stored[key]
-    if not isinstance(stored, Mapping):
-        return None
-    tensors = {str(name).removeprefix("decoder."): tensor for name, tensor in stored.items()}
-    weight, bias = tensors.get("weight"), tensors.get("bias")
-    if tensors.keys() != {"weight", "bias"} or not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
-        return None
-    if weight.ndim != 4 or weight.shape[0] != 1 or weight.shape[2:] != (1, 1) or bias.shape != (1,):
-        return None
-    return LinearLayer(weight.flatten().float(), bias[0].float())
-
-
-def check_channels(layer: LinearLayer, channels: int, features: str, path: str) -> None:
-    """Raise UnsegError unless a layer fits features of so many channels."""
-    if len(layer.weight) != channels:
-        raise UnsegError(
-            f"{path} needs features of {len(layer.weight)} channels, but {features} has {channels}; use the recipe of "
-            "the head, such as configs/saliency/found.yaml, with FEATURES.VIT.ARCH dino_vits8."
-        )

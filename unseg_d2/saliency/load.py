@@ -13,10 +13,11 @@ from unseg_d2.config import load_cfg
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import single_backend
+from unseg_d2.features.linear_head import LinearLayer, check_channels, linear_layer
 from unseg_d2.loop.checkpoint import load_checkpoint, read_stored, restore_network
 from unseg_d2.loop.recipes import recipe_of, warn_of_other_features
 from unseg_d2.refine import BilateralSettings
-from unseg_d2.saliency.linear import LinearLayer, LinearMasks, check_channels, linear_layer
+from unseg_d2.saliency.linear import LinearMasks
 from unseg_d2.saliency.predict import SaliencyModel, SempartMasks, build_head
 from unseg_d2.saliency.settings import GuidedMaskSettings, LinearSettings, SaliencySettings
 from unseg_d2.weight_files import check_values

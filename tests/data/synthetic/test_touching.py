@@ -27,7 +27,8 @@ def test_instances_edges_and_depth_agree(seed):
     assert numbers.tolist() == list(range(len(numbers))) and len(numbers) > 1
     assert found.image.shape == (*SIZE, 3) and found.image.dtype == np.uint8
     depths = [np.unique(found.depth[found.instances == number]) for number in numbers]
-    assert all(len(values) == 1 for values in depths) and depths[0] > max(map(float, depths[1:]))
+    assert all(len(values) == 1 for values in depths)
+    assert depths[0][0] > max(values[0] for values in depths[1:])
     inside, _ = ndimage.label(found.edges == 0)
     for number in range(1, inside.max() + 1):
         assert len(np.unique(found.instances[inside == number])) == 1

@@ -19,7 +19,7 @@ from torch import Tensor
 from unseg_d2.graph.affinity import BinaryAffinity, binary_affinity
 from unseg_d2.graph.ncut import second_eigenvector, usable_vectors
 from unseg_d2.graph.sharpening import Pairing, PairThresholds
-from unseg_d2.masks.batches import batch_by_shape, check_shape, to_proposals
+from unseg_d2.masks.batches import check_shape, map_batches, to_proposals
 from unseg_d2.masks.bipartition import (
     NO_CUT_REASON,
     change_tau,
@@ -30,7 +30,7 @@ from unseg_d2.masks.cuts3d.localcut import LocalCutSettings, cut_mask
 from unseg_d2.masks.cuts3d.point_cloud import point_cloud, relief
 from unseg_d2.masks.cuts3d.spatial_confidence import confidence_score
 from unseg_d2.masks.cuts3d.spatial_importance import spatial_importance
-from unseg_d2.masks.priors import Guide, PriorSettings, guides
+from unseg_d2.masks.priors import Guide, PriorSettings, guides, unions_of_heads
 from unseg_d2.masks.registry import MASK_GENERATORS, Mode, Stop, check_stop, mode_setting, stop_setting
 from unseg_d2.settings import Settings, nested, setting
 from unseg_d2.structures import DepthMap, PatchFeatures, Proposals
@@ -134,11 +134,9 @@ class CutS3D:
         depths = [image.depth for image in features if image.depth is not None]
         if len(depths) < len(features):
             raise ValueError("CutS3D needs depth for every image; set DEPTH.SOURCE")
-        traces: dict[int, CutS3DTrace] = {}
-        for members in batch_by_shape(features):
-            tokens = torch.stack([features[i].tokens for i in members])
-            traces.update(zip(members, cuts3d_traces(tokens, [depths[i] for i in members], self.settings)))
-        return [traces[i] for i in range(len(features))]
+        unions = unions_of_heads(features, self.settings.prior, asked=self.settings.asks_for_union())
+        beside = [depths] if unions is None else [depths, unions]
+        return map_batches(lambda tokens, *known: cuts3d_traces(tokens, known[0], self.settings, *known[1:]), features, *beside)
 
 
 def literal(settings: CutS3DSettings) -> CutS3DSettings:
@@ -198,29 +196,39 @@ class CutS3DTrace:
     steps: list[CutS3DStep]
 
 
-def cuts3d(tokens: Tensor, depth: Sequence[DepthMap], settings: CutS3DSettings | None = None) -> list[Proposals]:
+def cuts3d(
+    tokens: Tensor,
+    depth: Sequence[DepthMap],
+    settings: CutS3DSettings | None = None,
+    unions: Sequence[np.ndarray] | None = None,
+) -> list[Proposals]:
     """Find up to ``num_masks`` disjoint objects in each image.
 
-    With ``stop`` at ``prior`` the foreground union of the image, which UnionCut finds, chooses the side of each cut and
-    ends the search earlier; see :class:`~unseg_d2.masks.priors.guide.Guide`.
+    With ``stop`` at ``prior`` the foreground union of the image chooses the side of each cut and ends the search
+    earlier; see :class:`~unseg_d2.masks.priors.guide.Guide`.
 
     Args:
         tokens: ``(b, C, h, w)`` patch features of any float type.
         depth: of each image, ``(h, w)``, of any kind.
         settings: `CutS3DSettings`; ``None`` takes the defaults.
+        unions: b foreground unions ``(h, w)`` bool for ``prior``; ``None`` takes UnionCut's.
 
     Returns:
         Proposals per image in the order in which they are found, on the CPU, with spatial confidence, whose mean
         within the mask is the score; without empty masks.
 
     Raises:
-        ValueError: if features or depth are not finite, or the depth of an image does not have its grid.
+        ValueError: if features or depth are not finite, the depth or the union of an image does not have its grid, or
+            unions are given that have no effect.
     """
-    return [_proposals(trace) for trace in cuts3d_traces(tokens, depth, settings)]
+    return [_proposals(trace) for trace in cuts3d_traces(tokens, depth, settings, unions)]
 
 
 def cuts3d_traces(
-    tokens: Tensor, depth: Sequence[DepthMap], settings: CutS3DSettings | None = None
+    tokens: Tensor,
+    depth: Sequence[DepthMap],
+    settings: CutS3DSettings | None = None,
+    unions: Sequence[np.ndarray] | None = None,
 ) -> list[CutS3DTrace]:
     """Run :func:`cuts3d` and return every step of it, for pictures and ablations."""
     settings = settings or CutS3DSettings()
@@ -231,7 +239,7 @@ def cuts3d_traces(
     affinity = binary_affinity(tokens.flatten(2), [_threshold(image, settings) for image in importance], settings.eps)
     densities = affinity.density().tolist()
     traces = [CutS3DTrace(*image, []) for image in zip(distances, importance, densities, strict=True)]
-    guided = guides(tokens, settings.prior, asked=settings.asks_for_union())
+    guided = guides(tokens, settings.prior, asked=settings.asks_for_union(), unions=unions)
     live = np.ones((b, h, w), dtype=bool)
     active = list(range(b))
     for _ in range(settings.num_masks):

@@ -20,7 +20,7 @@ from unseg_d2.graph.ncut import cohesion, second_eigenvector, usable_vectors
 from unseg_d2.masks.batches import check_shape, map_batches, to_proposals
 from unseg_d2.masks.bipartition import NO_CUT_REASON, change_tau
 from unseg_d2.masks.maskcut.parity import parity_steps
-from unseg_d2.masks.priors import Guide, PriorSettings, guides
+from unseg_d2.masks.priors import Guide, PriorSettings, guides, unions_of_heads
 from unseg_d2.masks.registry import MASK_GENERATORS, Mode, Stop, check_stop, mode_setting, stop_setting
 from unseg_d2.settings import Settings, nested, setting
 from unseg_d2.structures import PatchFeatures, Proposals
@@ -68,7 +68,9 @@ class MaskCut:
 
     def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:
         """Return the proposals of each image; images of one grid go through a GPU together."""
-        return map_batches(lambda tokens: maskcut(tokens, self.settings), features)
+        unions = unions_of_heads(features, self.settings.prior, asked=self.settings.asks_for_union())
+        beside = [] if unions is None else [unions]
+        return map_batches(lambda tokens, *unions: maskcut(tokens, self.settings, *unions), features, *beside)
 
 
 def maskcut(
@@ -98,6 +100,7 @@ def maskcut(
     """
     settings = settings or MaskCutSettings()
     check_shape(tokens)
+    guided = guides(tokens, settings.prior, asked=settings.asks_for_union(), unions=unions)
     h, w = tokens.shape[2:]
     if settings.mode == "parity":
         steps = parity_steps(
@@ -111,7 +114,7 @@ def maskcut(
         return [
             to_proposals([(step.output, 1.0) for step in image], (h, w), when_none=NO_CUT_REASON) for image in steps
         ]
-    return _disjoint(tokens, settings, guides(tokens, settings.prior, asked=settings.asks_for_union(), unions=unions))
+    return _disjoint(tokens, settings, guided)
 
 
 @dataclass

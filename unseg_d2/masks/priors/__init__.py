@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from unseg_d2.masks.priors.guide import Guide, guides
+from unseg_d2.masks.priors.guide import Guide, guides, unions_of_heads
 from unseg_d2.masks.priors.settings import PriorSettings, UnionCutSettings
 from unseg_d2.masks.priors.unioncut import foreground_union
 
-__all__ = ["Guide", "PriorSettings", "UnionCutSettings", "foreground_union", "guides"]
+__all__ = ["Guide", "PriorSettings", "UnionCutSettings", "foreground_union", "guides", "unions_of_heads"]

@@ -16,6 +16,7 @@ from numba import int32, int64, njit
 
 UNLIMITED = 2**60  # what the seed takes in
 FAR = 2**30  # label of what takes no part: the background and the border
+MOST = 2**31 - 1  # of an int32
 compiled = njit(nogil=True, cache=True)
 
 
@@ -57,7 +58,7 @@ def foregrounds(links: np.ndarray, distances: np.ndarray, opposite: np.ndarray) 
 def nearest_opposite(distances: np.ndarray, opposite: np.ndarray, nearest: np.ndarray) -> bool:
     """Write the least distance of each patch to those that are opposite ``(n,)``; return whether there are any."""
     n = len(nearest)
-    nearest[:] = np.iinfo(np.int32).max
+    nearest[:] = MOST
     some = False
     for other in range(n):
         if opposite[other]:

@@ -23,6 +23,11 @@ from unseg_d2.masks.bipartition import (
 )
 from unseg_d2.masks.priors.settings import PriorSettings
 from unseg_d2.masks.priors.unioncut import foreground_union
+from unseg_d2.structures import PatchFeatures
+from unseg_d2.transfer import to_host
+
+HALF = 0.5  # probability above which a patch belongs to an object
+NO_HEAD = "the features have no foreground of a head, which MASKS.PRIOR.SOURCE head asks for; make them with build_pipeline"
 
 
 @dataclass(frozen=True)
@@ -111,15 +116,37 @@ def guides(
         unions: b of ``(h, w)`` bool from elsewhere; ``None`` takes UnionCut's.
 
     Raises:
-        ValueError: if the features are not finite, a union has another grid, or unions are given but not asked for.
+        ValueError: if the features are not finite, a union has another grid, unions are given but not asked for, or those
+            of a head are asked for but not given.
     """
     if not asked:
         if unions is not None:
             raise ValueError("foreground unions have no effect with these settings")
         return [Guide(None, settings)] * len(tokens)
     if unions is None:
+        if settings.source != "unioncut":
+            raise ValueError(NO_HEAD)
         unions = [foreground_union(image, settings.unioncut) for image in tokens]
     grid = tuple(tokens.shape[2:])
     if len(unions) != len(tokens) or any(union.shape != grid or union.dtype != np.bool_ for union in unions):
         raise ValueError(f"expected {len(tokens)} bool unions of shape {grid}, one per image")
     return [Guide(union, settings) for union in unions]
+
+
+def unions_of_heads(features: Sequence[PatchFeatures], settings: PriorSettings, *, asked: bool) -> list[np.ndarray] | None:
+    """Return the foreground unions that a head has found in images; ``None`` where UnionCut's are taken, or none is asked.
+
+    Args:
+        features: of the images.
+        settings: of the prior.
+        asked: whether a union is asked for.
+
+    Raises:
+        ValueError: an image has no foreground of a head.
+    """
+    if not asked or settings.source == "unioncut":
+        return None
+    foregrounds = [image.foreground for image in features if image.foreground is not None]
+    if len(foregrounds) < len(features):
+        raise ValueError(NO_HEAD)
+    return [probabilities.numpy() > HALF for probabilities in to_host(*foregrounds)]

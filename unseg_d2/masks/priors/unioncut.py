@@ -23,7 +23,7 @@ from unseg_d2.masks.priors.seed_cuts import DIRECTIONS, UNITS, GridGraph, seed_f
 from unseg_d2.masks.priors.settings import UnionCutSettings
 
 ALL_CORNERS = 4  # a union that touches so many is the background
-ROUNDING = 1e-9  # what it may leave of a cosine of 0
+ROUNDING = 1e-9  # what it may leave of a cosine or a length of 0
 LEVELS = 255  # that the number of foregrounds of a patch is stretched to before mean shift
 
 
@@ -86,7 +86,7 @@ def grid_graph(cells: np.ndarray) -> GridGraph:
         cells: ``(C, r, c)`` float64.
     """
     channels, rows, columns = cells.shape
-    units = cells / np.maximum(np.linalg.norm(cells, axis=0), np.finfo(np.float64).tiny)
+    units = cells / np.maximum(np.linalg.norm(cells, axis=0), ROUNDING)
     flat = units.reshape(channels, -1).T
     cosines = flat @ flat.T
     lengths = np.diagonal(cosines)
