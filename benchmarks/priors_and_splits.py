@@ -1,9 +1,11 @@
 """How many masks an image gets, and what dividing them along edges brings, on scenes of touching objects.
 
-    python benchmarks/priors_and_splits.py [--scenes touching|solids] [--limit 48] [--max-masks 8] [KEY=VALUE ...]
+    python benchmarks/priors_and_splits.py [--scenes touching|solids | --data folder] [--config-file recipe] [--limit 48]
+        [--max-masks 8] [KEY=VALUE ...]
 
 ``touching`` are flat objects in rows of one colour, ``solids`` the ray-cast scenes of one colour; both have exact masks
-and depth. Features are the weight-free descriptors, masks are refined by the guided filter. The first table compares a
+and depth. --data is a folder with ``images/`` and ``instances.json``, and has no depth here. Without a recipe, features
+are the weight-free descriptors, and masks are refined by the guided filter. The first table compares a
 fixed number of cuts with the stop rule of UnionCut, the second the masks of the stop rule with what they are after
 splitting along edges: those of the ground truth, which no method has, those of depth, and Canny's. The count error is the
 mean difference between the numbers of masks and of objects, without sign. Metrics are class-agnostic, on masks, in
@@ -28,7 +30,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 from cuts3d import ImageMatches, ap50_and_ar100, match  # noqa: E402
 
 from unseg_d2.config import load_cfg  # noqa: E402
-from unseg_d2.data.coco import encode_mask  # noqa: E402
+from unseg_d2.data.coco import decode_mask, encode_mask, read_coco  # noqa: E402
+from unseg_d2.data.images import read_image  # noqa: E402
 from unseg_d2.data.synthetic import synthetic_scene  # noqa: E402
 from unseg_d2.data.synthetic.touching import border_map, touching_scene  # noqa: E402
 from unseg_d2.masks.splitting import SplitSettings, canny_edges, depth_edges, split_masks  # noqa: E402
@@ -39,11 +42,11 @@ Found = list[tuple[np.ndarray, float]]  # masks and scores of an image
 
 @dataclass(frozen=True)
 class Picture:
-    """What a scene shows: ``(H, W, 3)`` uint8, instances ``(H, W)`` from 1, depth ``(H, W)`` in m."""
+    """What an image shows: ``(H, W, 3)`` uint8, instances ``(n, H, W)`` bool, depth ``(H, W)`` in m where it is known."""
 
     image: np.ndarray
     instances: np.ndarray
-    depth: np.ndarray
+    depth: np.ndarray | None
 
 
 def main() -> int:
@@ -51,7 +54,7 @@ def main() -> int:
     torch.set_num_threads(1)
     pictures = scenes(args)
     truth = annotations(pictures)
-    print(f"{len(pictures)} scenes, {args.scenes}, {len(truth['annotations'])} objects")
+    print(f"{len(pictures)} images, {args.data or args.scenes}, {len(truth['annotations'])} objects")
     rows = {
         "MaskCut, 3 cuts": ["MASKS.MASKCUT.NUM_MASKS", "3"],
         f"MaskCut, {args.max_masks} cuts": ["MASKS.MASKCUT.NUM_MASKS", str(args.max_masks)],
@@ -59,16 +62,18 @@ def main() -> int:
             *("MASKS.MASKCUT.NUM_MASKS", str(args.max_masks), "MASKS.STOP", "prior")
         ],
     }
-    found = {name: masks_of(pictures, [*options, *args.opts]) for name, options in rows.items()}
+    found = {name: masks_of(pictures, args.config_file, [*options, *args.opts]) for name, options in rows.items()}
     table(found, truth, args.resamples)
     guided = found[list(rows)[-1]]
     settings = SplitSettings()
     edges: dict[str, Callable[[Picture], np.ndarray]] = {
-        "true edges": lambda picture: border_map(picture.instances),
+        "true edges": lambda picture: np.max([border_map(one.astype(int)) for one in picture.instances], axis=0),
         "steps of depth": lambda picture: depth_edges(finite(picture.depth), "metric", settings.step),
         "Canny": lambda picture: canny_edges(picture.image, settings.canny_low, settings.canny_high),
         "Canny, 20 and 40": lambda picture: canny_edges(picture.image, 20, 40),
     }
+    if any(picture.depth is None for picture in pictures):
+        del edges["steps of depth"]
     parts = {"prior, not split": guided}
     for name, edge in edges.items():
         parts[f"split along {name}"] = [divided(masks, edge(one)) for masks, one in zip(guided, pictures)]
@@ -80,10 +85,12 @@ def main() -> int:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", choices=("touching", "solids"), default="touching")
-    parser.add_argument("--limit", type=int, default=48, help="number of scenes")
+    parser.add_argument("--data", type=Path, help="folder with images and instances.json, in place of scenes")
+    parser.add_argument("--config-file", help="recipe of the features")
+    parser.add_argument("--limit", type=int, default=48, help="number of images")
     parser.add_argument("--max-masks", type=int, default=8, help="largest number of cuts per image")
     parser.add_argument("--shading", type=float, default=0.3, help="of touching objects, see touching_scene")
-    parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap")
+    parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap")
     parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="settings of every row")
     args = parser.parse_args()
     args.opts = [word for pair in args.opts for word in pair.split("=", 1)]
@@ -91,7 +98,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def scenes(args: argparse.Namespace) -> list[Picture]:
-    """Render the scenes."""
+    """Render the scenes, or read the images."""
+    if args.data:
+        return photos(args.data, args.limit)
     if args.scenes == "solids":
         cfg = load_cfg(None, ["SYNTHETIC.ONE_COLOUR", "1.0"])
         rendered: list[Any] = [synthetic_scene(cfg, "val", index) for index in range(args.limit)]
@@ -100,29 +109,49 @@ def scenes(args: argparse.Namespace) -> list[Picture]:
             touching_scene(np.random.default_rng(seed), size=(240, 320), most_rows=3, shading=args.shading)
             for seed in range(args.limit)
         ]
-    return [Picture(one.image, one.instances, one.depth) for one in rendered]
+    return [
+        Picture(one.image, np.stack([one.instances == k for k in np.unique(one.instances) if k]), one.depth)
+        for one in rendered
+    ]
 
 
-def finite(depth: np.ndarray) -> np.ndarray:
+def photos(folder: Path, limit: int) -> list[Picture]:
+    """Return the images of a data set that have objects."""
+    content = read_coco(folder / "instances.json")
+    found = []
+    for image in content.images:
+        size = (image["height"], image["width"])
+        masks = [
+            decode_mask(annotation["segmentation"], *size)
+            for annotation in content.annotations
+            if annotation["image_id"] == image["id"] and not annotation.get("iscrowd")
+        ]
+        if masks and len(found) < limit:
+            found.append(Picture(read_image(folder / "images" / image["file_name"]), np.stack(masks).astype(bool), None))
+    return found
+
+
+def finite(depth: np.ndarray | None) -> np.ndarray:
     """The sky is ten times as far away as the farthest thing."""
+    assert depth is not None
     return np.where(np.isfinite(depth), depth, 10 * depth[np.isfinite(depth)].max())
 
 
 def annotations(pictures: list[Picture]) -> dict[str, list[dict[str, Any]]]:
     """Return the objects as COCO annotations."""
-    found = []
-    for image, picture in enumerate(pictures):
-        for number in range(1, int(picture.instances.max()) + 1):
-            mask = picture.instances == number
-            if mask.any():
-                found.append({"image_id": image, "segmentation": encode_mask(mask)})
+    found = [
+        {"image_id": image, "segmentation": encode_mask(mask)}
+        for image, picture in enumerate(pictures)
+        for mask in picture.instances
+    ]
     return {"images": [{"id": image} for image in range(len(pictures))], "annotations": found}
 
 
-def masks_of(pictures: list[Picture], options: list[str]) -> list[Found]:
+def masks_of(pictures: list[Picture], recipe: str | None, options: list[str]) -> list[Found]:
     """Return the masks of a configuration."""
-    common = ["FEATURES.NAME", "descriptors", "FEATURES.DEVICE", "cpu", "MASKS.GENERATOR", "maskcut"]
-    pipeline = build_pipeline(load_cfg(None, [*common, *options]))
+    common = ["FEATURES.DEVICE", "cpu", "MASKS.GENERATOR", "maskcut"]
+    common += [] if recipe else ["FEATURES.NAME", "descriptors"]
+    pipeline = build_pipeline(load_cfg(recipe, [*common, *options]))
     return [[(one.mask, one.score) for one in pipeline([picture.image])[0]] for picture in pictures]
 
 
