@@ -1,16 +1,16 @@
 """How many masks an image gets, and what dividing them along edges brings, on scenes of touching objects.
 
-    python benchmarks/priors_and_splits.py [--scenes touching|solids | --data folder] [--config-file recipe] [--limit 48]
-        [--max-masks 8] [KEY=VALUE ...]
+    python benchmarks/priors_and_splits.py [--scenes touching|solids | --data folder] [--config-file recipe]
+        [--limit 48] [--max-masks 8] [KEY=VALUE ...]
 
 ``touching`` are flat objects in rows of one colour, ``solids`` the ray-cast scenes of one colour; both have exact masks
 and depth. --data is a folder with ``images/`` and ``instances.json``, and has no depth here. Without a recipe, features
-are the weight-free descriptors, and masks are refined by the guided filter. The first table compares a
-fixed number of cuts with the stop rule of UnionCut, the second the masks of the stop rule with what they are after
-splitting along edges: those of the ground truth, which no method has, those of depth, and Canny's. The count error is the
-mean difference between the numbers of masks and of objects, without sign. Metrics are class-agnostic, on masks, in
-percent; brackets are 95 % intervals of the difference from the first row of the table, by a paired bootstrap over
-images. Exits with status 1 unless the true edges raise AR100.
+are the weight-free descriptors, and masks are refined by the guided filter. The first table compares a fixed number of
+cuts with the stop rule of UnionCut, the second the masks of the stop rule with what they are after splitting along
+edges: those of the ground truth, which no method has, those of depth, and Canny's. The count error is the mean
+difference between the numbers of masks and of objects, without sign. Metrics are class-agnostic, on masks, in percent;
+brackets are 95 % intervals of the difference from the first row of the table, by a paired bootstrap over images. Exits
+with status 1 unless the true edges raise AR100.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Found = list[tuple[np.ndarray, float]]  # masks and scores of an image
 
 @dataclass(frozen=True)
 class Picture:
-    """What an image shows: ``(H, W, 3)`` uint8, instances ``(n, H, W)`` bool, depth ``(H, W)`` in m where it is known."""
+    """An image ``(H, W, 3)`` uint8, its instances ``(n, H, W)`` bool, depth ``(H, W)`` in m where it is known."""
 
     image: np.ndarray
     instances: np.ndarray
@@ -127,7 +127,9 @@ def photos(folder: Path, limit: int) -> list[Picture]:
             if annotation["image_id"] == image["id"] and not annotation.get("iscrowd")
         ]
         if masks and len(found) < limit:
-            found.append(Picture(read_image(folder / "images" / image["file_name"]), np.stack(masks).astype(bool), None))
+            found.append(
+                Picture(read_image(folder / "images" / image["file_name"]), np.stack(masks).astype(bool), None)
+            )
     return found
 
 

@@ -53,7 +53,9 @@ def main() -> int:
             slow = seed_cuts.foregrounds_by_scipy(graph)
             rows[-1][2:] = [time.process_time() - started, bool((slow == seed_cuts.seed_foregrounds(graph)).all())]
     seconds, share, slow, equal = (np.array([row[k] for row in rows]) for k in range(4))
-    print(f"{len(images)} images, {CHANNELS} channels, 784 cuts each; the union covers {100 * share.mean():.0f} % of them")
+    print(
+        f"{len(images)} images, {CHANNELS} channels, 784 cuts each; the union covers {100 * share.mean():.0f} % of them"
+    )
     print(f"seconds per image: {seconds.mean():.2f} (slowest {seconds.max():.2f}, bar {MOST_SECONDS})")
     print(f"cuts by SciPy: {slow.mean():.2f} s per image; the same foregrounds: {bool(equal.all())}")
     passed = equal.all() and (seconds.max() <= MOST_SECONDS or not seed_cuts.has_numba())

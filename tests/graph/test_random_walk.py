@@ -24,7 +24,9 @@ def after_many_steps(seeds: np.ndarray, region: np.ndarray, edges: np.ndarray, b
             else:
                 moves[here, here] = 1
     later = np.linalg.matrix_power(moves, 2**14)
-    return np.stack([later[:, (np.where(region, seeds, 0) == label).ravel()].sum(1).reshape(height, width) for label in (1, 2, 3)])
+    return np.stack(
+        [later[:, (np.where(region, seeds, 0) == label).ravel()].sum(1).reshape(height, width) for label in (1, 2, 3)]
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))

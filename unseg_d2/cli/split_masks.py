@@ -22,8 +22,8 @@ def _arguments(parser: CommandParser) -> None:
         "--edges",
         type=as_path,
         metavar="FOLDER",
-        help="edge maps named like the images: .npy or .npz in [0, 1], or grey .png (required unless MASKS.SPLIT.EDGES is "
-        "depth or canny)",
+        help="edge maps named like the images: .npy or .npz in [0, 1], or grey .png (required unless MASKS.SPLIT.EDGES "
+        "is depth or canny)",
     )
     add_output(parser, "folder of the new label set", required=True, metavar="FOLDER")
     add_processes(parser, workers="processes (default: one per GPU, or one per core)", engine="split them")
@@ -53,8 +53,8 @@ COMMAND = Command(
         "unseg-d2 split-masks --labels masks/ --output split/ MASKS.SPLIT.EDGES depth DEPTH.SOURCE hub",
         "unseg-d2 split-masks --labels masks/ --output split/ MASKS.SPLIT.EDGES canny",
     ),
-    notes="MASKS.SPLIT says where edges come from and how masks are divided. An image without edges is left out and listed "
-    "in failures.jsonl.",
+    notes="MASKS.SPLIT says where edges come from and how masks are divided. An image without edges is left out and "
+    "listed in failures.jsonl.",
     resumes=True,
 )
 main = COMMAND.main

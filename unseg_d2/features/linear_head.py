@@ -1,7 +1,7 @@
 """One linear layer on the tokens of a backend that separates objects from the background.
 
-FOUND's and UnionSeg's published heads are such a layer: a 1x1 convolution on the keys of DINO's ViT-S/8, 384 weights and
-a bias (Simeoni et al., CVPR 2023; Wu et al., ICCV 2025).
+FOUND's and UnionSeg's published heads are such a layer: a 1x1 convolution on the keys of DINO's ViT-S/8, 384 weights
+and a bias (Simeoni et al., CVPR 2023; Wu et al., ICCV 2025).
 
 Shape legend
     C      feature channels

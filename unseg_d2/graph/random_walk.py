@@ -27,7 +27,7 @@ def random_walker(seeds: np.ndarray, region: np.ndarray, edges: np.ndarray, beta
         beta: from 0, how seldom a walk crosses an edge.
 
     Returns:
-        ``(H, W)`` int; 0 outside of the region and where no seed can be reached. Equal probabilities take the lower label.
+        ``(H, W)`` int; 0 outside of the region and where no seed can be reached. In a tie the lower label wins.
     """
     labels = np.where(region, seeds, 0)
     parts, _ = ndimage.label(region)

@@ -103,8 +103,8 @@ def build_generator(cfg: CfgNode) -> ProposalGenerator:
     if cfg.MASKS.STOP != "count" and entry is not None and not _takes_stop(entry):
         able = [name for name, known in MASK_GENERATORS if _takes_stop(known)]
         raise UnsegError(
-            f"{STOP_KEY} {cfg.MASKS.STOP} has no effect on MASKS.GENERATOR {cfg.MASKS.GENERATOR}, which does not repeat "
-            f"cuts; name one of {', '.join(able)}, or leave it out."
+            f"{STOP_KEY} {cfg.MASKS.STOP} has no effect on MASKS.GENERATOR {cfg.MASKS.GENERATOR}, which does not "
+            f"repeat cuts; name one of {', '.join(able)}, or leave it out."
         )
     return MASK_GENERATORS.build(cfg)
 

@@ -43,8 +43,8 @@ class TokenCutSettings(Settings):
     eps: float = setting(1e-5, "weight of an edge between patches that are not connected", low=0, below=1)
     side: Side = setting(
         "peak",
-        "side of the cut that is the object: peak (holds the largest entry) | border (has less of the image's border) | "
-        "union (lies more in the foreground union of MASKS.PRIOR)",
+        "side of the cut that is the object: peak (holds the largest entry) | border (has less of the image's border) "
+        "| union (lies more in the foreground union of MASKS.PRIOR)",
         choices=get_args(Side),
     )
     prior: PriorSettings = nested(PriorSettings)

@@ -175,9 +175,7 @@ def build_cut_pipeline(cfg: CfgNode, labels: Path, root: str | Path | None = Non
     return CutPipeline(made_of, masks, GridDepth(source, cache), settings)
 
 
-def masks_to_cut(
-    labels: Path, root: str | Path | None = None
-) -> tuple[dict[str, list[tuple[Any, float]]], LabelFile]:
+def masks_to_cut(labels: Path, root: str | Path | None = None) -> tuple[dict[str, list[tuple[Any, float]]], LabelFile]:
     """Return the masks of a label set by file name, and what names it; boxes without a mask are left out and counted.
 
     Args:

@@ -150,7 +150,8 @@ def build_edge_maps(cfg: CfgNode, folder: Path | None) -> EdgeMaps:
         return EdgeMaps(GridDepth(source, Path(cfg.DEPTH.CACHE) if cfg.DEPTH.CACHE else None), settings)
     if folder is None:
         raise UnsegError(
-            "Splitting needs edges: name a folder of edge maps with --edges, or set MASKS.SPLIT.EDGES to depth or canny."
+            "Splitting needs edges: name a folder of edge maps with --edges, or set MASKS.SPLIT.EDGES to depth or "
+            "canny."
         )
     if not folder.is_dir():
         raise UnsegError(f"There is no folder {folder}; name the one that holds the edge maps with --edges.")

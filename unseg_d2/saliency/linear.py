@@ -109,4 +109,3 @@ def solved(image: np.ndarray, mask: np.ndarray, settings: BilateralSettings | No
     objects = regions != np.argsort(np.bincount(regions.ravel()), kind="stable")[-1]
     common, either = np.count_nonzero(objects & mask), np.count_nonzero(objects | mask)
     return objects if common > HALF * either else mask
-

@@ -52,7 +52,9 @@ def expected(given: GridGraph, seed: int, *, by_logarithms: bool) -> tuple[np.nd
     n = len(away)
     edges, capacities = edges_of(given.links)
     patches = np.tile(np.arange(n), 3)  # three edges each, since a capacity must not exceed 1
-    edges = np.concatenate([edges, np.stack([patches, np.full(3 * n, n)], 1), np.stack([patches, np.full(3 * n, n + 1)], 1)])
+    edges = np.concatenate(
+        [edges, np.stack([patches, np.full(3 * n, n)], 1), np.stack([patches, np.full(3 * n, n + 1)], 1)]
+    )
     capacities = np.concatenate([capacities, np.tile(to_seed / 3, 3), np.tile(to_background / 3, 3)])
     background = np.flatnonzero((near == 0) & (away > 0))
     cut = minimum_cut(n + 2, edges, capacities, np.append(np.flatnonzero(away == 0), n), np.append(background, n + 1))

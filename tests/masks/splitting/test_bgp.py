@@ -33,7 +33,7 @@ def test_weak_edges_do_not_separate():
     mask = box(5, 15, 4, 26)
     (only,) = split_masks(mask[None], wall(16, 0.4))
     np.testing.assert_array_equal(only.mask, mask)
-    assert len(split_masks(mask[None], wall(16, 0.4), SplitSettings(threshold=0.3))) == 2
+    assert len(split_masks(mask[None], wall(16, 0.4), SplitSettings(strength=0.3))) == 2
 
 
 def test_an_edge_with_a_gap_does_not_separate():

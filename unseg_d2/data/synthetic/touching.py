@@ -1,7 +1,7 @@
 """Pictures of flat objects that touch others of the same colour, with exact instances, edges and depth.
 
-What clustering of colours takes for one object is a row of one to three ellipses. Only weak shading shows where one ends
-and the next begins; `Scene` of ``scenes.py`` has objects that stand apart.
+What clustering of colours takes for one object is a row of one to three ellipses. Only weak shading shows where one
+ends and the next begins; `Scene` of ``scenes.py`` has objects that stand apart.
 
 Shape legend
     H, W   height and width of the image in pixels
@@ -37,9 +37,7 @@ class TouchingScene:
     edges: np.ndarray
 
 
-def touching_scene(
-    rng: np.random.Generator, *, size: tuple[int, int], most_rows: int, shading: float
-) -> TouchingScene:
+def touching_scene(rng: np.random.Generator, *, size: tuple[int, int], most_rows: int, shading: float) -> TouchingScene:
     """Draw one picture.
 
     Args:

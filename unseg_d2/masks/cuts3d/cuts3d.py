@@ -136,7 +136,9 @@ class CutS3D:
             raise ValueError("CutS3D needs depth for every image; set DEPTH.SOURCE")
         unions = unions_of_heads(features, self.settings.prior, asked=self.settings.asks_for_union())
         beside = [depths] if unions is None else [depths, unions]
-        return map_batches(lambda tokens, *known: cuts3d_traces(tokens, known[0], self.settings, *known[1:]), features, *beside)
+        return map_batches(
+            lambda tokens, *known: cuts3d_traces(tokens, known[0], self.settings, *known[1:]), features, *beside
+        )
 
 
 def literal(settings: CutS3DSettings) -> CutS3DSettings:

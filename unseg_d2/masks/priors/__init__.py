@@ -1,4 +1,4 @@
-"""Where the foreground of an image is, before anything is cut: how many objects there are, and which side they are on."""
+"""Where the foreground of an image is, before anything is cut: how many objects there are, on which side."""
 
 from __future__ import annotations
 

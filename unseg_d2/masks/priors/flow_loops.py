@@ -153,9 +153,7 @@ def push_all(
 
 
 @compiled
-def next_label(
-    place: int, offsets: np.ndarray, free: np.ndarray, pulls: np.ndarray, labels: np.ndarray
-) -> int:
+def next_label(place: int, offsets: np.ndarray, free: np.ndarray, pulls: np.ndarray, labels: np.ndarray) -> int:
     """Return one more than the least label that a patch can push to, N at most."""
     least = int64(len(labels))
     if pulls[place] > 0:

@@ -27,7 +27,9 @@ from unseg_d2.structures import PatchFeatures
 from unseg_d2.transfer import to_host
 
 HALF = 0.5  # probability above which a patch belongs to an object
-NO_HEAD = "the features have no foreground of a head, which MASKS.PRIOR.SOURCE head asks for; make them with build_pipeline"
+NO_HEAD = (
+    "the features have no foreground of a head, which MASKS.PRIOR.SOURCE head asks for; make them with build_pipeline"
+)
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,8 @@ def guides(
         unions: b of ``(h, w)`` bool from elsewhere; ``None`` takes UnionCut's.
 
     Raises:
-        ValueError: if the features are not finite, a union has another grid, unions are given but not asked for, or those
-            of a head are asked for but not given.
+        ValueError: if the features are not finite, a union has another grid, unions are given but not asked for, or
+            those of a head are asked for but not given.
     """
     if not asked:
         if unions is not None:
@@ -133,8 +135,10 @@ def guides(
     return [Guide(union, settings) for union in unions]
 
 
-def unions_of_heads(features: Sequence[PatchFeatures], settings: PriorSettings, *, asked: bool) -> list[np.ndarray] | None:
-    """Return the foreground unions that a head has found in images; ``None`` where UnionCut's are taken, or none is asked.
+def unions_of_heads(
+    features: Sequence[PatchFeatures], settings: PriorSettings, *, asked: bool
+) -> list[np.ndarray] | None:
+    """Return the foreground unions that a head has found; ``None`` where UnionCut's are taken, or none is asked for.
 
     Args:
         features: of the images.

@@ -1,4 +1,4 @@
-"""Mean shift on numbers (Comaniciu and Meer, PAMI 2002), with a flat kernel and the bandwidth that scikit-learn estimates.
+"""Mean shift on numbers (Comaniciu and Meer, PAMI 2002) with a flat kernel, and scikit-learn's rule for its bandwidth.
 
 Shape legend
     n      numbers

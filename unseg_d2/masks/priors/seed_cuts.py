@@ -46,9 +46,9 @@ def seed_foregrounds(graph: GridGraph) -> np.ndarray:
     """Cut every patch out of the grid at least cost.
 
     For a seed s, what is opposite to it and what equals such a patch is background, and what equals the seed is
-    foreground. Every other patch p is drawn to the background by ``log(1 + exp(d_s - d_b))`` and to the seed by ``log(1
-    + exp(d_b - d_s))``, d_s being its distance to the seed and d_b the least to what is opposite: the negative logarithms
-    of a softmax over both. Only their difference ``d_b - d_s`` decides, so that one link per patch is enough.
+    foreground. Every other patch p is drawn to the background by ``log(1 + exp(d_s - d_b))`` and to the seed by
+    ``log(1 + exp(d_b - d_s))``, d_s being its distance to the seed and d_b the least to what is opposite: the negative
+    logarithms of a softmax over both. Only their difference ``d_b - d_s`` decides, so one link per patch is enough.
 
     Args:
         graph: see :class:`GridGraph`.

@@ -33,7 +33,9 @@ class PriorSettings(Settings):
         "where the union comes from: unioncut (the features alone) | head (a linear one on them)",
         choices=get_args(UnionSource),
     )
-    head: str = setting("", "with source head: file of a linear head (FOUND, UnionSeg), or zoo:NAME, that fits FEATURES")
+    head: str = setting(
+        "", "with source head: file of a linear head (FOUND, UnionSeg), or zoo:NAME, that fits FEATURES"
+    )
     min_precision: float = setting(
         0.75, "share of a mask after the first that must lie in the union; with less, the search ends", low=0, high=1
     )

@@ -1,7 +1,7 @@
 """Masks of several objects, divided along edges: the BGP of TRACE (Jo et al., ICLR 2026).
 
-The paper divides masks by the edges that diffusion models see, and says that ordinary contours make them worse than they
-were. Where edges come from is up to the caller.
+The paper takes the edges from diffusion models, and reports that ordinary contours serve far worse; here, where edges
+come from is up to the caller.
 
 Shape legend
     n      masks
@@ -37,9 +37,9 @@ class Fragment:
 def split_masks(masks: np.ndarray, edges: np.ndarray, settings: SplitSettings | None = None) -> list[Fragment]:
     """Divide masks along edges, and merge the parts that are the same object.
 
-    The edges within a mask separate it into connected parts; each part that is large enough grows back over the edges and
-    what is left, as far as the mask reaches, by a random walk. Parts with an IoU above ``merge_above`` become one, the
-    pair with the largest IoU first, until there is none.
+    The edges within a mask separate it into connected parts; each part that is large enough grows back over the edges
+    and what is left, as far as the mask reaches, by a random walk. Parts with an IoU above ``merge_above`` become one,
+    the pair with the largest IoU first, until there is none.
 
     Args:
         masks: ``(n, H, W)`` bool.
@@ -70,7 +70,7 @@ def parts_of(mask: np.ndarray, edges: np.ndarray, settings: SplitSettings) -> li
         return []
     window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     region, strengths = mask[window], edges[window]
-    pieces, _ = ndimage.label(region & (strengths < settings.threshold))
+    pieces, _ = ndimage.label(region & (strengths < settings.strength))
     areas = np.bincount(pieces.ravel())
     areas[0] = 0
     large = np.flatnonzero(areas >= max(1, settings.min_area * np.count_nonzero(region)))
@@ -102,9 +102,7 @@ def merged(fragments: Sequence[Fragment], above: float) -> list[Fragment]:
         The others, and in the place of the first of each pair the union of both.
     """
     left = list(fragments)
-    overlaps = {
-        (i, j): intersection_over_union(left[i].mask, left[j].mask) for j in range(len(left)) for i in range(j)
-    }
+    overlaps = {(i, j): intersection_over_union(left[i].mask, left[j].mask) for j in range(len(left)) for i in range(j)}
     gone: set[int] = set()
     while overlaps:
         (first, second), most = max(overlaps.items(), key=lambda item: item[1])

@@ -20,16 +20,25 @@ class SplitSettings(Settings):
         "where edges come from: files (--edges) | depth (steps of DEPTH.SOURCE) | canny (of the image)",
         choices=get_args(EdgeSource),
     )
-    threshold: float = setting(0.5, "edge strength from which a pixel separates", above=0, high=1)
+    strength: float = setting(0.5, "edge strength from which a pixel separates", above=0, high=1)
     min_area: float = setting(
-        0.05, "share of a mask that a fragment needs to be an object of its own; smaller ones are shared out", low=0, high=1
+        0.05,
+        "share of a mask that a fragment needs to be an object of its own; smaller ones are shared out",
+        low=0,
+        high=1,
     )
     beta: float = setting(
-        10.0, "how seldom the random walk crosses an edge: a full edge has exp(-beta) of the weight of none", low=0, high=50
+        10.0,
+        "how seldom the random walk crosses an edge: a full edge has exp(-beta) of the weight of none",
+        low=0,
+        high=50,
     )
     merge_above: float = setting(0.5, "IoU above which two fragments are the same object", low=0, high=1)
     step: float = setting(
-        0.05, "with depth: step between neighbouring pixels that is a full edge, as a share of the range", above=0, high=1
+        0.05,
+        "with depth: step between neighbouring pixels that is a full edge, as a share of the range",
+        above=0,
+        high=1,
     )
     canny_low: float = setting(100.0, "with canny: gradient from which a pixel may continue an edge", low=0)
     canny_high: float = setting(200.0, "with canny: gradient from which a pixel begins an edge", low=0)
