@@ -103,7 +103,8 @@ def share_within(mask: np.ndarray, region: np.ndarray) -> float:
     >>> share_within(np.array([True, True, False]), np.array([True, False, True]))
     0.5
     """
-    return float(np.count_nonzero(mask & region) / max(1, np.count_nonzero(mask)))
+    size = int(np.count_nonzero(mask))
+    return int(np.count_nonzero(mask & region)) / size if size else 0.0
 
 
 def guides(
