@@ -7,23 +7,19 @@ Shape legend
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import logging
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+
+from unseg_d2.compiled import has_numba
 
 UNITS = 100_000
 """Integer units that a capacity or a distance of 1 is rounded to, so that both ways to a cut find the same one."""
 
 DIRECTIONS = ((0, 1), (1, -1), (1, 0), (1, 1))
 """Rows and columns from a patch to those of its neighbours that come after it."""
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,19 +59,6 @@ def seed_foregrounds(graph: GridGraph) -> np.ndarray:
         found: np.ndarray = flow_loops.foregrounds(all_directions(graph.links), graph.distances, graph.opposite)
         return found
     return foregrounds_by_scipy(graph)
-
-
-@cache
-def has_numba() -> bool:
-    """Whether Numba is installed and works with this NumPy; a warning says why not."""
-    if importlib.util.find_spec("numba") is None:
-        return False
-    try:
-        importlib.import_module("unseg_d2.masks.priors.flow_loops")
-    except Exception as error:  # an unsupported NumPy, no folder to cache compiled loops in
-        logger.warning("Numba is installed but cannot be used, so that UnionCut is slow: %s", error)
-        return False
-    return True
 
 
 def all_directions(links: np.ndarray) -> np.ndarray:
