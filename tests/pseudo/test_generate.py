@@ -361,6 +361,19 @@ def test_images_replaced_under_the_same_names_are_made_again(images: Path, tmp_p
     assert content(tmp_path / "out") == content(tmp_path / "new")
 
 
+def test_a_shard_that_was_deleted_is_made_and_exported_again(images: Path, tmp_path: Path) -> None:
+    """As a damaged one is advised to be; one of its images is another one by then."""
+    path = generate(images, tmp_path / "out")
+    shard = tmp_path / "out" / "shards" / "000003.jsonl"
+    name = json.loads(shard.read_text().splitlines()[0])["file_name"]
+    before = path.read_bytes()
+    shard.unlink()
+    picture(50, 30, 20).save(images / name)
+    generate(images, tmp_path / "out")
+    generate(images, tmp_path / "new")
+    assert content(tmp_path / "out") == content(tmp_path / "new") and path.read_bytes() != before
+
+
 def ramp(path: Path, low: float, high: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, np.tile(np.linspace(low, high, 60, dtype=np.float32), (40, 1)))

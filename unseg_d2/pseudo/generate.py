@@ -100,16 +100,18 @@ def generate_label_set(
     del pipeline  # the processes have their own
     changed = _outdated(shards, range(shard_index, shards.num_shards, num_shards), sources)
     make = partial(_job, shards, inputs, changed)
+    labels, anew = shards.folder / "labels.json", bool(changed)
+    was_exported = labels.is_file()  # before shards are looked for, so that all have been there
     with ClaimedShards(shards, shard_index, num_shards, changed, make, elsewhere=run_on == RAY) as jobs:
         if len(jobs):
             _say_what_changed(jobs)
             _say_what_is_gone(jobs, inputs.root)
-            if changed:
-                (shards.folder / "labels.json").unlink(missing_ok=True)  # of the images as they were
+            if anew := anew or was_exported:
+                labels.unlink(missing_ok=True)  # of the images as they were, or of shards that are gone
             workers = default_num_workers(cfg) if num_workers is None else num_workers
             cores = max(1, int(cfg.RAY.CPUS) if run_on == RAY else available_cores() // max(1, workers))
             _run(ShardMaker(cfg, inputs.root, shards.absolute(), build, cores), jobs, workers, run_on)
-    return _exported(shards, anew=bool(changed))
+    return _exported(shards, anew=anew)
 
 
 def _outdated(shards: ShardFolder, own: range, sources: Sources) -> dict[int, tuple[int, ...]]:
