@@ -35,7 +35,7 @@ from unseg_d2.jobs.places import LOCAL, RAY, check_place, run_jobs_at
 from unseg_d2.manifest import changes, describe, read_manifest
 from unseg_d2.progress import progress_bar
 from unseg_d2.registry import code_of_parts, registers_only
-from unseg_d2.training.prediction_jobs import PartJob, PartJobs, PartMaker, RetriedParts
+from unseg_d2.training.prediction_jobs import PartJobs, PartMaker, RetriedParts
 from unseg_d2.training.prediction_parts import images_of_part, lines_of_part, part_path, write_part
 from unseg_d2.zoo.download import checksum
 from unseg_d2.zoo.store import PREFIX, resolve
@@ -271,7 +271,7 @@ def _predict_parts(
 def _predict_on_ray(maker: PartMaker, images: ImageList, missing: list[int]) -> None:
     """Predict the missing parts on the machines of a Ray cluster."""
     places = _parts(images)
-    jobs = PartJobs([PartJob(index, [images[place] for place in places[index]]) for index in missing], maker.folder)
+    jobs = PartJobs(missing, lambda index: [images[place] for place in places[index]], maker.folder)
     device, retry = maker.cfg.MODEL.DEVICE, RetriedParts()
     reports = run_jobs_at(RAY, maker.cfg, maker, jobs, num_workers=0, device=device, retry=retry)
     with progress_bar(total=sum(len(places[index]) for index in missing), desc="predict", unit="image") as bar:

@@ -77,16 +77,22 @@ class PartMaker:
 
 
 class PartJobs(Jobs):
-    """The parts that are missing.
+    """The parts that are missing, each made when it is handed out: records of all images may be large.
 
     Args:
-        jobs: all of them.
+        missing: their numbers.
+        images_of: returns the records of a part.
         folder: of the parts.
     """
 
-    def __init__(self, jobs: Iterable[PartJob], folder: Path) -> None:
-        super().__init__(jobs)
-        self.folder = folder
+    def __init__(self, missing: Iterable[int], images_of: Callable[[int], list[dict[str, Any]]], folder: Path) -> None:
+        super().__init__(missing)
+        self.images_of, self.folder = images_of, folder
+
+    def take(self) -> PartJob | None:
+        """Return the next part."""
+        job: int | PartJob | None = super().take()
+        return PartJob(job, self.images_of(job)) if isinstance(job, int) else job
 
     def finish(self, job: PartJob) -> None:
         """Wait until a part can be seen.
