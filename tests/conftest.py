@@ -6,13 +6,9 @@ import contextlib
 import json
 import logging
 import os
-import socket
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -38,40 +34,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the parts of this package and of the named plug-ins before tests are collected."""
     load_plugins(config.getoption("--unseg-plugin"))
-
-
-@pytest.fixture
-def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A Ray cluster whose head does no work."""
-    pytest.importorskip("ray", reason="Ray is not installed")
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    patient = {"health_check_period_ms": 1000, "health_check_failure_threshold": 10}
-    patient |= {"agent_register_timeout_ms": 600_000, "worker_register_timeout_seconds": 600}
-    head = {**ray_machine(0), "include_dashboard": False, "_system_config": patient}
-    try:
-        cluster = Cluster(initialize_head=True, head_node_args=head)
-    except Exception as error:  # it gives its processes half a minute
-        pytest.skip(f"Ray does not start on this machine, which may be busy: {error}")
-    yield cluster
-    cluster.shutdown()
-
-
-def ray_machine(cores: int) -> dict[str, Any]:
-    """Options of a machine of a `ray_cluster`."""
-    names = ("metrics_agent_port", "runtime_env_agent_port", "dashboard_agent_listen_port", "metrics_export_port")
-    with ExitStack() as opened:
-        free = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
-        ports = {name: one.getsockname()[1] for name, one in zip(names, free)}
-    return {"num_cpus": cores, "object_store_memory": 80 << 20, "wait": False, **ports}
-
-
-@pytest.fixture
-def new_machine(ray_cluster: Any) -> Callable[[], Any]:
-    """Adds a machine of one core to the cluster."""
-    return lambda: ray_cluster.add_node(**ray_machine(1))
 
 
 @pytest.fixture(scope="session")

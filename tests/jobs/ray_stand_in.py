@@ -77,6 +77,8 @@ class StandIn:
     def init(self, **options: Any) -> None:
         if options["address"] == "nowhere:1":
             raise ConnectionError("cannot connect")
+        if options["address"] == "local":
+            raise Exception("The node timed out")
 
     def shutdown(self) -> None:
         self.ended += 1

@@ -15,16 +15,16 @@ from unseg_d2.jobs.settings import RaySettings
 
 
 def test_places(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each gets what it needs; of a device, whether a GPU may be used."""
+    """Each gets what it needs."""
     asked: list[Any] = []
-    monkeypatch.setattr(places, "run_on_ray", lambda *given, use_gpu: asked.append((given, use_gpu)) or iter("abc"))
+    monkeypatch.setattr(places, "run_on_ray", lambda *given, device: asked.append((given, device)) or iter("abc"))
     cfg, jobs = load_cfg(None, ["RAY.GPUS", "0.5"]), Jobs([1, 2])
     options: dict[str, Any] = {"num_workers": 0, "retry": None}
     assert list(run_jobs_at("ray", cfg, echo, jobs, device="cuda", **options)) == ["a", "b", "c"]
     assert list(run_jobs_at("ray", cfg, echo, jobs, device="cpu", **options)) == ["a", "b", "c"]
     assert asked == [
-        ((echo, jobs, RaySettings(gpus=0.5), None), True),
-        ((echo, jobs, RaySettings(gpus=0.5), None), False),
+        ((echo, jobs, RaySettings(gpus=0.5), None), "cuda"),
+        ((echo, jobs, RaySettings(gpus=0.5), None), "cpu"),
     ]
     assert [job for job, *_ in run_jobs_at("local", cfg, echo, jobs, device="cpu", **options)] == [1, 2]
 

@@ -1,31 +1,24 @@
-"""What becomes of jobs on a cluster: with a stand-in for Ray, and, slowly, with a cluster of three machines."""
+"""What becomes of jobs on a cluster, with a stand-in for Ray; test_ray_cluster.py has a real one."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
-from pseudo_fakes import fake_pipeline, killed_by_white_pipeline, save_pictures, slow_pipeline
+import torch
 from ray_stand_in import NodeDiedError, OutOfMemoryError, RayError, StandIn, WorkerCrashedError
-from worker_fakes import echo, fail
+from worker_fakes import fail
 
-from unseg_d2.config import load_cfg
 from unseg_d2.errors import UnsegError
-from unseg_d2.jobs import ray_tasks
+from unseg_d2.jobs import ray_process, ray_tasks
 from unseg_d2.jobs.jobs import Jobs
 from unseg_d2.jobs.ray_tasks import run_on_ray
 from unseg_d2.jobs.settings import RaySettings
-from unseg_d2.pseudo.claims import ClaimedShards
-from unseg_d2.pseudo.generate import generate_label_set
-from unseg_d2.pseudo.make_shard import ShardJob
 
 
 @dataclass(frozen=True)
@@ -73,18 +66,29 @@ class Finished(Jobs):
 ALL = [(name, number) for name in "abcdef" for number in range(3)]
 
 
+@pytest.fixture(autouse=True)
+def process(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """This process as one of a cluster that has done nothing yet; returns the numbers of threads that are set."""
+    threads: list[int] = []
+    monkeypatch.setenv(ray_process.CARDS, "0")
+    monkeypatch.setattr(ray_process, "_prepared", [])
+    monkeypatch.setattr(ray_process, "PATIENCE", 0.0)
+    monkeypatch.setattr(ray_tasks, "SETTLE", 0.0)
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    return threads
+
+
 def run(
     cluster: StandIn,
     monkeypatch: pytest.MonkeyPatch,
     jobs: Jobs | None = None,
     prepare: Any = counting,
+    device: str = "cpu",
     **settings: Any,
 ) -> list[Any]:
-    monkeypatch.setattr(ray_tasks, "_ray", lambda: cluster)
-    monkeypatch.setattr(ray_tasks, "SETTLE", 0.0)
-    use_gpu = settings.pop("use_gpu", False)
+    monkeypatch.setitem(sys.modules, "ray", cluster)
     jobs = Finished([Count(name) for name in "abcdef"]) if jobs is None else jobs
-    return list(run_on_ray(prepare, jobs, RaySettings(**settings), Retries(), use_gpu=use_gpu))
+    return list(run_on_ray(prepare, jobs, RaySettings(**settings), Retries(), device=device))
 
 
 def test_every_job_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,17 +110,91 @@ def test_nothing_is_joined_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("settings", "resources", "gpus", "most"),
     [
-        ({"use_gpu": True}, {"CPU": 8.0}, 0.0, 6),
-        ({"use_gpu": True}, {"CPU": 8.0, "GPU": 1.0}, 1.0, 2),
-        ({"use_gpu": False}, {"CPU": 2.0, "GPU": 1.0}, 0.0, 3),
-        ({"use_gpu": True, "gpus": 0.25}, {"CPU": 8.0, "GPU": 1.0}, 0.25, 5),
+        ({"device": "auto"}, {"CPU": 8.0}, 0.0, 6),
+        ({"device": "auto"}, {"CPU": 8.0, "GPU": 1.0}, 1.0, 2),
+        ({"device": "cuda"}, {"CPU": 2.0}, 1.0, 1),  # until a machine with a GPU joins
+        ({"device": "cpu"}, {"CPU": 2.0, "GPU": 1.0}, 0.0, 3),
+        ({"device": "auto", "gpus": 0.25}, {"CPU": 8.0, "GPU": 1.0}, 0.25, 5),
+        ({"device": "auto", "gpus": 0.0}, {"CPU": 2.0, "GPU": 1.0}, 0.0, 3),
         ({"cpus": 4.0}, {"CPU": 8.0}, 0.0, 3),
     ],
 )
 def test_what_a_task_needs(settings: dict, resources: dict, gpus: float, most: int, monkeypatch) -> None:
-    cluster = StandIn(resources=resources)
-    assert sorted(run(cluster, monkeypatch, **settings)) == ALL
+    """A task that has no GPU sees none: all those of a machine would compute on its first one."""
+    cluster, seen = StandIn(resources=resources), set()
+
+    def looking(worker: int) -> Callable[[Count], Iterator[Any]]:
+        seen.add(os.environ[ray_process.CARDS])
+        return counting(worker)
+
+    assert sorted(run(cluster, monkeypatch, prepare=looking, **settings)) == ALL
     assert cluster.options["num_gpus"] == gpus and cluster.most == most
+    assert seen == {"0" if gpus else ""}
+
+
+def test_a_device_that_tasks_do_not_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnsegError, match=r"^RAY\.GPUS is 0, but the device of the tasks is cuda: leave RAY\.GPUS out"):
+        run(StandIn(resources={"CPU": 2.0, "GPU": 1.0}), monkeypatch, device="cuda", gpus=0.0)
+
+
+def test_a_cluster_without_gpus_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="unseg_d2")
+    run(StandIn(), monkeypatch, device="auto")
+    assert [message.partition(" at the moment")[0] for message in caplog.messages] == [
+        "No machine of the cluster has a GPU"
+    ]
+
+
+def test_tasks_compute_with_as_many_threads_as_they_have_cores(
+    process: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the environment of a machine says: results may depend on it."""
+    run(StandIn(), monkeypatch, cpus=2.5)
+    run(StandIn(), monkeypatch, cpus=0.5)
+    assert set(process[:6]) == {2} and set(process[6:]) == {1} and len(process) == 12
+
+
+def test_a_process_whose_gpus_are_others_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray gives a process that is kept the GPU of the moment; its network is on the one of before."""
+    cluster, begun = StandIn(resources={"CPU": 1.0, "GPU": 2.0}), []
+
+    def prepare(worker: int) -> Callable[[Count], Iterator[Any]]:
+        begun.append(os.environ[ray_process.CARDS])
+
+        def do(job: Count) -> Iterator[Any]:
+            yield from counting(worker)(job)
+            if job.name == "b":
+                monkeypatch.setenv(ray_process.CARDS, "1")
+
+        return do
+
+    def end(stream: Any, *, force: bool) -> None:
+        assert force
+        ray_process._prepared.clear()
+
+    monkeypatch.setattr(cluster, "cancel", end)
+    jobs = Finished([Count(name) for name in "abcdef"])
+    assert sorted(run(cluster, monkeypatch, jobs, prepare, device="cuda")) == ALL
+    assert begun == ["0", "1"] and sorted(job.name for job in jobs.done) == list("abcdef")
+    assert len(cluster.submitted) > 6 and not any(job.crashes or job.moves for job in cluster.submitted)
+
+
+def test_what_the_processes_say_is_said_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Warnings of processes on other machines reach who gave the command."""
+
+    def prepare(worker: int) -> Callable[[Count], Iterator[Any]]:
+        def do(job: Count) -> Iterator[Any]:
+            logging.getLogger("unseg_d2.features").warning("Each process says this.")
+            yield from counting(worker)(job)
+            logging.getLogger("unseg_d2.features").info("Of no interest.")
+            if job.name == "f":
+                logging.getLogger("unseg_d2.refine").error("Job %s says this at its end.", job.name)
+
+        return do
+
+    assert sorted(run(StandIn(), monkeypatch, prepare=prepare)) == ALL
+    here = [(record.levelname, record.message) for record in caplog.records if record.name == ray_tasks.__name__]
+    assert here == [("WARNING", "Each process says this."), ("ERROR", "Job f says this at its end.")]
 
 
 @pytest.mark.parametrize("error", [WorkerCrashedError(), OutOfMemoryError()])
@@ -151,7 +229,7 @@ def test_a_process_that_ends_before_it_is_prepared_blames_no_job(monkeypatch: py
 
 def test_a_job_does_not_lose_machines_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = StandIn(lambda job, count: (1, NodeDiedError()) if job.name == "c" else None)
-    with pytest.raises(UnsegError, match=r"^3 machines of the cluster were gone while they did one job.*MAX_RETRIES"):
+    with pytest.raises(UnsegError, match=r"^3 machines of the cluster were gone while doing one job.*MAX_RETRIES"):
         run(cluster, monkeypatch, max_retries=2)
     assert [job.moves for job in cluster.submitted if job.name == "c"] == [0, 1, 2]
 
@@ -162,8 +240,10 @@ def test_problems_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
             run(StandIn(), monkeypatch, Jobs([job]), fail)
     with pytest.raises(UnsegError, match=r"^The Ray cluster failed \(RayError: out of order\)"):
         run(StandIn(lambda job, count: (0, RayError("out of order"))), monkeypatch)
-    with pytest.raises(UnsegError, match=r"^There is no Ray cluster at RAY.ADDRESS nowhere:1 \(cannot"):
+    with pytest.raises(UnsegError, match=r"^There is no Ray cluster at RAY.ADDRESS nowhere:1 \(ConnectionError: "):
         run(StandIn(), monkeypatch, address="nowhere:1")
+    with pytest.raises(UnsegError, match=r"^No Ray cluster could be begun here \(Exception: The node timed out\)"):
+        run(StandIn(), monkeypatch, address="local")
 
 
 def test_a_process_keeps_what_it_has_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,76 +262,9 @@ def test_a_process_keeps_what_it_has_prepared(monkeypatch: pytest.MonkeyPatch) -
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UnsegError, match=r"'ray' is not installed; install it with: pip install 'unseg-d2\[ray\]'"):
-        list(run_on_ray(counting, Jobs([1]), RaySettings(), Retries(), use_gpu=False))
+        list(run_on_ray(counting, Jobs([1]), RaySettings(), Retries(), device="cpu"))
 
 
 def test_gpus_are_a_number() -> None:
     with pytest.raises(ValueError, match="gpus must be 0 or more, or -1"):
         RaySettings(gpus=-0.5)
-
-
-needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
-
-
-@pytest.mark.slow
-@needs_ray
-def test_on_a_cluster_processes_are_kept(ray_cluster: Any, new_machine: Callable[[], Any]) -> None:
-    """Two machines of one core each."""
-    for _ in range(2):
-        new_machine()
-    settings = RaySettings(address=ray_cluster.address)
-    reports = list(run_on_ray(echo, Jobs(range(12)), settings, Retries(), use_gpu=False))
-    assert sorted(job for job, *_ in reports) == list(range(12))
-    pids = {pid for _, pid, _ in reports}
-    assert 1 <= len(pids) <= 4 and os.getpid() not in pids
-    assert {threads for *_, threads in reports} == {"1"}
-    with pytest.raises(UnsegError, match=r"^The disk is full\.$"):
-        list(run_on_ray(fail, Jobs(["problem"]), settings, Retries(), use_gpu=False))
-
-
-@pytest.mark.slow
-@needs_ray
-def test_an_image_that_kills_its_process_does_not_loop_on_a_cluster(
-    ray_cluster: Any, new_machine: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ray_tasks, "SETTLE", 2.0)
-    new_machine()
-    images = save_pictures(tmp_path / "images", 6)
-    with Image.open(images / "001.png") as image:
-        image.putpixel((0, 0), (255, 255, 255))
-        image.save(images / "001.png")
-    cfg = load_cfg(None, ["FEATURES.DEVICE", "cpu", "FEATURES.IMAGE_SIZE", "64", "RAY.ADDRESS", ray_cluster.address])
-    generate_label_set(cfg, images, tmp_path / "out", run_on="ray", build=killed_by_white_pipeline)
-    (failure,) = map(json.loads, (tmp_path / "out" / "failures.jsonl").read_text().splitlines())
-    assert failure["file_name"] == "001.png" and "killed twice" in failure["reason"]
-
-
-@pytest.mark.slow
-@needs_ray
-def test_a_label_set_though_machines_come_and_go(
-    ray_cluster: Any, new_machine: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One is taken away without a word when it works, another one is added: the same bytes as without Ray."""
-    images = save_pictures(tmp_path / "images", 96)
-    options = ["FEATURES.DEVICE", "cpu", "FEATURES.IMAGE_SIZE", "64"]
-    generate_label_set(load_cfg(None, options), images, tmp_path / "whole", num_workers=0, build=fake_pipeline)
-    machines, finished = [new_machine() for _ in range(2)], []
-    finish = ClaimedShards.finish
-
-    def finish_and_change(jobs: ClaimedShards, job: ShardJob) -> None:
-        finish(jobs, job)
-        finished.append(job.shard)
-        if len(finished) == 4:
-            ray_cluster.remove_node(machines[0], allow_graceful=False)
-            new_machine()
-
-    monkeypatch.setattr(ClaimedShards, "finish", finish_and_change)
-    cfg = load_cfg(None, [*options, "RAY.ADDRESS", ray_cluster.address])
-    generate_label_set(cfg, images, tmp_path / "out", run_on="ray", build=slow_pipeline)
-    assert sorted(finished) == list(range(16))
-    assert content(tmp_path / "out") == content(tmp_path / "whole")
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "timings.jsonl"]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

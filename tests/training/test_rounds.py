@@ -346,20 +346,3 @@ def test_a_round_that_adds_nothing_ends_the_run(
         ("round 2", 0),
     ]
     assert [name for name, _ in result.rows] == ["round 0", "round 1"]
-
-
-@pytest.mark.slow
-def test_a_round_on_the_machines_of_a_cluster(
-    from_images: Plan, rows: object, ray_cluster: Any, new_machine: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Masks and predictions are those that this machine makes alone."""
-    for _ in range(2):
-        new_machine()
-    engine = use(FakeEngine(), monkeypatch)
-    opts = (*from_images.opts, "RAY.ADDRESS", ray_cluster.address)
-    output = from_images.output.with_name("spread")
-    assert self_train(replace(from_images, opts=opts, output=output, run_on="ray")).rows == rows
-    assert engine.predicted == [], "the network ran elsewhere"
-    for name in ("round0/masks", "round1/predictions", "round1", "round0/evaluation"):
-        for path in [path for path in (from_images.output / name).glob("*.json") if path.name != "made_from.json"]:
-            assert (output / name / path.name).read_bytes() == path.read_bytes(), path

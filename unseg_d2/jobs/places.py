@@ -59,5 +59,5 @@ def run_jobs_at(
         UnsegError: a job raised one or anything else, or there is no cluster.
     """
     if place == RAY:
-        return run_on_ray(prepare, jobs, RaySettings.from_config(cfg), retry, use_gpu=device != "cpu")
+        return run_on_ray(prepare, jobs, RaySettings.from_config(cfg), retry, device=device)
     return run_jobs(prepare, jobs, num_workers, retry)

@@ -13,15 +13,16 @@ import math
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from unseg_d2.errors import UnsegError, missing_extra
+from unseg_d2.data.at_work import MOST_CHARACTERS
+from unseg_d2.errors import UnsegError
 from unseg_d2.jobs.jobs import POLL, Job, Jobs, Prepare, Report, Retry, is_something_to_do
+from unseg_d2.jobs.ray_process import CARDS, NODE, OTHER_CARDS, READY, REPORT, SAID, Surroundings, ray_module, work
 from unseg_d2.jobs.settings import RaySettings
-from unseg_d2.jobs.workers import problem
 
 VARIABLES = ("DETECTRON2_DATASETS", "UNSEG_D2_ZOO", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME")
 """Variables of the environment that say where things are, and hold in the tasks too."""
@@ -32,11 +33,8 @@ SETTLE = 20.0
 
 logger = logging.getLogger(__name__)
 
-_prepared: dict[str, Callable[[Job], Iterator[Report]]] = {}
-"""What this process of a cluster has prepared, by the run that it was for; one at a time."""
 
-
-def run_on_ray(prepare: Prepare, jobs: Jobs, settings: RaySettings, retry: Retry, *, use_gpu: bool) -> Iterator[Report]:
+def run_on_ray(prepare: Prepare, jobs: Jobs, settings: RaySettings, retry: Retry, *, device: str) -> Iterator[Report]:
     """Do jobs as tasks of a cluster and yield their reports as they come; see `unseg_d2.jobs.workers.run_jobs`.
 
     Args:
@@ -44,18 +42,18 @@ def run_on_ray(prepare: Prepare, jobs: Jobs, settings: RaySettings, retry: Retry
         jobs: handed out in their order, to all machines that are there by then.
         settings: the cluster, and what a task needs.
         retry: what becomes of a job whose process or machine is gone.
-        use_gpu: whether tasks may compute on a GPU.
+        device: that the tasks compute on, as a recipe names it.
 
     Raises:
-        UnsegError: Ray is not installed, there is no cluster, a task raised one or anything else, or its process ended
-            and is not replaced.
+        UnsegError: Ray is not installed, there is no cluster, a task raised one or anything else, its process ended
+            and is not replaced, or the device is a GPU and the settings give tasks none.
     """
-    ray = _ray()
+    ray = ray_module()
     if not is_something_to_do(jobs):
         return
     _allow_many_files()
     with _connected(ray, settings.address):
-        yield from _Run(ray, prepare, jobs, settings, retry, use_gpu=use_gpu).reports()
+        yield from _Run(ray, prepare, jobs, settings, retry, device).reports()
 
 
 @dataclass(eq=False)
@@ -72,19 +70,22 @@ class _Run:
     """The tasks that are under way, and what becomes of them."""
 
     def __init__(
-        self, ray: Any, prepare: Prepare, jobs: Jobs, settings: RaySettings, retry: Retry, *, use_gpu: bool
+        self, ray: Any, prepare: Prepare, jobs: Jobs, settings: RaySettings, retry: Retry, device: str
     ) -> None:
         self.ray, self.jobs, self.settings, self.retry = ray, jobs, settings, retry
-        self.gpus = settings.gpus
-        if self.gpus < 0:
-            self.gpus = 1.0 if use_gpu and ray.cluster_resources().get("GPU") else 0.0
+        self.gpus = _gpus(settings, device, ray.cluster_resources().get("GPU", 0.0))
         remote = ray.remote(max_calls=0, max_retries=0, num_returns="streaming")(work)
         options = {"num_cpus": settings.cpus, "num_gpus": self.gpus, "scheduling_strategy": "SPREAD"}
         self.remote = remote.options(**options)
         self.prepare, self.key = ray.put(prepare), uuid.uuid4().hex
-        self.around = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+        variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+        if not self.gpus:  # otherwise all tasks of a machine with GPUs would compute on the first one
+            variables[CARDS] = ""
+        self.around = Surroundings(os.getcwd(), variables, max(1, int(settings.cpus)))
         self.tasks: dict[Any, _Task] = {}
         self.again: list[tuple[Job, int]] = []
+        self.said: set[str] = set()
+        """By the processes of the cluster; each would say the same."""
         self.alive: dict[str, float] = {}
         """Until when a machine is taken to be there after a process of it has ended."""
         self.failed_starts = 0
@@ -103,8 +104,7 @@ class _Run:
                     yield from self._read(self.tasks[stream])
         finally:
             for stream in self.tasks:
-                with suppress(Exception):  # the cluster may be gone
-                    self.ray.cancel(stream, force=True)
+                self._cancel(stream)
 
     def _submit(self) -> None:
         """Begin as many tasks as the machines of the moment can do, and some that wait for them."""
@@ -114,7 +114,7 @@ class _Run:
             job, losses = self.again.pop() if self.again else (self.jobs.take(), 0)
             if job is None:
                 return
-            stream = self.remote.remote(self.key, self.prepare, job, os.getcwd(), self.around)
+            stream = self.remote.remote(self.key, self.prepare, job, self.around)
             self.tasks[stream] = _Task(job, stream, losses)
 
     def _slots(self) -> int:
@@ -149,17 +149,36 @@ class _Run:
             del self.tasks[task.stream]
             self._try_again(task, error)
             return
-        if kind == "report":
+        if kind == REPORT:
             task.reports.append(value)
             yield value
-        elif kind == "node":
+        else:
+            self._note(task, kind, value)
+
+    def _note(self, task: _Task, kind: str, value: Any) -> None:
+        """Take what is no report."""
+        if kind == NODE:
             task.node = value
-        elif kind == "ready":
+        elif kind == READY:
             task.is_ready = True
+        elif kind == SAID:
+            level, message = value
+            if message not in self.said:
+                self.said.add(message)
+                logger.log(level, "%s", message)
+        elif kind == OTHER_CARDS:
+            del self.tasks[task.stream]
+            self._cancel(task.stream)
+            self.again.append((task.job, task.losses))
         else:
             sentence, trace = value
             logger.debug("%s", trace)
             raise UnsegError(sentence)
+
+    def _cancel(self, stream: Any) -> None:
+        """End a task with its process."""
+        with suppress(Exception):  # the cluster may be gone
+            self.ray.cancel(stream, force=True)
 
     def _try_again(self, task: _Task, error: Exception) -> None:
         """Submit the job of a process or a machine that is gone once more."""
@@ -167,10 +186,7 @@ class _Run:
         crashed = isinstance(error, known.WorkerCrashedError)
         if isinstance(error, known.NodeDiedError) or (crashed and self._is_gone(task.node)):
             if task.losses >= self.settings.max_retries:
-                raise UnsegError(
-                    f"{task.losses + 1} machines of the cluster were gone while they did one job; finished work is "
-                    "kept: run the same command again when the cluster is stable, or raise RAY.MAX_RETRIES."
-                )
+                raise _lost(task.losses + 1)
             logger.warning("A machine of the cluster is gone; what it worked on is done elsewhere.")
             self.again.append((self.retry.elsewhere(task.job, task.reports), task.losses + 1))
         elif (crashed or isinstance(error, known.OutOfMemoryError)) and not task.is_ready:
@@ -181,9 +197,10 @@ class _Run:
         elif crashed or isinstance(error, known.OutOfMemoryError):
             self.again.append((self.retry(task.job, task.reports, _ended(error, known)), task.losses))
         else:
+            cause = getattr(error, "cause", None) or error
             raise UnsegError(
-                f"The Ray cluster failed ({type(error).__name__}: {' '.join(str(error).split())[:200]}); finished work "
-                "is kept: run the same command again."
+                f"The Ray cluster failed ({_in_a_line(cause)}); finished work is kept: see that all machines have the "
+                "same versions of everything, and run the same command again."
             )
 
     def _is_gone(self, name: str) -> bool:
@@ -200,26 +217,36 @@ class _Run:
         return False
 
 
-def work(
-    key: str, prepare: Prepare, job: Job, folder: str, around: dict[str, str]
-) -> Iterator[tuple[str, Any]]:  # pragma: no cover (runs in processes of the cluster)
-    """Body of a task: prepare what this process does not have yet, do the job, and yield what it reports."""
-    ray = _ray()
-    try:
-        yield "node", ray.get_runtime_context().get_node_id()
-        os.environ.update(around)
-        with suppress(OSError):  # a machine without that folder; paths that are not relative do without
-            os.chdir(folder)
-        if key not in _prepared:
-            for before in _prepared.values():
-                getattr(before, "close", lambda: None)()
-            _prepared.clear()
-            _prepared[key] = prepare(0)
-        yield "ready", None
-        for report in _prepared[key](job):
-            yield "report", report
-    except Exception as error:  # passed on to the command, whatever it is
-        yield "problem", problem(error)
+def _gpus(settings: RaySettings, device: str, there: float) -> float:
+    """Return the GPUs of a task.
+
+    Args:
+        settings: say how many, or leave it to the cluster.
+        device: that a task computes on, as a recipe names it.
+        there: GPUs of the cluster at the moment.
+
+    Raises:
+        UnsegError: the device is a GPU, and the settings give a task none.
+    """
+    needs = device.startswith("cuda")
+    if needs and not settings.gpus:
+        raise UnsegError(f"RAY.GPUS is 0, but the device of the tasks is {device}: leave RAY.GPUS out, or use the cpu.")
+    if settings.gpus >= 0:
+        return settings.gpus
+    if device == "auto" and not there:
+        logger.info(
+            "No machine of the cluster has a GPU at the moment, so that all tasks compute on CPUs, also those on "
+            "machines that join later; RAY.GPUS 1 waits for GPUs."
+        )
+    return 1.0 if needs or (device == "auto" and there) else 0.0
+
+
+def _lost(number: int) -> UnsegError:
+    who = "A machine of the cluster was" if number == 1 else f"{number} machines of the cluster were"
+    return UnsegError(
+        f"{who} gone while doing one job; finished work is kept: run the same command again when the cluster is "
+        "stable, or raise RAY.MAX_RETRIES."
+    )
 
 
 def _ended(error: Exception, known: Any) -> UnsegError:
@@ -228,6 +255,10 @@ def _ended(error: Exception, known: Any) -> UnsegError:
         f"A process of the cluster ended, {reason}; run the same command again to resume, with more RAY.CPUS for each "
         "task if memory is short."
     )
+
+
+def _in_a_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:MOST_CHARACTERS]}"
 
 
 def _allow_many_files() -> None:
@@ -248,19 +279,23 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UnsegError(
-            f"There is no Ray cluster at RAY.ADDRESS {address} ({' '.join(str(error).split())[:200]}). Start one with "
-            "`ray start --head`, name it with RAY.ADDRESS HOST:PORT, or begin one here with RAY.ADDRESS local."
-        ) from None
+    except Exception as error:  # Ray raises bare ones too
+        with suppress(Exception):
+            ray.shutdown()
+        raise _not_connected(address, error) from None
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _ray() -> Any:
-    try:
-        return importlib.import_module("ray")
-    except ImportError:
-        raise missing_extra("ray", "ray") from None
+def _not_connected(address: str, error: Exception) -> UnsegError:
+    if address == "local":
+        return UnsegError(
+            f"No Ray cluster could be begun here ({_in_a_line(error)}). Run the same command again when the machine is "
+            "less busy, or start one with `ray start --head` and leave RAY.ADDRESS out."
+        )
+    return UnsegError(
+        f"There is no Ray cluster at RAY.ADDRESS {address} ({_in_a_line(error)}). Start one with `ray start --head`, "
+        "name it with RAY.ADDRESS HOST:PORT, or begin one here with RAY.ADDRESS local."
+    )

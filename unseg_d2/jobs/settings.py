@@ -18,7 +18,8 @@ class RaySettings(Settings):
     cpus: float = setting(1.0, "cores of a task", above=0)
     gpus: float = setting(
         -1.0,
-        "GPUs of a task: 0.5 lets two share one; -1 is 1 where DEVICE allows a GPU and the cluster has one, else 0",
+        "GPUs of a task: 0.5 lets two share one; -1 is 1 where DEVICE is cuda, or auto and the cluster has one at the "
+        "start, else 0",
         low=-1,
         high=8,
     )
