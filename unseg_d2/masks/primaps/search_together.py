@@ -1,14 +1,14 @@
 """The search of PriMaPs in a batch of images, whose steps all take together; made for a card.
 
-Taken patches stay in the tensors and are masked, so that a step has the same shapes whatever it finds. The host waits
-once per step, to learn which images go on and how many patches leave. Everything is in float64, so that the masks are
-those of :func:`unseg_d2.masks.primaps.search.search_one`.
+Taken patches stay in the tensors and are masked, and so are images that have come to their end, so that a step has the
+same shapes whatever it finds. Several steps are taken before the host waits to learn which images go on, and how many
+of their patches are free. Everything is in float64, so that the masks are those of
+:func:`unseg_d2.masks.primaps.search.search_one`.
 
 Shape legend
     b      images
     n      patches of an image
     C      feature channels
-    m      patches whose features are summed in a step
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from unseg_d2.masks.primaps.search import NO_DIRECTION, find_masks, varied
 from unseg_d2.masks.primaps.settings import PriMaPsSettings
 from unseg_d2.transfer import to_host
 
+FIRST_STEPS = 4  # before the host waits for the first time
+MORE_STEPS = 1 / 2  # share of the steps so far that is taken until it waits again, at least two
+
 
 def search_together(tokens: Tensor, settings: PriMaPsSettings) -> list[tuple[np.ndarray, list[float]]]:
     """Return the proposals of each image, as :func:`~unseg_d2.masks.primaps.search.search_one` does for one.
@@ -34,14 +37,26 @@ def search_together(tokens: Tensor, settings: PriMaPsSettings) -> list[tuple[np.
     """
     tokens = torch.empty(tokens.shape, dtype=torch.float64, device=tokens.device).copy_(tokens)  # and row-major
     lengths = tokens.norm(dim=2)
-    state = _State.start(tokens, lengths)
+    state, most = _State.start(tokens, lengths), tokens.shape[1]
     scores: list[Tensor] = []
-    goes_on = True
-    while goes_on:
-        state, new_scores, goes_on = _step(tokens, lengths, state, settings)
-        scores.append(new_scores)
+    while most:
+        number = _steps_until_looked_at(len(scores), settings)
+        after, new, exact = _steps(tokens, lengths, state, most, number, settings)
+        free, known = to_host(after.num_free(), torch.stack(exact))
+        if not known.all():  # eigenvalues close together: up to there once more, and look at the iteration then
+            first = int(known.numpy().argmin())
+            after, new, _ = _steps(tokens, lengths, state, most, first + 1, settings, watched=first)
+            (free,) = to_host(after.num_free())
+        state, most = after, int(free.max())
+        scores += new
     taken, found, all_scores = to_host(state.taken, state.found, torch.stack(scores, 1))
     return [(image.numpy(), mine[:count].tolist()) for image, mine, count in zip(taken, all_scores, found.tolist())]
+
+
+def _steps_until_looked_at(so_far: int, settings: PriMaPsSettings) -> int:
+    steps = max(2, int(so_far * MORE_STEPS)) if so_far else FIRST_STEPS
+    limited = settings.mode == "default" and settings.max_masks > 0
+    return min(steps, settings.max_masks - so_far) if limited else steps
 
 
 @dataclass
@@ -73,19 +88,48 @@ class _State:
         taken = torch.zeros(lengths.shape, dtype=torch.long, device=tokens.device)
         return _State(lengths > 0, taken, total, tokens.mT @ tokens, varied(lengths, total), none, none)
 
+    def num_free(self) -> Tensor:
+        """Return the number of free patches of each image, ``(b,)``; 0 of those that are done."""
+        return self.free.sum(1) * self.active
 
-def _step(tokens: Tensor, lengths: Tensor, state: _State, settings: PriMaPsSettings) -> tuple[_State, Tensor, bool]:
-    """Find one more proposal in each active image; also return its score ``(b,)`` and whether any image goes on."""
-    covariance, scale = _covariance(lengths, state)
-    values, vectors, converged = leading_unwatched(covariance)
-    taken = _take(tokens, lengths, state, torch.where((values > NO_DIRECTION * scale)[:, None], vectors, 0), settings)
-    known = to_host(taken.active, taken.summed, converged | ~state.active)
-    if not known[2].all():  # eigenvalues close together: once more, and look at the iteration meanwhile
-        values, vectors = leading_eigenpair(covariance)
+
+def _steps(
+    tokens: Tensor,
+    lengths: Tensor,
+    state: _State,
+    most: int,
+    number: int,
+    settings: PriMaPsSettings,
+    watched: int = -1,
+) -> tuple[_State, list[Tensor], list[Tensor]]:
+    """Find more proposals in each active image.
+
+    Args:
+        tokens: ``(b, n, C)`` float64.
+        lengths: ``(b, n)`` of the tokens.
+        state: before the steps.
+        most: free patches of an active image, at most.
+        number: of steps.
+        settings: of PriMaPs.
+        watched: the step, if any, in which the host looks at the iteration for the directions.
+
+    Returns:
+        The state after the steps; the scores ``(b,)`` of each; and of each that is not watched ``()`` bool, whether it
+        has found the directions of all active images.
+    """
+    scores, exact = [], []
+    for index in range(number):
+        covariance, scale = _covariance(lengths, state)
+        if index == watched:
+            values, vectors = leading_eigenpair(covariance)
+        else:
+            values, vectors, converged = leading_unwatched(covariance)
+            exact.append((converged | ~state.active).all())
         directions = torch.where((values > NO_DIRECTION * scale)[:, None], vectors, 0)
         taken = _take(tokens, lengths, state, directions, settings)
-        known = to_host(taken.active, taken.summed)
-    return _summed(tokens, state, taken, int(known[1].max())), taken.scores, bool(known[0].any())
+        scores.append(taken.scores)
+        state = _summed(tokens, state, taken, max(1, most // 2))
+    return state, scores, exact
 
 
 def _covariance(lengths: Tensor, state: _State) -> tuple[Tensor, Tensor]:
@@ -99,7 +143,7 @@ def _covariance(lengths: Tensor, state: _State) -> tuple[Tensor, Tensor]:
 class _Taken:
     """What a step took: masks ``(b, n)`` and the state ``(b,)`` after it, without the sums.
 
-    ``summed`` is the number of patches to sum: those that leave, or those that stay where they are fewer.
+    ``subtract`` says whether the sums are over those that leave, as they are fewer than those that stay.
     """
 
     masks: Tensor
@@ -109,7 +153,6 @@ class _Taken:
     found: Tensor
     stalled: Tensor
     subtract: Tensor
-    summed: Tensor
 
 
 def _take(tokens: Tensor, lengths: Tensor, state: _State, directions: Tensor, settings: PriMaPsSettings) -> _Taken:
@@ -125,13 +168,11 @@ def _take(tokens: Tensor, lengths: Tensor, state: _State, directions: Tensor, se
         done |= (found >= 4) & (stalled >= 2)
     elif settings.max_masks > 0:
         done |= found >= settings.max_masks
-    subtract = leaving < left
-    summed = torch.where(subtract, leaving, left)
-    return _Taken(masks, scores, free, state.active & ~done, found, stalled, subtract, summed)
+    return _Taken(masks, scores, free, state.active & ~done, found, stalled, leaving < left)
 
 
 def _summed(tokens: Tensor, state: _State, step: _Taken, most: int) -> _State:
-    """Return the state after a step; ``most`` is the largest number of patches to sum in any image."""
+    """Return the state after a step; in no image are more than ``most`` patches to sum."""
     subtract = step.subtract
     chosen = torch.where(subtract[:, None], step.masks, step.free)
     rows = (~chosen).byte().argsort(dim=1, stable=True)[:, :most]
