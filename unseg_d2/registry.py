@@ -297,8 +297,8 @@ def unused_settings(cfg: Mapping[str, Any], keys: Iterable[str]) -> Iterator[str
             if name in REGISTRIES[key].named(cfg):
                 chosen |= {entry.section, *entry.reads}
                 for ignored in entry.ignores:
-                    value = look_up(cfg, ignored)
-                    if value != defaults[ignored].default:
+                    value, known = look_up(cfg, ignored), defaults[ignored]
+                    if value != known.default and value not in known.harmless:
                         yield f"{ignored} is {value!r}, which has no effect with {key} {name}."
             elif entry.settings is not None:
                 others[entry.section] = key, name, entry.settings

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
+from unseg_d2.features.follow_device import precision_of
 from unseg_d2.features.registry import FEATURE_BACKENDS
 from unseg_d2.features.weights import read_tensors, weights_checksum
 from unseg_d2.settings import Settings, setting
@@ -142,7 +143,7 @@ class CNN:
             settings,
             supervision=supervision,
             device=resolve_device(cfg.FEATURES.DEVICE),
-            dtype=getattr(torch, cfg.FEATURES.PRECISION),
+            dtype=precision_of(cfg),
         )
 
     @torch.no_grad()

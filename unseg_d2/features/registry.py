@@ -50,7 +50,7 @@ FEATURE_BACKENDS: Registry[FeatureBackend] = Registry("FEATURES.NAME", "FEATURES
 OF_NETWORKS = ("FEATURES.WEIGHTS", "FEATURES.PRECISION")
 """Keys without effect on a backend that has no network."""
 
-Precision = Literal["float32", "float16", "bfloat16"]
+Precision = Literal["auto", "float32", "float16", "bfloat16"]
 Resize = Literal["square", "nearest_multiple", "pad"]
 
 
@@ -75,9 +75,16 @@ class FeatureSettings(Settings):
     weights: str = setting(
         "", "local .pth or .safetensors file of the network, or zoo:NAME; empty downloads timm's weights"
     )
-    batch_size: int = setting(1, "images per forward pass of the backbone and of the generator", low=1)
+    batch_size: int = setting(
+        1, "images per forward pass of the backbone and of the generator; 0 is 8 on a card, else 1", low=0
+    )
     device: str = setting("auto", "where the backend runs: auto, cpu, cuda, cuda:1 and so on")
-    precision: Precision = setting("float32", "precision of the network's forward pass", choices=get_args(Precision))
+    precision: Precision = setting(
+        "float32",
+        "precision of the network's forward pass; auto is float16 on a card, else float32",
+        choices=get_args(Precision),
+        harmless=("auto",),
+    )
     members: Sequence[Any] = setting(
         [], "ensemble (VoteCut): a list of sections like this one, each with the keys that differ"
     )

@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from unseg_d2.devices import resolve_device
+from unseg_d2.features.follow_device import precision_of
 from unseg_d2.features.registry import FEATURE_BACKENDS
 from unseg_d2.features.weights import load_vit, weights_checksum
 from unseg_d2.pixels import normalise
@@ -146,7 +147,7 @@ class ViT:
             settings,
             name=f"vit/{settings.arch}",
             device=resolve_device(cfg.FEATURES.DEVICE),
-            dtype=getattr(torch, cfg.FEATURES.PRECISION),
+            dtype=precision_of(cfg),
             # DINO, DINOv2 and DINOv3, all that the hub is asked for, see no labels.
             supervision=learnt_from(cfg.FEATURES.WEIGHTS) if cfg.FEATURES.WEIGHTS else ("none",),
         )

@@ -22,6 +22,7 @@ from unseg_d2.data.spec import relative_root
 from unseg_d2.description import versions
 from unseg_d2.devices import available_cores
 from unseg_d2.errors import UnsegError
+from unseg_d2.features.follow_device import followed
 from unseg_d2.jobs.places import LOCAL, RAY, check_place, run_jobs_at
 from unseg_d2.locks import locked
 from unseg_d2.manifest import MOST_NAMED
@@ -90,6 +91,7 @@ def generate_label_set(
     check_place(run_on, cfg)
     for sentence in (*unused_settings(cfg, PARTS if not cfg.FEATURES.MEMBERS else PARTS[1:]), *idle_prior(cfg)):
         logger.info(sentence)
+    cfg = edited(cfg, followed(cfg))
     inputs = list_inputs(images, cfg, without=Path(output))
     shards = ShardFolder(output)
     if not (shards.folder / "manifest.json").is_file():
