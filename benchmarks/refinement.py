@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=8, help="images to average over")
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    refine, rng = build_refiner("guided"), np.random.default_rng(0)
+    refine, rng = build_refiner("guided", device="cpu"), np.random.default_rng(0)
     rows, others = [], 0
     for index in range(args.images):
         image, masks = photo(PHOTOS[index % len(PHOTOS)]), rectangles(rng)

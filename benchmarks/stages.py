@@ -126,7 +126,7 @@ class Ellipses:
 
 
 def pipeline_of(seconds: float) -> MaskPipeline:
-    post_process = PostProcess(build_refiner("guided"), RefineSettings(min_iou=0.0), "default")
+    post_process = PostProcess(build_refiner("guided", device="cpu"), RefineSettings(min_iou=0.0), "default")
     return MaskPipeline(SleepingFeatures(seconds), Ellipses(), post_process, SIDE, "square", 0)
 
 

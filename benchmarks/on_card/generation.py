@@ -21,7 +21,7 @@ from unseg_d2.features.vit import ViT
 from unseg_d2.features.weights import create_vit
 from unseg_d2.masks import build_generator
 from unseg_d2.pseudo.generate import generate_label_set
-from unseg_d2.refine import build_refiner, compiled, crf_masks
+from unseg_d2.refine import CardRefiner, build_refiner, compiled
 from unseg_d2.structures import DepthMap, PatchFeatures
 
 GENERATORS = ("maskcut", "promerge", "cuts3d", "tokencut", "primaps", "lost", "votecut")
@@ -98,7 +98,7 @@ def refine(bench: Bench) -> None:
     for name, threads in itertools.product(("guided", "crf", "crf_labels", "bilateral"), (1, 16)):
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
-        refiner = build_refiner(name)
+        refiner = build_refiner(name, **({} if name == "bilateral" else {"device": "cpu"}))
         seconds = bench.seconds(lambda: [refiner(image, masks) for image in images[:2]], repeats=1) / 2
         bench.figures.add(
             "refine",
@@ -110,17 +110,12 @@ def refine(bench: Bench) -> None:
         )
     torch.set_num_threads(threads_before[0])
     cv2.setNumThreads(threads_before[1])
-    for name in ("crf", "crf_labels"):
+    for name in ("guided", "crf", "crf_labels"):
         _refine_on_card(bench, name, images, masks)
-    stack = torch.from_numpy(np.stack([image.transpose(2, 0, 1) for image in images])).to(bench.device)
-    given = torch.from_numpy(masks.astype(np.float32)).to(bench.device).expand(len(images), -1, -1, -1)
-    with torch.inference_mode():
-        seconds = bench.seconds(lambda: crf_masks(stack, given), repeats=2) / len(images)
-    bench.figures.add("refine", refiner="crf, eight images at once", device=bench.device, ms_per_image=1e3 * seconds)
 
 
 def _refine_on_card(bench: Bench, name: str, images: list[np.ndarray], masks: np.ndarray) -> None:
-    ours, reference = build_refiner(name, device=bench.device), build_refiner(name)
+    ours, reference = build_refiner(name, device=bench.device), build_refiner(name, device="cpu")
     seen = bench.profile(lambda: ours(images[0], masks))
     seconds = bench.seconds(lambda: [ours(image, masks) for image in images], repeats=1) / len(images)
     bench.figures.add(
@@ -132,6 +127,24 @@ def _refine_on_card(bench: Bench, name: str, images: list[np.ndarray], masks: np
         kernels=seen.kernels,
         waits=bench.waits(lambda: ours(images[0], masks)),
         equal_pixels=float(np.mean(ours(images[0], masks) == reference(images[0], masks))),
+    )
+    if not isinstance(ours, CardRefiner):
+        return
+    stack = torch.from_numpy(np.stack([image.transpose(2, 0, 1) for image in images]))
+    given, counts = torch.from_numpy(np.concatenate([masks] * len(images))), [len(masks)] * len(images)
+
+    def together() -> torch.Tensor:
+        with torch.inference_mode():
+            return ours.refine(stack, given.to(bench.device), counts).cpu()
+
+    seconds = bench.seconds(together, repeats=2) / len(images)
+    waits = bench.waits(together) / len(images)
+    bench.figures.add(
+        "refine",
+        refiner=f"{name}, {len(images)} images at once",
+        device=bench.device,
+        ms_per_image=1e3 * seconds,
+        waits=waits,
     )
 
 

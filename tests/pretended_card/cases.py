@@ -13,8 +13,7 @@ from record import Record
 
 from unseg_d2.config import get_cfg
 from unseg_d2.masks import build_generator
-from unseg_d2.refine import build_refiner
-from unseg_d2.refine.crf import crf_masks
+from unseg_d2.refine import CardRefiner, build_refiner
 from unseg_d2.structures import DepthMap, PatchFeatures, Proposals
 
 GENERATORS = ("maskcut", "cuts3d", "tokencut", "promerge", "primaps", "votecut", "lost")
@@ -73,19 +72,20 @@ def _generator(name: str, batch: int, side: int, channels: int) -> Call:
 
 
 def _refiner(name: str, batch: int, side: int) -> Call:
-    """One image through the refiner; several, which only the CRF takes, in one lattice."""
+    """One image as it is given to any refiner; several together."""
     images, masks = made_pictures(batch, side)
+    counts = [masks.shape[1]] * batch
 
     def call(device: str, record: Record | None = None) -> list[np.ndarray]:
-        if batch == 1 or name != "crf":
-            settings = {} if name == "guided" else {"device": device}
-            refiner = build_refiner(name, **settings)
+        refiner = build_refiner(name, device=device)
+        if batch == 1 or not isinstance(refiner, CardRefiner):
             _forget(record)
             return [refiner(*pair) for pair in zip(images, masks)]
-        pictures, given = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()), torch.from_numpy(masks).float()
+        pictures, given = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()), torch.from_numpy(masks).flatten(0, 1)
         given = given.to(device)
         _forget(record)
-        return list((crf_masks(pictures, given) > 0.5).cpu().numpy())
+        with torch.inference_mode():
+            return list(refiner.refine(pictures, given, counts).cpu().numpy().reshape(masks.shape))
 
     return call
 

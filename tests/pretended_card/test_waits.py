@@ -16,12 +16,17 @@ MOST = {  # launches and waits per image, at batch 1 and 8
     "cuts3d": ((1300, 14), (150, 2)),
     "tokencut": ((500, 7), (60, 1)),
     "promerge": ((110, 5), (20, 1)),
-    "primaps": ((3500, 10), (450, 2)),
+    "primaps": ((3500, 6), (450, 1)),
     "votecut": ((500, 7), (80, 1)),
     "lost": ((40, 3), (10, 0.5)),
-    "guided": ((0, 0), (0, 0)),
-    "crf": ((400, 2), (60, 1)),
-    "crf_labels": ((520, 2), (520, 2)),
+    "guided": ((120, 1), (30, 0.5)),
+    "crf": ((450, 2), (75, 0.5)),
+    "crf_labels": ((550, 2), (80, 0.5)),
+}
+REAL_SIDE, REAL_CHANNELS = 60, 768
+REAL_MOST = {  # of a batch of 8 images of 480 px with ViT-B/8
+    **dict.fromkeys(MOST, (np.inf, 2)),
+    **dict.fromkeys(("maskcut", "cuts3d"), (150, 2)),
 }
 
 
@@ -32,6 +37,15 @@ def test_waits_stay_within_their_bounds(name: str, batch: int) -> None:
     assert_same(found)
     launches, waits = MOST[name][batch == 8]
     assert found.waits <= waits and found.launches <= launches, found.record.report(batch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REAL_MOST)
+def test_waits_stay_within_their_bounds_at_the_size_of_a_transformer(name: str) -> None:
+    found = count(name, 8, REAL_SIDE, REAL_CHANNELS)
+    assert_same(found)
+    launches, waits = REAL_MOST[name]
+    assert found.waits <= waits and found.launches <= launches, found.record.report(8)
 
 
 def test_a_training_step_of_two_images_waits_little() -> None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from pseudo_fakes import BrightRed, MeanColour, pipeline_of
 
-from unseg_d2.config import load_cfg
+from unseg_d2.config import edited, load_cfg
 from unseg_d2.data.images import ImageFile, ImageProblem, read_image
 from unseg_d2.depth import GridDepth
 from unseg_d2.errors import UnsegError
@@ -285,6 +285,9 @@ def test_settings_that_cannot_work_are_one_sentence(options: list[str], message:
         build_pipeline(load_cfg(None, ["FEATURES.NAME", "descriptors", *options]))
 
 
-def test_the_crf_follows_the_device_of_the_features() -> None:
-    cfg = load_cfg(None, ["FEATURES.NAME", "descriptors", "REFINE.NAME", "crf", "FEATURES.DEVICE", "cpu"])
-    assert build_pipeline(cfg).post_process.refiner.keywords["device"] == torch.device("cpu")
+@pytest.mark.parametrize("name", ["guided", "crf", "crf_labels"])
+def test_the_refiner_follows_the_device_of_the_features(card: None, name: str) -> None:
+    for device in ("cpu", "cuda"):
+        cfg = load_cfg(None, ["FEATURES.NAME", "descriptors", "REFINE.NAME", name, "FEATURES.DEVICE", device])
+        assert build_pipeline(cfg).refines_on_card == (device == "cuda")
+    assert not build_pipeline(edited(cfg, {f"REFINE.{name.upper()}.DEVICE": "cpu"})).refines_on_card

@@ -52,7 +52,7 @@ def test_nothing_is_to_be_added_where_the_device_is_busy(waits: float, advised: 
 def test_refinement_on_a_card_that_takes_long_can_be_left_to_finishers() -> None:
     times = StageTimes()
     times.add(1, {"elapsed": 10, "features": 5, "refinement": 4, "finishing": 1, "finishers": 20})
-    assert times.sentence().endswith("With REFINE.CRF.DEVICE cpu the finishers would refine the masks.")
+    assert times.sentence().endswith("as REFINE.GUIDED.DEVICE, the finishers would refine the masks.")
 
 
 def test_images_that_were_made_before_do_not_count(tmp_path: Path) -> None:

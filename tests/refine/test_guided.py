@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from unseg_d2.refine.guided import _filter_tensors, guided_filter, guided_filter_batch
+from unseg_d2.refine.guided import guided_filter, guided_filter_batch
+from unseg_d2.refine.guided_together import guided_filter_tensors
 
 
 def _on_an_accelerator(guide, source, *, radius, eps):
-    return _filter_tensors(guide, source, radius, eps)
+    return guided_filter_tensors(guide, source[:, 0], radius=radius, eps=eps)[:, None]
 
 
 def by_definition(guide: np.ndarray, source: np.ndarray, radius: int, eps: float) -> np.ndarray:
@@ -119,3 +120,14 @@ def test_maps_of_any_layout_and_of_any_support(channels):
         np.testing.assert_array_equal(guided_filter(guide, moved, radius=2, eps=1e-2), filtered)
         guide_moved = np.ascontiguousarray(guide.transpose(order)).transpose(np.argsort(order))
         np.testing.assert_array_equal(guided_filter(guide_moved, source, radius=2, eps=1e-2), filtered)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_maps_of_many_guides_at_once(channels):
+    rng = np.random.default_rng(0)
+    guides = rng.random((3, channels, 21, 26)).astype(np.float32)
+    sources, guide_of = (rng.random((5, 21, 26)) > 0.5).astype(np.float32), [0, 0, 2, 1, 2]
+    found = guided_filter_tensors(*map(torch.from_numpy, (guides, sources, np.array(guide_of))), radius=3, eps=1e-2)
+    for ours, plane, guide in zip(found.numpy(), sources, guide_of):
+        exact = by_definition(guides[guide].astype(np.float64), plane.astype(np.float64), 3, 1e-2)
+        np.testing.assert_allclose(ours, exact, atol=2e-5)

@@ -147,3 +147,20 @@ def test_more_vertices_than_points():
     filtered = build_lattice(positions).filter(values)
     alone = torch.cat([build_lattice(positions[..., i : i + 1]).filter(values[i : i + 1]) for i in range(100)])
     torch.testing.assert_close(filtered, alone)
+
+
+def test_as_many_vertices_as_no_table_holds_at_first():
+    """Points far apart share no vertex: nine thousand vertices."""
+    positions, values = torch.rand(1, 5, 1500) * 200, torch.rand(1500, 2)
+    filtered = build_lattice(positions).filter(values)
+    alone = [build_lattice(positions[..., i : i + 1]).filter(values[i : i + 1]) for i in range(20)]
+    torch.testing.assert_close(filtered[:20], torch.cat(alone))
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("spread", [0.5, 6, 60])
+def test_one_channel_of_points_close_together(d, spread):
+    """A normalised lattice of few dimensions is splatted vertex by vertex."""
+    lattice, values = build_lattice(torch.rand(1, d, 700) * spread).normalised(3.0), torch.rand(700, 2)
+    expected = lattice.filter(values)[:, :1]
+    torch.testing.assert_close(lattice.filter(values[:, :1].contiguous()), expected)

@@ -9,6 +9,7 @@ Shape legend
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,11 +51,16 @@ class NetworkInput:
         Returns:
             ``(n, H, W)`` of the same type.
         """
+        rows, columns = self.sources(masks.shape[1:])
+        return masks[:, rows[:, None], columns]
+
+    def sources(self, grid: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return which row and column of a mask on a grid ``(k, l)`` each row and column of the image shows."""
         rows, columns = (
             self._source(length, total, shown, original)
-            for length, total, shown, original in zip(masks.shape[1:], self.image.shape[:2], self.shown, self.size)
+            for length, total, shown, original in zip(grid, self.image.shape[:2], self.shown, self.size)
         )
-        return masks[:, rows[:, None], columns]
+        return rows, columns
 
     def boxes(self, masks: np.ndarray) -> np.ndarray:
         """Return the boxes of masks in pixels of the original image, not rounded.

@@ -28,6 +28,7 @@ from unseg_d2.pseudo.geometry import NetworkInput
 from unseg_d2.pseudo.looks import Look, Looking
 from unseg_d2.pseudo.post_process import PostProcess, Refined
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks
+from unseg_d2.pseudo.refine_together import refine_together
 from unseg_d2.pseudo.stage_times import Clock
 from unseg_d2.refine import RefineSettings, refiner_from_config
 from unseg_d2.structures import PatchFeatures, Proposals
@@ -119,10 +120,8 @@ class MaskPipeline:
             cuts = [Cut.of(proposals, self.max_proposals) for proposals in self.generator(features)]
         if self.refines_on_card:
             with clock.measure("refinement"):
-                cuts = [
-                    replace(cut, refined=self.post_process.refine(look.image, look.views[0], cut.proposals))
-                    for look, cut in zip(looks, cuts, strict=True)
-                ]
+                refined = refine_together(self.post_process, looks, [cut.proposals for cut in cuts])
+                cuts = [replace(cut, refined=one) for cut, one in zip(cuts, refined, strict=True)]
         return cuts
 
     @property

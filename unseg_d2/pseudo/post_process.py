@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,7 +30,7 @@ VANISHED = "masks too small for a pixel of the image"
 
 @dataclass(frozen=True)
 class Refined:
-    """Masks after the refiner, before they are brought to the size of the image; on the host.
+    """Masks after the refiner, before those of another size are brought to the size of the image; on the host.
 
     Attributes:
         masks: ``(n, k, l)`` bool.
@@ -42,6 +43,14 @@ class Refined:
     kept: np.ndarray
     scores: np.ndarray
     confidence: np.ndarray | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process is sent: masks as bits."""
+        return self.__dict__ | {"masks": (np.packbits(self.masks, axis=-1), self.masks.shape[-1])}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        bits, columns = state["masks"]
+        self.__dict__.update(state, masks=np.unpackbits(bits, axis=-1, count=columns).view(bool))
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,8 @@ class PostProcess:
     @property
     def is_on_card(self) -> bool:
         """Whether the refiner computes on a GPU."""
-        return getattr(getattr(self.refiner, "keywords", {}).get("device"), "type", "cpu") != "cpu"
+        device = getattr(self.refiner, "device", getattr(self.refiner, "keywords", {}).get("device"))
+        return getattr(device, "type", "cpu") != "cpu"
 
     def refine(self, image: np.ndarray | None, view: NetworkInput, proposals: Proposals) -> Refined:
         """Enlarge and refine proposals; for arguments see `__call__`."""
@@ -89,7 +99,7 @@ class PostProcess:
             return Refined(np.zeros((0, *view.size), bool), np.zeros(0, bool), scores)
         patches = proposals.masks.cpu().numpy()
         masks, kept = getattr(self, f"_at_{self.settings.where}")(image, view, patches)
-        confidence = None if proposals.confidence is None else _shown_part(proposals.confidence.cpu().numpy(), view)
+        confidence = None if proposals.confidence is None else shown_part(proposals.confidence.cpu().numpy(), view)
         return Refined(masks, kept, scores, confidence)
 
     def finish(self, refined: Refined, size: tuple[int, int]) -> PseudoMasks:
@@ -114,11 +124,8 @@ class PostProcess:
 
     def _at_input(self, image: object, view: NetworkInput, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         height, width = view.shown
-        pixels = view.image[:height, :width]
-        if pixels.dtype != np.uint8:  # padded images are float, their shown part holds levels
-            pixels = np.rint(pixels).astype(np.uint8)
         raw = enlarge(patches, view.image.shape[:2], self.settings.upsample)[:, :height, :width]
-        return self._refined(pixels, raw)
+        return self._refined(shown_pixels(view), raw)
 
     def _at_image(self, image: np.ndarray, view: NetworkInput, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._refined(image, self._on_image(view, patches))
@@ -136,6 +143,13 @@ class PostProcess:
     def _refined(self, pixels: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         refined = self.refiner(pixels, raw)
         return refined, np.asarray(mask_iou(raw > 0.5, refined) >= self.settings.min_iou)
+
+
+def shown_pixels(view: NetworkInput) -> np.ndarray:
+    """Return the pixels of a network's input that show the image, ``(H', W', 3)`` uint8."""
+    pixels = view.image[: view.shown[0], : view.shown[1]]
+    # Padded images are float, their shown part holds levels.
+    return pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8)
 
 
 def enlarge(masks: np.ndarray, size: tuple[int, int], how: Upsample) -> np.ndarray:
@@ -182,7 +196,7 @@ def resize_mask(mask: np.ndarray, height: int, width: int, mode: Mode) -> np.nda
     return resized > resized.max() / 2 if mode == "parity" else resized >= 128
 
 
-def _shown_part(confidence: np.ndarray, view: NetworkInput) -> np.ndarray:
+def shown_part(confidence: np.ndarray, view: NetworkInput) -> np.ndarray:
     """The patches ``(n, h, w)`` that show the image, without those of padding alone."""
     rows, columns = (
         -(-shown * length // total) for shown, length, total in zip(view.shown, confidence.shape[1:], view.image.shape)

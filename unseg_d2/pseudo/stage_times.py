@@ -122,7 +122,7 @@ class StageTimes:
 
     def _advice(self, shares: Mapping[str, float]) -> str:
         if shares.get("refinement", 0.0) >= MUCH:
-            return " With REFINE.CRF.DEVICE cpu the finishers would refine the masks."
+            return " With DEVICE cpu of the refiner, as REFINE.GUIDED.DEVICE, the finishers would refine the masks."
         name = max(WAITS, key=lambda name: shares.get(WAITS[name], 0.0))
         if shares.get(WAITS[name], 0.0) < MUCH:
             return ""

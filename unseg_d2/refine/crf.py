@@ -20,25 +20,18 @@ Shape legend
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from unseg_d2.devices import resolve_device
 from unseg_d2.refine.compiled import label_shares
 from unseg_d2.refine.gaussian import GaussianKernel
-from unseg_d2.refine.holes import fill_holes
+from unseg_d2.refine.on_device import DeviceSettings
 from unseg_d2.refine.permutohedral import build_lattice
-from unseg_d2.refine.registry import REFINERS, Refiner, check_inputs, hard, soft
 from unseg_d2.settings import Settings, other_default, setting
 from unseg_d2.transfer import to_card, to_host
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 MAX_CHANNELS = 32  # masks filtered at a time, which bounds memory
 MAX_WEIGHT = 40.0  # of both kernels together, so that exp of a message stays finite
@@ -60,16 +53,8 @@ class CRFSettings(Settings):
 
 
 @dataclass(frozen=True)
-class CRFRefinerSettings(CRFSettings):
+class CRFRefinerSettings(DeviceSettings, CRFSettings):
     """Settings of :func:`crf`: those of the CRF, and where it runs."""
-
-    device: str = setting("auto", "where the CRF runs: auto (with the features), cpu, cuda, cuda:1 and so on")
-
-    @classmethod
-    def from_config(cls, cfg: Any, name: str | None = None) -> Self:
-        """Return the settings that a configuration states, on the device of its features where it says ``auto``."""
-        settings = super().from_config(cfg, name)
-        return settings if settings.device != "auto" else replace(settings, device=cfg["FEATURES"]["DEVICE"])
 
     def kernels(self) -> CRFSettings:
         """Return what the CRF itself needs."""
@@ -98,37 +83,6 @@ class LabelCRFSettings(CRFRefinerSettings):
 
 MASKCUT = CRFSettings()
 PRIMAPS = LabelCRFSettings().kernels()
-
-
-@REFINERS.register(settings=CRFRefinerSettings)
-def crf(settings: CRFRefinerSettings | None = None) -> Refiner:
-    """Return a refiner that runs two-label mean field on all masks at once and fills their holes.
-
-    Args:
-        settings: see :class:`CRFRefinerSettings`; ``None`` takes the defaults.
-
-    Raises:
-        UnsegError: the device is not there.
-    """
-    settings = settings or CRFRefinerSettings()
-    return partial(_refine, device=resolve_device(settings.device), settings=settings.kernels())
-
-
-@REFINERS.register(settings=LabelCRFSettings)
-def crf_labels(settings: LabelCRFSettings | None = None) -> Refiner:
-    """Return a refiner for disjoint masks: one mean field over all of them and the background.
-
-    The probability of the background, before the softmax, is what the masks leave of one. Holes stay, they may be
-    other objects.
-
-    Args:
-        settings: see :class:`LabelCRFSettings`; ``None`` takes the defaults.
-
-    Raises:
-        UnsegError: the device is not there.
-    """
-    settings = settings or LabelCRFSettings()
-    return partial(_refine_labels, device=resolve_device(settings.device), settings=settings.kernels())
 
 
 def crf_masks(images: Tensor, masks: Tensor, settings: CRFSettings = MASKCUT) -> Tensor:
@@ -185,32 +139,6 @@ def label_probabilities(images: Tensor, logits: Tensor, settings: CRFSettings = 
     return found.movedim(-1, 1)
 
 
-def _refine(image: np.ndarray, masks: np.ndarray, *, device: torch.device, settings: CRFSettings) -> np.ndarray:
-    check_inputs(image, masks)
-    refined = np.zeros(masks.shape, dtype=bool)
-    present = masks.any((1, 2))
-    if present.any():
-        with torch.inference_mode():
-            channels = to_card(torch.from_numpy(soft(masks[present])), device)
-            probability = crf_masks(_image_tensor(image), channels[None], settings)
-        refined[present] = hard(probability[0].cpu().numpy())
-    return fill_holes(refined)
-
-
-def _refine_labels(image: np.ndarray, masks: np.ndarray, *, device: torch.device, settings: CRFSettings) -> np.ndarray:
-    check_inputs(image, masks)
-    refined = np.zeros(masks.shape, dtype=bool)
-    present = np.flatnonzero(masks.any((1, 2)))
-    if len(present):
-        channels = to_card(torch.from_numpy(soft(masks[present])), device)
-        channels = torch.cat([(1 - channels.sum(0, keepdim=True)).clamp_(0, 1), channels])
-        with torch.inference_mode():
-            probability = label_probabilities(_image_tensor(image), channels[None], settings)
-        labels = probability[0].cpu().numpy().argmax(0)
-        refined[present] = labels == np.arange(1, len(present) + 1)[:, None, None]
-    return refined
-
-
 def _pairwise(images: Tensor, device: torch.device, settings: CRFSettings) -> Callable[[Tensor], Tensor]:
     """The weighted sum of both kernels of images ``(b, 3, H, W)``, on values ``(b, H, W, c)``, which it overwrites."""
     b, _, height, width = images.shape
@@ -249,14 +177,11 @@ def _corners(height: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 def _positions(b: int, height: int, width: int, device: torch.device) -> Tensor:
-    """x and y of each pixel, ``(b, 2, H, W)``."""
-    y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
+    """x and y of each pixel, ``(b, 2, H, W)`` float32."""
+    sides = (torch.arange(side, dtype=torch.float32, device=device) for side in (height, width))
+    y, x = torch.meshgrid(*sides, indexing="ij")
     return torch.stack([x, y]).expand(b, -1, -1, -1)
 
 
 def _channels_last(planes: Tensor) -> Tensor:
     return planes.movedim(1, -1).contiguous()
-
-
-def _image_tensor(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]

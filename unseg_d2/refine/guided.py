@@ -16,18 +16,20 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from unseg_d2.devices import resolve_device
+from unseg_d2.refine.guided_together import guided_filter_tensors, guided_together
 from unseg_d2.refine.holes import fill_holes
+from unseg_d2.refine.on_device import CardRefiner, DeviceSettings
 from unseg_d2.refine.registry import REFINERS, Refiner, check_inputs, hard, soft
-from unseg_d2.settings import Settings, setting
+from unseg_d2.settings import setting
 
 _Window: TypeAlias = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
-class GuidedSettings(Settings):
+class GuidedSettings(DeviceSettings):
     """Settings of :func:`guided`; a radius a little less than the side of a patch works best."""
 
     radius: int = setting(6, "radius of the window in the resized image", symbol="r", unit="px", low=1)
@@ -42,9 +44,15 @@ def guided(settings: GuidedSettings | None = None) -> Refiner:
 
     Args:
         settings: see :class:`GuidedSettings`; ``None`` takes the defaults.
+
+    Raises:
+        UnsegError: the device is not there.
     """
     settings = settings or GuidedSettings()
-    return partial(_refine, radius=settings.radius, eps=settings.eps)
+    device = resolve_device(settings.device)
+    if device.type == "cpu":
+        return partial(_refine, radius=settings.radius, eps=settings.eps)
+    return CardRefiner(partial(guided_together, radius=settings.radius, eps=settings.eps), device)
 
 
 def _refine(image: np.ndarray, masks: np.ndarray, *, radius: int, eps: float) -> np.ndarray:
@@ -92,18 +100,7 @@ def guided_filter_batch(guide: Tensor, source: Tensor, *, radius: int, eps: floa
         pairs = zip(guide.numpy(), source.numpy())
         filtered = [guided_filter(image, maps, radius=radius, eps=eps) for image, maps in pairs]
         return torch.from_numpy(np.stack(filtered))
-    return _filter_tensors(guide, source, radius, eps)
-
-
-def _filter_tensors(guide: Tensor, source: Tensor, radius: int, eps: float) -> Tensor:
-    def mean(maps: Tensor) -> Tensor:
-        for size, padding in (((2 * radius + 1, 1), (radius, 0)), ((1, 2 * radius + 1), (0, radius))):
-            maps = F.avg_pool2d(maps, size, stride=1, padding=padding, count_include_pad=False)
-        return maps
-
-    mean_guide, mean_source = mean(guide), mean(source)
-    slope = (mean(guide * source) - mean_guide * mean_source) / (mean(guide * guide) - mean_guide.square() + eps)
-    return mean(slope) * guide + mean(mean_source - slope * mean_guide)
+    return guided_filter_tensors(guide, source[:, 0], radius=radius, eps=eps)[:, None]
 
 
 class _LocalFit:

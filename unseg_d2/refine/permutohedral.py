@@ -27,7 +27,7 @@ from torch import Tensor
 from unseg_d2.compiled import runs_compiled
 from unseg_d2.errors import Unusable
 from unseg_d2.refine.compiled import CompiledLattice
-from unseg_d2.refine.sparse_rows import SparseRows
+from unseg_d2.refine.sparse_rows import SparseRows, SplitRows
 from unseg_d2.transfer import to_card, to_host
 
 TILE = 16384  # points embedded at a time on a CPU: what they need stays in the cache
@@ -39,7 +39,7 @@ MAX_DIMENSIONS = 2**AXIS_BITS - 1
 class Lattice:
     """A Gaussian kernel matrix in factors: values are splatted to vertices, blurred along each axis, sliced back."""
 
-    splat: SparseRows  # (v, N)
+    splat: SparseRows | SplitRows  # (v, N)
     blurs: tuple[SparseRows, ...]  # each (v, v), of one or two axes
     slice: SparseRows  # (N, v)
 
@@ -62,9 +62,8 @@ class Lattice:
         """Return the lattice whose filter is weight n * K(n * x) with n = 1 / sqrt(K 1), K being this one's filter."""
         points = len(self.slice.starts) - 1
         norm = self.filter(torch.ones((points, 1), device=self.slice.weights.device)).rsqrt()
-        splat = self.splat.weights * norm[:, 0].index_select(0, self.splat.columns)
         sliced = self.slice.weights.view(points, -1) * (norm * weight)
-        return Lattice(replace(self.splat, weights=splat), self.blurs, replace(self.slice, weights=sliced.view(-1)))
+        return Lattice(self.splat.scaled(norm[:, 0]), self.blurs, replace(self.slice, weights=sliced.view(-1)))
 
 
 def build_lattice(positions: Tensor, bounds: tuple[Tensor, Tensor] | None = None) -> Lattice | CompiledLattice:
@@ -105,8 +104,9 @@ def build_lattice(positions: Tensor, bounds: tuple[Tensor, Tensor] | None = None
         _embed(y, strides, table, lowest, keys.view(b * n, d + 1), weights.view(b * n, d + 1))
     point, entry, vertex, starts, vertex_keys = _group(keys.view(b * n, d + 1), (b * keys_per_image).bit_length())
     entry_weights = weights.view(-1)
+    splat = SparseRows(point.int(), entry_weights.index_select(0, entry), starts)
     return Lattice(
-        splat=SparseRows(point.int(), entry_weights.index_select(0, entry), starts),
+        splat=splat if keys.device.type == "cpu" else SplitRows.of(splat),
         blurs=_blurs([_neighbours(vertex_keys, stride) for stride in strides]),
         slice=SparseRows(
             torch.empty_like(vertex).scatter_(0, entry, vertex),
