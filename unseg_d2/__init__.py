@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unseg_d2.api import generate_masks, self_train
+    from unseg_d2.api import generate_masks, group_masks, self_train
     from unseg_d2.apps.visualize import visualize
     from unseg_d2.config.recipe import load_recipe
     from unseg_d2.deploy.export import export_detector
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["Detector", "MaskGenerator", "Prediction", "PseudoMask", "UnsegError", "export_labels", "generate_masks"]
+__all__ += ["group_masks"]
 __all__ += ["import_corrections", "load_recipe", "read_label_set", "SaliencyHead", "score_masks", "self_train"]
 __all__ += ["OnnxDetector", "export_detector", "visualize"]
 _HOMES = {
@@ -39,6 +40,7 @@ _HOMES = {
     "export_labels": "exchange.export",
     "import_corrections": "exchange.import_",
     "generate_masks": "api",
+    "group_masks": "api",
     "load_recipe": "config.recipe",
     "read_label_set": "pseudo.label_set",
     "score_masks": "training.score_masks",

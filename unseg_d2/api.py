@@ -9,6 +9,7 @@ from typing import Any
 
 from unseg_d2.config.recipe import Recipe, flat_options, load_recipe
 from unseg_d2.errors import UnsegError
+from unseg_d2.groups.group_masks import group_label_set
 from unseg_d2.jobs.places import LOCAL
 from unseg_d2.planning.plan import DEFAULT_BUDGET, Request, plan_run
 from unseg_d2.pseudo.generate import generate_label_set
@@ -52,6 +53,45 @@ def generate_masks(
     for line in summarise(Path(output)).splitlines():
         logger.info("%s", line)
     return labels
+
+
+def group_masks(
+    recipe: Recipe | None = None,
+    *overrides: Any,
+    labels: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    images: str | os.PathLike[str] | None = None,
+    ground_truth: str | os.PathLike[str] | None = None,
+    prototypes: str | os.PathLike[str] | None = None,
+    names: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Put masks into groups that look alike: a label set with a category for each. Interrupted, the same call resumes.
+
+    Args:
+        recipe: a YAML file, the name of a shipped recipe, or a configuration; its ``FEATURES`` describe the masks, and
+            its ``GROUPS`` say how groups are found.
+        *overrides: settings that differ from it, such as ``"GROUPS.NUMBER", 20``; see :func:`generate_masks`.
+        labels: label set (COCO file or folder), or COCO results together with ``ground_truth``.
+        output: folder of the new label set, of the page that shows the groups, and of their prototypes.
+        images: folder of the images; if omitted, it is searched for near ``labels``.
+        ground_truth: data set that results are for, which names their images.
+        prototypes: output of another grouping, whose groups and names are taken for these masks.
+        names: file of names that the page has saved; groups of one name become one class.
+
+    Returns:
+        ``output/labels.json``, for :func:`read_label_set`; each annotation has a ``group_confidence`` in [0, 1].
+
+    Raises:
+        UnsegError: a file is missing or damaged, ``output`` holds something else, there are too few masks, or the extra
+            ``groups`` is not installed.
+    """
+    cfg = load_recipe(recipe, *overrides)
+    places = {"images": images, "ground_truth": ground_truth, "prototypes": prototypes, "names": names}
+    named = {name: None if path is None else os.fspath(path) for name, path in places.items()}
+    grouped = group_label_set(cfg, os.fspath(labels), os.fspath(output), **named)
+    for line in grouped.lines():
+        logger.info("%s", line)
+    return grouped.labels
 
 
 def self_train(

@@ -34,9 +34,12 @@ BUILT_IN = (
     "unseg_d2.evaluation.class_agnostic",
     "unseg_d2.evaluation.per_class",
     "unseg_d2.evaluation.best_iou",
+    "unseg_d2.evaluation.matched_classes",
+    "unseg_d2.evaluation.panoptic",
     "unseg_d2.evaluation.corloc",
     "unseg_d2.evaluation.video",
     "unseg_d2.tracks.settings",
+    "unseg_d2.groups.settings",
     "unseg_d2.saliency.settings",
     "unseg_d2.semantic.settings",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -108,6 +109,20 @@ TINY = [
         "track-masks",
         _command(f"track-masks --labels {{stage}}/masks --output {{out}}/tracks {' '.join(CPU)}"),
         resumes=True,
+    ),
+    *(
+        [
+            Tiny(
+                "group-masks",
+                _command(
+                    "group-masks --labels {stage}/masks --images {stage}/images --output {out}/groups "
+                    "FEATURES.NAME palette FEATURES.IMAGE_SIZE 96 GROUPS.NUMBER 2"
+                ),
+                resumes=True,
+            )
+        ]
+        if importlib.util.find_spec("sklearn")
+        else []
     ),
     Tiny("export-masks", _command("export-masks --labels {stage}/masks --output {out}/coco.json"), images=False),
     *(

@@ -54,6 +54,7 @@ COMMANDS = {
     "cut-masks": f"--labels truth.json {MASKS} cut {DEPTH}",
     "split-masks": f"--labels truth.json {MASKS} split MASKS.SPLIT.EDGES canny",
     "track-masks": "--labels truth.json --images photos --output t FEATURES.NAME descriptors FEATURES.IMAGE_SIZE 96",
+    "group-masks": "--labels truth.json --images photos --output groups FEATURES.NAME palette GROUPS.NUMBER 1",
     "score-masks": "--labels truth.json --gt truth.json",
     "evaluate corloc": "--labels truth.json --datasets truth.json::photos",
     "demo": "--input photos --output out",
@@ -119,6 +120,8 @@ def run(line: str) -> argparse.Namespace:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_reads_what_it_says(command: str, folder: Path, tiny: list[str], seen: set[str]) -> None:
     weights = " ".join(tiny) if command in ("demo", "evaluate detection") else ""
+    if command == "group-masks":
+        pytest.importorskip("sklearn", reason="the extra `groups` is not installed")
     args = run(f"{command} {COMMANDS[command]} {weights}")
     assert seen  # else nothing was watched
     read = (*args.reads, *reads.ALWAYS)

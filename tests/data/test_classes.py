@@ -11,7 +11,8 @@ from PIL import Image
 
 from unseg_d2.config import get_cfg
 from unseg_d2.data.catalog import load_dataset
-from unseg_d2.data.classes import check_records, check_same, read_classes, write_classes
+from unseg_d2.data.classes import OF_THE_DATA, check_records, check_same, read_classes, write_classes
+from unseg_d2.data.image_list import ImageList
 from unseg_d2.errors import UnsegError
 
 NAMES = {90: "brush", 1: "person", 17: "cat"}
@@ -86,3 +87,11 @@ def test_classes_are_kept_beside_a_checkpoint(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "classes.json").write_text("[1]")
     with pytest.raises(UnsegError, match="is not a list of categories"):
         read_classes(tmp_path / "model_final.pth")
+
+
+def test_the_classes_of_a_data_set_may_be_others_than_the_detectors(tmp_path: Path) -> None:
+    records = load_dataset(write_set(tmp_path), get_cfg(), num_classes=OF_THE_DATA)
+    assert [a["category_id"] for a in records[0]["annotations"]] == [1, 2, 0] and len(records.categories) == 3
+    for same in (records, records.images(), records[:1], ImageList(records), ImageList(ImageList(records))):
+        assert same.category_ids() == 1  # what is found has numbers that count from there
+    assert ImageList(load_dataset(write_set(tmp_path), get_cfg(), num_classes=3)).category_ids() == [1, 17, 90]

@@ -12,6 +12,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 from unseg_d2.data.catalog import load_dataset
+from unseg_d2.data.classes import read_classes
 from unseg_d2.data.loader import build_train_loader
 from unseg_d2.detectors.protocol import Engine, detectron2_availability, select_engine
 from unseg_d2.detectors.training_data import training_records
@@ -110,3 +111,27 @@ def test_data_sets_of_other_classes_are_not_mixed(make_cfg: Callable[..., CfgNod
     cfg = make_cfg("mixed", **SEVERAL, DATASETS__TRAIN=(str(named), str(other)))
     with pytest.raises(UnsegError, match=r"Class 0 is 'cat' in .*named\.json, but 'dog' in .*swapped\.json"):
         training_records(cfg)
+
+
+def test_groups_are_matched_with_the_classes_of_another_data_set(
+    engine: Engine, make_cfg: Callable[..., CfgNode], named: Path, tmp_path: Path
+) -> None:
+    """A detector of two groups beside a ground truth of three classes; its results have the numbers of the groups."""
+    cfg = make_cfg("groups", **SEVERAL | {"TEST__EVALUATORS": ("class_agnostic", "matched_classes")})
+    weights = train(engine, cfg)
+    assert [category["name"] for category in read_classes(weights)] == ["cat", "dog"]
+    more = json.loads(named.read_text())
+    more["categories"] = [{"id": key, "name": name} for key, name in ((11, "cow"), (12, "owl"), (13, "fox"))]
+    for annotation in more["annotations"]:
+        annotation["category_id"] = 11 if annotation["category_id"] == 3 else 12
+    (tmp_path / "more.json").write_text(json.dumps(more))
+    places = {"dataset": str(tmp_path / "more.json"), "output": tmp_path / "evaluation"}
+    metrics = evaluate_detector(engine, cfg, weights=str(weights), **places).metrics["bbox"]
+    results = json.loads((tmp_path / "evaluation/predictions.json").read_text())
+    assert {result["category_id"] for result in results} == {1, 2}
+    assert {"AP-cow", "AP-owl", "AP-fox", "MatchedAP", "AP"} <= metrics.keys()
+    assert np.isnan(metrics["AP-fox"]) and 0 <= metrics["MatchedAP"] <= 100
+    options = {"TEST__EVALUATORS": ("matched_classes",), "TEST__EVAL_PERIOD": 2, "DATASETS__TEST": (places["dataset"],)}
+    during = make_cfg("during", **SEVERAL | options)
+    lines = [json.loads(line) for line in (train(engine, during).parent / "metrics.json").read_text().splitlines()]
+    assert any("bbox/MatchedAP" in line for line in lines)

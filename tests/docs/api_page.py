@@ -46,7 +46,10 @@ SECTIONS = {
     "Masks without training": ("MaskGenerator", "PseudoMask", "generate_masks"),
     "Detectors": ("Detector", "Prediction", "export_detector", "OnnxDetector", "self_train"),
     "Saliency": ("SaliencyHead",),
-    "Label sets and scores": ("read_label_set", "visualize", "score_masks", "export_labels", "import_corrections"),
+    "Label sets and scores": (
+        *("read_label_set", "visualize", "score_masks", "export_labels", "import_corrections"),
+        "group_masks",
+    ),
     "Recipes and errors": ("load_recipe", "UnsegError"),
 }
 INSTANCES = {"MaskGenerator": "generator", "PseudoMasks": "masks"}

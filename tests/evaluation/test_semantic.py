@@ -29,7 +29,7 @@ def test_the_best_permutation_is_found() -> None:
     truth[:3] = 255
     confusion = Confusion(4, 4)
     confusion.add(prediction, truth)
-    scores = semantic_scores(confusion.counts)
+    scores = semantic_scores(confusion.counts, "hungarian")
     best = max(permutations(range(4)), key=lambda order: (np.array(order)[prediction] == truth).sum())
     assert tuple(scores.matching) == best == (1, 2, 3, 0)
     named = np.array(best)[prediction]
@@ -39,13 +39,13 @@ def test_the_best_permutation_is_found() -> None:
 
 
 def test_classes_that_do_not_occur_and_are_not_predicted_do_not_count() -> None:
-    scores = semantic_scores(np.array([[4, 0, 0], [0, 4, 0], [0, 0, 0]]))
+    scores = semantic_scores(np.array([[4, 0, 0], [0, 4, 0], [0, 0, 0]]), "hungarian")
     assert scores.miou == 100 and np.isnan(scores.iou[2])
 
 
 def test_more_clusters_than_classes() -> None:
     counts = np.array([[6, 0], [0, 8], [4, 2]])  # the third cluster is over
-    hungarian = semantic_scores(counts)
+    hungarian = semantic_scores(counts, "hungarian")
     assert list(hungarian.matching) == [0, 1, -1]
     assert hungarian.accuracy == pytest.approx(100 * 14 / 20)
     np.testing.assert_allclose(hungarian.iou, [100 * 6 / 10, 100 * 8 / 10])
@@ -55,7 +55,7 @@ def test_more_clusters_than_classes() -> None:
 
 
 def test_fewer_clusters_than_classes_leave_a_class_without() -> None:
-    scores = semantic_scores(np.array([[5, 0, 3]]))
+    scores = semantic_scores(np.array([[5, 0, 3]]), "hungarian")
     np.testing.assert_allclose(scores.iou, [100 * 5 / 8, np.nan, 0])
     assert scores.accuracy == pytest.approx(62.5)
 
@@ -71,6 +71,6 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="clusters outside of 0 to 1"):
         confusion.add(np.array([2]), np.array([0]))
     with pytest.raises(ValueError, match="no labelled pixel"):
-        semantic_scores(confusion.counts)
+        semantic_scores(confusion.counts, "hungarian")
     with pytest.raises(ValueError, match="hungarian, majority, none"):
         semantic_scores(np.eye(2, dtype=int), "best")

@@ -68,8 +68,8 @@ def add_evaluators(group: argparse._ArgumentGroup, default: str = "TEST.EVALUATO
         dest="evaluators",
         nargs="+",
         metavar="NAME",
-        help="what computes the metrics: class_agnostic, per_class, best_iou, corloc, video or your own "
-        f"(default: {default})",
+        help="what computes the metrics: class_agnostic, per_class, best_iou, corloc, matched_classes, panoptic, "
+        f"video or your own (default: {default})",
     )
     completion.completed_by(evaluator, completion.evaluators)
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "cut-masks": "cut the masks of a label set in 3D",
     "split-masks": "divide the masks of a label set along edges",
     "track-masks": "join the masks of the frames of videos into tracks",
+    "group-masks": "put masks into groups that look alike, and name the groups",
     "explain-masks": "draw how CutS3D arrives at its masks",
     "export": "write a label set, predictions or a trained detector in the format of another tool",
     "export-masks": "write a label set as one COCO file",

@@ -17,7 +17,7 @@ from fvcore.common.config import CfgNode
 from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.annotations.locate import check_there, locate
 from unseg_d2.data.builtin import ALIASES, BUILTIN, datasets_root
-from unseg_d2.data.classes import categories_of
+from unseg_d2.data.classes import OF_THE_DATA, categories_of
 from unseg_d2.data.coco import find_image_root, open_coco
 from unseg_d2.data.images import list_images
 from unseg_d2.data.records import IndexPart, Records
@@ -50,7 +50,8 @@ def load_dataset(spec: str, cfg: CfgNode, num_classes: int = 1) -> Records:
             say where its images are); or a folder of images, or what else `scan_images` takes, which has no
             annotations.
         cfg: configuration; its ``SYNTHETIC`` block describes the synthetic sets.
-        num_classes: of the detector; 1 takes all annotations as one class, whatever the categories in the file.
+        num_classes: of the detector; 1 takes all annotations as one class, whatever the categories in the file, and
+            `OF_THE_DATA` takes these, which a detector's groups are matched with.
 
     Returns:
         Detectron2's standard dataset dicts, see `to_records`, with their categories where there are several classes;
@@ -144,7 +145,9 @@ def _records(index: AnnotationIndex, root: Path, name: str, num_classes: int) ->
     numbers = {category["id"]: number for number, category in enumerate(categories)} or None
     if not categories and len(index.present) > 1:
         logger.info("%s has objects of %d categories, which are treated as one.", name, len(index.present))
-    return Records(parts=[IndexPart(index, str(root), numbers, located.renamed)], categories=categories)
+    others = num_classes == OF_THE_DATA
+    parts = [IndexPart(index, str(root), numbers, located.renamed)]
+    return Records(parts=parts, categories=categories, are_others=others)
 
 
 def _folder(named: str) -> Records:

@@ -19,6 +19,8 @@ from unseg_d2.files import write_json
 
 FILE = "classes.json"
 """Beside the checkpoints of a detector of several classes: the categories that its classes stand for, in order."""
+OF_THE_DATA = 0
+"""In place of a number of classes: those of the data set, whatever the detector's."""
 
 
 def categories_of(dataset: CocoDataset | AnnotationIndex, num_classes: int, name: str) -> list[Category]:
@@ -26,7 +28,7 @@ def categories_of(dataset: CocoDataset | AnnotationIndex, num_classes: int, name
 
     Args:
         dataset: what `read_coco` or `open_coco` returned.
-        num_classes: of the detector; 1 takes all categories as one class.
+        num_classes: of the detector; 1 takes all categories as one class, `OF_THE_DATA` those of the file.
         name: of the data set, for the message.
 
     Raises:
@@ -36,7 +38,7 @@ def categories_of(dataset: CocoDataset | AnnotationIndex, num_classes: int, name
         return []
     categories = sorted(({"id": c["id"], "name": str(c.get("name", c["id"]))} for c in dataset.categories), key=_by_id)
     known = {category["id"] for category in categories}
-    if len(known) != num_classes or len(categories) != num_classes:
+    if num_classes != OF_THE_DATA and (len(known) != num_classes or len(categories) != num_classes):
         raise wrong_number(name, len(known), num_classes)
     strange = sorted(str(key) for key in present_categories(dataset) - known)
     if strange:

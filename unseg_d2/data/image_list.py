@@ -24,7 +24,7 @@ class ImageList(Sequence[dict[str, Any]]):
     """
 
     def __init__(self, records: Iterable[dict[str, Any]], categories: Sequence[Category] | None = None) -> None:
-        self.categories = list(getattr(records, "categories", ()) if categories is None else categories)
+        self.categories = list(_found(records) if categories is None else categories)
         names, ends, ids, sides = bytearray(), [], [], []
         for record in records.images() if isinstance(records, Records) else records:
             names += record["file_name"].encode(*_ENCODING)
@@ -55,6 +55,13 @@ class ImageList(Sequence[dict[str, Any]]):
         image = {"file_name": name.decode(*_ENCODING), "image_id": int(key) if isinstance(key, np.integer) else key}
         height, width = self._sides[position].tolist()
         return image | {key: side for key, side in (("height", height), ("width", width)) if side != _UNKNOWN}
+
+
+def _found(records: Iterable[dict[str, Any]]) -> Sequence[Category]:
+    """Return the categories that a detector's class numbers stand for, where records have any."""
+    if isinstance(records, Records):
+        return records.found
+    return records.categories if isinstance(records, ImageList) else ()
 
 
 def _compact(ids: list[Any]) -> Sequence[Any] | np.ndarray:

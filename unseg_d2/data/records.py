@@ -139,10 +139,12 @@ class Records(Sequence[Record]):
     Args:
         records: a list of records, or parts.
         categories: in the order of the numbers; empty where all annotations are of one class.
+        are_others: whether these are not the classes of the detector, which finds groups that are matched with them.
 
     Attributes:
         parts: where the records are from.
         categories: see above.
+        are_others: see above.
     """
 
     def __init__(
@@ -151,17 +153,23 @@ class Records(Sequence[Record]):
         categories: Sequence[Category] = (),
         *,
         parts: Sequence[Part] = (),
+        are_others: bool = False,
     ) -> None:
         self.parts: list[Part] = [*parts, *([] if records is None else [ListPart(records)])]
-        self.categories = list(categories)
+        self.categories, self.are_others = list(categories), are_others
         self._ends = np.cumsum([len(part) for part in self.parts], dtype=np.int64)
         self._chosen: np.ndarray | None = None  # places in all parts together
         self._with_boxes = True  # annotations without a mask too
         self._with_annotations = True
 
+    @property
+    def found(self) -> list[Category]:
+        """Categories that a detector's class numbers stand for; none where they are of one class, or groups."""
+        return [] if self.are_others else self.categories
+
     def category_ids(self) -> list[Any] | int:
-        """Return the id of each class's category; 1, that of the only one, where all are of one class."""
-        return [category["id"] for category in self.categories] or 1
+        """Return the id of each class's category; 1, that of the only or the first one, where they have no others."""
+        return [category["id"] for category in self.found] or 1
 
     def __len__(self) -> int:
         if self._chosen is not None:
@@ -212,7 +220,8 @@ class Records(Sequence[Record]):
         """Return some records, ``(n,)`` int64 positions."""
         if not self._with_boxes or any(not isinstance(part, ListPart) for part in self.parts):
             return self._view(_chosen=positions if self._chosen is None else self._chosen[positions])
-        records = Records([self[position] for position in positions.tolist()], self.categories)
+        listed = [self[position] for position in positions.tolist()]
+        records = Records(listed, self.categories, are_others=self.are_others)
         records._with_annotations = self._with_annotations
         return records
 

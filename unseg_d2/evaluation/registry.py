@@ -10,7 +10,6 @@ from typing import Any, Literal, Protocol, get_args
 from fvcore.common.config import CfgNode
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.plugins import load_plugins
 from unseg_d2.registry import Registry
 from unseg_d2.settings import Settings, section, setting
 
@@ -120,6 +119,13 @@ def detector_evaluators(cfg: CfgNode) -> dict[str, Evaluator]:
     """
     evaluators = build_evaluators(cfg)
     apart = [name for name, evaluator in evaluators.items() if getattr(evaluator, "with_classes", False)]
+    matched = [name for name in apart if getattr(evaluators[name], "matches_classes", False)]
+    if matched and matched != apart:
+        one = next(name for name in apart if name not in matched)
+        raise UnsegError(
+            f"The evaluators {one} and {matched[0]} of TEST.EVALUATORS take the classes of a detector for those of the "
+            "data set and for groups that are matched with them; leave one of the two out."
+        )
     if apart and cfg.MODEL.ROI_HEADS.NUM_CLASSES == 1:
         raise UnsegError(
             f"The evaluator {apart[0]} of TEST.EVALUATORS tells classes apart, but the detector has one class; use "
@@ -134,10 +140,14 @@ def detector_evaluators(cfg: CfgNode) -> dict[str, Evaluator]:
 
 
 def classes_told_apart(cfg: CfgNode) -> int:
-    """Return how many classes the evaluators of a recipe tell apart: those of the detector, or 1 for none of them."""
-    load_plugins(cfg.PLUGINS)  # this may be a process of its own
-    makers = [EVALUATORS.entry(name).make for name in EVALUATORS.named(cfg)]
-    return cfg.MODEL.ROI_HEADS.NUM_CLASSES if any(getattr(make, "with_classes", False) for make in makers) else 1
+    """Return how many classes the evaluators of a recipe tell apart: those of the detector, or 1 for none of them.
+
+    Where one matches groups with the classes of the data set, the number is 0, `unseg_d2.data.classes.OF_THE_DATA`.
+    """
+    evaluators = build_evaluators(cfg).values()
+    if any(getattr(one, "matches_classes", False) for one in evaluators):
+        return 0
+    return cfg.MODEL.ROI_HEADS.NUM_CLASSES if any(getattr(one, "with_classes", False) for one in evaluators) else 1
 
 
 def compares_masks(cfg: CfgNode) -> bool:

@@ -71,7 +71,7 @@ class SemanticScores:
     matching: np.ndarray
 
 
-def semantic_scores(counts: np.ndarray, matching: Matching = "hungarian") -> SemanticScores:
+def semantic_scores(counts: np.ndarray, matching: Matching) -> SemanticScores:
     """Match clusters with classes and return the metrics.
 
     Args:
@@ -85,10 +85,29 @@ def semantic_scores(counts: np.ndarray, matching: Matching = "hungarian") -> Sem
     Raises:
         ValueError: no pixel was counted, or an unknown matching.
     """
-    clusters, classes = counts.shape
     if not counts.sum():
         raise ValueError("no labelled pixel was counted")
-    assigned = np.full(clusters, -1)
+    assigned, classes = match_clusters(counts, matching), counts.shape[1]
+    merged = np.zeros((classes + 1, classes), dtype=np.int64)  # the last row is of clusters without a class
+    np.add.at(merged, assigned, counts)
+    right = merged.diagonal().astype(float)
+    union = merged[:classes].sum(1) + merged.sum(0) - right
+    with np.errstate(invalid="ignore", divide="ignore"):
+        iou = np.where(union > 0, 100 * right / union, np.nan)
+    return SemanticScores(float(np.nanmean(iou)), float(100 * right.sum() / counts.sum()), iou, assigned)
+
+
+def match_clusters(counts: np.ndarray, matching: Matching) -> np.ndarray:
+    """Return the class of each cluster, ``(P,)``; -1 for a cluster without one.
+
+    Args:
+        counts: ``(P, K)`` how often cluster p and class k were seen together.
+        matching: see :func:`semantic_scores`.
+
+    Raises:
+        ValueError: an unknown matching.
+    """
+    assigned = np.full(len(counts), -1)
     if matching == "hungarian":
         rows, columns = linear_sum_assignment(counts, maximize=True)
         assigned[rows] = columns
@@ -98,10 +117,4 @@ def semantic_scores(counts: np.ndarray, matching: Matching = "hungarian") -> Sem
         assigned[: min(counts.shape)] = np.arange(min(counts.shape))
     else:
         raise ValueError(f"the matching must be one of {', '.join(MATCHINGS)}, got '{matching}'")
-    merged = np.zeros((classes + 1, classes), dtype=np.int64)  # the last row is of clusters without a class
-    np.add.at(merged, assigned, counts)
-    right = merged.diagonal().astype(float)
-    union = merged[:classes].sum(1) + merged.sum(0) - right
-    with np.errstate(invalid="ignore", divide="ignore"):
-        iou = np.where(union > 0, 100 * right / union, np.nan)
-    return SemanticScores(float(np.nanmean(iou)), float(100 * right.sum() / counts.sum()), iou, assigned)
+    return assigned

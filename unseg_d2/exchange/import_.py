@@ -23,7 +23,7 @@ from unseg_d2.pseudo.label_set import labels_file, read_label_set, write_label_s
 from unseg_d2.pseudo.tally import Tally
 from unseg_d2.storage.addresses import to_path
 from unseg_d2.supervision import from_info, joined, to_info
-from unseg_d2.viz.decisions import KIND
+from unseg_d2.viz.decisions import KIND, KIND_OF_NAMES
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +85,8 @@ def _applied(path: Path, dataset: CocoDataset, all_done: bool, overwrite: bool) 
                 "--overwrite has no effect on decisions of a gallery, which name every mask; leave it out."
             )
         return apply_decisions(dataset, content, path, all_done=all_done)
+    if isinstance(content, dict) and content.get("kind") == KIND_OF_NAMES:
+        raise UnsegError(f"{path} holds names of groups; add --names {path} to the group-masks that made these.")
     if content is None:
         returned = read_cvat(path, counts)
     elif isinstance(content, dict) and "images" in content:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.coco import CocoDataset, find_image_root, locate_images, resolve_image
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import explained
@@ -45,7 +46,7 @@ def located(dataset: CocoDataset, labels: Path, images: Path | None) -> tuple[Co
     return found, root
 
 
-def find_pictures(dataset: CocoDataset, near: Sequence[Path]) -> Path:
+def find_pictures(dataset: CocoDataset | AnnotationIndex, near: Sequence[Path]) -> Path:
     """Look for the pictures where a label set says they are, and near the given files.
 
     Args:

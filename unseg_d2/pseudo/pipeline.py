@@ -141,7 +141,8 @@ class MaskPipeline:
 
     def _described(self, looks: Sequence[Look]) -> list[PatchFeatures]:
         described = [
-            _features(backend, [look.views[k] for look in looks]) for k, (backend, _) in enumerate(self._members)
+            features_of_views(backend, [look.views[k] for look in looks])
+            for k, (backend, _) in enumerate(self._members)
         ]
         features = described[0] if getattr(self.features, "members", None) is None else join_members(described)
         return [self._with_depth(look, one) for look, one in zip(looks, features, strict=True)]
@@ -192,8 +193,8 @@ class Finishing:
         return masks
 
 
-def _features(backend: FeatureBackend, views: Sequence[NetworkInput]) -> list[PatchFeatures]:
-    """Show images to one backend, those of one size together."""
+def features_of_views(backend: FeatureBackend, views: Sequence[NetworkInput]) -> list[PatchFeatures]:
+    """Show images to one backend, those of one size together; raises ValueError where its grid is another one."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, view in enumerate(views):
         groups.setdefault((*view.image.shape, view.image.dtype == np.uint8), []).append(index)

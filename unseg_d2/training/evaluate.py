@@ -100,9 +100,9 @@ def evaluate_detector(
     detector_evaluators(cfg)  # before anything is predicted
     records = load_dataset(dataset, cfg, classes_told_apart(cfg))
     check_images(records, dataset)
-    learnt = read_classes(weights) if records.categories else []
+    learnt = read_classes(weights) if records.found else []
     if learnt:
-        check_same(learnt, records.categories, (f"the training of {weights}", dataset))
+        check_same(learnt, records.found, (f"the training of {weights}", dataset))
     options: dict[str, Any] = {"num_processes": num_processes, "run_on": run_on}
     predictions = predict_to_file(engine, cfg, records, weights=weights, output=output, **options)
     return score_records(records, ResultsIndex(predictions), cfg, dataset)
@@ -113,7 +113,7 @@ def check_test_sets(cfg: CfgNode, num_classes: int = 1) -> None:
 
     Args:
         cfg: recipe.
-        num_classes: of the detector; with several, the sets must have as many categories.
+        num_classes: of the detector; with several, the sets must have as many categories, see `load_dataset`.
 
     Raises:
         UnsegError: annotations or images are missing, or the categories are others.

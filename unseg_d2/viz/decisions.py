@@ -9,6 +9,8 @@ from typing import Any
 
 KIND = "unseg_d2 decisions"
 """What the file says that it is."""
+KIND_OF_NAMES = "unseg_d2 names of groups"
+"""What the file says that it is, in which the page of `unseg_d2.groups` saves names."""
 VERSION = 1
 
 

@@ -94,6 +94,8 @@ def annotation_of(entry: Annotation, image: dict[str, Any], counts: Counts) -> d
     if _is_plain(entry.track_id):
         annotation["track_id"] = entry.track_id
     annotation |= {key: True for key in ("filled", "key") if getattr(entry, key) in (True, 1)}
+    if entry.group_confidence is not None:
+        annotation["group_confidence"] = entry.group_confidence
     if is_confidence(entry.confidence):
         decode_confidence(entry.confidence)
         annotation["confidence"] = entry.confidence

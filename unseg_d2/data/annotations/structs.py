@@ -94,6 +94,7 @@ class Annotation(Mask, gc=False, kw_only=True):
     track_id: Any = None  # of the object in its video
     filled: Any = None  # it was put between masks that were found
     key: Any = None  # it is one of the best of its object
+    group_confidence: Finite | None = None  # how certain the group is that the category stands for, in [0, 1]
     segments_info: list[Segment] | None = None
     file_name: Any = None  # in a panoptic file the picture with the masks of the segments
 

@@ -75,7 +75,8 @@ class ClassAgnosticEvaluator(DatasetEvaluator):
             check_annotations([item for record in records for item in record.get("annotations", ())], dataset)
         else:
             given = [standard_record(record, number) for number, record in enumerate(dataset)]
-            records = Records(given, as_records(dataset).categories)
+            known = as_records(dataset)
+            records = Records(given, known.categories, are_others=known.are_others)
         self.name = dataset if isinstance(dataset, str) else "the data set"
         self.records = {record["image_id"]: record for record in records}
         self.categories, self.category_ids = records.categories, records.category_ids()

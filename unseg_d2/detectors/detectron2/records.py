@@ -14,7 +14,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.config import get_cfg
 from unseg_d2.data.catalog import find_annotations, load_dataset
-from unseg_d2.data.classes import wrong_number
+from unseg_d2.data.classes import OF_THE_DATA, wrong_number
 from unseg_d2.data.records import Category, Records
 from unseg_d2.data.training_records import MissingCertainty
 from unseg_d2.detectors.detectron2.label_sets import is_label_set, label_file
@@ -29,7 +29,7 @@ def dataset_records(name: str, cfg: CfgNode | None = None, num_classes: int | No
         name: in Detectron2's ``DatasetCatalog``; otherwise a built-in name, a COCO json or a folder, see
             `unseg_d2.data.catalog.load_dataset`.
         cfg: configuration, whose ``SYNTHETIC`` block describes the synthetic sets; ``None`` means the defaults.
-        num_classes: of the detector; 1, or ``None``, takes all annotations as one class.
+        num_classes: of the detector; 1, or ``None``, takes all annotations as one class; see also `load_dataset`.
 
     Returns:
         Detectron2's standard dataset dicts, as `standard_record` returns them, with their categories where there are
@@ -38,14 +38,15 @@ def dataset_records(name: str, cfg: CfgNode | None = None, num_classes: int | No
     Raises:
         UnsegError: the data set is unknown, has another number of categories, or is not where it should be.
     """
-    cfg, num_classes = get_cfg() if cfg is None else cfg, num_classes or 1
+    cfg, num_classes = get_cfg() if cfg is None else cfg, 1 if num_classes is None else num_classes
     if name not in DatasetCatalog or _is_built_in(name) or is_label_set(name):
         return load_dataset(label_file(name), cfg, num_classes)
     records = [standard_record(record, number) for number, record in enumerate(DatasetCatalog.get(name))]
-    categories = _registered_categories(name) if num_classes > 1 else []
-    if categories and len(categories) != num_classes:
+    others = num_classes == OF_THE_DATA
+    categories = _registered_categories(name) if num_classes != 1 else []
+    if categories and not others and len(categories) != num_classes:
         raise wrong_number(name, len(categories), num_classes)
-    return Records(records, categories)
+    return Records(records, categories, are_others=others)
 
 
 def _registered_categories(name: str) -> list[Category]:
