@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -105,9 +105,11 @@ def main() -> None:
 def available_ways() -> dict[str, Callable[[Clip], list[list[Annotation]]]]:
     """Return the ways of association by name; ByteTrack where it is installed."""
     overlap = TrackSettings(appearance=0.0, max_filled=0)
+    looser = replace(overlap, min_similarity=0.1)
     both = TrackSettings(max_filled=0)
     ways: dict[str, Callable[[Clip], list[list[Annotation]]]] = {
-        "overlap alone (`TRACKS.APPEARANCE 0`)": lambda clip: ours(clip, overlap),
+        "overlap alone": lambda clip: ours(clip, overlap),
+        "overlap alone, from an IoU of .1": lambda clip: ours(clip, looser),
         "overlap and features": lambda clip: ours(clip, both),
         "overlap and features, gaps filled": lambda clip: ours(clip, TrackSettings()),
     }
@@ -116,7 +118,7 @@ def available_ways() -> dict[str, Callable[[Clip], list[list[Annotation]]]]:
     except UnsegError as error:
         print(f"without ByteTrack: {error}")
         return ways
-    return {**ways, "ByteTrack, boxes": bytetrack}
+    return {"ByteTrack, boxes": bytetrack, **ways}
 
 
 def ours(clip: Clip, settings: TrackSettings) -> list[list[Annotation]]:

@@ -32,7 +32,7 @@ COMMAND = Command(
     _execute,
     examples=(
         "unseg-d2 track-masks --labels masks/ --output tracks/",
-        "unseg-d2 track-masks --labels predictions.json --output tracks/ TRACKS.APPEARANCE 0",
+        "unseg-d2 track-masks --labels predictions.json --output tracks/ TRACKS.APPEARANCE 0 TRACKS.MIN_SIMILARITY 0.1",
     ),
     notes="Frames of a video lie in one folder and are numbered in their names, or have video_id and frame_id. "
     "labels.json has a track_id for each mask, keys.json only the key masks; unseg-d2 export --format youtube-vis "
