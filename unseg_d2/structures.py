@@ -69,12 +69,16 @@ class Proposals:
         confidence: ``(n, h, w)`` float32 spatial confidence in [0, 1], or ``None``.
         rejected: candidates that the generator turned down, by the field of its settings that did so
             (``max_likeness``), or by a reason in words.
+        levels: ``(n,)`` int64, layer of each mask, 0 is the finest; ``None`` where the generator has no layers.
+        parents: ``(n,)`` int64, position of the mask that contains each one, -1 for none; with ``levels`` only.
     """
 
     masks: Tensor
     scores: Tensor
     confidence: Tensor | None = None
     rejected: Mapping[str, int] = field(default_factory=dict)
+    levels: Tensor | None = None
+    parents: Tensor | None = None
 
     def __len__(self) -> int:
         return self.masks.shape[0]
@@ -86,6 +90,23 @@ class Proposals:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a mask stands among the masks of its image, some of which contain others.
+
+    Attributes:
+        level: layer in which it was found; 0 is the finest.
+        granularity: how coarse it is among the masks of its tree, in (0, 1]; see `unseg_d2.levels.granularities`.
+        node: its number, which no other mask of the image has.
+        parent: number of the smallest mask that contains it, ``None`` where there is none.
+    """
+
+    level: int
+    granularity: float
+    node: int
+    parent: int | None = None
+
+
+@dataclass(frozen=True)
 class PseudoMask:
     """One proposal at image size, ready to be written to a label set.
 
@@ -93,8 +114,10 @@ class PseudoMask:
         mask: ``(H, W)`` bool at the size of the original image.
         score: confidence of the whole mask in [0, 1].
         confidence: ``(h, w)`` float32 in [0, 1] on the patch grid, or ``None``.
+        place: its level of detail, and the mask that contains it; ``None`` where the generator has no levels.
     """
 
     mask: np.ndarray
     score: float
     confidence: np.ndarray | None = None
+    place: Place | None = None

@@ -24,7 +24,7 @@ from unseg_d2.pseudo.generate import generate_label_set
 from unseg_d2.refine import CardRefiner, build_refiner, compiled
 from unseg_d2.structures import DepthMap, PatchFeatures
 
-GENERATORS = ("maskcut", "promerge", "cuts3d", "tokencut", "primaps", "lost", "votecut")
+GENERATORS = ("maskcut", "promerge", "cuts3d", "tokencut", "primaps", "lost", "votecut", "uniap")
 SHARD_SIZE = 16  # images
 LABEL_RUNS = (  # generator, refiner, processes, images per batch
     *(("maskcut", "guided", processes, 8) for processes in (1, 4, 8, 16)),

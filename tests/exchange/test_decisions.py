@@ -75,3 +75,18 @@ def test_a_damaged_file_is_refused(label_set: Path, tmp_path: Path, change: dict
     path = saved(label_set, tmp_path, **change)
     with pytest.raises(UnsegError, match=message):
         import_corrections(path, labels=label_set, output=tmp_path / "a.json")
+
+
+def test_parts_of_a_mask_that_goes_hang_on_the_one_around_it(label_set: Path, tmp_path: Path) -> None:
+    content = json.loads(label_set.read_text())
+    for node, parent in enumerate((1, 2, None)):
+        content["annotations"][node] |= {"level": node, "node": node} | ({} if parent is None else {"parent": parent})
+    label_set.write_text(json.dumps(content))
+    path = saved(label_set, tmp_path, (0, {"2": "drop"}, False))
+    import_corrections(path, labels=label_set, output=tmp_path / "a.json")
+    after = read_coco(tmp_path / "a.json")
+    assert [(item.get("node"), item.get("parent")) for item in after.annotations[:3]] == [
+        (0, 2),
+        (2, None),
+        (None, None),
+    ]

@@ -19,6 +19,8 @@ MOST = {  # launches and waits per image, at batch 1 and 8
     "primaps": ((3500, 6), (450, 1)),
     "votecut": ((500, 7), (80, 1)),
     "lost": ((40, 3), (10, 0.5)),
+    "uniap": ((900, 24), (900, 24)),
+    "greedymerge": ((12, 2), (4, 0.5)),
     "guided": ((120, 1), (30, 0.5)),
     "crf": ((450, 2), (75, 0.5)),
     "crf_labels": ((550, 2), (80, 0.5)),
@@ -27,6 +29,7 @@ REAL_SIDE, REAL_CHANNELS = 60, 768
 REAL_MOST = {  # of a batch of 8 images of 480 px with ViT-B/8
     **dict.fromkeys(MOST, (np.inf, 2)),
     **dict.fromkeys(("maskcut", "cuts3d"), (150, 2)),
+    "uniap": (np.inf, 24),  # each layer has a graph of its own, on the host
 }
 
 

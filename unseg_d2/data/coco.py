@@ -154,7 +154,7 @@ def to_records(
     Returns:
         Per image ``{file_name (absolute), image_id, height, width, annotations}`` and per annotation ``{bbox (XYWH,
         px), bbox_mode (1), category_id (class number), iscrowd, area}`` and, where present, ``score``,
-        ``segmentation`` and ``confidence``; ``done`` (True) of an image in which every object has its mask.
+        ``segmentation``, ``confidence`` and ``level``; ``done`` (True) of an image in which every object has its mask.
 
     Raises:
         UnsegError: a file name points outside ``image_root``.

@@ -315,7 +315,9 @@ def record_annotation(annotation: Record, classes: Mapping[Any, int] | None) -> 
     number = 0 if classes is None else classes[annotation["category_id"]]
     record = {key: annotation[key] for key in ("bbox", "iscrowd", "area")}
     record |= {"bbox_mode": 1, "category_id": number}
-    return record | {key: annotation[key] for key in ("score", "segmentation", "confidence") if key in annotation}
+    return record | {
+        key: annotation[key] for key in ("score", "segmentation", "confidence", "level") if key in annotation
+    }
 
 
 def _without_boxes(record: Record) -> Record:

@@ -20,6 +20,7 @@ from unseg_d2.exchange.outlines import outlines
 from unseg_d2.exchange.returned import ImageNames, Returned, Shape
 from unseg_d2.exchange.source import by_image
 from unseg_d2.exchange.writers.coco import DIGITS
+from unseg_d2.levels import reconnected
 from unseg_d2.pseudo.corrections import is_corrected
 from unseg_d2.rle import compress, decode_mask, to_rle
 
@@ -161,6 +162,10 @@ class Merged:
         self.images: list[dict[str, Any]] = []
         self.annotations: list[Annotation] = []
         self.free = 1 + max((a["id"] for a in dataset.annotations if isinstance(a["id"], int)), default=0)
+        self.placed: dict[Any, list[Annotation]] = {}
+        for annotation in dataset.annotations:
+            if "node" in annotation:
+                self.placed.setdefault(annotation["image_id"], []).append(annotation)
 
     def keep(self, image: dict[str, Any], items: list[Annotation]) -> None:
         """Add an image as it is."""
@@ -168,7 +173,7 @@ class Merged:
         self.annotations += items
 
     def add(self, image: dict[str, Any], items: list[Annotation], done: bool, changed: bool) -> None:
-        """Add an image with corrections, and count what became of it."""
+        """Add an image with corrections, and count what became of it; parents that are gone are replaced."""
         before = bool(image.get("done"))
         self.report.done += done and not before
         self.report.undone += before and not done
@@ -179,7 +184,7 @@ class Merged:
             if "id" not in item:
                 item["id"] = self.free
                 self.free += 1
-        self.keep(image, items)
+        self.keep(image, reconnected(self.placed.get(image["id"], []), items))
 
     def dataset(self, categories: list[dict[str, Any]]) -> CocoDataset:
         """Return the label set."""

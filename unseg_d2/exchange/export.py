@@ -22,6 +22,9 @@ from unseg_d2.pseudo.label_set import labels_file
 from unseg_d2.storage.addresses import to_path
 from unseg_d2.storage.patterns import image_root
 
+HOLD_LEVELS = ("coco", "fiftyone")
+"""Formats whose annotations have fields of any name."""
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -97,6 +100,9 @@ def export_labels(
     if ignore_unlabelled:
         dataset, number = source.ignore_unlabelled(dataset)
         counts.append(f"{number:,} images got a region to ignore where no mask is")
+    placed = sum("level" in annotation for annotation in dataset.annotations)
+    if placed and format not in HOLD_LEVELS:
+        counts.append(f"{placed:,} masks have a level of detail, which {format} cannot hold")
     prefix = LOCAL_FILES if image_prefix is None else image_prefix
     request = Request(dataset, output, placing, found, polygons, prefix)
     written = kind.write(request)

@@ -28,7 +28,13 @@ from unseg_d2.structures import PatchFeatures
 VERSION = 4
 """Increased whenever the numbers change; enters the checksum of label sets."""
 
-FITS = {"MASKS.LOST.CENTER": True, "MASKS.PROMERGE.MAX_LIKENESS": 0.3}
+FITS_UNIAP = {
+    "MASKS.UNIAP.MEASURE": "quantile",
+    "MASKS.UNIAP.TAUS": (0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03),
+}
+"""All similarities are high; the neighbours that are least alike lie at the boundaries of objects (docs/levels.md)."""
+
+FITS = {"MASKS.LOST.CENTER": True, "MASKS.PROMERGE.MAX_LIKENESS": 0.3, **FITS_UNIAP}
 """No descriptor has negative entries, and the published limit takes most masks for background (docs/generators.md)."""
 
 NOTICEABLE = 0.01  # a just noticeable difference in Lab / 100

@@ -21,7 +21,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 from unseg_d2.errors import Unusable
-from unseg_d2.features.descriptors import DescriptorBackendSettings, pool
+from unseg_d2.features.descriptors import FITS_UNIAP, DescriptorBackendSettings, pool
 from unseg_d2.features.registry import FEATURE_BACKENDS, OF_NETWORKS
 from unseg_d2.structures import PatchFeatures
 
@@ -78,7 +78,11 @@ def to_lab(rgb: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB) * np.array((LIGHTNESS / 100, 0.01, 0.01), np.float32)
 
 
-@FEATURE_BACKENDS.register(reads=("FEATURES.DESCRIPTORS",), fits={"MASKS.LOST.CENTER": True}, ignores=OF_NETWORKS)
+@FEATURE_BACKENDS.register(
+    reads=("FEATURES.DESCRIPTORS",),
+    fits={"MASKS.LOST.CENTER": True, **FITS_UNIAP},
+    ignores=OF_NETWORKS,
+)
 class Palette:
     """Feature backend around :func:`palette_features`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unseg_d2.masks.cuts3d import CutS3D, CutS3DSettings, LocalCutSettings, cuts3d, localcut
+from unseg_d2.masks.greedymerge import GreedyMerge, GreedyMergeSettings, greedymerge
 from unseg_d2.masks.lost import LOST, LOSTSettings, lost
 from unseg_d2.masks.maskcut import MaskCut, MaskCutSettings, maskcut
 from unseg_d2.masks.primaps import PriMaPs, PriMaPsLabels, PriMaPsSettings, primaps, primaps_labels
@@ -11,6 +12,7 @@ from unseg_d2.masks.promerge import ProMerge, ProMergeSettings, promerge
 from unseg_d2.masks.registry import MASK_GENERATORS, ProposalGenerator, build_generator
 from unseg_d2.masks.splitting import SplitSettings, split_masks
 from unseg_d2.masks.tokencut import SalientCut, TokenCut, TokenCutSettings, salient_cuts, tokencut
+from unseg_d2.masks.uniap import UniAP, UniAPSettings, uniap
 from unseg_d2.masks.votecut import VoteCut, VoteCutSettings, cut_vectors, votecut
 
 __all__ = [
@@ -19,6 +21,8 @@ __all__ = [
     "MASK_GENERATORS",
     "CutS3D",
     "CutS3DSettings",
+    "GreedyMerge",
+    "GreedyMergeSettings",
     "LocalCutSettings",
     "MaskCut",
     "MaskCutSettings",
@@ -33,6 +37,8 @@ __all__ = [
     "SplitSettings",
     "TokenCut",
     "TokenCutSettings",
+    "UniAP",
+    "UniAPSettings",
     "UnionCutSettings",
     "VoteCut",
     "VoteCutSettings",
@@ -40,6 +46,7 @@ __all__ = [
     "cuts3d",
     "cut_vectors",
     "foreground_union",
+    "greedymerge",
     "localcut",
     "lost",
     "maskcut",
@@ -49,5 +56,6 @@ __all__ = [
     "salient_cuts",
     "split_masks",
     "tokencut",
+    "uniap",
     "votecut",
 ]

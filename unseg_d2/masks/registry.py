@@ -27,7 +27,8 @@ class ProposalGenerator(Protocol):
     A generator must cope with any grid down to one patch, with features that are all equal or all zero (it may find
     nothing, and returns no empty mask) and with any float type; it raises ``ValueError`` for NaN or infinite features.
     The result depends on the features alone: not on the batch, the run or the device. One that needs depth declares
-    it with an attribute ``needs_depth = True``.
+    it with an attribute ``needs_depth = True``. One whose masks contain one another gives them ``levels`` and
+    ``parents``, and says so by ``has_levels = True``.
     """
 
     def __call__(self, features: Sequence[PatchFeatures]) -> list[Proposals]:

@@ -37,7 +37,7 @@ from unseg_d2.pseudo.label_set import read_label_set
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks
 from unseg_d2.rle import decode_masks
 from unseg_d2.storage.addresses import to_path
-from unseg_d2.structures import DepthMap, PseudoMask
+from unseg_d2.structures import DepthMap, Place, PseudoMask
 from unseg_d2.supervision import from_info
 
 GRID = 60  # cells per side: that of CutS3D, whose threshold is in units of the image's side
@@ -90,13 +90,13 @@ class CutPipeline:
 
     Attributes:
         features: the label set.
-        masks: per file name, the segmentations (RLE or polygons) and scores of the label set.
+        masks: per file name, the annotations of the label set.
         depth: of each image on the grid.
         settings: of LocalCut.
     """
 
     features: LabelFile
-    masks: dict[str, list[tuple[Any, float]]]
+    masks: dict[str, list[dict[str, Any]]]
     depth: GridDepth
     settings: LocalCutSettings
 
@@ -115,15 +115,23 @@ class CutPipeline:
     def _cut(self, size: tuple[int, int], file: ImageFile, depth: DepthMap) -> PseudoMasks:
         found = self.masks.get(file.file_name, [])
         try:
-            masks = decode_masks([segmentation for segmentation, _ in found], *size)
+            masks = decode_masks([annotation["segmentation"] for annotation in found], *size)
         except UnsegError as error:
             raise ImageProblem(f"a mask does not fit the image: {error}") from None
         if not len(masks):
             return PseudoMasks()
         cut, confidence = cut_pixels(masks, depth, self.settings)
         return PseudoMasks(
-            PseudoMask(mask, score, cells) for mask, cells, (_, score) in zip(cut, confidence, found, strict=True)
+            PseudoMask(mask, float(known.get("score", 1.0)), cells, _place(known))
+            for mask, cells, known in zip(cut, confidence, found, strict=True)
         )
+
+
+def _place(annotation: dict[str, Any]) -> Place | None:
+    """Return the level of detail of a mask, where all of it is known."""
+    if not {"level", "granularity", "node"} <= annotation.keys():
+        return None
+    return Place(annotation["level"], annotation["granularity"], annotation["node"], annotation.get("parent"))
 
 
 def cut_pixels(masks: np.ndarray, depth: DepthMap, settings: LocalCutSettings) -> tuple[np.ndarray, np.ndarray]:
@@ -175,8 +183,8 @@ def build_cut_pipeline(cfg: CfgNode, labels: Path, root: str | Path | None = Non
     return CutPipeline(made_of, masks, GridDepth(source, cache), settings)
 
 
-def masks_to_cut(labels: Path, root: str | Path | None = None) -> tuple[dict[str, list[tuple[Any, float]]], LabelFile]:
-    """Return the masks of a label set by file name, and what names it; boxes without a mask are left out and counted.
+def masks_to_cut(labels: Path, root: str | Path | None = None) -> tuple[dict[str, list[dict[str, Any]]], LabelFile]:
+    """Return the masks of a label set by file name, as annotations, and what names it; boxes are left out and counted.
 
     Args:
         labels: COCO file.
@@ -195,13 +203,12 @@ def masks_to_cut(labels: Path, root: str | Path | None = None) -> tuple[dict[str
     if root is not None:
         dataset, _ = locate_images(dataset, root, labels)
     names = {image["id"]: image["file_name"] for image in dataset.images}
-    masks: dict[str, list[tuple[Any, float]]] = {}
+    masks: dict[str, list[dict[str, Any]]] = {}
     for annotation in dataset.annotations:
         if "segmentation" not in annotation:
             counts.add("boxes have no mask to cut and were left out")
             continue
-        pair = (annotation["segmentation"], float(annotation.get("score", 1.0)))
-        masks.setdefault(names[annotation["image_id"]], []).append(pair)
+        masks.setdefault(names[annotation["image_id"]], []).append(annotation)
     counts.say(labels)
     checksum = hashlib.sha256(labels.read_bytes()).hexdigest()
     return masks, LabelFile(f"labels/{labels}", checksum, learnt)

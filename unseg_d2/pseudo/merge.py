@@ -1,7 +1,8 @@
 """Merge detections with the pseudo-masks before: the label set of the next self-training round (CutLER, section 3.4).
 
-Detections above a score are kept; a previous mask survives where no kept detection covers it. Masks that a person has
-drawn or approved survive in any case, and detections of the same objects go.
+Detections above a score are kept; a previous mask survives where no kept detection covers it. Masks that a
+person has drawn or approved survive in any case, and detections of the same objects go. Detections have no level of
+detail; of masks that have one, the nearest ancestor that survives becomes the parent.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from unseg_d2.data.coco import CocoDataset, find_image_root
 from unseg_d2.data.results import ResultsIndex
 from unseg_d2.data.spec import relative_root, split_spec
 from unseg_d2.errors import UnsegError
+from unseg_d2.levels import reconnected
 from unseg_d2.pseudo.corrections import is_corrected, yield_to_corrections
 from unseg_d2.pseudo.label_set import open_label_set, write_label_set
 from unseg_d2.pseudo.tally import Tally, advice
@@ -83,6 +85,7 @@ class Merged:
             found = yield_to_corrections(found, masks, match_iou=match_iou, done=done)
             self.yielded += len(detections) - len(found)
             survivors = _uncovered(survivors, found, match_iou)
+        survivors = reconnected(masks, survivors)
         first = self.kept_predictions + self.kept_previous + 1
         self.kept_predictions += len(found)
         self.kept_previous += len(survivors)

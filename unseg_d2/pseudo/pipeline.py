@@ -22,6 +22,7 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.features import FeatureBackend, build_features, join_members
 from unseg_d2.features.linear_head import with_foreground
 from unseg_d2.features.registry import Resize
+from unseg_d2.levels import surviving_parents
 from unseg_d2.masks import ProposalGenerator, build_generator
 from unseg_d2.masks.registry import Guided
 from unseg_d2.pseudo.geometry import NetworkInput
@@ -174,7 +175,13 @@ class Cut:
         """Return the best proposals, ``most`` or, for 0, all of them."""
         chosen = best(proposals, most)
         confidence = None if chosen.confidence is None else chosen.confidence.cpu()
-        on_host = Proposals(chosen.masks.cpu(), chosen.scores.cpu(), confidence, dict(chosen.rejected))
+        on_host = replace(
+            chosen,
+            masks=chosen.masks.cpu(),
+            scores=chosen.scores.cpu(),
+            confidence=confidence,
+            rejected=dict(chosen.rejected),
+        )
         return cls(on_host, len(proposals) - len(chosen))
 
 
@@ -224,6 +231,11 @@ def build_pipeline(cfg: CfgNode) -> MaskPipeline:
         raise UnsegError(
             f"MASKS.GENERATOR {cfg.MASKS.GENERATOR} needs depth: set DEPTH.SOURCE to files, synthetic, hub or marigold."
         )
+    if cfg.REFINE.NAME == "crf_labels" and getattr(generator, "has_levels", False):
+        raise UnsegError(
+            f"The masks of MASKS.GENERATOR {cfg.MASKS.GENERATOR} contain one another, and REFINE.NAME crf_labels makes "
+            "them compete for each pixel; set REFINE.NAME to crf, guided or none."
+        )
     return MaskPipeline(
         features=_features_for(generator, cfg),
         generator=generator,
@@ -249,7 +261,12 @@ def best(proposals: Proposals, count: int) -> Proposals:
         return proposals
     chosen = proposals.scores.argsort(descending=True, stable=True)[:count].sort().values
     confidence = None if proposals.confidence is None else proposals.confidence[chosen]
-    return Proposals(proposals.masks[chosen], proposals.scores[chosen], confidence, proposals.rejected)
+    kept = replace(proposals, masks=proposals.masks[chosen], scores=proposals.scores[chosen], confidence=confidence)
+    if proposals.levels is None or proposals.parents is None:
+        return kept
+    is_kept = torch.zeros(len(proposals), dtype=torch.bool).index_fill(0, chosen.cpu(), True)
+    parents = surviving_parents(proposals.parents.tolist(), is_kept.tolist())
+    return replace(kept, levels=proposals.levels[chosen], parents=torch.tensor(parents))
 
 
 def _check_grid(features: PatchFeatures, view: NetworkInput, backend: FeatureBackend) -> None:

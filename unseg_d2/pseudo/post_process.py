@@ -10,20 +10,22 @@ Shape legend
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from unseg_d2.levels import granularities, surviving_parents
 from unseg_d2.masks.registry import Mode
 from unseg_d2.pseudo.crop_refine import refine_crops
 from unseg_d2.pseudo.geometry import NetworkInput
 from unseg_d2.pseudo.pseudo_masks import PseudoMasks
 from unseg_d2.refine import Refiner, RefineSettings
 from unseg_d2.refine.registry import Upsample
-from unseg_d2.structures import Proposals, PseudoMask
+from unseg_d2.structures import Place, Proposals, PseudoMask
 
 VANISHED = "masks too small for a pixel of the image"
 
@@ -37,12 +39,16 @@ class Refined:
         kept: ``(n,)`` bool, those that the refinement has not turned down.
         scores: ``(n,)`` float32.
         confidence: ``(n, h, w)`` float32 on the patches that show the image, or ``None``.
+        levels: ``(n,)`` int64, see `Proposals`; ``None`` without.
+        parents: ``(n,)`` int64 positions, -1 for none.
     """
 
     masks: np.ndarray
     kept: np.ndarray
     scores: np.ndarray
     confidence: np.ndarray | None = None
+    levels: np.ndarray | None = None
+    parents: np.ndarray | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process is sent: masks as bits."""
@@ -100,11 +106,11 @@ class PostProcess:
         patches = proposals.masks.cpu().numpy()
         masks, kept = getattr(self, f"_at_{self.settings.where}")(image, view, patches)
         confidence = None if proposals.confidence is None else shown_part(proposals.confidence.cpu().numpy(), view)
-        return Refined(masks, kept, scores, confidence)
+        return Refined(masks, kept, scores, confidence, *layers_of(proposals))
 
     def finish(self, refined: Refined, size: tuple[int, int]) -> PseudoMasks:
         """Bring refined masks to the size ``(H, W)`` of their image, and leave out empty ones."""
-        found, vanished = PseudoMasks(), 0
+        found, vanished, left = PseudoMasks(), 0, np.zeros(len(refined.kept), bool)
         for index in np.flatnonzero(refined.kept):
             mask = refined.masks[index]
             if mask.shape != size:
@@ -112,10 +118,13 @@ class PostProcess:
             if mask.any():
                 cells = None if refined.confidence is None else refined.confidence[index]
                 found.append(PseudoMask(mask, float(refined.scores[index]), cells))
+                left[index] = True
             else:
                 vanished += 1
         if not len(refined.kept):
             return found
+        if refined.levels is not None and refined.parents is not None:
+            found[:] = placed(found, refined.levels[left], surviving_parents(refined.parents.tolist(), left.tolist()))
         refused = int((~refined.kept).sum())  # on crops, masks that fail stay unrefined
         counts = Counter({VANISHED: vanished})
         counts[VANISHED if self.settings.where == "crops" else "REFINE.MIN_IOU"] += refused
@@ -150,6 +159,28 @@ def shown_pixels(view: NetworkInput) -> np.ndarray:
     pixels = view.image[: view.shown[0], : view.shown[1]]
     # Padded images are float, their shown part holds levels.
     return pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8)
+
+
+def layers_of(proposals: Proposals) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the levels and the parents of proposals, on the host; ``None`` where they have none."""
+    levels, parents = (None if one is None else one.cpu().numpy() for one in (proposals.levels, proposals.parents))
+    return levels, parents
+
+
+def placed(masks: Sequence[PseudoMask], levels: np.ndarray, parents: Sequence[int]) -> list[PseudoMask]:
+    """Return masks with their places: how coarse each is follows from the areas that are left.
+
+    Args:
+        masks: of an image, none of them empty.
+        levels: ``(n,)`` layer of each.
+        parents: ``(n,)`` position of the smallest mask that contains each one, -1 for none.
+    """
+    coarse = granularities([int(found.mask.sum()) for found in masks], parents)
+    places = (
+        Place(int(level), float(share), node, None if parent < 0 else parent)
+        for node, (level, share, parent) in enumerate(zip(levels, coarse, parents))
+    )
+    return [replace(found, place=place) for found, place in zip(masks, places)]
 
 
 def enlarge(masks: np.ndarray, size: tuple[int, int], how: Upsample) -> np.ndarray:

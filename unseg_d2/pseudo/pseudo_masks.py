@@ -8,6 +8,7 @@ Shape legend
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
@@ -42,7 +43,8 @@ class PseudoMasks(list[PseudoMask]):
 
         Returns:
             ``{image_id, category_id, iscrowd (0), bbox (XYWH, px), area (px), segmentation (RLE), score}`` each, and
-            ``confidence`` where a mask has a spatial one.
+            ``confidence`` where a mask has a spatial one; ``level``, ``granularity``, ``node`` and ``parent`` where it
+            has a place among others.
         """
         about = {"image_id": image_id, "category_id": category_id, "iscrowd": 0}
         return [about | to_annotation(mask) for mask in self]
@@ -73,9 +75,12 @@ class PseudoMasks(list[PseudoMask]):
 
 
 def to_annotation(found: PseudoMask) -> dict[str, Any]:
-    """Return a mask as a label set has it: ``{bbox (XYWH, px), area, segmentation, score}``, and ``confidence``."""
+    """Return a mask as a label set has it: ``{bbox (XYWH, px), area, segmentation, score}``, and what else is known.
+
+    That is ``confidence``, and the fields of its `Place`; a mask that lies in no other has no ``parent``.
+    """
     rle = encode_mask(found.mask)
-    annotation = {
+    annotation: dict[str, Any] = {
         "bbox": [float(value) for value in mask_utils.toBbox(rle)],
         "area": int(mask_utils.area(rle)),
         "segmentation": rle,
@@ -83,4 +88,8 @@ def to_annotation(found: PseudoMask) -> dict[str, Any]:
     }
     if found.confidence is not None:
         annotation["confidence"] = encode_confidence(found.confidence)
+    if found.place is not None:
+        place = asdict(found.place)
+        place["granularity"] = round(place["granularity"], 6)
+        annotation |= {key: value for key, value in place.items() if value is not None}
     return annotation

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from unseg_d2.pseudo.geometry import NetworkInput
 from unseg_d2.pseudo.looks import Look
-from unseg_d2.pseudo.post_process import PostProcess, Refined, shown_part, shown_pixels
+from unseg_d2.pseudo.post_process import PostProcess, Refined, layers_of, shown_part, shown_pixels
 from unseg_d2.pseudo.resize_together import resize_together
 from unseg_d2.refine import CardRefiner
 from unseg_d2.refine.registry import FOREGROUND
@@ -57,7 +57,7 @@ def refine_together(post_process: PostProcess, looks: Sequence[Look], found: Seq
         kept = np.asarray(shared / np.maximum(covered, 1) >= post_process.settings.min_iou)
         confidence = job.proposals.confidence
         shown = None if confidence is None else shown_part(confidence.numpy(), job.view)
-        refined[job.index] = Refined(masks, kept, job.proposals.scores.numpy(), shown)
+        refined[job.index] = Refined(masks, kept, job.proposals.scores.numpy(), shown, *layers_of(job.proposals))
     without = (post_process.refine(look.image, look.views[0], one) for look, one in zip(looks, found) if not len(one))
     return [refined[i] if i in refined else next(without) for i in range(len(looks))]
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from fvcore.common.config import CfgNode
 
+from unseg_d2.data.annotations.counts import Counts
 from unseg_d2.data.coco import find_image_root
 from unseg_d2.data.images import ImageFile, ImageProblem
 from unseg_d2.data.spec import join_spec
@@ -75,13 +76,13 @@ class SplitPipeline:
 
     Attributes:
         features: the label set.
-        masks: per file name, the segmentations (RLE or polygons) and scores of the label set.
+        masks: per file name, the annotations of the label set.
         edges: of each image.
         settings: how masks are divided.
     """
 
     features: LabelFile
-    masks: dict[str, list[tuple[Any, float]]]
+    masks: dict[str, list[dict[str, Any]]]
     edges: EdgeMaps
     settings: SplitSettings
 
@@ -102,13 +103,14 @@ class SplitPipeline:
         found = self.masks.get(file.file_name, [])
         (edges,) = self.edges([image], [file])
         try:
-            masks = decode_masks([segmentation for segmentation, _ in found], image.shape[0], image.shape[1])
+            masks = decode_masks([annotation["segmentation"] for annotation in found], image.shape[0], image.shape[1])
         except UnsegError as error:
             raise ImageProblem(f"a mask does not fit the image: {error}") from None
         if not len(masks):
             return PseudoMasks()
+        scores = [float(annotation.get("score", 1.0)) for annotation in found]
         fragments = split_masks(masks.astype(bool), edges, self.settings)
-        return PseudoMasks(PseudoMask(one.mask, max(found[i][1] for i in one.parents)) for one in fragments)
+        return PseudoMasks(PseudoMask(one.mask, max(scores[i] for i in one.parents)) for one in fragments)
 
 
 def build_split_pipeline(
@@ -127,4 +129,10 @@ def build_split_pipeline(
     """
     maps = build_edge_maps(cfg, edges)
     masks, made_of = masks_to_cut(labels, root)
+    counts = Counts()
+    counts.add(
+        "masks have a level of detail, which their parts lose",
+        sum("level" in annotation for found in masks.values() for annotation in found),
+    )
+    counts.say(labels)
     return SplitPipeline(made_of, masks, maps, maps.settings)

@@ -14,9 +14,9 @@ class CocoDataset:
         images: ``{id, file_name}`` each, and ``height`` and ``width`` in px where they are known; ``done`` (True) where
             a person has said that every object has its mask; ``video_id``, ``frame_id`` and ``time`` of frames.
         annotations: ``{id, image_id, category_id, bbox (XYWH, px), area, iscrowd}`` each and, where there are any,
-            ``segmentation`` (polygons or compressed run lengths), ``score`` and ``confidence``; ``corrected`` (True)
-            where a person has drawn or approved it; ``track_id``, ``filled`` and ``key`` in videos;
-            ``group_confidence`` of `unseg_d2.groups`.
+            ``segmentation`` (polygons or compressed run lengths), ``score``, ``confidence``, and the fields of
+            `unseg_d2.structures.Place`; ``corrected`` (True) where a person has drawn or approved it; ``track_id``,
+            ``filled`` and ``key`` in videos; ``group_confidence`` of `unseg_d2.groups`.
         categories: ``{id, name}`` each.
         info: what the file says about itself.
         joined: ids of images that are listed a second time, each with the id that the image has here.

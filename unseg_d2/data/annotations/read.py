@@ -10,10 +10,12 @@ from unseg_d2.data.annotations.masks import area_of, box_of, outline
 from unseg_d2.data.annotations.parse import quoted
 from unseg_d2.data.annotations.structs import Annotation, Category, Identity, Image
 from unseg_d2.errors import UnsegError
+from unseg_d2.levels import KEYS
 from unseg_d2.rle import decode_confidence
 
 CATEGORY = {"id": 1, "name": "fg"}
 """The one that files without categories have."""
+FOREIGN = 'annotations use "level", "granularity", "node" or "parent" for no level of detail; that was ignored'
 
 
 def identity(value: Identity) -> int | str:
@@ -101,12 +103,42 @@ def annotation_of(entry: Annotation, image: dict[str, Any], counts: Counts) -> d
         annotation["confidence"] = entry.confidence
     elif entry.confidence is not None:
         counts.add('values of "confidence" are not spatial confidence and were ignored')
+    if has_place(entry):
+        annotation |= place_of(entry)
+        counts.add(FOREIGN, is_foreign(entry))
     return annotation
 
 
 def _is_plain(value: Any) -> bool:
     """Whether a value that other tools may use for something else is a number or text, as ids and times are."""
     return isinstance(value, (int, float, str)) and not isinstance(value, bool)
+
+
+def has_place(entry: Annotation) -> bool:
+    """Whether an annotation says anything under the names of a level of detail; see `unseg_d2.structures.Place`."""
+    return not (entry.level is None and entry.granularity is None and entry.node is None and entry.parent is None)
+
+
+def place_of(entry: Annotation) -> dict[str, Any]:
+    """Return level, granularity, node and parent of an annotation, those that it states as we do.
+
+    Other tools use these names for other things: text, or lists.
+    """
+    numbers: dict[str, Any] = {k: value for k, value in _place(entry).items() if type(value) is int and value >= 0}
+    numbers.pop("granularity", None)
+    coarse = entry.granularity
+    if type(coarse) in (int, float) and 0 < coarse <= 1:
+        numbers["granularity"] = float(coarse)
+    return {key: numbers[key] for key in KEYS if key in numbers}
+
+
+def is_foreign(entry: Annotation) -> bool:
+    """Whether an annotation uses a name of a level of detail for something else."""
+    return len(place_of(entry)) < sum(value is not None for value in _place(entry).values())
+
+
+def _place(entry: Annotation) -> dict[str, Any]:
+    return {key: getattr(entry, key) for key in KEYS}
 
 
 def is_confidence(value: Any) -> bool:

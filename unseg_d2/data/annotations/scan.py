@@ -30,7 +30,7 @@ from unseg_d2.data.annotations.columns import (
 from unseg_d2.data.annotations.entries import Block, EntryReader, Irregular, without_collector
 from unseg_d2.data.annotations.outlines import LEAST
 from unseg_d2.data.annotations.parse import convert, plain
-from unseg_d2.data.annotations.read import file_name_of, identity, is_confidence
+from unseg_d2.data.annotations.read import file_name_of, has_place, identity, is_confidence, is_foreign
 from unseg_d2.data.annotations.structs import Annotation, Content, Identity, Image, Polygons, Size
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import same_name
@@ -235,6 +235,8 @@ def _judged(entries: Sequence[Annotation]) -> tuple[list[int], list[int], list[i
             flags |= SCORE if 0 <= entry.score <= 1 else SCORE | OUTSIDE
         if confidence is not None:
             flags |= CONFIDENCE if is_confidence(confidence) else ODD
+        if has_place(entry) and is_foreign(entry):
+            flags |= ODD
         all_flags.append(flags)
         heights.append(height)
         widths.append(width)

@@ -95,6 +95,10 @@ class Annotation(Mask, gc=False, kw_only=True):
     filled: Any = None  # it was put between masks that were found
     key: Any = None  # it is one of the best of its object
     group_confidence: Finite | None = None  # how certain the group is that the category stands for, in [0, 1]
+    level: Any = None  # of detail; this and the next three are ours where they are numbers, see `read.place_of`
+    granularity: Any = None
+    node: Any = None
+    parent: Any = None
     segments_info: list[Segment] | None = None
     file_name: Any = None  # in a panoptic file the picture with the masks of the segments
 

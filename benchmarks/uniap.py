@@ -1,0 +1,83 @@
+"""Time and masks of UniAP against its equations in plain loops, and the time beside the affinity on a grid of 60 x 60.
+
+    python benchmarks/uniap.py [--images 4] [--channels 64 384]
+
+The loops hold masks of n numbers and the whole affinity, and take one edge after another; they run on 20 x 20 patches.
+Exits with status 1 if a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+
+from common import GRID, equal_sets, parse_args, synthetic_tokens
+
+SMALL = 20
+MAX_SECONDS, MIN_SPEEDUP = 0.025, 50.0
+
+
+def main() -> int:
+    args = parse_args(__doc__.splitlines()[0])
+    passed = [compare(args, channels) for channels in args.channels]
+    print("PASSED" if all(passed) else "FAILED")
+    return 0 if all(passed) else 1
+
+
+def compare(args: argparse.Namespace, channels: int) -> bool:
+    import torch
+    from crf import fastest
+    from reference.uniap_loops import uniap_loops
+
+    from unseg_d2.masks import UniAPSettings, uniap
+
+    settings, both = UniAPSettings(), UniAPSettings(masks="both")
+    rows, equal = [], True
+    for seed in range(args.images):
+        tokens = torch.from_numpy(synthetic_tokens(seed, channels))[None]
+        affinity, _ = fastest(3, lambda tokens=tokens: product(tokens))
+        instances, found = fastest(3, lambda tokens=tokens: uniap(tokens, settings))
+        semantic, _ = fastest(3, lambda tokens=tokens: uniap(tokens, both))
+        small = tokens[..., :: GRID // SMALL, :: GRID // SMALL].contiguous()
+        ours, layers = fastest(3, lambda small=small: layers_of(small[0], both))
+        theirs, expected = fastest(1, lambda small=small: uniap_loops(small[0].numpy()))
+        for (masks, groups), (instance, semantics) in zip(layers, expected):
+            equal &= equal_sets(masks, instance) and equal_sets(groups, semantics)
+        rows.append((affinity, instances, semantic, theirs, ours, len(found[0])))
+    affinity, instances, semantic, theirs, ours, masks = (statistics.mean(column) for column in zip(*rows))
+    beside = instances - affinity
+    print(f"UniAP, {channels} channels, {masks:.0f} masks each, {torch.get_num_threads()} threads; seconds per image:")
+    print(f"  affinity, {GRID}x{GRID} patches       {affinity:8.4f}")
+    print(f"  instances, beside it        {beside:8.4f}   (at most {MAX_SECONDS})")
+    print(f"  semantic masks, beside both {semantic - instances:8.4f}")
+    print(f"  all, {SMALL}x{SMALL} patches            {ours:8.4f}")
+    print(f"  reference, loop by loop     {theirs:8.4f}   {theirs / ours:6.1f} x slower (at least {MIN_SPEEDUP:.0f})")
+    print(f"  masks of every layer are {'equal' if equal else 'NOT equal'}")
+    return equal and beside <= MAX_SECONDS and theirs / ours >= MIN_SPEEDUP
+
+
+def product(tokens):
+    """Return the affinity of the tokens of one image, as every method has to compute it."""
+    from torch.nn import functional as F
+
+    unit = F.normalize(tokens[0].flatten(1).T, dim=1).contiguous()
+    return unit @ unit.T
+
+
+def layers_of(tokens, settings) -> list:
+    """Return the region masks and the semantic masks of each layer."""
+    import numpy as np
+
+    from unseg_d2.masks.uniap import uniap_layers
+
+    found = []
+    for layer in uniap_layers(tokens, settings):
+        semantic = layer.groups[layer.labels]
+        labels = (np.unique(layer.labels), np.unique(semantic[semantic >= 0]))
+        found.append(([layer.labels == one for one in labels[0]], [semantic == one for one in labels[1]]))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Masks within masks: who contains whom after some are dropped, and how fine each one is.
+
+Every mask that knows its place among those of its image has a number there, ``node``, and that of the smallest mask
+that contains it, ``parent``. Numbers survive where masks are filtered or given other ids.
+
+Shape legend
+    n   masks of one image
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+FINEST = 0.1
+"""Granularity of the smallest mask of a tree."""
+
+KEYS = ("level", "granularity", "node", "parent")
+"""The fields of an annotation that hold its place."""
+
+
+def surviving_parents(parents: Sequence[int], kept: Sequence[bool]) -> list[int]:
+    """Return the parents of the masks that are kept, counted among these: the nearest ancestors that are kept.
+
+    Args:
+        parents: ``(n,)`` position of the parent of each mask, -1 for none; no mask is its own ancestor.
+        kept: ``(n,)``.
+
+    >>> surviving_parents([1, 2, -1, 2], [True, False, True, True])
+    [1, -1, 1]
+    """
+    places = np.cumsum(np.asarray(kept, dtype=np.int64)) - 1
+    found = []
+    for mask in np.flatnonzero(kept).tolist():
+        parent = parents[mask]
+        while parent >= 0 and not kept[parent]:
+            parent = parents[parent]
+        found.append(int(places[parent]) if parent >= 0 else -1)
+    return found
+
+
+def granularities(areas: Sequence[float], parents: Sequence[int]) -> np.ndarray:
+    """Return how coarse each mask is among those of its tree, in [0.1, 1]: ``0.1 + 0.9 (r - least) / (most - least)``.
+
+    ``r`` is the root of the mask's area, ``least`` and ``most`` are those of the tree's smallest and largest mask
+    (UnSAMv2, arXiv 2511.13714). A tree is a mask without a parent with all that lie in it; where its masks are of one
+    size, as where there is one, they have the granularity 1.
+
+    Args:
+        areas: ``(n,)``, of any unit, above 0.
+        parents: ``(n,)`` position of each mask's parent, -1 for none; no mask is its own ancestor.
+
+    Returns:
+        ``(n,)`` float64.
+    """
+    roots = np.arange(len(parents))
+    above = np.where(np.asarray(parents, dtype=np.int64) < 0, roots, parents).astype(np.int64)
+    while not np.array_equal(above, roots):
+        roots, above = above, above[above]
+    sides = np.sqrt(np.asarray(areas, dtype=np.float64))
+    least, most = np.full(len(sides), np.inf), np.zeros(len(sides))
+    np.minimum.at(least, roots, sides)
+    np.maximum.at(most, roots, sides)
+    width = (most - least)[roots]
+    share = np.divide(sides - least[roots], width, out=np.ones(len(sides)), where=width > 0)
+    return FINEST + (1 - FINEST) * share
+
+
+def reconnected(before: Sequence[Mapping[str, Any]], after: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the annotations of an image that are left, each with its nearest ancestor that is left as the parent.
+
+    Args:
+        before: the annotations of the image from which these are left; those without a ``node`` have no place.
+        after: those that are left, and others; a parent that nobody knows is left out.
+    """
+    parents = {item["node"]: item.get("parent") for item in before if "node" in item}
+    left = {item["node"] for item in after if "node" in item}
+    result = []
+    for item in after:
+        parent, passed = item.get("parent"), {item.get("node")}
+        while parent is not None and parent not in left and parent not in passed:
+            passed.add(parent)
+            parent = parents.get(parent)
+        if parent in passed:  # a circle, in a file from elsewhere
+            parent = None
+        known = {key: value for key, value in item.items() if key != "parent"}
+        result.append(item if "parent" not in item or parent == item["parent"] else _with_parent(known, parent))
+    return result
+
+
+def _with_parent(annotation: dict[str, Any], parent: Any) -> dict[str, Any]:
+    return annotation if parent is None else annotation | {"parent": parent}
