@@ -37,6 +37,7 @@ BUILT_IN = (
     "unseg_d2.evaluation.matched_classes",
     "unseg_d2.evaluation.panoptic",
     "unseg_d2.evaluation.corloc",
+    "unseg_d2.evaluation.levels",
     "unseg_d2.evaluation.video",
     "unseg_d2.tracks.settings",
     "unseg_d2.groups.settings",
