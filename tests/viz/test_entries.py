@@ -5,7 +5,7 @@ import pytest
 
 from unseg_d2.rle import encode_mask
 from unseg_d2.viz.decisions import masks_key
-from unseg_d2.viz.entries import best_overlaps, make_entry, ordered
+from unseg_d2.viz.entries import best_overlaps, make_entry, ordered, shown_at
 
 
 def annotation(rows: slice, columns: slice, **more) -> dict:
@@ -50,3 +50,20 @@ def test_entry_of_two_sets():
     _, outlines, others = entry.picture
     assert [len(outlines), len(others)] == [2, 2]
     assert others[1] == "M0 0h51v38h-51z"
+
+
+def test_each_place_is_shown_once_at_every_granularity():
+    """Two parts of an object, one of them with a part of its own, which is as coarse as the other part is fine."""
+    nodes = [(0, 0.1, 1), (1, 0.5, 2), (2, 1.0, None), (3, 0.3, 2)]
+    items = [{"node": n, "granularity": g} | ({} if p is None else {"parent": p}) for n, g, p in nodes]
+    spans = shown_at([*items, {"score": 0.5}])
+    assert spans == [[0.0, 0.5], [0.5, 1.0], [1.0, 2.0], [0.0, 1.0], []]
+    for detail, expected in ((0.1, {0, 3}), (0.49, {0, 3}), (0.5, {1, 3}), (0.95, {1, 3}), (1.0, {2})):
+        assert {i for i, span in enumerate(spans[:4]) if span[0] <= detail < span[1]} == expected
+
+
+def test_entry_of_masks_within_masks():
+    first = [{**TOP, "id": 1, "node": 1, "granularity": 1.0, "level": 1}]
+    first += [{**LEFT, "id": 2, "node": 0, "parent": 1, "granularity": 0.1, "level": 0, "score": 0.9}]
+    entry = make_entry("a.jpg", np.zeros((60, 80, 3), np.uint8), [first], side=64, quality=75)
+    assert entry.index["sets"] == [[[0.9, 0.5, None, 0.0, 1.0], [None, 0.5, None, 1.0, 2.0]]]

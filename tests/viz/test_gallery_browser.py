@@ -109,6 +109,35 @@ def test_decisions_by_keyboard(browser: Any, labels: Path, tmp_path: Path) -> No
     assert [image.get("done") for image in after.images] == [None, True, None]
 
 
+def test_the_slider_of_detail_shows_each_place_once(browser: Any, labels: Path, tmp_path: Path) -> None:
+    content = json.loads(labels.read_text())
+    for place, (node, coarse, parent) in enumerate(((0, 0.1, 1), (1, 1.0, None), (2, 0.4, 1))):
+        about = {"level": node, "node": node, "granularity": coarse} | ({} if parent is None else {"parent": parent})
+        content["annotations"][place] |= about  # of the first image only
+    labels.write_text(json.dumps(content))
+    browser.get(visualize(labels, tmp_path / "page.html").page.as_uri())
+    soon(lambda: browser.execute_script("return document.querySelectorAll('.card image').length == 3"))
+
+    def shown(detail: float) -> list[int]:
+        browser.execute_script(
+            "const slider = document.getElementById('detail'); slider.value = arguments[0];"
+            "slider.dispatchEvent(new Event('input'));",
+            detail,
+        )
+        counts = (
+            "return [...document.querySelectorAll('.card')]"
+            ".map(card => card.querySelectorAll('path.mask:not(.below)').length)"
+        )
+        end, found = time.monotonic() + 5, None
+        while time.monotonic() < end and found != (found := browser.execute_script(counts)):
+            time.sleep(0.1)
+        return found
+
+    assert shown(0.1)[0] == 2 and shown(1.0)[0] == 1 and shown(1.05)[0] == 3
+    assert shown(0.1)[1] == 3  # masks without a granularity are always there
+    assert not browser.get_log("browser")
+
+
 @pytest.mark.slow
 def test_a_page_of_500_images_is_quick(browser: Any, tmp_path: Path) -> None:
     """Usable in two seconds from disk, and every card has its picture when it is scrolled to."""

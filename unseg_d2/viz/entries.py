@@ -18,6 +18,8 @@ from unseg_d2.viz.decisions import masks_key
 from unseg_d2.viz.thumbnails import box_path, canvas_size, mask_path, thumbnail
 
 Annotation = dict[str, Any]
+NEVER = 2.0
+"""A granularity that no mask has."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,9 @@ class Entry:
     Attributes:
         index: ``{name, width, height, sets, ids, key}``, and ``problem`` where the image could not be used. ``sets``
             holds for each label set the instances in order, as ``[score, area, IoU]``: score in [0, 1], share of the
-            image, and best IoU with the other set; a value that does not exist is ``None``. ``ids`` are those
-            of the first set's annotations, in order, and ``key`` is their checksum.
+            image, and best IoU with the other set; a value that does not exist is ``None``. Where instances lie within
+            each other, two granularities follow: from which on, and up to which, one is shown, see `shown_at`.
+            ``ids`` are those of the first set's annotations, in order, and ``key`` is their checksum.
         picture: ``[JPEG in base64, outlines of the first set, outlines of the second set]``.
     """
 
@@ -62,7 +65,10 @@ def make_entry(name: str, image: np.ndarray, sets: Sequence[Sequence[Annotation]
         "width": width,
         "height": height,
         "sets": [
-            [_measures(annotation, height * width, iou) for annotation, iou in zip(annotations, ious, strict=True)]
+            [
+                [*_measures(annotation, height * width, iou), *shown]
+                for annotation, iou, shown in zip(annotations, ious, shown_at(annotations), strict=True)
+            ]
             for annotations, ious in zip(sets, (overlaps, [None] * len(sets[-1])))
         ],
         "ids": [annotation["id"] for annotation in sets[0]],
@@ -77,6 +83,27 @@ def broken_entry(name: str, problem: str, sets: int) -> Entry:
     height, width = canvas_size(3, 4)
     index = {"name": name, "width": width, "height": height, "sets": [[]] * sets, "ids": [], "problem": problem}
     return Entry(index, ["", *[[]] * sets])
+
+
+def shown_at(annotations: Sequence[Annotation]) -> list[list[float]]:
+    """Return between which granularities each instance is shown, as a page steps from fine to coarse.
+
+    At a granularity g these are the masks that are not coarser, but whose parents are; and the masks in which no other
+    lies, until their parents take their place. So each place is covered once, by each tree.
+
+    Returns:
+        ``[from, to)`` each; empty for an instance without a granularity.
+    """
+    coarse = {a["node"]: float(a["granularity"]) for a in annotations if "node" in a and "granularity" in a}
+    parents = {a["parent"] for a in annotations if "parent" in a}
+    shown: list[list[float]] = []
+    for annotation in annotations:
+        if annotation.get("node") not in coarse:
+            shown.append([])
+            continue
+        own = coarse[annotation["node"]] if annotation["node"] in parents else 0.0
+        shown.append([round(own, 3), round(coarse.get(annotation.get("parent"), NEVER), 3)])
+    return shown
 
 
 def best_overlaps(

@@ -141,6 +141,12 @@ function refresh() {
   drawVisible();
 }
 
+/** What the slider of the masks that lie within each other says; at its end all are shown. */
+function setDetail(value) {
+  state.detail = value > 1 ? null : value;
+  $("detail-value").textContent = state.detail === null ? "all" : value.toFixed(2);
+}
+
 function applyThreshold() {
   for (const [image, card] of cards) {
     card.querySelectorAll(".frame").forEach((frame, which) => markBelow(frame, image, which));
@@ -300,6 +306,11 @@ $("threshold").addEventListener("input", () => {
   later(applyThreshold);
   later(refresh);
 });
+$("detail").addEventListener("input", () => {
+  setDetail(Number($("detail").value));
+  later(applyThreshold);
+  later(refresh);
+});
 document.addEventListener("keydown", (event) => {
   if (event.key !== "m" || event.ctrlKey || event.metaKey || event.target.matches("input[type=search], select")) return;
   const modes = ["fill", "outline", "off"];
@@ -308,6 +319,7 @@ document.addEventListener("keydown", (event) => {
 addEventListener("scroll", () => later(drawVisible), { passive: true });
 addEventListener("resize", () => later(refresh));
 
+$("detail-label").hidden = !hasDetail;
 if (hasScores) {
   $("threshold-label").hidden = $("drop-below").hidden = false;
   const bins = scoreHistogram();

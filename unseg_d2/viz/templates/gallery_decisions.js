@@ -59,7 +59,7 @@ function toggleDone(image) {
     decision.done = !decision.done;
     if (!decision.done) return;
     image.sets[0].forEach((instance, number) => {
-      if (!passes(instance) && !decision.masks.has(number)) decision.masks.set(number, "drop");
+      if (!reachesScore(instance) && !decision.masks.has(number)) decision.masks.set(number, "drop");
     });
   });
 }

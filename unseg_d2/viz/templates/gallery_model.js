@@ -1,17 +1,26 @@
 "use strict";
 // What the page knows: the index of all images, the pictures read so far, and which instances pass the threshold.
 
+// An instance is [score, area, IoU], and where it lies among others the granularities from and up to which it is shown.
+
 const data = JSON.parse(document.getElementById("index").textContent);
 data.images.forEach((image, position) => { image.position = position; });
 const hasScores = data.images.some((image) => image.sets.some((set) => set.some(([score]) => score !== null)));
+const hasDetail = data.images.some((image) => image.sets.some((set) => set.some((instance) => instance.length > 3)));
 const comparing = data.titles.length === 2;
-const state = { filter: "", sort: "position", descending: false, threshold: 0 };
+const state = { filter: "", sort: "position", descending: false, threshold: 0, detail: null };
 
 // --- figures of one image -----------------------------------------------------------------------------------------
 
-/** Whether an instance is shown: those without a score always are. */
-function passes([score]) {
+/** Whether an instance reaches the threshold: those without a score always do. */
+function reachesScore([score]) {
   return score === null || score >= state.threshold;
+}
+
+/** Whether an instance is shown: one that lies among others only where they are not too coarse or too fine. */
+function passes(instance) {
+  const [, , , from, to] = instance;
+  return reachesScore(instance) && (state.detail === null || from === undefined || (from <= state.detail && state.detail < to));
 }
 
 function mean(values) {
