@@ -162,11 +162,14 @@ def _name(key: int) -> str:
     return f"n{key // 1000:05d}/{key:08d}.jpg"
 
 
-def write_coco(path: Path, images: list[dict[str, Any]], seed: int, num_shapes: int = 300) -> None:
+def write_coco(
+    path: Path, images: list[dict[str, Any]], seed: int, num_shapes: int = 300, info: dict[str, Any] | None = None
+) -> None:
     """Write a label set, an entry per line."""
     shapes, chance = pool(seed, num_shapes, largest=1.45), random.Random(seed)
     with path.open("w") as file:
-        file.write('{"info":{},\n"categories":[{"id":1,"name":"fg"}],\n"images":[\n')
+        file.write(f'{{"info":{json.dumps(info or {})},\n')
+        file.write('"categories":[{"id":1,"name":"fg"}],\n"images":[\n')
         file.write(",\n".join(json.dumps(image) for image in images) + '\n],\n"annotations":[')
         number = 0
         for image in images:

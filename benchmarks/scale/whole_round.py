@@ -1,6 +1,6 @@
 """Every step of a self-training round on as many images as ImageNet has: processor time and memory, in one table.
 
-    nice -n 19 python benchmarks/scale/whole_round.py [STEP ...] [--images 6400 128000] [--folder /tmp/whole_round]
+    nice -n 19 python benchmarks/scale/whole_round.py [STEP ...] [--images 6400 128000] [--labels] [--folder FOLDER]
 
 The images are hard links to a few grey pictures of 480x640 pixels in up to 1,000 class folders. Two parts are replaced:
 what finds masks, by three rough ellipses of some 770 characters of run lengths, and the network of the detector, by 30
@@ -9,7 +9,9 @@ such detections an image. All else is what the commands run: lists, shards, part
 Each step runs in a process of its own, on what the steps before it have left in the folder. Printed are seconds of one
 processor and the largest memory of the process, its imports included; and, by the line through the two largest
 numbers, what follows for 1,281,167 images. The ground truth has 5,000 images and the page shows 5,000 in any case,
-so the smaller number should be above that. With 128,000 images the folder grows to 8 GB.
+so the smaller number should be above that. With 128,000 images the folder grows to 8 GB. What
+was measured is kept in the folder: steps that are named one after another make one table. ``--labels`` writes the label
+set at once, for the steps that only read it.
 """
 
 from __future__ import annotations
@@ -52,6 +54,8 @@ CLASSES, LINKS = 1_000, 50_000
 """Folders, and links to one file (file systems allow some 65,000)."""
 SHAPES = 300
 """Different masks, and different detections."""
+FIGURES = "figures.json"
+"""In the folder of a number of images: what was measured; a step that is in it is not done again."""
 RESUMED_AT = 0.9
 OF_A_RANK = 2
 """Images of a batch for one of eight ranks."""
@@ -186,8 +190,8 @@ def _make(place: Place, stop_after: int | None) -> None:
     assert stop_after is None, "the work has not been stopped"
 
 
-def prepare(place: Place) -> None:
-    """Make the pictures and the ground truth, unless they are there."""
+def prepare(place: Place, *, labels: bool = False) -> None:
+    """Make the pictures, the ground truth and, if asked for, the label set, unless they are there."""
     done = place.folder / "prepared"
     if done.is_file():
         return
@@ -200,8 +204,11 @@ def prepare(place: Place) -> None:
         if first is None or number % LINKS == 0 or not _link(first, path):
             picture.save(first := path)
     every = max(place.number // WITH_TRUTH, 1)
-    truth = [{"id": k + 1, "file_name": names[k], "height": HEIGHT, "width": WIDTH} for k in range(len(names))][::every]
-    write_coco(place.folder / "truth.json", truth[:WITH_TRUTH], 7, SHAPES)
+    images = [{"id": k + 1, "file_name": name, "height": HEIGHT, "width": WIDTH} for k, name in enumerate(names)]
+    write_coco(place.folder / "truth.json", images[::every][:WITH_TRUTH], 7, SHAPES)
+    if labels:
+        place.masks.mkdir()
+        write_coco(place.labels, images, 5, SHAPES, {"image_root": "../images"})
     done.touch()
 
 
@@ -236,17 +243,18 @@ def _processor() -> float:
     return own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime
 
 
-def _here(name: str, place: Place) -> dict[str, float]:
+def _here(name: str, place: Place, *, labels: bool = False) -> dict[str, float]:
     """Do a step, or ``prepare``, in this process."""
     if name != "prepare":
         return measure(next(step for step in STEPS if step.__name__ == name), place)
-    prepare(place)
+    prepare(place, labels=labels)
     return {}
 
 
-def alone(name: str, place: Place) -> dict[str, float]:
+def alone(name: str, place: Place, *, labels: bool = False) -> dict[str, float]:
     """Do a step, or ``prepare``, in a process of its own; see `measure`."""
     words = [sys.executable, __file__, name, "--alone", "--images", str(place.number), "--folder", str(place.folder)]
+    words += ["--labels"] if labels else []
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, capture_output=True, text=True, env=one_thread)
     if done.returncode:
@@ -265,26 +273,26 @@ def continued(numbers: Sequence[int], values: Sequence[float], to: int = IMAGENE
     return values[-1] + each * (to - numbers[-1])
 
 
-def table(numbers: Sequence[int], found: Mapping[str, Sequence[Mapping[str, float]]]) -> tuple[list[str], float]:
-    """Lay out the measurements, and return the rows and the largest memory in MB, continued where there are two.
+def table(found: Mapping[int, Mapping[str, Mapping[str, float]]]) -> tuple[list[str], float]:
+    """Lay out measurements, and return the rows and the largest memory in MB, continued where there are two.
 
     Args:
-        numbers: of images, ascending.
-        found: what was measured with each of them, by the words for the step.
+        found: what was measured of steps, by name, with each number of images, ascending.
     """
-    columns = [f"{number:,}" for number in numbers] + ([f"{IMAGENET:,}, continued"] if len(numbers) > 1 else [])
-    rows = [
-        "| images | " + " | | ".join(columns) + " | |",
-        "|---|" + "---:|---:|" * len(columns),
-    ]
+    columns = [f"{number:,}" for number in found] + ([f"{IMAGENET:,}, continued"] if len(found) > 1 else [])
+    rows = ["| images | " + " | | ".join(columns) + " | |", "|---|" + "---:|---:|" * len(columns)]
     most = 0.0
-    for words, measured in found.items():
-        values = [(one["seconds"], one["megabytes"]) for one in measured]
-        if len(numbers) > 1:
-            seconds, megabytes = ([value[k] for value in values] for k in (0, 1))
-            values.append((continued(numbers, seconds), continued(numbers, megabytes)))
-        most = max(most, values[-1][1])
-        rows.append(f"| {words} | " + " | ".join(f"{s:,.1f} s | {mb:,.0f} MB" for s, mb in values) + " |")
+    for step, (words, _) in STEPS.items():
+        measured = [steps.get(step.__name__) for steps in found.values()]
+        values = [(one["seconds"], one["megabytes"]) if one else None for one in measured]
+        if (last := values[-2:])[-1] and len(found) > 1 and last[0]:
+            ends = list(found)[-2:]
+            values.append(tuple(continued(ends, [point[k] for point in last if point]) for k in (0, 1)))
+        values += [None] * (len(columns) - len(values))
+        most = max([most, *(value[1] for value in values if value)])
+        if any(values):
+            cells = [f"{value[0]:,.1f} s | {value[1]:,.0f} MB" if value else "| " for value in values]
+            rows.append(f"| {words} | " + " | ".join(cells) + " |")
     return rows, most
 
 
@@ -294,21 +302,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("steps", nargs="*", default=list(steps), metavar="STEP", help=f"some of {', '.join(steps)}")
     parser.add_argument("--images", type=int, nargs="+", default=[6_400, 128_000], help="numbers of images, ascending")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/whole_round"), help="where everything is made")
+    parser.add_argument("--labels", action="store_true", help="write the label set at once, in place of making it")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     if args.alone:
-        place = Place(args.folder, args.images[0])
-        print(json.dumps(_here(args.steps[0], place)))
+        print(json.dumps(_here(args.steps[0], Place(args.folder, args.images[0]), labels=args.labels)))
         return 0
-    found: dict[str, list[dict[str, float]]] = {}
+    found: dict[int, dict[str, dict[str, float]]] = {}
     for number in args.images:
         place = Place(args.folder / str(number), number)
-        alone("prepare", place)
-        for name in args.steps:
-            words = STEPS[steps[name]][0]
-            found.setdefault(words, []).append(alone(name, place))
-            print(f"{number:9,}  {words:40} {found[words][-1]}", file=sys.stderr, flush=True)
-    rows, most = table(args.images, found)
+        kept = place.folder / FIGURES
+        alone("prepare", place, labels=args.labels)
+        found[number] = json.loads(kept.read_text()) if kept.is_file() else {}
+        for name in [name for name in args.steps if name not in found[number]]:
+            found[number][name] = alone(name, place)
+            kept.write_text(json.dumps(found[number]))
+            print(f"{number:9,}  {name:10} {found[number][name]}", file=sys.stderr, flush=True)
+    rows, most = table(found)
     print("\n".join(rows))
     print(f"\nThe largest memory is {most:,.0f} MB; the bar is {BAR:,.0f} MB.")
     return int(most > BAR)

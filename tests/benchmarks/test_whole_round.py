@@ -64,7 +64,8 @@ def test_every_step_on_a_few_images(
 
 def test_the_table_continues_the_line_and_finds_the_largest(benchmark: ModuleType) -> None:
     one, other = ({"seconds": s, "megabytes": mb} for s, mb in ((10.0, 500.0), (30.0, 700.0)))
-    rows, most = benchmark.table([100_000, 200_000], {"a step": [one, other]})
-    assert rows[-1] == "| a step | 10.0 s | 500 MB | 30.0 s | 700 MB | 246.2 s | 2,862 MB |"
+    rows, most = benchmark.table({100_000: {"merging": one}, 200_000: {"merging": other}})
+    assert rows[-1] == "| merging | 10.0 s | 500 MB | 30.0 s | 700 MB | 246.2 s | 2,862 MB |"
     assert most == pytest.approx(700 + 0.002 * 1_081_167)
-    assert benchmark.table([100], {"a step": [one]})[1] == 500
+    rows, most = benchmark.table({100: {"merging": one, "listing": other}, 200: {"listing": other}})
+    assert rows[-1] == "| merging | 10.0 s | 500 MB | |  | |  |" and most == 700
