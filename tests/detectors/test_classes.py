@@ -131,7 +131,7 @@ def test_groups_are_matched_with_the_classes_of_another_data_set(
     assert {result["category_id"] for result in results} == {1, 2}
     assert {"AP-cow", "AP-owl", "AP-fox", "MatchedAP", "AP"} <= metrics.keys()
     assert np.isnan(metrics["AP-fox"]) and 0 <= metrics["MatchedAP"] <= 100
-    options = {"TEST__EVALUATORS": ("matched_classes",), "TEST__EVAL_PERIOD": 2, "DATASETS__TEST": (places["dataset"],)}
+    options = {"TEST__EVALUATORS": ("matched_classes",), "TEST__EVAL_PERIOD": 1, "DATASETS__TEST": (places["dataset"],)}
     during = make_cfg("during", **SEVERAL | options)
     lines = [json.loads(line) for line in (train(engine, during).parent / "metrics.json").read_text().splitlines()]
     assert any("bbox/MatchedAP" in line for line in lines)
