@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +19,8 @@ import pytest
 AROUND = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",
-    "RAY_raylet_start_wait_time_s": "600",  # 30 by default, which a busy machine exceeds
-    "RAY_gcs_server_port_wait_time_s": "600",
+    "RAY_raylet_start_wait_time_s": "300",  # 30 by default, which a busy machine exceeds
+    "RAY_gcs_server_port_wait_time_s": "300",
 }
 """Environment of all processes, this one included."""
 SYSTEM = {
@@ -27,18 +29,27 @@ SYSTEM = {
     "agent_register_timeout_ms": 600_000,
     "worker_register_timeout_seconds": 600,
 }
-PORTS = ("metrics_agent_port", "runtime_env_agent_port", "dashboard_agent_listen_port", "metrics_export_port")
+LISTENS = "dashboard_agent_listen_port"
+PORTS = ("metrics_agent_port", "runtime_env_agent_port", "metrics_export_port", LISTENS)
 """Given beforehand: Ray waits 15 seconds, whatever its settings, for processes to tell which ports they have taken."""
+SESSION = "session_of_tests"
 
 
 class LocalCluster:
-    """A head that does no work, and machines that come and go."""
+    """A head that does no work, and machines that come and go.
 
-    def __init__(self) -> None:
+    Args:
+        folder: of Ray.
+    """
+
+    def __init__(self, folder: Path) -> None:
         from ray.cluster_utils import Cluster
 
-        head = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True, "_system_config": SYSTEM}
-        self._cluster = Cluster(initialize_head=True, head_node_args={**self._options(0, 0), **head})
+        self._session = folder / "ray" / SESSION
+        self._session.mkdir(parents=True)
+        head = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True, "session_name": SESSION}
+        head = {**self._options(0, 0), **head, "_system_config": SYSTEM}
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self._machines: dict[str, Any] = {}
         self.address: str = self._cluster.address
 
@@ -46,8 +57,10 @@ class LocalCluster:
         with ExitStack() as opened:
             free = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
             ports = {name: one.getsockname()[1] for name, one in zip(PORTS, free)}
+        name = secrets.token_hex(28)
+        (self._session / f"{LISTENS}_{name}").write_text(str(ports[LISTENS]))  # the one that is no option of its own
         size = {"num_cpus": cores, "num_gpus": gpus, "object_store_memory": 80 << 20}
-        return {**size, **ports}
+        return {**size, **ports, "env_vars": {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": name}}
 
     def add(self, cores: int = 1, gpus: int = 0) -> str:
         """Let a machine join, whose GPUs are numbers only, and return its name."""
@@ -82,7 +95,7 @@ def local_cluster() -> Iterator[LocalCluster]:
             patch.setenv(name, value)
         patch.delenv("RAY_ADDRESS", raising=False)
         patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)  # fewer than a machine pretends to have
-        cluster = LocalCluster()
+        cluster = LocalCluster(Path(folder))
         try:
             yield cluster
         finally:
