@@ -15,13 +15,14 @@ import torch
 
 from on_card import inputs
 from on_card.bench import Bench, Utilisation
+from unseg_d2.compiled import has_numba
 from unseg_d2.config import get_cfg
 from unseg_d2.data.images import read_image
 from unseg_d2.features.vit import ViT
 from unseg_d2.features.weights import create_vit
 from unseg_d2.masks import build_generator
 from unseg_d2.pseudo.generate import generate_label_set
-from unseg_d2.refine import CardRefiner, build_refiner, compiled
+from unseg_d2.refine import CardRefiner, build_refiner
 from unseg_d2.structures import DepthMap, PatchFeatures
 
 GENERATORS = ("maskcut", "promerge", "cuts3d", "tokencut", "primaps", "lost", "votecut", "uniap")
@@ -105,7 +106,7 @@ def refine(bench: Bench) -> None:
             refiner=name,
             device="cpu",
             threads=threads,
-            compiled=compiled.has_numba(),
+            compiled=has_numba(),
             ms_per_image=1e3 * seconds,
         )
     torch.set_num_threads(threads_before[0])
