@@ -1,6 +1,6 @@
 """Print the launches and waits of generators, refiners and the detector on the pretended card, as docs/gpu.md has them.
 
-A larger grid changes the figures of the cuts a little: the eigensolver takes more steps, and the graph more parts.
+The size of what a ViT-B/8 gives at 480 px is --side 60 --channels 768; it takes minutes.
 """
 
 from __future__ import annotations

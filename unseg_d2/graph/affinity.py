@@ -25,7 +25,7 @@ from unseg_d2.transfer import to_card
 
 ROWS_PER_CHUNK = 128  # rows of the cosine matrix that exist at a time; a multiple of 8
 GROUPS_PER_CHUNK = 32  # groups looked up at a time; their indices stay in the cache of a CPU
-CELLS_ON_A_CARD = 2**26  # a card has no such cache, and each chunk costs launches: as much as 1 GB holds at a time
+CELLS_ON_A_CARD = 2**27  # a card has no such cache, and each chunk costs launches: as much as 2 GB hold at a time
 DECIDED_IN_FLOAT64 = 1e-5  # distance from tau within which a float32 cosine, of error 1e-6, is recomputed
 PAIRS_PER_CHUNK = 1024  # cosines recomputed at a time
 
