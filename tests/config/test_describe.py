@@ -31,7 +31,10 @@ def test_the_page_of_the_documentation_is_up_to_date(capsys):
 def test_a_section_a_key_and_a_name_that_is_not_there(capsys):
     command.main(["masks.maskcut.tau", "REFINE.GUIDED"])
     shown = capsys.readouterr().out
-    assert re.findall(r"^(\S+) = ", shown, re.M) == ["MASKS.MASKCUT.TAU", *(f"REFINE.GUIDED.{key}" for key in ("DEVICE", "RADIUS", "EPS"))]
+    assert re.findall(r"^(\S+) = ", shown, re.M) == [
+        "MASKS.MASKCUT.TAU",
+        *(f"REFINE.GUIDED.{key}" for key in ("DEVICE", "RADIUS", "EPS")),
+    ]
     assert "tau^ncut: cosine above which two patches are connected; a number in [0, 1)" in shown
     with pytest.raises(UnsegError, match=r"no section or key MASKS.MASCUT\. Did you mean 'MASKS.MASKCUT'"):
         command.main(["MASKS.MASCUT"])
