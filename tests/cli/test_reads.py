@@ -46,8 +46,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 CONFIG, LOADING, MANIFEST = config.__path__[0], str(Path(yacs.config.__file__).parent), manifest.__file__
 DEPTH = "DEPTH.KIND metric DEPTH.SOURCE files DEPTH.FILES.ROOT depth"
 MASKS = "--images photos --num-workers 0 --output"
-CHECKS = {"unused_settings", "idle_prior", "check_network", "default_num_workers", "code_of_parts"}
-"""Functions that look at keys which have no part in the result."""
+CHECKS = {"unused_settings", "idle_prior", "check_network", "default_num_workers", "code_of_parts", "followed"}
+"""Functions that look at keys which have no part in the result, or replace `auto` by what is read afterwards."""
 COMMANDS = {
     "generate-masks": f"{MASKS} masks {SMALL}",
     "explain-masks": f"--images photos --output pictures {SMALL} MASKS.GENERATOR cuts3d {DEPTH}",
