@@ -23,7 +23,7 @@ test-slow: $(VENV)/.installed-test
 # versions of libraries, which have a place of their own.
 test-tools: $(VENV)-tools/.installed
 	$(VENV)-tools/bin/python -m pytest -m "slow or not slow" tests/exchange tests/apps/test_app_browser.py \
-		tests/viz/test_gallery_browser.py
+		tests/viz/test_gallery_browser.py tests/groups/test_page_browser.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
