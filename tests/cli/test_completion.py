@@ -36,7 +36,7 @@ def offered(line: str, folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("unseg-d2 tr", ["train-net", "train-saliency", "train-semantic"]),
+        ("unseg-d2 tr", ["track-masks", "train-net", "train-saliency", "train-semantic"]),
         ("unseg-d2 train-net --tru", ["--trust-checkpoint"]),
         ("unseg-d2 evaluate s", ["saliency", "semantic"]),
         ("unseg-d2 evaluate saliency --datasets a --gen", ["--generator"]),

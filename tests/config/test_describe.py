@@ -17,6 +17,12 @@ from unseg_d2.settings import all_settings
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of a known width: processes of pytest-xdist have one of 80."""
+    monkeypatch.setenv("COLUMNS", "102")
+
+
 def test_every_key_is_listed_with_meaning_and_range():
     listed = re.findall(r"^([A-Z][\w.]*) = .+\n    (.+)", describe.terminal(), re.M)
     assert [key for key, _ in listed] == [key for key, _ in all_settings()]

@@ -17,7 +17,7 @@ from unseg_d2.rle import encode_mask
 
 HEIGHT, WIDTH = 60, 80
 OBJECTS = {1: [(4, 6, 20, 30), (40, 10, 30, 20)], 2: [(0, 0, 80, 60)], "b": [(30, 30, 1, 1)], 10**12: []}
-"""Boxes XYWH by image; ids as they occur in annotation files, and an image without objects."""
+"""Boxes XYWH by image; ids as they occur in annotation files, and an image without objects. Each image is a video."""
 
 
 def item(image_id: Any, box: tuple[int, int, int, int], **more: Any) -> dict[str, Any]:
@@ -31,12 +31,14 @@ def item(image_id: Any, box: tuple[int, int, int, int], **more: Any) -> dict[str
         "category_id": 1,
         "bbox": list(box),
         "area": area,
+        "track_id": f"{image_id} {box}",  # of one frame
         "segmentation": encode_mask(mask),
     } | more
 
 
 def truth(objects: dict[Any, list] = OBJECTS) -> dict[str, Any]:
-    images = [{"id": key, "file_name": f"{key}.png", "height": HEIGHT, "width": WIDTH} for key in objects]
+    frame = {"height": HEIGHT, "width": WIDTH, "frame_id": 0}
+    images = [{"id": key, "video_id": key, "file_name": f"{key}.png", **frame} for key in objects]
     annotations = [item(key, box, iscrowd=0) for key, boxes in objects.items() for box in boxes]
     return {"images": images, "annotations": [{**one, "id": number} for number, one in enumerate(annotations, 1)]}
 

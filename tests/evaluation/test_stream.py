@@ -24,13 +24,13 @@ def item(image_id: int, box: np.ndarray, **more: Any) -> dict[str, Any]:
     return {"image_id": image_id, "bbox": [x, y, width, height], "segmentation": encode_mask(mask), **more}
 
 
-def scenes(seed: int, images: int = 23) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def scenes(seed: int, count: int = 23) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Rectangles and shifted copies of them: crowds, equal scores, three classes, images without objects or results.
 
-    Ids of images are neither dense nor in order, and results come in no order of images.
+    Ids of images are neither dense nor in order, and results come in no order of images. Each image is a video.
     """
     rng = np.random.default_rng(seed)
-    ids = [int(number) for number in rng.permutation(10 * images)[:images]]
+    ids = [int(number) for number in rng.permutation(10 * count)[:count]]
     truth, results = [], []
     for key in ids:
         for _ in range(rng.integers(0, 5)):
@@ -42,7 +42,10 @@ def scenes(seed: int, images: int = 23) -> tuple[dict[str, Any], list[dict[str, 
                 found = int(rng.choice([category, 7], p=[0.8, 0.2]))
                 results.append(item(key, moved, score=round(float(rng.random()), 1), category_id=found))
     categories = [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}, {"id": 5, "name": "cow"}]
-    content = {"images": [{"id": key, "height": HEIGHT, "width": WIDTH} for key in ids], "annotations": truth}
+    for number, each in enumerate([*truth, *results]):  # each a track of one frame
+        each["track_id"] = number
+    images = [{"id": key, "height": HEIGHT, "width": WIDTH, "video_id": key, "frame_id": 0} for key in ids]
+    content = {"images": images, "annotations": truth}
     return content | {"categories": categories}, [results[index] for index in rng.permutation(len(results))]
 
 
