@@ -54,6 +54,7 @@ def test_devices_that_are_not_there(gpus, count: int, name: str, message: str) -
         (ImportError("lib.so: failed to map segment from shared object"), "^The memory is full; lower"),
         (OSError(12, "Cannot allocate memory"), "^The memory is full; lower"),
         (RuntimeError("can't start new thread"), "^The memory is full; lower"),
+        (RuntimeError("could not create a primitive"), "^The memory is full; lower"),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), "device failed .*illegal memory"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "The device failed"),
         (RuntimeError("NCCL error in: ProcessGroupNCCL.cpp"), "The device failed"),

@@ -13,6 +13,7 @@ _NO_GPU_MEMORY = re.compile(r"CUDA out of memory|CUDNN_STATUS_ALLOC|HIP out of m
 _NO_MEMORY = re.compile(
     r"DefaultCPUAllocator|Insufficient memory|not enough memory|Cannot allocate memory|failed to map segment"
     r"|can't start new thread|bad_alloc"
+    r"|could not create a (primitive|memory object)(?! descriptor)"  # oneDNN, whose code and buffers found no room
 )
 _DEVICE = re.compile(
     r"\b(CUDA|HIP|MPS|cuDNN|NCCL|cuBLAS|cuSOLVER)\w*[ _](driver |internal )?(error|failure|status)"
