@@ -301,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("steps", nargs="*", default=list(steps), metavar="STEP", help=f"some of {', '.join(steps)}")
     parser.add_argument("--images", type=int, nargs="+", default=[6_400, 128_000], help="numbers of images, ascending")
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/whole_round"), help="where everything is made")
+    parser.add_argument("--folder", type=Path, default=Path("output/bench-whole-round"), help="working folder")
     parser.add_argument("--labels", action="store_true", help="write the label set at once, in place of making it")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
