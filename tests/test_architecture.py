@@ -76,7 +76,7 @@ MAY_IMPORT = {
     "masks": BASE | {"graph"},
     "refine": BASE,
     "jobs": BASE | {"data"},
-    "tracks": BASE | {"data", "features", "pseudo"},
+    "tracks": BASE | {"config", "data", "features", "pseudo"},
     "pseudo": BASE | {"jobs", "features", "depth", "masks", "refine", "data", "config", "viz"},
     "losses": {"errors", "registry", "settings"},
     "evaluation": BASE,
@@ -92,7 +92,7 @@ MAY_IMPORT = {
     "compare": BASE | {"data", "evaluation", "published", "training"},
     "parity": BASE | {"config", "data", "evaluation", "pseudo"},
     "exchange": BASE | {"data", "pseudo", "viz"},
-    "groups": BASE | {"data", "evaluation", "exchange", "features", "pseudo", "viz"},
+    "groups": BASE | {"config", "data", "evaluation", "exchange", "features", "pseudo", "viz"},
     "deploy": BASE | {"config", "data", "detectors", "loop", "zoo"},
     "apps": BASE
     | {"config", "data", "detectors", "evaluation", "exchange", "masks", "pseudo", "saliency", "viz", "zoo"},

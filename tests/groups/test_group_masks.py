@@ -78,6 +78,13 @@ def test_what_is_computed_is_kept(squares: Path, monkeypatch: pytest.MonkeyPatch
     assert {path: path.stat().st_mtime_ns for path in parts[::2]} == stamp
 
 
+def test_a_precision_that_follows_the_device_is_known_by_what_it_is(squares: Path) -> None:
+    output = squares.parent.parent / "groups"
+    group(squares, output, "FEATURES.PRECISION", "auto")
+    stated = json.loads((output / "manifest.json").read_text())["settings"]["FEATURES"]
+    assert stated["PRECISION"] == "float32"
+
+
 def test_an_image_that_has_changed_is_read_again(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = squares.parent.parent / "groups"
     group(squares, output)

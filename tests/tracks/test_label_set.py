@@ -89,6 +89,13 @@ def test_tracks_are_those_of_the_objects(film: Path) -> None:
     }
 
 
+def test_settings_that_follow_the_device_are_taken_before_frames_are_read(film: Path) -> None:
+    followed = track(film, "FEATURES.BATCH_SIZE", 0, "FEATURES.PRECISION", "auto", output="followed")
+    assert read_coco(followed).annotations == read_coco(track(film)).annotations
+    stated = json.loads((film / "followed" / "manifest.json").read_text())["settings"]["FEATURES"]
+    assert (stated["BATCH_SIZE"], stated["PRECISION"]) == (1, "float32")
+
+
 def test_overlap_alone_reads_no_image_and_leaves_gaps_where_it_is_told_to(film: Path) -> None:
     for image in (film / "images").rglob("*.png"):
         image.unlink()

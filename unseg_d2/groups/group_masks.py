@@ -10,6 +10,7 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
+from unseg_d2.config import edited
 from unseg_d2.data.presence import check_images
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.description import versions
@@ -17,6 +18,7 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.table import as_text
 from unseg_d2.features import count_channels
 from unseg_d2.features.ensemble import build_features
+from unseg_d2.features.follow_device import followed
 from unseg_d2.features.registry import FeatureSettings, learnt_from
 from unseg_d2.files import atomic_write, check_apart, check_can_read
 from unseg_d2.groups.grouping import REMEDY, Grouping, carry_grouping, find_grouping
@@ -103,6 +105,7 @@ def group_label_set(
         UnsegError: a file is missing or damaged, the folder holds something else, there are too few masks, the groups
             of ``prototypes`` are of other features, or the disk is full.
     """
+    cfg = edited(cfg, followed(cfg))
     output, settings = Path(output), GroupSettings.from_config(cfg)
     check_can_read(*(Path(path) for path in (prototypes, names) if path is not None))  # before any work
     check_apart(output, *([] if prototypes is None else [Path(prototypes)]))

@@ -21,6 +21,7 @@ from typing import Any
 from fvcore.common.config import CfgNode
 from pycocotools import mask as mask_utils
 
+from unseg_d2.config import edited
 from unseg_d2.content import Comparison, Content, content_of
 from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.coco import find_image_root, resolve_image
@@ -28,6 +29,7 @@ from unseg_d2.data.frames import Video, videos_of
 from unseg_d2.data.spec import relative_root, split_spec
 from unseg_d2.description import versions
 from unseg_d2.errors import UnsegError
+from unseg_d2.features.follow_device import followed
 from unseg_d2.features.registry import learnt_from
 from unseg_d2.files import check_apart, check_can_read, write_json
 from unseg_d2.locks import locked
@@ -97,6 +99,8 @@ def track_label_set(
     index = open_label_set(named)
     videos = videos_of(index.images(), index.videos, path)
     root = _root(index, path, image_root or folder or None, needed=settings.appearance > 0)
+    if settings.appearance > 0:
+        cfg = edited(cfg, followed(cfg))
     features = MaskFeatures.from_config(cfg) if settings.appearance > 0 else None
     run = _Run(index, root, features, settings, output / "videos")
     output.mkdir(parents=True, exist_ok=True)
