@@ -81,8 +81,8 @@ def test_what_is_computed_is_kept(squares: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_precision_that_follows_the_device_is_known_by_what_it_is(squares: Path) -> None:
     output = squares.parent.parent / "groups"
     group(squares, output, "FEATURES.PRECISION", "auto")
-    stated = json.loads((output / "manifest.json").read_text())["settings"]["FEATURES"]
-    assert stated["PRECISION"] == "float32"
+    (stated,) = output.rglob("manifest.json")
+    assert json.loads(stated.read_text())["settings"]["FEATURES"]["PRECISION"] == "float32"
 
 
 def test_an_image_that_has_changed_is_read_again(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
