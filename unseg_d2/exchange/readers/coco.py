@@ -1,4 +1,4 @@
-"""Corrections in a COCO file: from FiftyOne, CVAT, Roboflow, or any other tool that exports COCO."""
+"""Corrections in a COCO file: from CVAT, Roboflow, or any other tool that exports COCO."""
 
 from __future__ import annotations
 
