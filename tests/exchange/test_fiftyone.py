@@ -35,7 +35,7 @@ def database_program() -> Path:
 
 
 def openssl_beside(folder: Path) -> dict[str, str]:
-    """The environment in which MongoDB finds OpenSSL 1.1: new systems have none, the wheel psycopg2-binary 2.9.6 does."""
+    """The environment in which MongoDB finds OpenSSL 1.1: the wheel psycopg2-binary 2.9.6 has it."""
     try:
         files = importlib.metadata.files("psycopg2-binary") or []
     except importlib.metadata.PackageNotFoundError:

@@ -13,7 +13,7 @@ def _arguments(parser: CommandParser) -> None:
         "corrections",
         type=as_path,
         metavar="FILE",
-        help="export of Label Studio (JSON), CVAT (XML, zip) or FiftyOne (samples.json), COCO file, or decisions of a gallery",
+        help="export of Label Studio, CVAT or FiftyOne (samples.json), COCO file, or decisions saved from a gallery",
     )
     add_labels(parser, "label set that was corrected (COCO file or folder)")
     add_output(parser, "COCO file to write; it may be the label set itself", required=True)
