@@ -1,4 +1,4 @@
-"""The vision transformer on a CPU: float32 against bfloat16, and either through `torch.compile`.
+"""The vision transformer on a CPU: float32 against float16 and bfloat16, also through `torch.compile`.
 
     OMP_NUM_THREADS=1 python benchmarks/vit_on_cpu.py [--arch dino_vits16 dino_vitb8] [--size 480] [--rounds 3]
         [--without-compile]
@@ -6,7 +6,7 @@
 Weights are random and the image is noise. The variants take turns, so that other load on the machine affects all of
 them; the median of the processor seconds for an image is printed, the ratio to float32, and the relative
 difference of the tokens (Frobenius norm). A process that makes masks computes with one thread, and so does this one.
-Whether bfloat16 is quicker depends on the processor: with avx512_bf16 or amx_bf16 among its flags it multiplies such
+Whether 16 bits are quicker depends on the processor: with amx_bf16 or avx512_fp16 among its flags it multiplies such
 numbers itself.
 """
 
@@ -27,9 +27,10 @@ sys.path[:0] = [str(ROOT)]
 from unseg_d2.features.vit import ViT  # noqa: E402
 from unseg_d2.features.weights import create_vit  # noqa: E402
 
-FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+FLAGS = ("avx2", "avx512f", "avx512_fp16", "avx512_bf16", "amx_bf16")
 VARIANTS = {
     "float32": (torch.float32, False),
+    "float16": (torch.float16, False),
     "bfloat16": (torch.bfloat16, False),
     "float32, compiled": (torch.float32, True),
     "bfloat16, compiled": (torch.bfloat16, True),
