@@ -1,11 +1,11 @@
 """What 16 bits in the network do to masks, and to the time of an image, on this processor.
 
-    OMP_NUM_THREADS=1 python benchmarks/precision_of_masks.py --data PHOTOS [--recipe offline/tokencut.yaml ...] [--images 16]
-        [--weights FILE]
+    OMP_NUM_THREADS=1 python benchmarks/precision_of_masks.py --data PHOTOS [--recipe offline/tokencut.yaml ...]
+        [--images 16] [--weights FILE]
 
-Each recipe makes masks of the same photos (every n-th of the folder, by name) in float32, bfloat16 and float16, with one
-thread. Printed are processor seconds for an image, all of the pipeline included, and for the masks of float32: the mean IoU
-with the nearest mask of the other precision, the share with an IoU of .95 or more, and below .5.
+Each recipe makes masks of the same photos (every n-th of the folder, by name) in float32, bfloat16 and float16, with
+one thread. Printed are processor seconds for an image, all of the pipeline included, and for the masks of float32: the
+mean IoU with the nearest mask of the other precision, the share with an IoU of .95 or more, and below .5.
 """
 
 from __future__ import annotations
