@@ -57,9 +57,11 @@ def _image(
     sample: dict[str, Any], field: str, find: Callable[[tuple[str, ...]], dict[str, Any] | None], counts: Counts
 ) -> Returned:
     names = (str(sample["filepath"]).replace("\\", "/"),)
-    image, shapes, regions = find(names), [], []
+    image = find(names)
     if image is None:
         return Returned(names, None)
+    shapes: list[Shape] = []
+    regions: list[Shape] = []
     counts.add("labels that are no detections were left out", len(_others(sample)))
     size = _size(sample.get("metadata") or {}) or _size(image)
     for item in (sample.get(field) or {}).get("detections", ()):
@@ -112,7 +114,7 @@ def _shape(item: dict[str, Any], height: int, width: int) -> Shape:
         return Shape(label, box)
     columns = slice(*(int(np.clip(round(edge), -width, 2 * width)) for edge in (box[0], box[0] + box[2])))
     rows = slice(*(int(np.clip(round(edge), -height, 2 * height)) for edge in (box[1], box[1] + box[3])))
-    part = _mask(item["mask"], height, width).astype(np.uint8)
+    part: np.ndarray = _mask(item["mask"], height, width).astype(np.uint8)
     shape = (rows.stop - rows.start, columns.stop - columns.start)
     if min(shape) < 1 or 0 in part.shape:
         raise ValueError("a mask or its box is empty")
