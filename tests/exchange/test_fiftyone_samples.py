@@ -76,11 +76,11 @@ def test_images_that_the_label_set_does_not_have_are_counted(label_set: Path, tm
     assert report.images == 1 and report.left_out["images that came back are not in the label set"][0] == 1
 
 
-def test_what_is_no_detection_is_counted(label_set: Path, tmp_path: Path) -> None:
+def test_labels_in_other_fields_are_counted(label_set: Path, tmp_path: Path) -> None:
     item = detection([0.1, 0.1, 0.5, 0.5], np.ones((22, 30), bool))
-    path = write(tmp_path, item, lines={"_cls": "Polylines", "polylines": []})
+    path = write(tmp_path, item, lines={"_cls": "Polylines"}, old={"_cls": "Detections"})
     report = import_corrections(path, labels=label_set, output=tmp_path / "new.json")
-    assert report.left_out["labels that are no detections were left out"][0] == 1
+    assert report.left_out["fields with other labels were left out"][0] == 2
 
 
 @pytest.mark.parametrize(
@@ -105,4 +105,20 @@ def test_damaged_masks_are_one_sentence(label_set: Path, tmp_path: Path, item: d
 def test_several_fields_are_refused_by_name(label_set: Path, tmp_path: Path) -> None:
     path = write(tmp_path, field="b", a={"_cls": "Detections", "detections": []})
     with pytest.raises(UnsegError, match=r"several fields \(a, b\)"):
+        import_corrections(path, labels=label_set, output=tmp_path / "new.json")
+
+
+@pytest.mark.parametrize("labels", [{"_cls": "Polylines", "polylines": []}, None])
+def test_a_file_without_detections_takes_no_mask_away(label_set: Path, tmp_path: Path, labels: Any) -> None:
+    path = write(tmp_path, ground_truth=labels)
+    with pytest.raises(UnsegError, match="no detections in any sample"):
+        import_corrections(path, labels=label_set, output=tmp_path / "new.json")
+
+
+def test_one_sample_with_labels_of_another_kind_is_damaged(label_set: Path, tmp_path: Path) -> None:
+    path = write(tmp_path)
+    content = json.loads(path.read_text())
+    content["samples"].append({"filepath": "a.jpg", "ground_truth": {"_cls": "Polylines", "polylines": []}})
+    path.write_text(json.dumps(content))
+    with pytest.raises(UnsegError, match=r"sample 2 is damaged \(ground_truth holds Polylines"):
         import_corrections(path, labels=label_set, output=tmp_path / "new.json")

@@ -23,6 +23,7 @@ from unseg_d2.rle import encode_mask
 
 FIELD = "ground_truth"
 """Where FiftyOne puts the labels of a COCO file."""
+_DETECTIONS = "Detections"
 _HEADER = 4_096  # bytes of an array's header are fewer
 _WIDEST = 8  # bytes of a number
 
@@ -62,9 +63,12 @@ def _image(
         return Returned(names, None)
     shapes: list[Shape] = []
     regions: list[Shape] = []
-    counts.add("labels that are no detections were left out", len(_others(sample)))
+    labels = sample.get(field) or {"_cls": _DETECTIONS, "detections": []}
+    if labels.get("_cls") != _DETECTIONS:
+        raise ValueError(f"{field} holds {labels.get('_cls')} in place of detections")
+    counts.add("fields with other labels were left out", len(_labelled(sample)) - (field in _labelled(sample)))
     size = _size(sample.get("metadata") or {}) or _size(image)
-    for item in (sample.get(field) or {}).get("detections", ()):
+    for item in labels["detections"]:
         if size is None:
             raise ValueError("its size is not stated; call labels.compute_metadata() before the export")
         (regions if item.get("iscrowd") else shapes).append(_shape(item, *size))
@@ -77,14 +81,11 @@ def _size(about: dict[str, Any]) -> tuple[int, int] | None:
 
 def _field(samples: list[Any], path: Path) -> str:
     """Return the name of the field that holds the detections."""
-    fields = {
-        name
-        for sample in samples
-        if isinstance(sample, dict)
-        for name, value in sample.items()
-        if isinstance(value, dict) and value.get("_cls") == "Detections"
-    }
-    if FIELD in fields or not fields:
+    found = [_labelled(sample) for sample in samples if isinstance(sample, dict)]
+    fields = {name for labels in found for name, kind in labels.items() if kind == _DETECTIONS}
+    if not fields:
+        raise UnsegError(f"{path} has no detections in any sample; export the data set with its labels.")
+    if FIELD in fields:
         return FIELD
     if len(fields) > 1:
         names = ", ".join(sorted(fields))
@@ -94,11 +95,10 @@ def _field(samples: list[Any], path: Path) -> str:
     return fields.pop()
 
 
-def _others(sample: dict[str, Any]) -> list[str]:
-    return [name for name, value in sample.items() if isinstance(value, dict) and value.get("_cls") in _LEFT_OUT]
-
-
-_LEFT_OUT = ("Detection", "Polyline", "Polylines", "Segmentation", "Classification", "Classifications", "Keypoints")
+def _labelled(sample: dict[str, Any]) -> dict[str, str]:
+    """Return the fields of a sample that hold labels, and of what kind these are."""
+    fields = {name: value["_cls"] for name, value in sample.items() if isinstance(value, dict) and "_cls" in value}
+    return {name: str(kind) for name, kind in fields.items() if not str(kind).endswith("Metadata")}
 
 
 def _shape(item: dict[str, Any], height: int, width: int) -> Shape:
