@@ -42,6 +42,7 @@ class Entry(Generic[Part]):
             they take the place of the default where a recipe states none.
         reads: sections of other parts that it reads besides its own.
         ignores: keys for parts of its kind that it has no use for.
+        uses: key of its settings that names another part of its kind, which it works with; empty for none.
     """
 
     make: Callable[..., Part]
@@ -51,6 +52,7 @@ class Entry(Generic[Part]):
     fits: Mapping[str, Any] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
     ignores: tuple[str, ...] = ()
+    uses: str = ""
 
     def build(self, cfg: Any) -> Part:
         """Return the part that a configuration describes."""
@@ -83,6 +85,7 @@ class Registry(Generic[Part]):
         fits: Mapping[str, Any] | None = None,
         reads: tuple[str, ...] = (),
         ignores: tuple[str, ...] = (),
+        uses: str = "",
     ) -> Callable[[Made], Made]:
         """Return a decorator that registers a class or a function that makes a part.
 
@@ -93,6 +96,7 @@ class Registry(Generic[Part]):
             fits: keys of other parts whose default is another one with this part, see :func:`fit_to_names`.
             reads: sections of other parts that ``from_config`` reads.
             ignores: keys beside the section, such as those of weights, that have no effect on the part.
+            uses: key of the section that names another part of this kind, whose settings then have an effect too.
 
         Raises:
             UnsegError: the name is taken.
@@ -106,7 +110,7 @@ class Registry(Generic[Part]):
             where = f"{self.parent}.{own.upper()}"
             if settings is not None:
                 section(where)(settings)
-            self._entries[own] = Entry(make, settings, where, dict(sets or {}), dict(fits or {}), reads, ignores)
+            self._entries[own] = Entry(make, settings, where, dict(sets or {}), dict(fits or {}), reads, ignores, uses)
             return make
 
         return add
@@ -133,9 +137,15 @@ class Registry(Generic[Part]):
         return self._entries[name.lower()]
 
     def named(self, cfg: Mapping[str, Any]) -> list[str]:
-        """Return the names that the key has in a configuration: one, or several where it is a list."""
+        """Return the names that the key has in a configuration, several where it is a list, and what these use."""
         value = look_up(cfg, self.key)
-        return [value.lower()] if isinstance(value, str) else [name.lower() for name in value]
+        names = [value.lower()] if isinstance(value, str) else [name.lower() for name in value]
+        for name in names:  # which grow meanwhile
+            uses = self._entries[name].uses if name in self._entries else ""
+            other = look_up(cfg, uses).lower() if uses else ""
+            if other and other not in names:
+                names.append(other)
+        return names
 
     def build(self, cfg: Mapping[str, Any], name: str | None = None) -> Part:
         """Return the part that a configuration names.
