@@ -1,9 +1,11 @@
-"""Time and masks of UniAP against its equations in plain loops, and the time beside the affinity on a grid of 60 x 60.
+"""Time and masks of UniAP against its equations in plain loops, and its time beyond that of the affinity.
 
     python benchmarks/uniap.py [--images 4] [--channels 64 384]
 
-The loops hold masks of n numbers and the whole affinity, and take one edge after another; they run on 20 x 20 patches.
-Exits with status 1 if a bar is missed.
+The loops hold masks of n numbers and the whole affinity, and take one edge after another; they run on 30 x 30 patches
+with added noise. On the large grid the first layer is compared with one in float64.
+
+Exits with status 1 if masks differ or the bar is missed.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ import sys
 
 from common import GRID, equal_sets, parse_args, synthetic_tokens
 
-SMALL = 20
-MAX_SECONDS, MIN_SPEEDUP = 0.025, 50.0
+SMALL = 30
+MAX_SECONDS = 0.025
 
 
 def main() -> int:
@@ -39,22 +41,24 @@ def compare(args: argparse.Namespace, channels: int) -> bool:
         affinity, _ = fastest(3, lambda tokens=tokens: product(tokens))
         instances, found = fastest(3, lambda tokens=tokens: uniap(tokens, settings))
         semantic, _ = fastest(3, lambda tokens=tokens: uniap(tokens, both))
-        small = tokens[..., :: GRID // SMALL, :: GRID // SMALL].contiguous()
+        small = with_noise(tokens[..., :: GRID // SMALL, :: GRID // SMALL], seed)
         ours, layers = fastest(3, lambda small=small: layers_of(small[0], both))
         theirs, expected = fastest(1, lambda small=small: uniap_loops(small[0].numpy()))
+        equal &= equal_sets(first_layer(tokens[0].numpy(), settings), layers_of(tokens[0], both)[0][0])
         for (masks, groups), (instance, semantics) in zip(layers, expected):
             equal &= equal_sets(masks, instance) and equal_sets(groups, semantics)
         rows.append((affinity, instances, semantic, theirs, ours, len(found[0])))
     affinity, instances, semantic, theirs, ours, masks = (statistics.mean(column) for column in zip(*rows))
     beside = instances - affinity
     print(f"UniAP, {channels} channels, {masks:.0f} masks each, {torch.get_num_threads()} threads; seconds per image:")
-    print(f"  affinity, {GRID}x{GRID} patches       {affinity:8.4f}")
+    print(f"  affinity, {GRID}x{GRID} patches       {affinity:8.4f}   (which is not computed as a whole)")
+    print(f"  instances                   {instances:8.4f}")
     print(f"  instances, beside it        {beside:8.4f}   (at most {MAX_SECONDS})")
     print(f"  semantic masks, beside both {semantic - instances:8.4f}")
     print(f"  all, {SMALL}x{SMALL} patches            {ours:8.4f}")
-    print(f"  reference, loop by loop     {theirs:8.4f}   {theirs / ours:6.1f} x slower (at least {MIN_SPEEDUP:.0f})")
+    print(f"  reference, loop by loop     {theirs:8.4f}   {theirs / ours:6.1f} x slower")
     print(f"  masks of every layer are {'equal' if equal else 'NOT equal'}")
-    return equal and beside <= MAX_SECONDS and theirs / ours >= MIN_SPEEDUP
+    return equal and beside <= MAX_SECONDS
 
 
 def product(tokens):
@@ -65,6 +69,37 @@ def product(tokens):
     return unit @ unit.T
 
 
+def first_layer(tokens, settings) -> list:
+    """Return the region masks of the first layer of a large grid: every two neighbours are compared, in float64."""
+    import numpy as np
+    from scipy import sparse
+    from scipy.sparse import csgraph
+
+    unit = tokens.reshape(len(tokens), -1).T.astype(np.float64)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    affinity, nodes = unit @ unit.T, np.arange(len(unit)).reshape(tokens.shape[1:])
+    ends = [(nodes[:, :-1], nodes[:, 1:]), (nodes[:-1], nodes[1:])]
+    pairs = [(i, j) for first, second in ends for i, j in zip(first.ravel(), second.ravel())]
+    along = [
+        (i, j)
+        for i, j in pairs
+        if settings.feature_weight * affinity[i, j]
+        + settings.spatial_weight * (1 - np.abs(affinity[i] - affinity[j]).mean())
+        >= settings.taus[0]
+    ]
+    graph = sparse.coo_array((np.ones(len(along)), np.array(along).T), shape=affinity.shape)
+    labels = csgraph.connected_components(graph, directed=False)[1]
+    return [labels == one for one in range(labels.max() + 1)]
+
+
+def with_noise(tokens, seed: int):
+    """Return tokens with noise that rises from left to right, so that each layer has regions of its own."""
+    import torch
+
+    noise = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(seed))
+    return tokens + noise * torch.linspace(0, 1.5, tokens.shape[-1])
+
+
 def layers_of(tokens, settings) -> list:
     """Return the region masks and the semantic masks of each layer."""
     import numpy as np
@@ -72,7 +107,7 @@ def layers_of(tokens, settings) -> list:
     from unseg_d2.masks.uniap import uniap_layers
 
     found = []
-    for layer in uniap_layers(tokens, settings):
+    for layer in uniap_layers(tokens[None], settings)[0]:
         semantic = layer.groups[layer.labels]
         labels = (np.unique(layer.labels), np.unique(semantic[semantic >= 0]))
         found.append(([layer.labels == one for one in labels[0]], [semantic == one for one in labels[1]]))

@@ -19,7 +19,7 @@ MOST = {  # launches and waits per image, at batch 1 and 8
     "primaps": ((3500, 6), (450, 1)),
     "votecut": ((500, 7), (80, 1)),
     "lost": ((40, 3), (10, 0.5)),
-    "uniap": ((900, 24), (900, 24)),
+    "uniap": ((220, 7), (30, 1)),
     "greedymerge": ((12, 2), (4, 0.5)),
     "guided": ((120, 1), (30, 0.5)),
     "crf": ((450, 2), (75, 0.5)),
@@ -29,7 +29,6 @@ REAL_SIDE, REAL_CHANNELS = 60, 768
 REAL_MOST = {  # of a batch of 8 images of 480 px with ViT-B/8
     **dict.fromkeys(MOST, (np.inf, 2)),
     **dict.fromkeys(("maskcut", "cuts3d"), (150, 2)),
-    "uniap": (np.inf, 24),  # each layer has a graph of its own, on the host
 }
 
 

@@ -8,6 +8,7 @@ Shape legend
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 
+@lru_cache(maxsize=16)
 def grid_edges(h: int, w: int) -> np.ndarray:
     """Return the pairs of horizontal, then of vertical neighbours of a grid, ``(2, e)`` int64 row-major indices.
 
@@ -24,7 +26,9 @@ def grid_edges(h: int, w: int) -> np.ndarray:
     nodes = np.arange(h * w).reshape(h, w)
     right = np.stack([nodes[:, :-1].ravel(), nodes[:, 1:].ravel()])
     below = np.stack([nodes[:-1].ravel(), nodes[1:].ravel()])
-    return np.concatenate([right, below], axis=1)
+    edges = np.concatenate([right, below], axis=1)
+    edges.flags.writeable = False  # all who ask share it
+    return edges
 
 
 def connected_groups(k: int, edges: np.ndarray) -> tuple[int, np.ndarray]:
@@ -37,6 +41,8 @@ def connected_groups(k: int, edges: np.ndarray) -> tuple[int, np.ndarray]:
     Returns:
         The number of groups, and ``(k,)`` int64.
     """
+    if not edges.shape[1]:
+        return k, np.arange(k)
     graph = sparse.coo_array((np.ones(edges.shape[1], dtype=bool), (edges[0], edges[1])), shape=(k, k))
     count, groups = csgraph.connected_components(graph, directed=False)
     # SciPy numbers groups as it comes across them, which is not part of its interface.

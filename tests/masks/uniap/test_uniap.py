@@ -12,9 +12,11 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from unseg_d2.masks.uniap import UniAPSettings, uniap, uniap_layers
+from unseg_d2.masks.uniap import patches as patches_module
 from unseg_d2.masks.uniap import regions as regions_module
 from unseg_d2.masks.uniap import similarity as similarity_module
-from unseg_d2.masks.uniap.regions import Regions, Tokens
+from unseg_d2.masks.uniap.patches import Patches
+from unseg_d2.masks.uniap.tokens import Tokens
 from unseg_d2.masks.uniap.uniap import thresholds
 
 LOOPS = Path(__file__).parents[3] / "benchmarks" / "reference" / "uniap_loops.py"
@@ -43,24 +45,33 @@ def masks_of(labels: np.ndarray) -> set[bytes]:
 
 
 TAUS = (0.95, 0.9, 0.8, 0.6)
+OWN = (
+    {},
+    {"aggregate": "sum"},
+    {"attend": "region"},
+    {"repeat": True},
+    {"feature_weight": 0.3, "spatial_weight": 0.7, "sigma": 0.2},
+)
+
+
+def exact_similarity(tokens: torch.Tensor) -> dict[tuple[int, int], float]:
+    """0.6 F_i F_j + 0.4 (1 - mean |A_i - A_j|) of every two neighbours, from the whole affinity in float64."""
+    features = torch.nn.functional.normalize(tokens.flatten(1).T.double(), dim=1)
+    affinity = features @ features.T
+    w, n = tokens.shape[2], len(features)
+    pairs = [(i, i + 1) for i in range(n) if i % w < w - 1] + [(i, i + w) for i in range(n - w)]
+    return {
+        (i, j): float(0.6 * affinity[i, j] + 0.4 * (1 - (affinity[i] - affinity[j]).abs().mean())) for i, j in pairs
+    }
 
 
 class TestAgainstTheEquations:
-    @pytest.mark.parametrize("seed", range(4))
-    @pytest.mark.parametrize(
-        "own",
-        [
-            {},
-            {"aggregate": "sum"},
-            {"attend": "region"},
-            {"repeat": True},
-            {"feature_weight": 0.3, "spatial_weight": 0.7, "sigma": 0.2},
-        ],
-        ids=str,
-    )
-    def test_regions_and_semantic_masks_of_every_layer(self, by_the_equations, seed, own):
+    @pytest.mark.parametrize(("seed", "channels"), [(0, 6), (1, 6), (2, 6), (3, 6), (0, 64)])
+    @pytest.mark.parametrize("own", OWN, ids=str)
+    def test_regions_and_semantic_masks_of_every_layer(self, by_the_equations, seed, channels, own):
+        """With many channels neighbours are compared by rows of the affinity, with few by bounds first."""
         settings = UniAPSettings(taus=TAUS, masks="both", min_patches=2, **own)
-        tokens = smooth_tokens(seed)
+        tokens = smooth_tokens(seed, channels=channels)
         expected = by_the_equations(
             tokens.numpy(),
             TAUS,
@@ -71,53 +82,77 @@ class TestAgainstTheEquations:
             own_patches=settings.attend == "region",
             repeat=settings.repeat,
         )
-        layers = uniap_layers(tokens, settings)
+        (layers,) = uniap_layers(tokens[None], settings)
         assert len({len(layer.areas) for layer in layers}) > 1  # something is joined
         for layer, (instances, semantic) in zip(layers, expected, strict=True):
             assert masks_of(layer.labels) == {mask.tobytes() for mask in instances}
             assert layer.areas.tolist() == [int(mask.sum()) for mask in instances]
             assert masks_of(layer.groups[layer.labels]) == {mask.tobytes() for mask in semantic}
 
+    @pytest.mark.parametrize("measure", ["similarity", "quantile"])
     @pytest.mark.parametrize("seed", range(3))
-    def test_whether_profiles_are_kept_makes_no_difference(self, seed, monkeypatch):
-        """Large grids keep neither the affinity nor profiles, and compute some rows at a time."""
-        settings = UniAPSettings(taus=TAUS, masks="both", min_patches=2)
-        expected = uniap_layers(smooth_tokens(seed), settings)
+    def test_whether_profiles_are_kept_makes_no_difference(self, seed, measure, monkeypatch):
+        """Where there are many regions their profiles are not kept, and some rows are computed at a time."""
+        settings = UniAPSettings(taus=TAUS, masks="both", min_patches=2, measure=measure)
+        (expected,) = uniap_layers(smooth_tokens(seed)[None], settings)
         monkeypatch.setattr(regions_module, "KEPT_PROFILES", 0)
-        monkeypatch.setattr(similarity_module, "CELLS", 400)
+        for module in (similarity_module, patches_module):
+            monkeypatch.setattr(module, "CELLS", 400)
         monkeypatch.setattr(similarity_module, "IN_CACHE", 300)
-        for ours, theirs in zip(uniap_layers(smooth_tokens(seed), settings), expected, strict=True):
-            np.testing.assert_array_equal(ours.labels, theirs.labels)
-            np.testing.assert_array_equal(ours.groups, theirs.groups)
-            np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-5)
+        monkeypatch.setattr(similarity_module, "AT_ONCE", 300)
+        (found,) = uniap_layers(smooth_tokens(seed)[None], settings)
+        assert_same_layers(found, expected)
+
+    @pytest.mark.parametrize("own", [*OWN, {"measure": "quantile"}, {"measure": "quantile", "repeat": True}], ids=str)
+    def test_images_of_a_batch_do_not_depend_on_each_other(self, own):
+        """Graphs of all images are joined together; one that is done within a layer waits for the others."""
+        settings = UniAPSettings(taus=TAUS, masks="both", min_patches=2, **own)
+        same, noise = torch.ones(6, 9, 11), torch.from_numpy(np.random.default_rng(0).standard_normal((6, 9, 11)))
+        images = torch.stack([smooth_tokens(0), noise.float(), smooth_tokens(1), same])
+        alone = [uniap_layers(image[None], settings)[0] for image in images]
+        assert len({len(layers[0].areas) for layers in alone}) > 2
+        for found, expected in zip(uniap_layers(images, settings), alone, strict=True):
+            assert_same_layers(found, expected)
 
     def test_similarities_of_the_grid(self):
-        """0.6 F_i F_j + 0.4 (1 - mean |A_i - A_j|), edge by edge."""
         tokens = smooth_tokens(0, 5, 7)
-        unit = Tokens.of(tokens)
-        features = tokens.flatten(1).T.double()
-        features = features / features.norm(dim=1, keepdim=True)
-        affinity = features @ features.T
-        found = Regions.patches(unit)
-        for (i, j), value in zip(found.edges.T, found.similarities(UniAPSettings())):
-            spatial = 1 - (affinity[i] - affinity[j]).abs().mean()
-            assert value == pytest.approx(float(0.6 * affinity[i, j] + 0.4 * spatial), abs=1e-5)
+        patches = Patches.of(Tokens.of(tokens[None]), UniAPSettings(measure="quantile"))
+        expected = exact_similarity(tokens)
+        assert list(map(tuple, patches.edges.T.tolist())) == list(expected)
+        np.testing.assert_allclose(patches.least[0], list(expected.values()), atol=1e-5)
+
+    @pytest.mark.parametrize("channels", [2, 6, 40])
+    def test_bounds_hold_and_decide_most_edges(self, channels):
+        tokens = torch.stack([smooth_tokens(seed, channels=channels) for seed in range(2)])
+        tokens[1, :, 3:5, 2:6] = 0  # patches without a direction
+        patches = Patches.of(Tokens.of(tokens), UniAPSettings())
+        exact = np.array([list(exact_similarity(image).values()) for image in tokens])
+        assert (patches.least <= exact + 1e-6).all() and (exact <= patches.most + 1e-6).all()
+        assert (patches.least < patches.most).mean() > 0.9
+        undecided = (patches.least < 0.8) & (patches.most >= 0.8)
+        assert undecided.mean() < 0.3
 
     def test_similarities_next_to_a_threshold_are_decided_in_float64(self):
         """An edge whose float64 similarity is 1e-12 above the threshold is joined, one below is not."""
         tokens = smooth_tokens(1)
-        settings = UniAPSettings()
-        unit = Tokens.of(tokens)
-        patches = Regions.patches(unit)
-        exact = patches.exact(patches.edges, unit, settings)
-        edge = int(np.argsort(exact)[len(exact) // 2])
-        for tau, joined in ((exact[edge] - 1e-12, True), (exact[edge] + 1e-12, False)):
-            (layer,) = uniap_layers(tokens, UniAPSettings(taus=(float(tau),)))
-            along = exact >= tau
+        exact = exact_similarity(tokens)
+        edges, values = np.array(list(exact)).T, np.array(list(exact.values()))
+        edge = int(np.argsort(values)[len(values) // 2])
+        for tau, joined in ((values[edge] - 1e-12, True), (values[edge] + 1e-12, False)):
+            ((layer,),) = uniap_layers(tokens[None], UniAPSettings(taus=(float(tau),)))
+            along = values >= tau
             assert bool(along[edge]) is joined
-            graph = sparse.coo_array((np.ones(along.sum()), patches.edges[:, along]), shape=(99, 99))
+            graph = sparse.coo_array((np.ones(along.sum()), edges[:, along]), shape=(99, 99))
             count, groups = csgraph.connected_components(graph, directed=False)
             assert masks_of(layer.labels) == masks_of(groups) and len(layer.areas) == count
+
+
+def assert_same_layers(found: list, expected: list) -> None:
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+        np.testing.assert_array_equal(ours.areas, theirs.areas)
+        np.testing.assert_array_equal(ours.groups, theirs.groups)
+        np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-5)
 
 
 def blocks() -> torch.Tensor:
@@ -215,7 +250,7 @@ class TestSettings:
 @pytest.mark.parametrize("seed", range(3))
 def test_layers_are_unions_of_the_layer_before_and_parents_contain_their_children(seed, kind):
     settings = UniAPSettings(taus=TAUS, masks=kind, min_patches=2, measure="quantile")
-    layers = uniap_layers(smooth_tokens(seed), settings)
+    (layers,) = uniap_layers(smooth_tokens(seed)[None], settings)
     for fine, coarse in itertools.pairwise(layers):
         pairs = np.unique(np.stack([fine.labels, coarse.labels]), axis=1)
         assert pairs.shape[1] == len(fine.areas)  # each region lies in one of the next layer

@@ -1,8 +1,9 @@
-"""The regions of one image while they are joined: graph, means, features, and what need not be computed anew.
+"""The regions of a batch of images while they are joined: graph, means, features, and what need not be computed anew.
 
 Shape legend
-    n      patches (tokens)
-    k      regions
+    b      images
+    n      patches (tokens) of an image
+    k      regions of all images, those of an image one after another
     e      pairs of neighbouring regions
     C      feature channels
 """
@@ -12,173 +13,210 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from unseg_d2.graph.regions import connected_groups, contract, grid_edges
+from unseg_d2.graph.regions import connected_groups, contract
 from unseg_d2.masks.uniap.settings import UniAPSettings
-from unseg_d2.masks.uniap.similarity import distances, grid_distances, region_features
-from unseg_d2.transfer import to_card, to_host
+from unseg_d2.masks.uniap.similarity import (
+    distances,
+    numbers_at_once,
+    reaches,
+    region_features,
+    similarities,
+    weighted,
+)
+from unseg_d2.masks.uniap.tokens import Rows, Tokens
+from unseg_d2.transfer import to_host
 
-KEPT_PROFILES = 2**24  # numbers: up to 64x64 patches the affinity is kept, 64 MB; above, its rows are computed again
+KEPT_PROFILES = 2**24  # numbers of profiles that are kept on a CPU, 64 MB; where there are more, some exist at a time
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """The unit features of an image, row-major.
+class Partition:
+    """Connected regions that cover the images.
 
     Attributes:
-        single: ``(n, C)`` float32.
-        double: ``(n, C)`` float64.
-        grid: ``(h, w)``.
+        labels: ``(b n,)`` int64, region of each patch; regions are numbered by their first patches.
+        images: ``(k,)`` int64, image of each region, ascending.
+        areas: ``(k,)`` int64, patches.
+        sums: ``(k, C)`` float64, sum of the float32 unit features of each.
+        means: ``(k, C)`` float32, their plain mean.
     """
 
-    single: Tensor
-    double: Tensor
-    grid: tuple[int, int]
+    labels: np.ndarray
+    images: np.ndarray
+    areas: np.ndarray
+    sums: Tensor
+    means: Tensor
 
     @classmethod
-    def of(cls, tokens: Tensor) -> Tokens:
-        """Return the unit features of ``(C, h, w)`` tokens; one that is 0 stays 0."""
-        double = F.normalize(tokens.flatten(1).T.double(), dim=1).contiguous()
-        return cls(double.float(), double, (tokens.shape[1], tokens.shape[2]))
+    def of(cls, labels: np.ndarray, count: int, tokens: Tokens) -> Partition:
+        """Return the regions that patches are labelled with."""
+        images = np.empty(count, dtype=np.int64)
+        images[labels] = np.arange(len(labels)) // tokens.per_image
+        rows = tokens.single.flatten(0, 1).double()
+        sums = rows.new_zeros(count, rows.shape[1]).index_add_(0, tokens.index(labels), rows)
+        return cls._averaged(labels, images, np.bincount(labels, minlength=count), sums, tokens)
+
+    def joined(self, groups: np.ndarray, count: int, tokens: Tokens) -> Partition:
+        """Return the regions that groups ``(k,)`` of these make."""
+        images = np.empty(count, dtype=np.int64)
+        images[groups] = self.images
+        sums = self.sums.new_zeros(count, self.sums.shape[1]).index_add_(0, tokens.index(groups), self.sums)
+        areas = np.bincount(groups, weights=self.areas, minlength=count).astype(np.int64)
+        return self._averaged(groups[self.labels], images, areas, sums, tokens)
+
+    @classmethod
+    def _averaged(
+        cls, labels: np.ndarray, images: np.ndarray, areas: np.ndarray, sums: Tensor, tokens: Tokens
+    ) -> Partition:
+        return cls(labels, images, areas, sums, (sums / tokens.index(areas[:, None])).float())
+
+    def exact_means(self, nodes: np.ndarray, tokens: Tokens) -> Tensor:
+        """Return the mean of the float64 unit features of some regions, ``(r, C)``, ``(r,)`` ascending."""
+        members = np.flatnonzero(np.isin(self.labels, nodes))
+        rows = tokens.double.flatten(0, 1)[tokens.index(members)]
+        places = tokens.index(np.searchsorted(nodes, self.labels[members]))
+        sums = rows.new_zeros(len(nodes), rows.shape[1]).index_add_(0, places, rows)
+        return sums / tokens.index(self.areas[nodes, None])
+
+    def features(
+        self, nodes: np.ndarray, means: Tensor, tokens: Tokens, settings: UniAPSettings, profiles: Tensor | None = None
+    ) -> Tensor:
+        """Return the features of some regions by equation 5, ``(r, C)``, in the precision of the means.
+
+        Args:
+            nodes: ``(r,)`` regions, ascending.
+            means: ``(r, C)`` of these.
+            tokens: of the images.
+            settings: of the method.
+            profiles: ``(r, n)`` of these, where they are kept.
+        """
+        weight = self.areas[nodes] if settings.aggregate == "sum" else np.ones(len(nodes))
+        scale = tokens.index(weight[:, None] / settings.sigma).to(means.dtype)
+        members = None
+        if settings.attend == "region":
+            own = self.labels.reshape(tokens.count, -1)[self.images[nodes]]
+            members = tokens.index(own == nodes[:, None])
+        return region_features(means, self.images[nodes], tokens, scale, profiles, members)
 
 
 @dataclass(frozen=True)
 class Regions:
-    """Connected regions of an image that cover it, and which of them are neighbours.
+    """The graph of the regions of a layer.
 
     Attributes:
-        labels: ``(n,)`` int64, region of each patch; regions are numbered by their first patches.
-        areas: ``(k,)`` int64, patches.
-        sums: ``(k, C)`` float64, sum of the unit features of each.
+        partition: which regions there are.
         features: ``(k, C)`` float32 unit features.
         edges: ``(2, e)`` int64, neighbours.
         distances: ``(e,)`` float32, mean absolute difference of their profiles.
+        similarity: ``(e,)`` float32, how alike they are; on the host.
         profiles: ``(k, n)`` float32 mean affinity of each region to each patch, where it is kept.
-        is_grid: each region is a patch, and its feature that of the patch.
     """
 
-    labels: np.ndarray
-    areas: np.ndarray
-    sums: Tensor
+    partition: Partition
     features: Tensor
     edges: np.ndarray
     distances: Tensor
+    similarity: np.ndarray
     profiles: Tensor | None
-    is_grid: bool = False
-
-    @property
-    def means(self) -> Tensor:
-        """Plain mean of the unit features of each region, ``(k, C)`` float32."""
-        return (self.sums / self._areas[:, None]).float()
-
-    @property
-    def _areas(self) -> Tensor:
-        return to_card(torch.from_numpy(self.areas), self.sums.device)
 
     @classmethod
-    def patches(cls, tokens: Tokens) -> Regions:
-        """Return the graph that a layer begins with: a region for each patch."""
-        h, w = tokens.grid
-        n = h * w
-        profiles = tokens.single @ tokens.single.T if n * n <= KEPT_PROFILES else None
-        apart = grid_distances(tokens.single, h, w, profiles)
-        ones = np.ones(n, dtype=np.int64)
-        return cls(np.arange(n), ones, tokens.double, tokens.single, grid_edges(h, w), apart, profiles, is_grid=True)
-
-    def similarities(self, settings: UniAPSettings) -> np.ndarray:
-        """Return how alike neighbours are, ``(e,)`` float32: on a card the one wait for them."""
-        first, second = to_card(torch.from_numpy(self.edges), self.features.device)
-        alike = (self.features[first] * self.features[second]).sum(1)
-        (similarity,) = to_host(weighted(alike, self.distances, settings))
-        return similarity.numpy()
-
-    def exact(self, pairs: np.ndarray, tokens: Tokens, settings: UniAPSettings) -> np.ndarray:
-        """Return how alike pairs of regions are, in float64.
+    def of_patches(cls, edges: np.ndarray, along: np.ndarray, tokens: Tokens, settings: UniAPSettings) -> Regions:
+        """Return the regions that the connected groups of edges make of patches.
 
         Args:
-            pairs: ``(2, p)`` regions.
-            tokens: of the image.
+            edges: ``(2, b e)`` neighbouring patches.
+            along: ``(b e,)`` bool, edges whose patches become one region.
+            tokens: of the images.
             settings: of the method.
         """
-        nodes, ends = np.unique(pairs, return_inverse=True)
-        ends = ends.reshape(2, -1)
-        chosen = to_card(torch.from_numpy(nodes), self.sums.device)
-        means = self.sums[chosen] / self._areas[chosen, None]
-        features = means if self.is_grid else region_features(means, tokens.double, *self._softmax(nodes, settings))
-        first, second = to_card(torch.from_numpy(ends), self.sums.device)
-        alike = (features[first] * features[second]).sum(1)
-        apart = distances(means, tokens.double, ends)
-        (similarity,) = to_host(weighted(alike, apart, settings))
-        return similarity.numpy()
+        count, labels = connected_groups(tokens.count * tokens.per_image, edges[:, along])
+        partition = Partition.of(labels, count, tokens)
+        profiles = _profiles(partition, tokens)
+        features = partition.features(np.arange(count), partition.means, tokens, settings, profiles)
+        between, _ = contract(edges, labels, count)
+        apart = distances(partition.means, between, partition.images, tokens, profiles)
+        return cls._compared(partition, features, between, apart, profiles, tokens, settings)
 
     def joined(self, along: np.ndarray, tokens: Tokens, settings: UniAPSettings) -> Regions:
-        """Return the regions that the connected groups of edges make of these.
+        """Return the regions that the connected groups of edges ``(e,)`` bool make of these.
 
         What belongs to regions that stay as they are is taken over: profiles, features, and distances between them.
+        """
+        before = len(self.partition.areas)
+        count, groups = connected_groups(before, self.edges[:, along])
+        if count == before:
+            return self
+        partition = self.partition.joined(groups, count, tokens)
+        stays = np.bincount(groups, minlength=count) == 1
+        old = np.zeros(count, dtype=np.int64)
+        old[groups] = np.arange(before)  # for regions that stay, themselves
+        taken, new = tokens.index(old), np.flatnonzero(~stays)
+        chosen = tokens.index(new)
+        means, profiles = partition.means[chosen], None
+        if self.profiles is None:
+            profiles = _profiles(partition, tokens)
+        else:
+            profiles = self.profiles[taken]
+            profiles[chosen] = Rows(partition.images[new], tokens).times(means, tokens.single.mT)
+        features = self.features[taken]
+        own = None if profiles is None else profiles[chosen]
+        features[chosen] = partition.features(new, means, tokens, settings, own)
+        edges, origin = contract(self.edges, groups, count)
+        apart = self.distances[tokens.index(origin)]
+        changed = np.flatnonzero(~stays[edges].all(0))
+        apart[tokens.index(changed)] = distances(partition.means, edges[:, changed], partition.images, tokens, profiles)
+        return self._compared(partition, features, edges, apart, profiles, tokens, settings)
+
+    @classmethod
+    def _compared(
+        cls,
+        partition: Partition,
+        features: Tensor,
+        edges: np.ndarray,
+        apart: Tensor,
+        profiles: Tensor | None,
+        tokens: Tokens,
+        settings: UniAPSettings,
+    ) -> Regions:
+        """Add how alike neighbours are: on a card the one wait for them."""
+        first, second = tokens.index(edges)
+        alike = (features[first] * features[second]).sum(1)
+        (similarity,) = to_host(weighted(alike, apart, settings))
+        return cls(partition, features, edges, apart, similarity.numpy(), profiles)
+
+    def reaching(
+        self, taus: np.ndarray, tokens: Tokens, settings: UniAPSettings, pairs: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return which pairs reach the threshold of their image, ``(p,)`` bool, decided in float64 where it is close.
 
         Args:
-            along: ``(e,)`` bool, edges whose regions become one.
-            tokens: of the image.
+            taus: ``(b,)``.
+            tokens: of the images.
             settings: of the method.
+            pairs: ``(2, p)`` of any regions of one image each; ``None`` takes the neighbours.
         """
-        k, device = len(self.areas), self.sums.device
-        count, groups = connected_groups(k, self.edges[:, along])
-        if count == k and not self.is_grid:
-            return self
-        edges, origin = contract(self.edges, groups, count)
-        stays = np.bincount(groups, minlength=count) == 1
-        before = np.zeros(count, dtype=np.int64)
-        before[groups] = np.arange(k)  # for regions that stay, themselves
-        on_card = to_card(torch.from_numpy(groups), device)
-        sums = self.sums.new_zeros(count, self.sums.shape[1]).index_add_(0, on_card, self.sums)
-        areas = np.bincount(groups, weights=self.areas, minlength=count).astype(np.int64)
-        labels = groups[self.labels]
-        made = Regions(labels, areas, sums, self.features, edges, self.distances, None)
-        profiles = self._profiles(made, stays, before, tokens)
-        fresh = np.arange(count) if self.is_grid else np.flatnonzero(~stays)
-        features = made._features(fresh, profiles, tokens, settings, self.features[_index(before, device)])
-        known = stays[edges].all(0)
-        apart = self.distances[_index(origin, device)]
-        new = np.flatnonzero(~known)
-        apart[_index(new, device)] = distances(made.means, tokens.single, edges[:, new], profiles)
-        return Regions(labels, areas, sums, features, edges, apart, profiles)
+        images = self.partition.images
+        if pairs is None:
+            pairs, similarity = self.edges, self.similarity
+        else:
+            found = similarities(self.features, self.partition.means, pairs, images, tokens, settings, self.profiles)
+            similarity = to_host(found)[0].numpy()
+        return reaches(similarity, taus[images[pairs[0]]], lambda near: self.exact(pairs[:, near], tokens, settings))
 
-    def _profiles(self, made: Regions, stays: np.ndarray, before: np.ndarray, tokens: Tokens) -> Tensor | None:
-        """Return the profiles of new regions, those of regions that stay taken over; ``None`` if they are not kept."""
-        if self.profiles is None:
-            return None
-        profiles = self.profiles[_index(before, self.sums.device)]
-        new = _index(np.flatnonzero(~stays), self.sums.device)
-        profiles[new] = made.means[new] @ tokens.single.T
-        return profiles
-
-    def _features(
-        self, fresh: np.ndarray, profiles: Tensor | None, tokens: Tokens, settings: UniAPSettings, before: Tensor
-    ) -> Tensor:
-        """Return ``before`` ``(k, C)`` with the features of some regions computed."""
-        chosen = _index(fresh, self.sums.device)
-        own = profiles if profiles is None or len(fresh) == len(profiles) else profiles[chosen]
-        scale, _, members = self._softmax(fresh, settings)
-        before[chosen] = region_features(self.means[chosen], tokens.single, scale.float(), own, members)
-        return before
-
-    def _softmax(self, nodes: np.ndarray, settings: UniAPSettings) -> tuple[Tensor, None, Tensor | None]:
-        """Return what `region_features` takes for some regions: scale, no profiles, and members."""
-        device = self.sums.device
-        weight = self.areas[nodes] if settings.aggregate == "sum" else np.ones(len(nodes))
-        scale = to_card(torch.from_numpy(weight[:, None] / settings.sigma), device)
-        if settings.attend == "all":
-            return scale, None, None
-        return scale, None, to_card(torch.from_numpy(self.labels == nodes[:, None]), device)
+    def exact(self, pairs: np.ndarray, tokens: Tokens, settings: UniAPSettings) -> np.ndarray:
+        """Return how alike pairs ``(2, p)`` of regions are, ``(p,)`` in float64."""
+        nodes, ends = np.unique(pairs, return_inverse=True)
+        means = self.partition.exact_means(nodes, tokens)
+        features = self.partition.features(nodes, means, tokens, settings)
+        images = self.partition.images[nodes]
+        (found,) = to_host(similarities(features, means, ends.reshape(2, -1), images, tokens, settings))
+        return found.numpy()
 
 
-def weighted(alike: Tensor, apart: Tensor, settings: UniAPSettings) -> Tensor:
-    """Return ``omega_f S_f + omega_s S_s`` of the similarity of features and the distance of profiles."""
-    return settings.feature_weight * alike + settings.spatial_weight * (1 - apart)
-
-
-def _index(positions: np.ndarray, device: torch.device) -> Tensor:
-    return to_card(torch.from_numpy(positions), device)
+def _profiles(partition: Partition, tokens: Tokens) -> Tensor | None:
+    """Return the profile of every region, ``(k, n)``; ``None`` where they are too many to be kept."""
+    if len(partition.areas) * tokens.per_image > numbers_at_once(tokens.device, KEPT_PROFILES):
+        return None
+    return Rows(partition.images, tokens).times(partition.means, tokens.single.mT)

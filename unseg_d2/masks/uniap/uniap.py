@@ -4,7 +4,7 @@ Shape legend
     b      images
     h, w   rows and columns of the patch grid, n = h w patches
     C      feature channels
-    k      regions of a layer
+    k      regions of a layer, of all images
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from unseg_d2.graph.regions import connected_groups
 from unseg_d2.masks.batches import check_tokens, map_batches
 from unseg_d2.masks.hierarchy import Layer, contrast, masks_of_layers
 from unseg_d2.masks.registry import MASK_GENERATORS
-from unseg_d2.masks.uniap.regions import Regions, Tokens, weighted
+from unseg_d2.masks.uniap.patches import Patches
+from unseg_d2.masks.uniap.regions import Regions
 from unseg_d2.masks.uniap.settings import UniAPSettings
-from unseg_d2.masks.uniap.similarity import distances, reaches
+from unseg_d2.masks.uniap.similarity import weighted
+from unseg_d2.masks.uniap.tokens import Rows, Tokens
 from unseg_d2.structures import PatchFeatures, Proposals
-from unseg_d2.transfer import to_card, to_host
+from unseg_d2.transfer import to_host
 
 ROUNDING = 1e4  # quantiles are rounded down to a multiple of 1 / ROUNDING, so that they are those of any device
+SLACK = 1e-4  # far more than the float32 error of what a similarity is at most
 
 
 @MASK_GENERATORS.register(settings=UniAPSettings)
@@ -56,8 +58,8 @@ def uniap(tokens: Tensor, settings: UniAPSettings | None = None) -> list[Proposa
     similarity reaches the layer's threshold, and gives each new region a feature by attention (equation 5); the next
     layer begins with these. Semantic masks join regions of one layer wherever they lie.
 
-    The graph is on the CPU, features on the device of the tokens; on a card the host waits at most four times per
-    layer and image.
+    Images go through the layers together, as one graph that has no edges between them. The graph is on the CPU,
+    features on the device of the tokens; on a card the host waits a few times per layer, however many images there are.
 
     Args:
         tokens: ``(b, C, h, w)`` patch features of any float type.
@@ -74,39 +76,29 @@ def uniap(tokens: Tensor, settings: UniAPSettings | None = None) -> list[Proposa
     """
     settings = settings or UniAPSettings()
     check_tokens(tokens)
-    results = []
-    for image in tokens:
-        layers = uniap_layers(image, settings)
-        found = masks_of_layers(
+    return [
+        masks_of_layers(
             layers,
-            image.shape[1:],
+            tokens.shape[2:],
             kinds=settings.masks,
             min_patches=settings.min_patches,
             max_share=settings.max_share,
         )
-        results.append(found)
-    return results
+        for layers in uniap_layers(tokens, settings)
+    ]
 
 
-def uniap_layers(tokens: Tensor, settings: UniAPSettings) -> list[Layer]:
-    """Return the regions of each layer of one image, finest first, from ``(C, h, w)`` finite tokens."""
+def uniap_layers(tokens: Tensor, settings: UniAPSettings) -> list[list[Layer]]:
+    """Return the regions of each layer of each image, finest first, from ``(b, C, h, w)`` finite tokens."""
     unit = Tokens.of(tokens)
-    regions = Regions.patches(unit)
-    similarity = regions.similarities(settings)
-    layers = []
-    for tau in thresholds(similarity, settings):
-        while True:
-            before = regions
-            along = _reaching(regions, regions.edges, similarity, tau, unit, settings)
-            regions = regions.joined(along, unit, settings)
-            if regions is not before:
-                similarity = regions.similarities(settings)
-            if not settings.repeat or len(regions.areas) == len(before.areas):
-                break
-        groups = None if settings.masks == "instance" else semantic_groups(regions, tau, unit, settings)
-        layers.append(
-            Layer(regions.labels, regions.areas, contrast(regions.edges, len(regions.areas), similarity), groups)
-        )
+    patches = Patches.of(unit, settings)
+    regions: Regions | None = None
+    layers: list[list[Layer]] = [[] for _ in tokens]
+    for taus in np.transpose([thresholds(similarity, settings) for similarity in patches.least]):
+        regions = _next_layer(patches, regions, taus, unit, settings)
+        groups = None if settings.masks == "instance" else semantic_groups(regions, taus, unit, settings)
+        for own, layer in zip(layers, _layers(regions, groups, len(layers))):
+            own.append(layer)
     return layers
 
 
@@ -114,7 +106,7 @@ def thresholds(similarity: np.ndarray, settings: UniAPSettings) -> list[float]:
     """Return the threshold of each layer, see ``MASKS.UNIAP.MEASURE``; infinite where there are no edges.
 
     Args:
-        similarity: ``(e,)`` of neighbouring patches.
+        similarity: ``(e,)`` of the neighbouring patches of an image; it is not looked at where thresholds are stated.
         settings: of the method.
     """
     if settings.measure == "similarity":
@@ -126,7 +118,31 @@ def thresholds(similarity: np.ndarray, settings: UniAPSettings) -> list[float]:
     return [float((np.floor(value * ROUNDING + 0.5) - 1) / ROUNDING) for value in least]
 
 
-def semantic_groups(regions: Regions, tau: float, tokens: Tokens, settings: UniAPSettings) -> np.ndarray:
+def _next_layer(
+    patches: Patches, regions: Regions | None, taus: np.ndarray, tokens: Tokens, settings: UniAPSettings
+) -> Regions:
+    """Join patches, or the regions of the layer before, at the threshold ``(b,)`` of each image."""
+    goes_on = np.ones(tokens.count, dtype=bool)
+    before = np.full(tokens.count, tokens.per_image)
+    while True:
+        if regions is None:
+            along = patches.reaching(taus, tokens, settings)
+            regions = Regions.of_patches(patches.edges, along, tokens, settings)
+        else:
+            before = _counts(regions, tokens)
+            wanted = np.where(goes_on, taus, np.inf)
+            regions = regions.joined(regions.reaching(wanted, tokens, settings), tokens, settings)
+        goes_on &= _counts(regions, tokens) < before
+        if not settings.repeat or not goes_on.any():
+            return regions
+
+
+def _counts(regions: Regions, tokens: Tokens) -> np.ndarray:
+    """Return the number of regions of each image, ``(b,)``."""
+    return np.bincount(regions.partition.images, minlength=tokens.count)
+
+
+def semantic_groups(regions: Regions, taus: np.ndarray, tokens: Tokens, settings: UniAPSettings) -> np.ndarray:
     """Join regions that are alike, neighbours or not: identify and merge on the fully connected graph, once.
 
     Regions that are too small to be masks take no part. Profiles are compared only where features and mean profiles
@@ -135,36 +151,32 @@ def semantic_groups(regions: Regions, tau: float, tokens: Tokens, settings: UniA
     Returns:
         ``(k,)`` int64 group of each region, -1 for those that take no part.
     """
-    groups = np.full(len(regions.areas), -1)
-    taking = np.flatnonzero(regions.areas >= settings.min_patches)
+    groups = np.full(len(regions.partition.areas), -1)
+    taking = np.flatnonzero(regions.partition.areas >= settings.min_patches)
     if not len(taking):
         return groups
-    chosen = to_card(torch.from_numpy(taking), tokens.single.device)
-    features, means = regions.features[chosen], regions.means[chosen]
-    alike = features @ features.T
-    level = means @ tokens.single.mean(0)  # mean of each profile: profiles differ by the difference at least
-    most = weighted(alike, (level[:, None] - level).abs(), settings)
-    (most,) = to_host(most)
-    first, second = np.nonzero(np.triu(most.numpy() >= tau - 1e-4, 1))
-    pairs = np.stack([taking[first], taking[second]])
-    similarity = _similarities(regions, pairs, tokens, settings)
-    _, groups[taking] = connected_groups(
-        len(taking), np.stack([first, second])[:, _reaching(regions, pairs, similarity, tau, tokens, settings)]
-    )
+    rows, chosen = Rows(regions.partition.images[taking], tokens), tokens.index(taking)
+    features = rows.stacked(regions.features[chosen])
+    levels = rows.stacked(regions.partition.means[chosen]) @ tokens.single.mean(1)[:, :, None]
+    # The mean of each profile: profiles differ by the difference of their means at least.
+    (most,) = to_host(weighted(features @ features.mT, (levels - levels.mT).abs(), settings))
+    image, first, second = np.nonzero(np.triu(most.numpy() >= taus[:, None, None] - SLACK, 1))
+    there = second < rows.counts[image]
+    ends = rows.firsts[image[there]] + np.stack([first[there], second[there]])
+    reached = regions.reaching(taus, tokens, settings, taking[ends])
+    _, groups[taking] = connected_groups(len(taking), ends[:, reached])
     return groups
 
 
-def _similarities(regions: Regions, pairs: np.ndarray, tokens: Tokens, settings: UniAPSettings) -> np.ndarray:
-    """Return how alike pairs ``(2, p)`` of any regions are, ``(p,)`` float32."""
-    first, second = to_card(torch.from_numpy(pairs), tokens.single.device)
-    alike = (regions.features[first] * regions.features[second]).sum(1)
-    apart = distances(regions.means, tokens.single, pairs, regions.profiles)
-    (similarity,) = to_host(weighted(alike, apart, settings))
-    return similarity.numpy()
-
-
-def _reaching(
-    regions: Regions, pairs: np.ndarray, similarity: np.ndarray, tau: float, tokens: Tokens, settings: UniAPSettings
-) -> np.ndarray:
-    """Return which pairs reach a threshold, ``(p,)`` bool, decided in float64 where it is close."""
-    return reaches(similarity, tau, lambda near: regions.exact(pairs[:, near], tokens, settings))
+def _layers(regions: Regions, groups: np.ndarray | None, count: int) -> list[Layer]:
+    """Return the layer of each image, whose regions and groups are numbered from 0 on."""
+    partition = regions.partition
+    scores = contrast(regions.edges, len(partition.areas), regions.similarity)
+    bounds = np.searchsorted(partition.images, np.arange(count + 1)).tolist()
+    layers = []
+    for labels, first, end in zip(partition.labels.reshape(count, -1), bounds, bounds[1:]):
+        own = None if groups is None else groups[first:end]
+        if own is not None and (own >= 0).any():
+            own = np.where(own < 0, own, own - own[own >= 0].min())
+        layers.append(Layer(labels - first, partition.areas[first:end], scores[first:end], own))
+    return layers
