@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from unseg_d2.data.coco import read_coco
+from unseg_d2.data.images import ImageFile
 from unseg_d2.data.synthetic.nested import KINDS, NestedScene, nested_scene, nested_truth, write_nested
+from unseg_d2.depth.files import SyntheticDepth
 from unseg_d2.rle import decode_mask
 
 OPTIONS = {"size": (120, 160), "num_kinds": (2, 3), "copies": (1, 3)}
@@ -76,3 +78,15 @@ def test_a_data_set_on_disk(tmp_path: Path) -> None:
     assert [item["id"] for item in dataset.annotations] == list(range(1, len(dataset.annotations) + 1))
     again, _ = write_nested(tmp_path / "more", 4, seed=5, **OPTIONS)
     assert (again / "000003.png").read_bytes() == (images / "000003.png").read_bytes()
+
+
+def test_depth_is_one_number_for_each_object(tmp_path: Path) -> None:
+    images, _ = write_nested(tmp_path / "nested", 2, seed=5, **OPTIONS)
+    drawn = nested_scene(np.random.default_rng([5, 1]), **OPTIONS)
+    assert set(np.unique(drawn.depth[drawn.parts == 0])) == {np.float32(3)}
+    owner = np.array([-1, *drawn.objects])[drawn.parts]
+    depths = [np.unique(drawn.depth[owner == number]) for number in range(len(drawn.kinds))]
+    assert all(len(one) == 1 and 1.5 <= one[0] <= 2.7 for one in depths)
+    assert len({float(one[0]) for one in depths}) == len(drawn.kinds) > 1
+    (found,) = SyntheticDepth()([drawn.image], [ImageFile(images / "000002.png", "000002.png")])
+    assert found.kind == "metric" and np.abs(found.depth.numpy() - drawn.depth).max() <= 0.001

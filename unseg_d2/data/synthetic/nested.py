@@ -43,6 +43,8 @@ KINDS: dict[str, tuple[tuple[Outline, float, float, float, float], ...]] = {
 _APART = 0.45  # least distance in Lab / 100 of the colours of two kinds, and of a kind and the floor
 _PART = 0.16  # and of two parts of an object
 _GAP = 6.0  # px between objects, at least
+FLOOR = 3.0  # m from the camera, which looks straight down
+HEIGHTS = (0.3, 1.5)  # m, of the tops of objects above the floor
 _TRIES = 200
 
 
@@ -53,12 +55,14 @@ class NestedScene:
     Attributes:
         image: ``(H, W, 3)`` uint8 RGB.
         parts: ``(H, W)`` int64, 0 for the floor, i + 1 for part i.
+        depth: ``(H, W)`` float32, metres from above: one for the floor, and a smaller one for each object.
         objects: ``(p,)`` object of each part.
         kinds: ``(o,)`` names of the kinds of objects, see :data:`KINDS`.
     """
 
     image: np.ndarray
     parts: np.ndarray
+    depth: np.ndarray
     objects: tuple[int, ...]
     kinds: tuple[str, ...]
 
@@ -90,7 +94,10 @@ def nested_scene(
             objects.append(number)
             paints.append(paint)
             parts[_filled(outline, centre, radius, turn, size)] = len(objects)
-    return NestedScene(_painted(rng, parts, paints), parts, tuple(objects), tuple(wanted))
+    image = _painted(rng, parts, paints)
+    tops = FLOOR - rng.uniform(*HEIGHTS, len(wanted))
+    depth = np.array([FLOOR, *(tops[number] for number in objects)], np.float32)[parts]
+    return NestedScene(image, parts, depth, tuple(objects), tuple(wanted))
 
 
 def nested_truth(scene: NestedScene, image_id: int, first_id: int) -> list[dict[str, Any]]:
@@ -125,8 +132,9 @@ def nested_truth(scene: NestedScene, image_id: int, first_id: int) -> list[dict[
 def write_nested(
     folder: Path, number: int, *, seed: int, size: tuple[int, int], num_kinds: tuple[int, int], copies: tuple[int, int]
 ) -> tuple[Path, Path]:
-    """Write scenes as a data set, which appears when it is complete: ``images/`` and ``instances.json``.
+    """Write scenes as a data set, which appears when it is complete: ``images/``, ``depth/`` and ``instances.json``.
 
+    Depth is in 16-bit millimetres, as ``DEPTH.SOURCE synthetic`` reads it.
     Scene i is drawn from ``(seed, i)`` alone; for the other arguments see :func:`nested_scene`.
 
     Returns:
@@ -139,10 +147,13 @@ def write_nested(
     annotations: list[dict[str, Any]] = []
     with atomic_folder(folder, replace=True) as made:
         (made / "images").mkdir()
+        (made / "depth").mkdir()
         for index in range(number):
             scene = nested_scene(np.random.default_rng([seed, index]), size=size, num_kinds=num_kinds, copies=copies)
             name = f"{index + 1:06d}.png"
             (made / "images" / name).write_bytes(cv2.imencode(".png", scene.image[..., ::-1])[1].tobytes())
+            millimetres = np.rint(scene.depth * 1000).astype(np.uint16)
+            (made / "depth" / name).write_bytes(cv2.imencode(".png", millimetres)[1].tobytes())
             images.append({"id": index + 1, "file_name": name, "height": size[0], "width": size[1]})
             annotations += nested_truth(scene, index + 1, len(annotations) + 1)
         info = {"description": f"flat objects of parts; levels: {', '.join(LEVELS)}", "image_root": "images"}
