@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from unseg_d2.levels import granularities, reconnected, surviving_parents
+from unseg_d2.levels import annotated_within, granularities, is_within, reconnected, surviving_parents
 
 
 class TestSurvivors:
@@ -69,3 +69,15 @@ class TestAnnotations:
     def test_circles_and_strangers_of_other_files_end(self, parents):
         items = [{"node": node, "parent": parent} for node, parent in enumerate(parents)]
         assert reconnected(items, items[:1]) == [{"node": 0}]
+
+
+class TestIntervals:
+    def test_ends_belong_to_an_interval_also_after_rounding_to_float32(self):
+        stated = np.array([0.1, 0.3, 0.7, 1.0], dtype=np.float32)
+        assert is_within(stated, (0.3, 0.7)).tolist() == [False, True, True, False]
+        assert is_within(stated.astype(np.float64), (0.1, 1)).all()
+
+    def test_what_states_no_granularity_counts_as_a_whole_object(self):
+        items = [{}, {"granularity": None}, {"granularity": "fine"}, {"granularity": True}, {"granularity": 0.2}]
+        assert annotated_within(items, (0.5, 1)) == items[:4]
+        assert annotated_within(items, (0.1, 0.5)) == items[4:]

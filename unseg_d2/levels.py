@@ -20,6 +20,9 @@ FINEST = 0.1
 KEYS = ("level", "granularity", "node", "parent")
 """The fields of an annotation that hold its place."""
 
+UNKNOWN = 1.0
+"""What the granularity of a mask counts as that states none, such as one of a person, or of a detector."""
+
 
 def surviving_parents(parents: Sequence[int], kept: Sequence[bool]) -> list[int]:
     """Return the parents of the masks that are kept, counted among these: the nearest ancestors that are kept.
@@ -66,6 +69,32 @@ def granularities(areas: Sequence[float], parents: Sequence[int]) -> np.ndarray:
     width = (most - least)[roots]
     share = np.divide(sides - least[roots], width, out=np.ones(len(sides)), where=width > 0)
     return FINEST + (1 - FINEST) * share
+
+
+def counted_granularity(stated: Any) -> float:
+    """Return what the granularity of an annotation counts as: what it states, if that is one, else `UNKNOWN`."""
+    is_one = type(stated) in (int, float) and 0 < stated <= 1
+    return float(stated) if is_one else UNKNOWN
+
+
+def is_within(granularity: np.ndarray, interval: Sequence[float]) -> np.ndarray:
+    """Return which granularities lie in an interval, its ends included, ``(n,)`` bool.
+
+    Args:
+        granularity: ``(n,)``, compared as float32.
+        interval: least and most.
+
+    >>> is_within(np.array([0.1, 0.3, 1.0]), (0.3, 0.9)).tolist()
+    [False, True, False]
+    """
+    values, (least, most) = granularity.astype(np.float32), np.asarray(interval, dtype=np.float32)
+    return np.asarray((values >= least) & (values <= most))
+
+
+def annotated_within(annotations: Sequence[dict[str, Any]], interval: Sequence[float]) -> list[dict[str, Any]]:
+    """Return the annotations whose granularity lies in an interval; those without one count as `UNKNOWN`."""
+    stated = np.array([counted_granularity(item.get("granularity")) for item in annotations], dtype=np.float32)
+    return [item for item, is_kept in zip(annotations, is_within(stated, interval)) if is_kept]
 
 
 def reconnected(before: Sequence[Mapping[str, Any]], after: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -13,32 +13,15 @@ from typing import Any, Protocol, overload
 
 import numpy as np
 
-from unseg_d2.data.annotations.columns import CONFIDENCE, CROWD, MASK, OUTSIDE, SCORE, UNKNOWN
+from unseg_d2.data.annotations.columns import UNKNOWN
 from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.annotations.names import ImageFolder, resolve_image
+from unseg_d2.data.facts import Facts, flags_of
+from unseg_d2.levels import annotated_within, counted_granularity
 
 Record = dict[str, Any]
 Category = dict[str, Any]
 """A category of a COCO file: ``id`` and ``name``."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of records without making them.
-
-    Attributes:
-        counts: ``(n,)`` int64, annotations of each record.
-        flags: ``(m,)`` uint8 of the annotations, see `unseg_d2.data.annotations.columns`.
-        sizes: ``(n, 2)`` int32, height and width in px; -1 where they are not known.
-        done: ``(n,)`` bool, whether every object of the image has its mask.
-        classes: lowest and highest class number, as far as it is known: no annotation is outside.
-    """
-
-    counts: np.ndarray
-    flags: np.ndarray
-    sizes: np.ndarray
-    done: np.ndarray
-    classes: tuple[int, int] = (0, 0)
 
 
 class Part(Protocol):
@@ -76,7 +59,7 @@ class ListPart:
     def facts(self) -> Facts:
         """Look at all records."""
         annotations = [record.get("annotations", ()) for record in self.records]
-        flags = [_flags(item) for items in annotations for item in items]
+        flags = [flags_of(item) for items in annotations for item in items]
         numbers = {item.get("category_id", 0) for items in annotations for item in items}
         sizes = [(record.get("height") or UNKNOWN, record.get("width") or UNKNOWN) for record in self.records]
         return Facts(
@@ -84,6 +67,9 @@ class ListPart:
             np.array(flags, np.uint8),
             np.array(sizes, np.int32).reshape(-1, 2),
             np.array([bool(record.get("done")) for record in self.records], bool),
+            np.array(
+                [counted_granularity(one.get("granularity")) for items in annotations for one in items], np.float32
+            ),
             (min(numbers, default=0), max(numbers, default=0)),
         )
 
@@ -130,7 +116,7 @@ class IndexPart:
     def facts(self) -> Facts:
         """Return the columns of the index."""
         index, classes = self.index, (0, max((self.classes or {}).values(), default=0))
-        return Facts(index.counts(), index.flags, index.sizes(), index.done, classes)
+        return Facts(index.counts(), index.flags, index.sizes(), index.done, index.granularities, classes)
 
 
 class Records(Sequence[Record]):
@@ -161,6 +147,7 @@ class Records(Sequence[Record]):
         self._chosen: np.ndarray | None = None  # places in all parts together
         self._with_boxes = True  # annotations without a mask too
         self._with_annotations = True
+        self._granularities: tuple[float, float] | None = None  # of annotations, all of them for None
 
     @property
     def found(self) -> list[Category]:
@@ -191,7 +178,8 @@ class Records(Sequence[Record]):
         part, place = self._place(index)
         if not self._with_annotations:
             return part.image(place)
-        return part.record(place) if self._with_boxes else _without_boxes(part.record(place))
+        record = part.record(place) if self._with_boxes else _without_boxes(part.record(place))
+        return record if self._granularities is None else record_within(record, self._granularities)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -206,7 +194,8 @@ class Records(Sequence[Record]):
     @property
     def is_whole(self) -> bool:
         """Whether these are all records of the parts, as they are."""
-        return self._chosen is None and self._with_boxes and self._with_annotations
+        whole = self._chosen is None and self._granularities is None
+        return whole and self._with_boxes and self._with_annotations
 
     def images(self) -> Records:
         """Return the same records without their annotations."""
@@ -215,6 +204,10 @@ class Records(Sequence[Record]):
     def with_masks(self) -> Records:
         """Return the same records without the annotations that have no mask; a record that lacks some is not done."""
         return self._view(_with_boxes=False)
+
+    def within(self, interval: tuple[float, float]) -> Records:
+        """Return the same records with the annotations of some granularities only, see `record_within`."""
+        return self._view(_granularities=interval)
 
     def chosen(self, positions: np.ndarray) -> Records:
         """Return some records, ``(n,)`` int64 positions."""
@@ -240,14 +233,17 @@ class Records(Sequence[Record]):
             _joined([each.flags for each in found]),
             _joined([each.sizes for each in found]),
             _joined([each.done for each in found]),
+            _joined([each.granularities for each in found]),
             bounds,
         )
+        facts = facts if self._granularities is None else facts.within(self._granularities)
         if self._chosen is None:
             return facts
         firsts = np.cumsum(facts.counts) - facts.counts
         counts = facts.counts[self._chosen]
         rows = np.repeat(firsts[self._chosen] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-        return Facts(counts, facts.flags[rows], facts.sizes[self._chosen], facts.done[self._chosen], bounds)
+        sizes, done = facts.sizes[self._chosen], facts.done[self._chosen]
+        return Facts(counts, facts.flags[rows], sizes, done, facts.granularities[rows], bounds)
 
     def _place(self, index: int) -> tuple[Part, int]:
         position = range(len(self))[index]
@@ -316,7 +312,9 @@ def record_annotation(annotation: Record, classes: Mapping[Any, int] | None) -> 
     record = {key: annotation[key] for key in ("bbox", "iscrowd", "area")}
     record |= {"bbox_mode": 1, "category_id": number}
     return record | {
-        key: annotation[key] for key in ("score", "segmentation", "confidence", "level") if key in annotation
+        key: annotation[key]
+        for key in ("score", "segmentation", "confidence", "level", "granularity")
+        if key in annotation
     }
 
 
@@ -326,14 +324,16 @@ def _without_boxes(record: Record) -> Record:
     return record if len(masks) == len(annotations) else record | {"annotations": masks, "done": False}
 
 
-def _flags(annotation: Record) -> int:
-    flags = (MASK if annotation.get("segmentation") else 0) | (CROWD if annotation.get("iscrowd") else 0)
-    if annotation.get("confidence") is not None:
-        flags |= CONFIDENCE
-    score = annotation.get("score")
-    if score is not None:
-        flags |= SCORE if 0 <= score <= 1 else SCORE | OUTSIDE
-    return flags
+def record_within(record: Record, interval: tuple[float, float]) -> Record:
+    """Return a record with the annotations of some granularities only; one that lacks some is not done.
+
+    Args:
+        record: it is not changed.
+        interval: least and most granularity; annotations that state none count as 1.
+    """
+    annotations = record.get("annotations", ())
+    kept = annotated_within(annotations, interval)
+    return record if len(kept) == len(annotations) else record | {"annotations": kept, "done": False}
 
 
 def _joined(columns: Sequence[np.ndarray]) -> np.ndarray:

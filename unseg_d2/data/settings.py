@@ -31,12 +31,23 @@ class DatasetSettings(Settings):
         low=0,
         below=1,
     )
+    granularity: Sequence[float] = setting(
+        (0.0, 1.0),
+        "least and most granularity of the masks to train on (docs/levels.md); one that states none counts as 1",
+        low=0,
+        high=1,
+    )
     proposal_files_train: Sequence[Any] = setting(
         (), "files of precomputed proposals (Detectron2); not supported", choices=((),)
     )
     proposal_files_test: Sequence[Any] = setting(
         (), "files of precomputed proposals (Detectron2); not supported", choices=((),)
     )
+
+    def check(self) -> None:
+        """Raise ValueError unless the granularities are two, the smaller one first."""
+        if len(self.granularity) != 2 or self.granularity[0] > self.granularity[1]:
+            raise ValueError(f"granularity must be two numbers, the least one first, got {tuple(self.granularity)}")
 
 
 @section("DATALOADER")

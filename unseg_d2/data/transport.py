@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unseg_d2.data.records import Facts, ListPart, Part, as_records
+from unseg_d2.data.facts import Facts
+from unseg_d2.data.records import ListPart, Part, as_records
 from unseg_d2.data.sample import Sample
 
 _ALIGNMENT = 16  # bytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -16,7 +16,7 @@ from unseg_d2.data.pictures.orientation import say_orientations
 from unseg_d2.data.presence import check_images
 from unseg_d2.data.records import Records, concatenated
 from unseg_d2.data.sample import Sample
-from unseg_d2.data.settings import InputSettings
+from unseg_d2.data.settings import DatasetSettings, InputSettings
 from unseg_d2.errors import UnsegError
 from unseg_d2.loop.distributed import rank_and_world_size
 
@@ -64,7 +64,7 @@ def training_records(cfg: CfgNode, read: RecordsReader = load_dataset) -> Record
 
     Raises:
         UnsegError: there is none, one cannot be read, images of it are missing, or two mean different classes by a
-            number.
+            number, or no mask has a granularity in ``DATASETS.GRANULARITY``.
     """
     if not cfg.DATASETS.TRAIN:
         raise UnsegError("DATASETS.TRAIN is empty: name the data set to train on.")
@@ -75,7 +75,31 @@ def training_records(cfg: CfgNode, read: RecordsReader = load_dataset) -> Record
             check_images(dataset, name)
     for name, dataset in zip(names[1:], datasets[1:]):
         check_same(datasets[0].categories, dataset.categories, (names[0], name))
-    return concatenated(datasets)
+    return of_granularity(concatenated(datasets), DatasetSettings.from_config(cfg).granularity)
+
+
+def of_granularity(records: Records, interval: Sequence[float]) -> Records:
+    """Return records with the masks whose granularity lies in an interval; see `Records.within`.
+
+    Args:
+        records: of the training.
+        interval: least and most granularity, ``DATASETS.GRANULARITY``.
+
+    Raises:
+        UnsegError: no mask is left.
+    """
+    least, most = map(float, interval)
+    if (least, most) == (0, 1):
+        return records
+    before, kept = records.facts(), records.within((least, most))
+    left, number = len(kept.facts().flags), len(before.flags)
+    if number and not left:
+        raise UnsegError(
+            f"DATASETS.GRANULARITY is {least:g} to {most:g}, but none of the {number} masks lies there; masks that say "
+            "nothing about their granularity count as 1. Choose a wider interval."
+        )
+    logger.info("DATASETS.GRANULARITY %g to %g: %d of %d masks are kept.", least, most, left, number)
+    return kept
 
 
 def set_aside(records: Records, share: float) -> tuple[Records, Records]:

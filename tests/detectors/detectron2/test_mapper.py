@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -89,6 +90,16 @@ def test_detectron2s_loader_pastes_in_its_own_processes(make_cfg: Callable[..., 
         assert len(data["instances"]) == len(data["instances"].gt_boxes.scores)
     assert sum(data["instances"].has("gt_confidence") for data in seen) > 6
     assert sum(len(data["instances"]) - counts[data["file_name"]] for data in seen) > 6
+
+
+def test_granularity_is_that_of_the_recipe(make_cfg: Callable[..., CfgNode]) -> None:
+    """Other projects may hold records that our loaders have not seen; text in the field is none of ours."""
+    cfg = make_cfg(DATALOADER__COPY_PASTE=False, DATASETS__GRANULARITY=(0.3, 1.0))
+    mapper, record = UnsegDatasetMapper(cfg, True), copy.deepcopy(dataset_records("certain")[0])
+    some = [copy.deepcopy(record["annotations"][0]) for _ in range(4)]
+    for item, coarse in zip(some, (0.2, 0.3, "fine", None)):
+        item |= {"granularity": coarse}
+    assert len(mapper(record | {"annotations": some})["instances"]) == 3
 
 
 def test_a_seed_of_numpy_decides(make_cfg: Callable[..., CfgNode]) -> None:

@@ -101,6 +101,7 @@ class _Assembly:
             widths=images.widths,
             done=images.done,
             flags=_taken(annotations.flags, numbers) & ~np.uint8(SIZED | ODD),
+            granularities=_taken(annotations.granularities, numbers),
             present=present,
             numbered=numbered,
             categories=categories,
@@ -239,6 +240,7 @@ def _chosen(
         widths=index.widths[images],
         done=index.done[images],
         flags=index.flags[annotations],
+        granularities=index.granularities[annotations],
         joined=joined,
     )
 

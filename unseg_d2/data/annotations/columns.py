@@ -60,6 +60,7 @@ class AnnotationColumns:
         ids: as stated; ``None`` where one is missing.
         categories: ``(m,)`` int32, place in a list of what is stated.
         flags: ``(m,)`` uint8.
+        granularities: ``(m,)`` float32 in (0, 1], 1 where none is stated.
         heights: ``(m,)`` int32 px, of the mask if it states its size.
         widths: ``(m,)`` int32 px.
         starts: ``(m,)`` int64, first half of the address.
@@ -70,6 +71,7 @@ class AnnotationColumns:
     ids: Keys
     categories: np.ndarray
     flags: np.ndarray
+    granularities: np.ndarray
     heights: np.ndarray
     widths: np.ndarray
     starts: np.ndarray

@@ -59,6 +59,7 @@ class AnnotationIndex:
         widths: ``(n,)`` int32 px.
         done: ``(n,)`` bool, whether a person has said that every object has its mask.
         flags: ``(m,)`` uint8, what each annotation has, see `unseg_d2.data.annotations.columns`.
+        granularities: ``(m,)`` float32, how coarse each annotation is; 1 where it does not say.
         present: ids of the categories that annotations have.
         numbered: whether annotations have ids of their own; else their number in the file is their id.
         categories: ``{id, name}`` each.
@@ -75,6 +76,7 @@ class AnnotationIndex:
     widths: np.ndarray
     done: np.ndarray
     flags: np.ndarray
+    granularities: np.ndarray
     present: set[Any]
     numbered: bool
     categories: list[Entry]

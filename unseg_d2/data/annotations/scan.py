@@ -34,6 +34,7 @@ from unseg_d2.data.annotations.read import file_name_of, has_place, identity, is
 from unseg_d2.data.annotations.structs import Annotation, Content, Identity, Image, Polygons, Size
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import same_name
+from unseg_d2.levels import counted_granularity
 
 _DECODERS = {"images": msgspec.json.Decoder(Image, strict=False)}
 _DECODERS |= {"annotations": msgspec.json.Decoder(Annotation, strict=False)}
@@ -98,6 +99,7 @@ class Scan:
                 keys_of([entry.id for entry in entries]) if entries else np.zeros(0, np.int64),
                 np.array(categories, np.int32),
                 np.array(flags, np.uint8),
+                np.array([counted_granularity(entry.granularity) for entry in entries], np.float32),
                 np.array(heights, np.int32),
                 np.array(widths, np.int32),
                 starts,

@@ -14,8 +14,9 @@ from unseg_d2.config import edited
 from unseg_d2.data.classes import check_records
 from unseg_d2.data.copy_paste import copy_paste
 from unseg_d2.data.paste_source import PasteSources, orientation_groups
+from unseg_d2.data.records import record_within
 from unseg_d2.data.sample import Augmentation, load_sample, load_test_image
-from unseg_d2.data.settings import CropSettings, DataLoaderSettings, InputSettings
+from unseg_d2.data.settings import CropSettings, DataLoaderSettings, DatasetSettings, InputSettings
 from unseg_d2.data.training_records import usable_records
 from unseg_d2.data.transport import PackedRecords
 from unseg_d2.detectors.detectron2.inputs import input_options, to_input
@@ -39,6 +40,7 @@ class UnsegDatasetMapper:
         sources: where objects are pasted from; needed with copy-paste.
         options: arguments of `to_input` besides the sample.
         num_classes: of the network; with 1, or ``None``, all objects are of class 0, whatever their annotation says.
+        granularities: least and most of the objects to train on, ``DATASETS.GRANULARITY``; ``None`` takes all.
 
     Raises:
         UnsegError: copy-paste without images to paste from, or with settings that a mapper, which is given one image at
@@ -55,11 +57,13 @@ class UnsegDatasetMapper:
         sources: PasteSources | None,
         options: dict[str, Any],
         num_classes: int | None = None,
+        granularities: tuple[float, float] | None = None,
     ) -> None:
         cv2.setNumThreads(1)  # before the loader forks: a process that uses an inherited pool of OpenCV waits forever
         self.is_train = is_train
         self.sizes, self.pasting, self.options = sizes, pasting, options
         self.num_classes = num_classes or 1
+        self.granularities = granularities
         self.augmentation = Augmentation(sizes, with_classes=self.num_classes > 1)
         self.sources = sources
         if is_train and pasting.copy_paste:
@@ -82,6 +86,8 @@ class UnsegDatasetMapper:
         plain = edited(cfg, {"DATALOADER.SAMPLER_TRAIN": "TrainingSampler", "DATALOADER.REPEAT_THRESHOLD": 0.0})
         arguments |= {"sizes": InputSettings.from_config(cfg), "pasting": DataLoaderSettings.from_config(plain)}
         arguments["num_classes"] = cfg.MODEL.ROI_HEADS.NUM_CLASSES
+        least, most = DatasetSettings.from_config(cfg).granularity
+        arguments["granularities"] = (float(least), float(most))
         if not is_train:
             arguments["options"] = {"channel_order": cfg.INPUT.FORMAT, "with_instances": False}
         elif _needs_records(cfg):
@@ -117,6 +123,8 @@ class UnsegDatasetMapper:
             rng: source of the draws of size, flip, second image and paste, in this order.
         """
         record = standard_record(dataset_dict)
+        if self.granularities is not None:
+            record = record_within(record, self.granularities)
         if self.num_classes > 1:
             check_records([record], self.num_classes)
         sample = load_sample(record, rng=rng, augmentation=self.augmentation)
