@@ -47,13 +47,19 @@ def compare(args: argparse.Namespace, channels: int) -> bool:
         equal &= equal_sets(first_layer(tokens[0].numpy(), settings), layers_of(tokens[0], both)[0][0])
         for (masks, groups), (instance, semantics) in zip(layers, expected):
             equal &= equal_sets(masks, instance) and equal_sets(groups, semantics)
-        rows.append((affinity, instances, semantic, theirs, ours, len(found[0])))
-    affinity, instances, semantic, theirs, ours, masks = (statistics.mean(column) for column in zip(*rows))
+        hard = with_noise(tokens, seed)
+        noisy, _ = fastest(3, lambda hard=hard: uniap(hard, settings))
+        left = [len(layers_of(image[0], both)[0][0]) for image in (tokens, hard)]
+        rows.append((affinity, instances, semantic, noisy, *left, theirs, ours, len(found[0])))
+    affinity, instances, semantic, noisy, few, many, theirs, ours, masks = (
+        statistics.mean(column) for column in zip(*rows)
+    )
     beside = instances - affinity
     print(f"UniAP, {channels} channels, {masks:.0f} masks each, {torch.get_num_threads()} threads; seconds per image:")
     print(f"  affinity, {GRID}x{GRID} patches       {affinity:8.4f}   (which is not computed as a whole)")
     print(f"  instances                   {instances:8.4f}")
     print(f"  instances, beside it        {beside:8.4f}   (at most {MAX_SECONDS})")
+    print(f"  instances, noise added      {noisy:8.4f}   ({many:.0f} regions after the first layer, {few:.0f} without)")
     print(f"  semantic masks, beside both {semantic - instances:8.4f}")
     print(f"  all, {SMALL}x{SMALL} patches            {ours:8.4f}")
     print(f"  reference, loop by loop     {theirs:8.4f}   {theirs / ours:6.1f} x slower")
