@@ -5,7 +5,16 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from unseg_d2.pixels import IMAGENET_MEAN, IMAGENET_STD, adjust_colours, centre_crop, denormalise, normalise, resize
+from unseg_d2.pixels import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    adjust_colours,
+    cell_coverage,
+    centre_crop,
+    denormalise,
+    normalise,
+    resize,
+)
 
 
 def test_normalising_is_that_of_torchvision() -> None:
@@ -40,3 +49,18 @@ def test_colours_change_in_the_order_that_is_given() -> None:
     red = torch.tensor([1.0, 0, 0])[:, None, None].expand(3, 2, 2)
     torch.testing.assert_close(adjust_colours(red, [1, 1, 1, 1 / 3], range(4)), red[[2, 0, 1]], atol=1e-5, rtol=0)
     assert adjust_colours(red, [0, 0, 0, 0], []) is red
+
+
+def test_coverage_is_exact_whatever_the_sizes() -> None:
+    """Each cell and each pixel is cut into equal tiles, which are counted."""
+    rng = np.random.default_rng(0)
+    masks = rng.random((3, 5, 7)) > 0.5
+    fine = masks.repeat(6, 1).repeat(4, 2)  # 30 x 28
+    expected = fine.reshape(3, 3, 10, 4, 7).mean((2, 4))  # 3 rows of 10, 4 columns of 7
+    assert np.allclose(cell_coverage(masks, (3, 4)), expected)
+
+
+def test_padding_at_the_right_and_bottom_is_covered_by_nothing() -> None:
+    full = np.ones((1, 4, 6), bool)
+    covered = cell_coverage(full, (4, 4), (0.5, 0.75))
+    assert np.allclose(covered[0], [[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]])

@@ -1,8 +1,10 @@
-"""Arithmetic on pixels that several rooms need: ImageNet's normalisation, scaling, cropping, changes of colour.
+"""Arithmetic on pixels that several rooms need: ImageNet's normalisation, scaling, cropping, colours, cells of a grid.
 
 Shape legend
     H, W   height and width of an image in pixels
     S      side of a square in pixels
+    h, w   rows and columns of a grid of cells over the image, such as patches
+    n      masks
 """
 
 from __future__ import annotations
@@ -79,3 +81,34 @@ def adjust_colours(pixels: Tensor, amounts: Sequence[float], order: Iterable[int
 def _statistics(like: Tensor) -> tuple[Tensor, Tensor]:
     """ImageNet's mean and standard deviation, ``(3, 1, 1)`` of the type and on the device of a tensor."""
     return like.new_tensor(IMAGENET_MEAN).view(3, 1, 1), like.new_tensor(IMAGENET_STD).view(3, 1, 1)
+
+
+def cell_coverage(masks: np.ndarray, grid: tuple[int, int], shown: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
+    """Return which share of each cell of a grid masks cover, exactly, whatever the sizes.
+
+    Args:
+        masks: ``(n, H, W)`` bool.
+        grid: h and w.
+        shown: share of the grid's rows and columns, from the top left, that shows the image, in (0, 1].
+
+    Returns:
+        ``(n, h, w)`` float64 in [0, 1].
+
+    >>> cell_coverage(np.array([[[True, False, False]]]), (1, 2)).round(3).tolist()
+    [[[0.667, 0.0]]]
+    """
+    rows, columns = (
+        _overlaps(pixels, cells, share) for pixels, cells, share in zip(masks.shape[1:], grid, shown, strict=True)
+    )
+    covered = np.zeros((len(masks), *grid))
+    for place, mask in zip(covered, masks):
+        there = mask.any(1)  # most masks are far smaller than the image
+        place[:] = rows[:, there] @ mask[there].astype(np.float64) @ columns.T
+    return covered
+
+
+def _overlaps(pixels: int, cells: int, share: float) -> np.ndarray:
+    """Return the share of each cell that each pixel covers along an axis, ``(cells, pixels)``."""
+    edges = np.arange(pixels + 1) * (share * cells / pixels)
+    cell = np.arange(cells)[:, None]
+    return np.clip(np.minimum(edges[1:], cell + 1) - np.maximum(edges[:-1], cell), 0, None)

@@ -6,22 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from unseg_d2.groups.pool import cell_coverage, pool_masks
-
-
-def test_coverage_is_exact_whatever_the_sizes() -> None:
-    """Each cell and each pixel is cut into equal tiles, which are counted."""
-    rng = np.random.default_rng(0)
-    masks = rng.random((3, 5, 7)) > 0.5
-    fine = masks.repeat(6, 1).repeat(4, 2)  # 30 x 28
-    expected = fine.reshape(3, 3, 10, 4, 7).mean((2, 4))  # 3 rows of 10, 4 columns of 7
-    assert np.allclose(cell_coverage(masks, (3, 4)), expected)
-
-
-def test_padding_at_the_right_and_bottom_is_covered_by_nothing() -> None:
-    full = np.ones((1, 4, 6), bool)
-    covered = cell_coverage(full, (4, 4), (0.5, 0.75))
-    assert np.allclose(covered[0], [[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+from unseg_d2.groups.pool import pool_masks
 
 
 def test_a_mask_is_the_mean_direction_of_the_patches_that_it_has() -> None:

@@ -9,15 +9,17 @@ Shape legend
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
+
+from unseg_d2.pixels import cell_coverage
 
 
 def pooled_features(tokens: np.ndarray, masks: np.ndarray, shown: tuple[float, float]) -> np.ndarray:
     """Return a vector for each mask.
 
     Tokens are brought to length 1, and the mean token of the frame is taken away: what all patches have in common, such
-    as the light, says nothing about whose mask it is.
+    as the light, says nothing about whose mask it is. In both means, a patch counts as much as the mask, or the frame,
+    covers of it.
 
     Args:
         tokens: ``(C, h, w)``.
@@ -25,35 +27,22 @@ def pooled_features(tokens: np.ndarray, masks: np.ndarray, shown: tuple[float, f
         shown: share of the rows and of the columns of the grid that shows the image.
 
     Returns:
-        ``(n, C)`` float32 of length 1; 0 where a mask covers no patch, or differs in nothing.
+        ``(n, C)`` float32 of length 1; 0 where a mask has no pixel, or differs in nothing.
     """
     channels, h, w = tokens.shape
     unit = tokens.reshape(channels, -1).astype(np.float32)
     unit = unit / np.maximum(np.linalg.norm(unit, axis=0), 1e-12)
-    rows, columns = round(shown[0] * h), round(shown[1] * w)
-    on_image = np.zeros((h, w), bool)
-    on_image[: max(1, rows), : max(1, columns)] = True
-    unit = unit - unit[:, on_image.ravel()].mean(axis=1, keepdims=True)
+    frame = np.ones((1, *masks.shape[1:]), bool)
+    of_frame, *of_masks = cell_coverage(np.concatenate([frame, masks]), (h, w), shown).astype(np.float32)
+    unit = unit - _mean(unit, of_frame)[:, None]
     pooled = np.zeros((len(masks), channels), np.float32)
-    for row, mask in enumerate(masks):
-        weights = patch_weights(mask, (h, w), shown).ravel()
-        pooled[row] = unit @ weights / max(float(weights.sum()), 1e-12)
+    for row, weights in enumerate(of_masks):
+        pooled[row] = _mean(unit, weights)
     lengths = np.linalg.norm(pooled, axis=1, keepdims=True)
     return np.divide(pooled, lengths, out=np.zeros_like(pooled), where=lengths > 1e-6)
 
 
-def patch_weights(mask: np.ndarray, grid: tuple[int, int], shown: tuple[float, float]) -> np.ndarray:
-    """Return the share of each patch that a mask covers.
-
-    Args:
-        mask: ``(H, W)`` bool.
-        grid: ``(h, w)``.
-        shown: see :func:`pooled_features`.
-
-    Returns:
-        ``(h, w)`` float32 in [0, 1].
-    """
-    height, width = (round(side / share) for side, share in zip(mask.shape, shown))
-    canvas = np.zeros((max(height, mask.shape[0]), max(width, mask.shape[1])), np.float32)
-    canvas[: mask.shape[0], : mask.shape[1]] = mask
-    return cv2.resize(canvas, grid[::-1], interpolation=cv2.INTER_AREA)
+def _mean(vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the mean ``(C,)`` of vectors ``(C, h w)``, weighted by ``(h, w)``; 0 where all weights are."""
+    mean: np.ndarray = vectors @ weights.ravel() / max(float(weights.sum()), 1e-12)
+    return mean

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from unseg_d2 import compiled
 from unseg_d2.graph.mincut import minimum_cut
 from unseg_d2.masks.priors import seed_cuts
 from unseg_d2.masks.priors.seed_cuts import DIRECTIONS, UNITS, GridGraph, all_directions, seed_foregrounds
@@ -10,9 +11,9 @@ from unseg_d2.masks.priors.seed_cuts import DIRECTIONS, UNITS, GridGraph, all_di
 
 @pytest.fixture(params=["numba", "scipy"])
 def solver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "numba" and not seed_cuts.has_numba():
+    if request.param == "numba" and not compiled.has_numba():
         pytest.skip("Numba is not installed")
-    monkeypatch.setattr(seed_cuts, "has_numba", lambda: request.param == "numba")
+    monkeypatch.setattr(compiled, "has_numba", lambda: request.param == "numba")
     return request.param
 
 
@@ -109,7 +110,7 @@ def test_what_equals_the_seed_is_foreground_and_what_equals_an_opposite_backgrou
 
 
 def test_both_solvers_agree_on_a_larger_grid():
-    if not seed_cuts.has_numba():
+    if not compiled.has_numba():
         pytest.skip("Numba is not installed")
     given = graph(7, 9, 0, step=25_000)
     np.testing.assert_array_equal(seed_foregrounds(given), seed_cuts.foregrounds_by_scipy(given))

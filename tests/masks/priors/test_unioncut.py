@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from unseg_d2.masks.priors import UnionCutSettings, foreground_union, seed_cuts
+from unseg_d2 import compiled
+from unseg_d2.masks.priors import UnionCutSettings, foreground_union
 from unseg_d2.masks.priors.seed_cuts import DIRECTIONS, UNITS
 from unseg_d2.masks.priors.unioncut import coarse, grid_graph, union_of_votes
 
@@ -22,9 +23,9 @@ def scene(h: int = 12, w: int = 14, noise: float = 0.1) -> tuple[torch.Tensor, n
 
 @pytest.fixture(params=["numba", "scipy"])
 def solver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "numba" and not seed_cuts.has_numba():
+    if request.param == "numba" and not compiled.has_numba():
         pytest.skip("Numba is not installed")
-    monkeypatch.setattr(seed_cuts, "has_numba", lambda: request.param == "numba")
+    monkeypatch.setattr(compiled, "has_numba", lambda: request.param == "numba")
     return request.param
 
 

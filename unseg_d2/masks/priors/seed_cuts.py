@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
-from unseg_d2.compiled import has_numba
+from unseg_d2 import compiled
 
 UNITS = 100_000
 """Integer units that a capacity or a distance of 1 is rounded to, so that both ways to a cut find the same one."""
@@ -53,7 +53,7 @@ def seed_foregrounds(graph: GridGraph) -> np.ndarray:
         ``(n, n)`` bool, in row s the smallest source side of the minimum cut of seed s; empty where nothing is
         opposite to the seed.
     """
-    if has_numba():
+    if compiled.has_numba():
         from unseg_d2.masks.priors import flow_loops
 
         found: np.ndarray = flow_loops.foregrounds(all_directions(graph.links), graph.distances, graph.opposite)
