@@ -9,9 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+from unseg_d2.data.copy_paste import copy_paste
 from unseg_d2.data.resize import resized_shape
 from unseg_d2.data.sample import Augmentation, Geometry, _nearest, load_sample, load_test_image
-from unseg_d2.data.settings import InputSettings
+from unseg_d2.data.settings import DataLoaderSettings, InputSettings
+from unseg_d2.data.transport import pack, unpack
 from unseg_d2.errors import UnsegError
 from unseg_d2.rle import encode_confidence, encode_mask
 
@@ -206,3 +208,24 @@ def test_a_sample_says_whether_its_image_is_done(record: dict[str, Any]) -> None
     assert load_sample(record, rng=rng(), augmentation=FIXED).done
     record["annotations"][1]["iscrowd"] = 1  # a region with objects that have no mask of their own
     assert not load_sample(record, rng=rng(), augmentation=FIXED).done
+
+
+def test_the_boxes_of_crowd_regions_go_with_the_image(record: dict[str, Any]) -> None:
+    assert load_sample(record, rng=rng(), augmentation=FIXED).crowds is None
+    record["annotations"][0]["iscrowd"] = 1
+    sample = load_sample(record, rng=rng(), augmentation=FIXED)
+    assert sample.crowds.tolist() == [[0, 0, 4, 6]] and sample.boxes.tolist() == [[7, 0, 8, 1]]
+    double = Augmentation(InputSettings(min_size_train=(12,), max_size_train=99, random_flip="none"))
+    assert load_sample(record, rng=rng(), augmentation=double).crowds.tolist() == [[0, 0, 8, 12]]
+    (same,) = unpack(pack([sample]))
+    assert torch.equal(same.crowds, sample.crowds)
+
+
+def test_what_is_pasted_leaves_the_crowd_regions_of_the_target(record: dict[str, Any]) -> None:
+    source = load_sample(record, rng=rng(), augmentation=FIXED)
+    record["annotations"][0]["iscrowd"] = 1
+    target = load_sample(record, rng=rng(), augmentation=FIXED)
+    settings = DataLoaderSettings(copy_paste=True, copy_paste_rate=1.0)
+    results = [copy_paste(source, target, rng=np.random.default_rng(seed), settings=settings) for seed in range(10)]
+    assert any(len(result) > len(target) for result in results)
+    assert all(torch.equal(result.crowds, target.crowds) for result in results)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unseg_d2.losses import classification_loss, droploss_weights, published_references
+from unseg_d2.losses import classification_loss, droploss_weights, published_references, spare_crowds
 
 SCALE_CLAMP = np.log(1000 / 16)
 
@@ -94,3 +94,18 @@ def test_everything_counts_in_an_image_that_is_done() -> None:
     boxes = torch.tensor([[0.0, 0.0, 10.0, 5.0], [10.0, 0.0, 20.0, 10.0]])
     assert droploss_weights(boxes, reference, 0.01, done=True).tolist() == [1, 1]
     assert droploss_weights(boxes, torch.zeros(0, 4), 0.01, done=True).tolist() == [1, 1]
+
+
+def test_crowd_regions_are_no_background() -> None:
+    """IoUs with the crowd: 1/3, 1, 1 and 0; only background that overlaps it by more is spared."""
+    crowd = torch.tensor([[10.0, 0.0, 20.0, 10.0], [90.0, 90.0, 99.0, 99.0]])
+    boxes = torch.tensor([[5.0, 0, 15, 10], [10, 0, 20, 10], [10, 0, 20, 10], [30, 0, 40, 10]])
+    background = torch.tensor([True, True, False, True])
+    weights = torch.tensor([1.0, 1.0, 1.0, 0.0])
+    assert spare_crowds(weights, background, boxes, crowd, 0.3).tolist() == [0, 0, 1, 0]
+    assert spare_crowds(weights, background, boxes, crowd, 0.4).tolist() == [1, 0, 1, 0]
+    assert spare_crowds(weights, background, boxes, crowd, 1.0).tolist() == [1, 1, 1, 0]  # above, not at
+    assert weights.tolist() == [1, 1, 1, 0]  # as it was
+    for nothing in (None, torch.zeros(0, 4)):
+        assert spare_crowds(weights, background, boxes, nothing, 0.1).tolist() == [1, 1, 1, 0]
+    assert spare_crowds(weights[:0], background[:0], boxes[:0], crowd, 0.1).shape == (0,)

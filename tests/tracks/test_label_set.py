@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,16 @@ def test_settings_that_follow_the_device_are_taken_before_frames_are_read(film: 
     assert (stated["BATCH_SIZE"], stated["PRECISION"]) == (1, "float32")
 
 
+def test_crowds_stay_and_have_no_track_of_an_earlier_run(film: Path) -> None:
+    content = json.loads((film / "labels.json").read_text())
+    crowd = content["annotations"][0] | {"id": 99, "iscrowd": 1, "track_id": 1, "key": True}
+    (film / "labels.json").write_text(json.dumps(content | {"annotations": [*content["annotations"], crowd]}))
+    path = track(film, "TRACKS.APPEARANCE", 0)
+    (found,) = [item for item in read_coco(path).annotations if item["iscrowd"]]
+    assert "track_id" not in found and "key" not in found and found["segmentation"] == crowd["segmentation"]
+    assert not any(item["iscrowd"] for item in read_coco(film / "tracks" / "keys.json").annotations)
+
+
 def test_overlap_alone_reads_no_image_and_leaves_gaps_where_it_is_told_to(film: Path) -> None:
     for image in (film / "images").rglob("*.png"):
         image.unlink()
@@ -105,6 +116,42 @@ def test_overlap_alone_reads_no_image_and_leaves_gaps_where_it_is_told_to(film: 
     assert not (film / "tracks" / "keys.json").exists()
     with pytest.raises(UnsegError, match=r"images of .* were not found"):
         track(film, output="others")
+
+
+def spoil_a_score(film: Path, **of_images: Any) -> None:
+    """Of the two objects of the first frame, only one can have its key mask there."""
+    content = json.loads((film / "labels.json").read_text())
+    next(item for item in content["annotations"] if item["image_id"] == 1)["score"] = 0.1
+    content["images"] = [image | of_images for image in content["images"]]
+    (film / "labels.json").write_text(json.dumps(content))
+
+
+def test_masks_beside_key_masks_can_be_crowd_regions(film: Path) -> None:
+    spoil_a_score(film)
+    labels = read_coco(track(film, "TRACKS.OTHERS", "crowd"))
+    keys = read_coco(film / "tracks" / "keys.json")
+    in_key_frames = [item for item in labels.annotations if item["image_id"] in {image["id"] for image in keys.images}]
+    assert len(keys.annotations) == len(in_key_frames) > sum(item.get("key", False) for item in in_key_frames) > 0
+    assert all(bool(item["iscrowd"]) != item.get("key", False) for item in keys.annotations)
+    assert not any(item["iscrowd"] for item in labels.annotations)
+    with pytest.raises(UnsegError, match="others has no effect with keys 0"):
+        track(film, "TRACKS.OTHERS", "crowd", "TRACKS.KEYS", 0, output="none")
+
+
+@pytest.mark.parametrize("others", ["left_out", "crowd"])
+def test_frames_that_lack_masks_are_no_longer_done(film: Path, others: str) -> None:
+    spoil_a_score(film, done=True)
+    labels = read_coco(track(film, "TRACKS.OTHERS", others))
+    assert all(image["done"] for image in labels.images)
+    keys = read_coco(film / "tracks" / "keys.json")
+    objects = Counter(item["image_id"] for item in labels.annotations if not item.get("filled"))
+    labelled = Counter(item["image_id"] for item in keys.annotations if item.get("key"))
+    expected = {image["id"]: labelled[image["id"]] == objects[image["id"]] for image in keys.images}
+    assert {image["id"]: bool(image.get("done")) for image in keys.images} == expected
+    assert set(expected.values()) == {True, False}
+    long = read_coco(track(film, "TRACKS.MIN_LENGTH", LENGTH, output="long"))  # the third track lacks a mask
+    done = [bool(image.get("done")) for image in long.images]
+    assert done == [True] * LENGTH + [False, False, True, False, False, False]
 
 
 def test_a_finished_video_is_not_tracked_again_and_a_changed_frame_is_noticed(

@@ -81,3 +81,12 @@ def test_the_assignment_has_the_largest_sum(seed: int) -> None:
 def test_settings_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ValueError, match="no track has a gap of more than 3"):
         TrackSettings(max_gap=3, max_filled=5)
+
+
+def test_a_mask_without_features_goes_by_its_overlap_alone() -> None:
+    """An IoU of a third is enough by itself, but half of it is not, with a cosine of 0 for what is not known."""
+    nothing = np.zeros((1, 2), np.float32)
+    frames = [FrameMasks(0, [square(0)], RED[None]), FrameMasks(1, [square(5)], nothing)]
+    assert numbers(frames, TrackSettings()) == [[1], [1]]
+    assert numbers([frames[1], FrameMasks(2, [square(0)], RED[None])], TrackSettings()) == [[1], [1]]
+    assert numbers([frames[0], FrameMasks(1, [square(5)], BLUE[None])], TrackSettings()) == [[1], [2]]

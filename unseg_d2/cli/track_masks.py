@@ -35,7 +35,7 @@ COMMAND = Command(
         "unseg-d2 track-masks --labels predictions.json --output tracks/ TRACKS.APPEARANCE 0 TRACKS.MIN_SIMILARITY 0.1",
     ),
     notes="Frames of a video lie in one folder and are numbered in their names, or have video_id and frame_id. "
-    "labels.json has a track_id for each mask, keys.json only the key masks; unseg-d2 export --format youtube-vis "
+    "labels.json has a track_id for each mask, keys.json the key masks; unseg-d2 export --format youtube-vis "
     "writes the layout of YouTube-VIS. With TRACKS.APPEARANCE 0 no image is read.",
     resumes=True,
 )

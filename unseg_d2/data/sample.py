@@ -51,6 +51,8 @@ class Sample:
         width: width of the original image, px.
         classes: ``(N,)`` int64 class numbers, or ``None`` where all are of class 0.
         done: every object of the image has its mask, so that what has none is background.
+        crowds: ``(M, 4)`` float32 boxes of crowd regions, x1, y1, x2, y2 in px, ``None`` where there are none; of two
+            samples, copy-paste keeps those of the target.
     """
 
     image: Tensor
@@ -64,6 +66,7 @@ class Sample:
     width: int
     classes: Tensor | None = None
     done: bool = False
+    crowds: Tensor | None = None
 
     def __len__(self) -> int:
         return self.boxes.shape[0]
@@ -167,7 +170,7 @@ class Geometry:
 
 
 def load_sample(record: dict[str, Any], *, rng: np.random.Generator, augmentation: Augmentation) -> Sample:
-    """Make a training sample; crowd annotations and instances that vanish when resized are left out.
+    """Make a training sample, with the boxes alone of crowd annotations; instances that vanish are left out.
 
     Args:
         record: Detectron2's standard dataset dict.
@@ -205,7 +208,8 @@ def load_sample(record: dict[str, Any], *, rng: np.random.Generator, augmentatio
         classes = None if classes is None else classes[kept]
     about = record["file_name"], record["image_id"], height, width
     done = bool(record.get("done")) and len(annotations) == len(record.get("annotations", ()))  # no crowd is done
-    return Sample(geometry.image(image), boxes, masks, scores, confidence, *about, classes, done)
+    crowds = _crowd_boxes(record, geometry)
+    return Sample(geometry.image(image), boxes, masks, scores, confidence, *about, classes, done, crowds)
 
 
 def load_test_image(
@@ -297,6 +301,15 @@ def _lies(picture: Picture, expected: tuple[Any, Any]) -> bool:
     """Whether a picture that was turned has the size that is expected only as it is stored."""
     size = picture.pixels.shape[:2]
     return bool(picture.treatment.get("turned")) and size != expected and size[::-1] == expected
+
+
+def _crowd_boxes(record: dict[str, Any], geometry: Geometry) -> Tensor | None:
+    """Return the boxes ``(M, 4)`` of crowd regions, ``None`` where there are none."""
+    boxes = np.array([a["bbox"] for a in record.get("annotations", ()) if a.get("iscrowd", 0)], dtype=np.float64)
+    if not len(boxes):
+        return None
+    boxes[:, 2:] += boxes[:, :2]
+    return torch.from_numpy(geometry.boxes(boxes).astype(np.float32))
 
 
 def _rectangle(box: np.ndarray) -> list[list[float]]:

@@ -3,7 +3,7 @@
 from unseg_d2.losses.class_focal import class_focal_loss, class_weights
 from unseg_d2.losses.consistency import dice_loss, multi_scale_loss, subresolution_loss
 from unseg_d2.losses.cross_entropy import cross_entropy, mask_cross_entropy
-from unseg_d2.losses.droploss import classification_loss, droploss_weights, published_references
+from unseg_d2.losses.droploss import classification_loss, droploss_weights, published_references, spare_crowds
 from unseg_d2.losses.gtv import feature_weights, gtv_loss, image_weights
 from unseg_d2.losses.ncut import binary_graph, ncut_loss
 from unseg_d2.losses.registry import (
@@ -51,6 +51,7 @@ __all__ = [
     "soft_box_loss",
     "soft_classification_loss",
     "soft_mask_loss",
+    "spare_crowds",
     "spatial_confidence_loss",
     "subresolution_loss",
 ]

@@ -47,6 +47,37 @@ def droploss_weights(
     return (iou.amax(dim=0) > iou_threshold).float()
 
 
+def spare_crowds(
+    weights: Tensor, background: Tensor, pred_boxes: Tensor, crowds: Tensor | None, iou_threshold: float
+) -> Tensor:
+    """Return weights in which RoIs on crowd regions do not count as background.
+
+    A crowd region says that something is there without saying what, as a mask of a video that is no key mask. S2D's
+    temporal DropLoss (Sick et al., arXiv:2512.14440) trains on the frames in which an object has its mask; how is not
+    known to us. This is the simplest reading for single images: where an object is known to be, but is not labelled,
+    nothing is learnt.
+
+    Args:
+        weights: ``(R,)`` float32, from :func:`droploss_weights`.
+        background: ``(R,)`` bool, RoIs that are matched to no object.
+        pred_boxes: ``(R, 4)``, see :func:`droploss_weights`.
+        crowds: ``(M, 4)`` boxes of the crowd regions of the same image, or ``None``; xyxy in pixels.
+        iou_threshold: a background RoI gets weight 0 when its largest IoU with a crowd region is above it.
+
+    Returns:
+        ``(R,)`` float32, without gradient.
+
+    >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 4.0], [3.0, 0.0, 7.0, 4.0]])
+    >>> background = torch.tensor([False, True, True])
+    >>> spare_crowds(torch.ones(3), background, boxes, boxes[:1], 0.5).tolist()
+    [1.0, 0.0, 1.0]
+    """
+    if crowds is None or not len(crowds) or not len(weights):
+        return weights
+    iou = box_iou(crowds.float(), pred_boxes.detach().float()).nan_to_num_()
+    return weights.masked_fill(background & (iou.amax(dim=0) > iou_threshold), 0.0)
+
+
 def published_references(matched_boxes: Tensor) -> Tensor:
     """Return the reference boxes that CutLER's released code compares with.
 

@@ -5,7 +5,7 @@ Layout of the folder:
     manifest.json       everything that the tracks depend on
     videos/000001.json  the annotations of the first video, and what its frames held when they were read
     labels.json         the label set: a COCO file with videos, video_id, frame_id, track_id
-    keys.json           the frames with key masks, and of these frames the key masks alone
+    keys.json           the frames with key masks, and of these frames the key masks; TRACKS.OTHERS says what besides
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from unseg_d2.supervision import from_info, joined, to_info
 from unseg_d2.tracks.features import MaskFeatures
 from unseg_d2.tracks.output import TrackCounts, write_tracks
 from unseg_d2.tracks.settings import TrackSettings
-from unseg_d2.tracks.video import track_video
+from unseg_d2.tracks.video import track_video, without_track
 
 MAY_CHANGE = ("image_root", "features.name", "supervision", "settings.*.DEVICE", "settings.FEATURES.WEIGHTS")
 """Keys of the manifest that may differ when a run is resumed: places; features are known by their checksum."""
@@ -117,7 +117,7 @@ def track_label_set(
         _say_what_is_missing(videos)
         for number, video in enumerate(progress_bar(videos, desc="tracks", unit=" videos"), start=1):
             _make(run, video, number)
-        return write_tracks(output, manifest, index, videos, run.folder)
+        return write_tracks(output, manifest, index, videos, run.folder, settings.others)
 
 
 def _root(index: AnnotationIndex, path: Path, stated: str | Path | None, *, needed: bool) -> Path | None:
@@ -187,7 +187,7 @@ def _make(run: _Run, video: Video, number: int) -> None:
         items = run.index.annotations(position, image)
         usable = [item for item in items if _is_usable(item, video.size)]
         found.append(usable)
-        crowds.append([item for item in items if item["iscrowd"]])
+        crowds.append([without_track(item) for item in items if item["iscrowd"]])
         unusable += len(items) - len(usable) - len(crowds[-1])
     described = None
     if run.features is not None:

@@ -110,7 +110,7 @@ def similarities(tracks: Sequence[Track], frame: FrameMasks, settings: TrackSett
     """Return how well each mask continues each track.
 
     The mean, weighted by ``settings.appearance``, of the cosine of the features and of the IoU of the masks: the larger
-    one of that where the track was and of that where it should be.
+    one of that where the track was and of that where it should be. Where either has no features, the IoU alone.
 
     Args:
         tracks: m of them.
@@ -128,8 +128,9 @@ def similarities(tracks: Sequence[Track], frame: FrameMasks, settings: TrackSett
             if far > settings.reach * track.mask.diagonal:
                 continue
             value = max(mask.iou(track.mask), mask.iou(expected))
-            if frame.features is not None and track.features is not None:
-                cosine = max(0.0, float(frame.features[column] @ track.features))
+            features = _row(frame, column)
+            if features is not None and track.features is not None and features.any() and track.features.any():
+                cosine = max(0.0, float(features @ track.features))
                 value = settings.appearance * cosine + (1 - settings.appearance) * value
             found[row, column] = value if value >= settings.min_similarity else 0.0
     return found

@@ -12,6 +12,7 @@ from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.frames import Video
 from unseg_d2.pseudo.label_set import write_label_set
 from unseg_d2.pseudo.tally import Tally
+from unseg_d2.tracks.settings import OtherMasks
 
 Annotation = dict[str, Any]
 
@@ -56,7 +57,12 @@ class TrackCounts:
 
 
 def write_tracks(
-    output: Path, manifest: dict[str, Any], index: AnnotationIndex, videos: Sequence[Video], folder: Path
+    output: Path,
+    manifest: dict[str, Any],
+    index: AnnotationIndex,
+    videos: Sequence[Video],
+    folder: Path,
+    others: OtherMasks,
 ) -> tuple[Path, TrackCounts]:
     """Write ``labels.json`` and ``keys.json`` from the files of the videos.
 
@@ -66,6 +72,7 @@ def write_tracks(
         index: the label set that was tracked.
         videos: of it.
         folder: with a file per video.
+        others: what ``keys.json`` has besides key masks, see `TrackSettings`.
 
     Returns:
         ``labels.json``, and what is in it.
@@ -80,14 +87,15 @@ def write_tracks(
     tracks = {"tracks": {name: value for name, value in asdict(counts).items() if value}}
     path = output / "labels.json"
     keys = output / "keys.json"
-    for target, amounts, only in ((path, numbers, False), (keys, key_numbers, True)):
+    masks: tuple[tuple[Path, list[int], OtherMasks | None], ...] = ((path, numbers, None), (keys, key_numbers, others))
+    for target, amounts, beside in masks:
         if not amounts:
             target.unlink(missing_ok=True)
             continue
         info = {**manifest, "counts": Tally.of(amounts).to_info(), **tracks}
         entries = [_entry(video, number) for number, video in enumerate(videos, start=1)]
-        images = _images(index, videos, folder, only_keys=only)
-        annotations = _annotations(index, videos, folder, only_keys=only)
+        images = _images(index, videos, folder, beside_keys=beside)
+        annotations = _annotations(index, videos, folder, beside_keys=beside)
         write_label_set(target, info, images, annotations, index.categories, entries)
     return path, counts
 
@@ -109,30 +117,46 @@ def _entry(video: Video, number: int) -> dict[str, Any]:
 
 
 def _frames(
-    index: AnnotationIndex, videos: Sequence[Video], folder: Path, *, only_keys: bool
+    index: AnnotationIndex, videos: Sequence[Video], folder: Path, *, beside_keys: OtherMasks | None
 ) -> Iterator[tuple[dict[str, Any], list[Annotation]]]:
-    """Yield the frames with their annotations, all of them or those with key masks and these alone."""
+    """Yield the frames with their annotations: all of them, or those with key masks and what lies beside these."""
+    counts = index.counts()
     for number, video in enumerate(videos, start=1):
         found = _stored(folder, number)["annotations"]
         for position, place, items in zip(video.positions, video.numbers, found, strict=True):
-            chosen = [item for item in items if item.get("key")] if only_keys else items
-            if only_keys and not chosen:
+            chosen = items if beside_keys is None else _with_keys(items, beside_keys)
+            if beside_keys is not None and not chosen:
                 continue
             image = index.image(position)
+            if not _is_complete(chosen, int(counts[position])):
+                image.pop("done", None)  # what is left out would count as background
             where = {"video_id": _key(video, number), "frame_id": image.get("frame_id", place)}
             yield {**image, **where}, chosen
 
 
+def _with_keys(items: Sequence[Annotation], others: OtherMasks) -> list[Annotation]:
+    """Return the key masks of a frame, and where it has any, the others as crowd regions if they are wanted."""
+    keys = [item for item in items if item.get("key")]
+    if not keys or others == "left_out":
+        return keys
+    return [*keys, *({**item, "iscrowd": 1} for item in items if not item.get("key"))]
+
+
+def _is_complete(chosen: Sequence[Annotation], count: int) -> bool:
+    """Whether a frame has all masks that it had, each as an object if it was one; filled ones were none of them."""
+    return sum(not item.get("filled") for item in chosen) == count and not any(item["iscrowd"] for item in chosen)
+
+
 def _images(
-    index: AnnotationIndex, videos: Sequence[Video], folder: Path, *, only_keys: bool
+    index: AnnotationIndex, videos: Sequence[Video], folder: Path, *, beside_keys: OtherMasks | None
 ) -> Iterator[dict[str, Any]]:
-    return (image for image, _ in _frames(index, videos, folder, only_keys=only_keys))
+    return (image for image, _ in _frames(index, videos, folder, beside_keys=beside_keys))
 
 
 def _annotations(
-    index: AnnotationIndex, videos: Sequence[Video], folder: Path, *, only_keys: bool
+    index: AnnotationIndex, videos: Sequence[Video], folder: Path, *, beside_keys: OtherMasks | None
 ) -> Iterator[Annotation]:
-    for image, items in _frames(index, videos, folder, only_keys=only_keys):
+    for image, items in _frames(index, videos, folder, beside_keys=beside_keys):
         for item in items:
             kept = {key: value for key, value in item.items() if key != "id"}
             yield {**kept, "image_id": image["id"], "video_id": image["video_id"]}

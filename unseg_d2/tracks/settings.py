@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from unseg_d2.settings import Settings, section, setting
+
+OtherMasks = Literal["left_out", "crowd"]
 
 
 @section("TRACKS")
@@ -43,8 +46,16 @@ class TrackSettings(Settings):
     min_length: int = setting(1, "masks of a track below which it is left out, filled ones not counted", low=1)
     keys: int = setting(1, "key masks of a track, the most reliable ones; 0 chooses none", low=0)
     key_distance: int = setting(8, "distance of two key masks of a track at least", low=1, unit="frames")
+    others: OtherMasks = setting(
+        "left_out",
+        "what keys.json has of the masks beside the key masks in their frames: left_out | crowd (regions that count "
+        "neither as objects nor, with MODEL.ROI_HEADS.DROPLOSS_CROWD_IOU, as background)",
+        choices=get_args(OtherMasks),
+    )
 
     def check(self) -> None:
-        """Raise ValueError where a gap would be filled that no track can have."""
+        """Raise ValueError where a gap would be filled that no track can have, or a setting has no effect."""
         if self.max_filled > self.max_gap:
             raise ValueError(f"max_filled is {self.max_filled}, but no track has a gap of more than {self.max_gap}")
+        if self.others != "left_out" and not self.keys:
+            raise ValueError("others has no effect with keys 0, which writes no keys.json")

@@ -90,7 +90,7 @@ def track_video(
         num_keys += len(keys)
         for index, member in enumerate(members):
             about = {"track_id": number, **({"key": True} if index in keys else {})}
-            by_place[member.frame, member.place] = {**_plain(frames[member.frame][member.place]), **about}
+            by_place[member.frame, member.place] = {**without_track(frames[member.frame][member.place]), **about}
     covering: list[list[dict[str, Any]]] = [[] for _ in frames]
     for frame, place in sorted(by_place):
         result[frame].append(by_place[frame, place])
@@ -119,7 +119,7 @@ def _cut(rle: dict[str, Any]) -> PlacedMask:
     return mask
 
 
-def _plain(annotation: Annotation) -> Annotation:
+def without_track(annotation: Annotation) -> Annotation:
     """Return an annotation without what an earlier command has said about tracks."""
     return {key: value for key, value in annotation.items() if key not in ("track_id", "key", "filled")}
 

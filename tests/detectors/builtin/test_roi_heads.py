@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from unseg_d2.config.sections.heads import RoIHeadsSettings
 from unseg_d2.detectors.builtin.batch import Targets
 from unseg_d2.detectors.builtin.model import build_roi_heads
 from unseg_d2.detectors.builtin.roi_heads import RoIHeads, ScaleGradient, gather_scores
@@ -152,3 +153,21 @@ def test_droploss_spares_nothing_in_an_image_that_is_done(heads: Callable, refer
     weights = dropping._droploss(rois.boxes, rois, [full, TRUTH, empty], 0).split(rois.counts)
     assert weights[0].tolist() == [1] * 6 and weights[2].tolist() == [1] * 4
     assert sorted(weights[1].tolist())[:2] == [0, 0]  # the two proposals that overlap nothing
+
+
+def test_background_on_a_crowd_region_is_dropped(heads: Callable) -> None:
+    """Of the RoIs that DropLoss keeps in an image, those that lie on the crowd teach nothing, objects apart."""
+    keys = {"MODEL__ROI_HEADS__USE_DROPLOSS": True, "MODEL__ROI_HEADS__DROPLOSS_IOU_THRESH": -1.0}
+    plain, sparing = heads(**keys), heads(**keys, MODEL__ROI_HEADS__DROPLOSS_CROWD_IOU=0.9)
+    rois = plain.sample([PROPOSALS], [TRUTH])
+    background = rois.labels == plain.num_classes
+    assert background.any() and not background.all()
+    crowded = replace(TRUTH, crowds=rois.boxes)  # one on each of them
+    assert plain._droploss(rois.boxes, rois, [crowded], 0).tolist() == [1] * len(rois.boxes)
+    assert torch.equal(sparing._droploss(rois.boxes, rois, [crowded], 0), (~background).float())
+    assert sparing._droploss(rois.boxes, rois, [TRUTH], 0).tolist() == [1] * len(rois.boxes)
+
+
+def test_sparing_crowds_needs_droploss(tiny_cfg: Callable) -> None:
+    with pytest.raises(UnsegError, match="DROPLOSS_CROWD_IOU has no effect without USE_DROPLOSS"):
+        RoIHeadsSettings.from_config(tiny_cfg(MODEL__ROI_HEADS__DROPLOSS_CROWD_IOU=0.5))

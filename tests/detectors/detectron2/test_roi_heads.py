@@ -16,7 +16,9 @@ from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 
+from unseg_d2.data.sample import Sample
 from unseg_d2.detectors.detectron2.config import to_detectron2
+from unseg_d2.detectors.detectron2.inputs import to_input
 from unseg_d2.detectors.detectron2.roi_heads import PseudoLabelOutputLayers
 from unseg_d2.detectors.detectron2.uncertain import ScoredBoxes
 from unseg_d2.errors import UnsegError
@@ -183,3 +185,35 @@ def test_an_empty_image_that_is_done_teaches_background(tiny_cfg: Recipe) -> Non
     taught, _ = losses(recipe, samples, state)
     for stage in range(3):
         assert spared[f"loss_cls_stage{stage}"] == 0 < taught[f"loss_cls_stage{stage}"]
+
+
+def test_background_on_a_crowd_region_is_dropped() -> None:
+    """Also after the boxes were selected from and moved, as Detectron2 does."""
+    crowds = torch.tensor([OTHER])
+    target = Instances((100, 100), gt_boxes=ScoredBoxes(torch.tensor([NEAR]), torch.ones(1), crowds=crowds))
+    proposals = [regions([NEAR, OTHER, OTHER], [NEAR, NEAR, NEAR], [0, 1, 0])]
+    predictions = torch.zeros(3, 2), torch.zeros(3, 4)
+    for threshold, expected in ((0.9, [1, 0, 1]), (1.0, [1, 1, 1])):
+        layers = predictor(droploss_iou_thresh=-1.0, droploss_crowd_iou=threshold)
+        layers.targets = [target[torch.tensor([0])].to("cpu")]
+        assert layers.region_weights(predictions, proposals).tolist() == expected
+
+
+def test_crowds_of_an_annotation_file_reach_the_heads(tiny_cfg: Recipe) -> None:
+    recipe = tiny_cfg(MODEL__ROI_HEADS__USE_DROPLOSS=True, MODEL__ROI_HEADS__DROPLOSS_CROWD_IOU=0.5)
+    sample = Sample(
+        torch.zeros(3, 64, 64, dtype=torch.uint8),
+        *(torch.tensor([[4.0, 4, 30, 30]]), torch.ones(1, 64, 64, dtype=torch.bool), torch.ones(1), None),
+        *("a.png", 1, 64, 64),
+        crowds=torch.tensor([OTHER]),
+    )
+    data = to_input(sample, channel_order="BGR")
+    assert torch.equal(data["instances"].gt_boxes.crowds, torch.tensor([OTHER]))
+    model = build_model(to_detectron2(recipe))
+    assert all(predictor.droploss_crowd_iou == 0.5 for predictor in model.roi_heads.box_predictor)
+
+
+def test_instances_that_know_of_no_crowd_regions_are_refused(tiny_cfg: Recipe) -> None:
+    recipe = tiny_cfg(MODEL__ROI_HEADS__USE_DROPLOSS=True, MODEL__ROI_HEADS__DROPLOSS_CROWD_IOU=0.5)
+    with pytest.raises(UnsegError, match=r"DROPLOSS_CROWD_IOU is on, but the instances .* have no crowd regions"):
+        losses(to_detectron2(recipe), batch(1))

@@ -51,6 +51,19 @@ class RoIHeadsSettings(Settings):
         "boxes DropLoss compares with: all of the image | published (those that CutLER's code takes)",
         choices=get_args(DropLossReference),
     )
+    droploss_crowd_iou: float = setting(
+        1.0,
+        "IoU with the box of a crowd region (iscrowd 1) above which DropLoss ignores a background RoI; 1 ignores none",
+        above=0,
+        high=1,
+    )
+
+    def check(self) -> None:
+        """Raise ValueError where crowd regions are to be spared by a loss that is off."""
+        if self.droploss_crowd_iou < 1 and not self.use_droploss:
+            raise ValueError(
+                "DROPLOSS_CROWD_IOU has no effect without USE_DROPLOSS; set USE_DROPLOSS to True, or leave it out"
+            )
 
 
 @section("MODEL.ROI_BOX_HEAD")

@@ -34,6 +34,7 @@ class Targets:
         scores: ``(G,)`` float32 in [0, 1], or ``None`` if all are 1.
         confidence: ``(G, H, W)`` uint8 spatial confidence, 255 meaning 1, or ``None`` if it is 1 everywhere.
         done: these are all objects of the image; DropLoss spares nothing in it.
+        crowds: ``(M, 4)`` boxes of crowd regions, which DropLoss may spare, or ``None``.
     """
 
     boxes: Tensor
@@ -42,6 +43,7 @@ class Targets:
     scores: Tensor | None = None
     confidence: Tensor | None = None
     done: bool = False
+    crowds: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,9 @@ def make_batch(samples: Sequence[Sample], mean: Tensor, std: Tensor, *, flip_cha
 def _targets(sample: Sample, device: torch.device) -> Targets:
     given = (sample.boxes, sample.class_numbers(), sample.masks, sample.scores)
     boxes, classes, masks, scores = (to_card(tensor, device) for tensor in given)
-    confidence = None if sample.confidence is None else to_card(sample.confidence, device)
-    return Targets(boxes, classes, masks, scores, confidence, sample.done)
+    rest = sample.confidence, sample.crowds
+    confidence, crowds = (None if tensor is None else to_card(tensor, device) for tensor in rest)
+    return Targets(boxes, classes, masks, scores, confidence, sample.done, crowds)
 
 
 def _round_up(length: int) -> int:

@@ -144,6 +144,7 @@ def build_roi_heads(cfg: CfgNode, channels: int) -> RoIHeads:
         box_loss_weight=box.BBOX_REG_LOSS_WEIGHT,
         droploss_iou_thresh=heads.DROPLOSS_IOU_THRESH if heads.USE_DROPLOSS else None,
         droploss_reference=heads.DROPLOSS_REFERENCE,
+        droploss_crowd_iou=heads.DROPLOSS_CROWD_IOU,
         soft_targets=heads.USE_SOFT_TARGETS,
         mask_confidence=mask.CONFIDENCE,
         classification_loss=CLASSIFICATION_LOSSES.build(cfg),

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unseg_d2.config.sections.heads import DropLossReference, MaskConfidence
+from unseg_d2.config.sections.heads import DropLossReference, MaskConfidence, RoIHeadsSettings
 from unseg_d2.detectors.builtin.batch import Targets
 from unseg_d2.detectors.builtin.box_coder import clip_boxes, is_nonempty
 from unseg_d2.detectors.builtin.box_head import BoxHead, BoxPredictor, box_regression_loss, select_detections
@@ -27,7 +27,7 @@ from unseg_d2.detectors.builtin.matching import match_boxes, sample_images
 from unseg_d2.detectors.builtin.roi_pool import PyramidRoIAlign
 from unseg_d2.detectors.builtin.rois import LabelledRoIs, RoIs
 from unseg_d2.detectors.postprocess import Detections
-from unseg_d2.losses.droploss import droploss_weights, published_references
+from unseg_d2.losses.droploss import droploss_weights, published_references, spare_crowds
 from unseg_d2.losses.registry import ClassificationLoss, MaskLoss, check_classification_loss, check_mask_loss
 from unseg_d2.losses.roi_crop import mask_targets
 from unseg_d2.losses.spatial_confidence import mask_cell_weights
@@ -51,6 +51,7 @@ class RoIHeads(nn.Module):
         droploss_iou_thresh: tau^IoU, or ``None`` for the plain classification loss.
         droploss_reference: "all" compares with every box of the image, "published" with those that CutLER's released
             code takes.
+        droploss_crowd_iou: IoU with a crowd region above which a background RoI is dropped too.
         soft_targets: weight each instance by its score, in all losses.
         mask_confidence: "spatial" weights each cell of the mask loss by its confidence, "scalar" each mask by its mean.
         classification_loss: loss of the class logits of each stage.
@@ -78,6 +79,7 @@ class RoIHeads(nn.Module):
         box_loss_weight: float,
         droploss_iou_thresh: float | None,
         droploss_reference: DropLossReference,
+        droploss_crowd_iou: float = RoIHeadsSettings.droploss_crowd_iou,
         soft_targets: bool,
         mask_confidence: MaskConfidence,
         classification_loss: ClassificationLoss,
@@ -101,6 +103,7 @@ class RoIHeads(nn.Module):
         self.append_ground_truth = append_ground_truth
         self.smooth_l1_beta, self.box_loss_weight = smooth_l1_beta, box_loss_weight
         self.droploss_iou_thresh, self.droploss_reference = droploss_iou_thresh, droploss_reference
+        self.droploss_crowd_iou = droploss_crowd_iou
         self.soft_targets, self.mask_confidence = soft_targets, mask_confidence
         self.selection: dict[str, Any] = {"score_thresh": score_thresh, "nms_thresh": nms_thresh, "topk": topk}
 
@@ -239,9 +242,16 @@ class RoIHeads(nn.Module):
                 return None  # the released code drops nothing from a batch with an empty image, in the first stage
             references = [published_references(image) for image in rois.gt_boxes.split(rois.counts)]
         boxes = self._own_class(boxes, rois.labels)
-        per_image = zip(boxes.split(rois.counts), references, targets)
+        background = rois.labels == self.num_classes
+        per_image = zip(boxes.split(rois.counts), background.split(rois.counts), references, targets)
         return torch.cat(
-            [droploss_weights(part, near, threshold, done=target.done) for part, near, target in per_image]
+            [
+                spare_crowds(
+                    droploss_weights(part, near, threshold, done=target.done),
+                    *(others, part, target.crowds, self.droploss_crowd_iou),
+                )
+                for part, others, near, target in per_image
+            ]
         )
 
     def _own_class(self, boxes: Tensor, labels: Tensor) -> Tensor:

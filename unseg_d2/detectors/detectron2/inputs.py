@@ -44,7 +44,7 @@ def to_input(
     data |= {"file_name": sample.file_name, "image_id": sample.image_id}
     if with_instances:
         instances = Instances(tuple(image.shape[1:]))
-        instances.gt_boxes = ScoredBoxes(sample.boxes, sample.scores, sample.done)
+        instances.gt_boxes = ScoredBoxes(sample.boxes, sample.scores, sample.done, sample.crowds)
         instances.gt_classes = sample.class_numbers()
         if with_masks:
             instances.gt_masks = BitMasks(sample.masks)

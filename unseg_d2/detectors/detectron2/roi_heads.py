@@ -33,7 +33,7 @@ from unseg_d2.detectors.detectron2.uncertain import check_targets, region_scores
 from unseg_d2.detectors.heads import require_keys
 from unseg_d2.errors import UnsegError
 from unseg_d2.losses.cross_entropy import cross_entropy
-from unseg_d2.losses.droploss import droploss_weights, published_references
+from unseg_d2.losses.droploss import droploss_weights, published_references, spare_crowds
 from unseg_d2.losses.registry import CLASSIFICATION_LOSSES, ClassificationLoss, check_classification_loss
 from unseg_d2.losses.soft_target import soft_box_loss
 
@@ -47,6 +47,7 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
             than this with a reference box (CutLER, section 3.3). ``None`` counts all.
         droploss_reference: ``all`` compares with every ground-truth box of the image, ``published`` with the partial
             set of CutLER's released code.
+        droploss_crowd_iou: IoU with a crowd region above which DropLoss drops a background region too; 1 drops none.
         soft_targets: weight each instance by its score (CuVLER, section 3.3).
         classification_loss: loss of the class logits.
         **kwargs: arguments of ``FastRCNNOutputLayers``.
@@ -64,6 +65,7 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
         *,
         droploss_iou_thresh: float | None,
         droploss_reference: DropLossReference = RoIHeadsSettings.droploss_reference,
+        droploss_crowd_iou: float = RoIHeadsSettings.droploss_crowd_iou,
         soft_targets: bool = RoIHeadsSettings.use_soft_targets,
         classification_loss: ClassificationLoss = cross_entropy,
         **kwargs: Any,
@@ -86,6 +88,7 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
         self.classification_loss = classification_loss
         self.droploss_iou_thresh = droploss_iou_thresh
         self.droploss_reference = droploss_reference
+        self.droploss_crowd_iou = droploss_crowd_iou
         self.soft_targets = soft_targets
         self.targets: list[Instances] | None = None  # set by the heads while they run
 
@@ -96,6 +99,7 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
         heads = cfg.MODEL.ROI_HEADS
         arguments["droploss_iou_thresh"] = heads.DROPLOSS_IOU_THRESH if heads.USE_DROPLOSS else None
         arguments["droploss_reference"] = heads.DROPLOSS_REFERENCE
+        arguments["droploss_crowd_iou"] = heads.DROPLOSS_CROWD_IOU
         arguments["soft_targets"] = heads.USE_SOFT_TARGETS
         arguments["classification_loss"] = CLASSIFICATION_LOSSES.build(cfg)
         return arguments
@@ -154,8 +158,13 @@ class PseudoLabelOutputLayers(FastRCNNOutputLayers):
         else:
             references = [t.gt_boxes.tensor for t in self.targets]
         pred_boxes = self.predict_boxes_for_gt_classes(predictions, proposals)
-        per_image = zip(pred_boxes, references, done)
-        return torch.cat([droploss_weights(boxes, near, threshold, done=part) for boxes, near, part in per_image])
+        crowds = [getattr(t.gt_boxes, "crowds", None) for t in self.targets or ()] or [None] * len(proposals)
+        weights = []
+        for regions, boxes, near, part, beside in zip(proposals, pred_boxes, references, done, crowds):
+            kept = droploss_weights(boxes, near, threshold, done=part)
+            background = regions.gt_classes == self.num_classes
+            weights.append(spare_crowds(kept, background, boxes, beside, self.droploss_crowd_iou))
+        return torch.cat(weights)
 
 
 class PseudoGroundTruthROIHeads(ROIHeads):
@@ -171,7 +180,7 @@ class PseudoGroundTruthROIHeads(ROIHeads):
         """Run the heads; the box predictors can read all targets during the call.
 
         Raises:
-            UnsegError: in training, the targets have no scores or no confidence, by which a loss is weighted.
+            UnsegError: in training, the targets lack scores, confidence or crowd regions, by which a loss is weighted.
         """
         if self.training and targets is not None:
             predictors = [layer for layer in self.modules() if isinstance(layer, PseudoLabelOutputLayers)]
@@ -180,6 +189,7 @@ class PseudoGroundTruthROIHeads(ROIHeads):
                 targets,
                 scores=any(getattr(part, "soft_targets", False) for part in (*predictors, masks)),
                 confidence=getattr(masks, "confidence", "none") != "none",
+                crowds=any(layer.droploss_crowd_iou < 1 for layer in predictors),
             )
         with _lent_to_droploss(self.box_predictor, targets):
             return super().forward(images, features, proposals, targets)

@@ -36,24 +36,26 @@ class ScoredBoxes(Boxes):
         tensor: (G, 4) xyxy in pixels.
         scores: (G,) float32 in [0, 1].
         done: these are all objects of the image; DropLoss spares nothing in it.
+        crowds: (M, 4) boxes of crowd regions of the image, which DropLoss may spare, or ``None``.
     """
 
-    def __init__(self, tensor: Tensor, scores: Tensor, done: bool = False) -> None:
+    def __init__(self, tensor: Tensor, scores: Tensor, done: bool = False, crowds: Tensor | None = None) -> None:
         super().__init__(tensor)
-        self.scores, self.done = scores, done
+        self.scores, self.done, self.crowds = scores, done, crowds
 
     def __getitem__(self, item: int | slice | Tensor) -> ScoredBoxes:
         """Select boxes and their scores."""
         boxes = super().__getitem__(item)
-        return ScoredBoxes(boxes.tensor, self.scores[item].reshape(len(boxes)), self.done)
+        return ScoredBoxes(boxes.tensor, self.scores[item].reshape(len(boxes)), self.done, self.crowds)
 
     def to(self, device: torch.device) -> ScoredBoxes:
         """Move to a device."""
-        return ScoredBoxes(self.tensor.to(device), self.scores.to(device), self.done)
+        crowds = None if self.crowds is None else self.crowds.to(device)
+        return ScoredBoxes(self.tensor.to(device), self.scores.to(device), self.done, crowds)
 
     def clone(self) -> ScoredBoxes:
         """Return a copy."""
-        return ScoredBoxes(self.tensor.clone(), self.scores.clone(), self.done)
+        return ScoredBoxes(self.tensor.clone(), self.scores.clone(), self.done, self.crowds)
 
 
 class LazyConfidence:
@@ -165,7 +167,7 @@ class ConfidenceMaskHead(MaskRCNNConvUpsampleHead):
         return weights * region_scores(image)[:, None, None] if self.soft_targets else weights
 
 
-def check_targets(targets: Sequence[Instances], *, scores: bool, confidence: bool) -> None:
+def check_targets(targets: Sequence[Instances], *, scores: bool, confidence: bool, crowds: bool = False) -> None:
     """Refuse ground truth that lacks what the losses weight it by.
 
     Args:
@@ -173,6 +175,7 @@ def check_targets(targets: Sequence[Instances], *, scores: bool, confidence: boo
         scores: the losses weight instances by their scores.
         confidence: the mask loss is weighted by spatial confidence. Instances with scores need none, because loaders
             that know scores have looked for it: single masks without it are fully certain.
+        crowds: DropLoss spares crowd regions, which the same loaders know of.
 
     Raises:
         UnsegError: it lacks them, so the losses would be those without weights.
@@ -180,6 +183,8 @@ def check_targets(targets: Sequence[Instances], *, scores: bool, confidence: boo
     for image in targets:
         if not len(image) or isinstance(image.gt_boxes, ScoredBoxes):
             continue
+        if crowds:
+            raise _missing("MODEL.ROI_HEADS.DROPLOSS_CROWD_IOU", "crowd regions")
         if scores:
             raise _missing("MODEL.ROI_HEADS.USE_SOFT_TARGETS", "scores")
         if confidence and not image.has("gt_confidence"):
