@@ -1,4 +1,4 @@
-"""How many masks an image gets, and what dividing them along edges brings, on scenes of touching objects.
+"""How many masks an image gets, and what dividing them along edges or by fields brings, on scenes of touching objects.
 
     python benchmarks/priors_and_splits.py [--scenes touching|solids | --data folder] [--config-file recipe]
         [--limit 48] [--max-masks 8] [KEY=VALUE ...]
@@ -6,22 +6,28 @@
 ``touching`` are flat objects in rows of one colour, ``solids`` the ray-cast scenes of one colour; both have exact masks
 and depth. --data is a folder with ``images/`` and ``instances.json``, and has no depth here. Without a recipe, features
 are the weight-free descriptors, and masks are refined by the guided filter. The first table compares a fixed number of
-cuts with the stop rule of UnionCut, the second the masks of the stop rule with what they are after splitting along
-edges: those of the ground truth, which no method has, those of depth, and Canny's. The count error is the mean
-difference between the numbers of masks and of objects, without sign. Metrics are class-agnostic, on masks, in percent;
-brackets are 95 % intervals of the difference from the first row of the table, by a paired bootstrap over images. Exits
-with status 1 unless the true edges raise AR100.
+cuts with the stop rule of UnionCut. The second compares the masks of the stop rule with what they are after splitting
+along edges: those of the ground truth, which no method has, those of depth, and Canny's; and after splitting by fields
+(MASKS.SPLIT.METHOD centre_field): those of the ground truth, as they are, blurred, and with vectors that are off; those
+of the masks themselves, which know nothing new; and those of the parts along the steps of depth. The last two tables
+compare both methods where they know the same.
+
+The count error is the mean difference between the numbers of masks and of objects, without sign. Metrics are
+class-agnostic, on masks, in percent; brackets are 95 % intervals of the difference from the first row of the table, by
+a paired bootstrap over images. Exits with status 1 unless the true edges and the exact fields raise AR100.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
@@ -31,13 +37,25 @@ from cuts3d import ImageMatches, ap50_and_ar100, match  # noqa: E402
 
 from unseg_d2.config import load_cfg  # noqa: E402
 from unseg_d2.data.coco import decode_mask, encode_mask, read_coco  # noqa: E402
-from unseg_d2.data.images import read_image  # noqa: E402
+from unseg_d2.data.images import ImageFile, read_image  # noqa: E402
 from unseg_d2.data.synthetic import synthetic_scene  # noqa: E402
 from unseg_d2.data.synthetic.touching import border_map, touching_scene  # noqa: E402
-from unseg_d2.masks.splitting import SplitSettings, canny_edges, depth_edges, split_masks  # noqa: E402
+from unseg_d2.masks.splitting import (  # noqa: E402
+    Fragment,
+    ObjectFields,
+    SplitSettings,
+    canny_edges,
+    depth_edges,
+    fields_of_masks,
+    split_by_fields,
+    split_masks,
+)
 from unseg_d2.pseudo.pipeline import build_pipeline  # noqa: E402
 
 Found = list[tuple[np.ndarray, float]]  # masks and scores of an image
+Divide = Callable[["Picture", np.ndarray], list[Fragment]]
+BLUR = 4.0  # px, sigma of the blurred fields
+OFF = 30.0  # degrees, standard deviation of the angle by which vectors are off, each for itself
 
 
 @dataclass(frozen=True)
@@ -55,31 +73,74 @@ def main() -> int:
     pictures = scenes(args)
     truth = annotations(pictures)
     print(f"{len(pictures)} images, {args.data or args.scenes}, {len(truth['annotations'])} objects")
+    number = ["MASKS.MASKCUT.NUM_MASKS", str(args.max_masks)]
     rows = {
         "MaskCut, 3 cuts": ["MASKS.MASKCUT.NUM_MASKS", "3"],
-        f"MaskCut, {args.max_masks} cuts": ["MASKS.MASKCUT.NUM_MASKS", str(args.max_masks)],
-        f"MaskCut, prior, up to {args.max_masks} cuts": [
-            *("MASKS.MASKCUT.NUM_MASKS", str(args.max_masks), "MASKS.STOP", "prior")
-        ],
+        f"MaskCut, {args.max_masks} cuts": number,
+        f"MaskCut, prior, up to {args.max_masks} cuts": [*number, "MASKS.STOP", "prior"],
     }
-    found = {name: masks_of(pictures, args.config_file, [*options, *args.opts]) for name, options in rows.items()}
+    found = {name: masks_of(pictures, args, options) for name, options in rows.items()}
     table(found, truth, args.resamples)
     guided = found[list(rows)[-1]]
-    settings = SplitSettings()
-    edges: dict[str, Callable[[Picture], np.ndarray]] = {
-        "true edges": lambda picture: np.max([border_map(one.astype(int)) for one in picture.instances], axis=0),
-        "steps of depth": lambda picture: depth_edges(finite(picture.depth), "metric", settings.step),
-        "Canny": lambda picture: canny_edges(picture.image, settings.canny_low, settings.canny_high),
-        "Canny, 20 and 40": lambda picture: canny_edges(picture.image, 20, 40),
-    }
-    if any(picture.depth is None for picture in pictures):
-        del edges["steps of depth"]
     parts = {"prior, not split": guided}
-    for name, edge in edges.items():
-        parts[f"split along {name}"] = [divided(masks, edge(one)) for masks, one in zip(guided, pictures)]
-    low = table(parts, truth, args.resamples)["split along true edges"][1]  # of AR100
-    print("PASSED" if low > 0 else "FAILED")
-    return 0 if low > 0 else 1
+    if all(picture.depth is not None for picture in pictures):
+        cuts3d = ["MASKS.CUTS3D.NUM_MASKS", str(args.max_masks), "MASKS.STOP", "prior"]
+        parts["CutS3D, prior, not split"] = masks_of(pictures, args, cuts3d, generator="cuts3d")
+    for name, divide in ways(with_depth=len(parts) > 1).items():
+        parts[name] = [divided(masks, one, divide) for masks, one in zip(guided, pictures)]
+    lower = table(parts, truth, args.resamples)
+    for pair in (("along true edges", "by exact fields"), ("along steps of depth", "by fields of parts along them")):
+        if pair[1] in parts:
+            table({name: parts[name] for name in pair}, truth, args.resamples)
+    passed = min(lower[name][1] for name in ("along true edges", "by exact fields")) > 0  # of AR100
+    print("PASSED" if passed else "FAILED")
+    return 0 if passed else 1
+
+
+def ways(*, with_depth: bool) -> dict[str, Divide]:
+    """Return the ways of dividing masks by name."""
+    settings = SplitSettings()
+    rng = np.random.default_rng(0)
+
+    def along(edges: Callable[[Picture], np.ndarray]) -> Divide:
+        return lambda picture, masks: split_masks(masks, edges(picture))
+
+    def by(fields: Callable[[Picture, np.ndarray], ObjectFields]) -> Divide:
+        return lambda picture, masks: split_by_fields(masks, fields(picture, masks))
+
+    def steps(picture: Picture) -> np.ndarray:
+        return depth_edges(finite(picture.depth), "metric", settings.step)
+
+    def parts(picture: Picture, masks: np.ndarray) -> ObjectFields:
+        return fields_of_masks(np.stack([one.mask for one in split_masks(masks, steps(picture))]))
+
+    found = {
+        "along true edges": along(lambda one: np.max([border_map(mask.astype(int)) for mask in one.instances], axis=0)),
+        "along steps of depth": along(steps),
+        "along Canny": along(lambda one: canny_edges(one.image, settings.canny_low, settings.canny_high)),
+        "along Canny, 20 and 40": along(lambda one: canny_edges(one.image, 20, 40)),
+        "by exact fields": by(lambda one, _: fields_of_masks(one.instances)),
+        f"by exact fields, blurred by {BLUR:g} px": by(lambda one, _: blurred(fields_of_masks(one.instances))),
+        f"by exact fields, vectors off by {OFF:g}°": by(lambda one, _: turned(fields_of_masks(one.instances), rng)),
+        "by fields of the masks": by(lambda _, masks: fields_of_masks(masks)),
+        "by fields of parts along them": by(parts),
+    }
+    of_depth = {"along steps of depth", "by fields of parts along them"}
+    return {name: way for name, way in found.items() if with_depth or name not in of_depth}
+
+
+def blurred(fields: ObjectFields) -> ObjectFields:
+    """Return fields without sharp borders, as networks predict them."""
+    centre = np.stack([cv2.GaussianBlur(plane, (0, 0), BLUR) for plane in fields.centre])
+    return ObjectFields(centre, cv2.GaussianBlur(fields.boundary, (0, 0), BLUR))
+
+
+def turned(fields: ObjectFields, rng: np.random.Generator) -> ObjectFields:
+    """Return fields whose vectors are turned by a random angle each."""
+    angles = np.deg2rad(OFF) * rng.standard_normal(fields.boundary.shape)
+    down, right = fields.centre
+    turned = np.cos(angles) * down - np.sin(angles) * right, np.sin(angles) * down + np.cos(angles) * right
+    return ObjectFields(np.stack(turned).astype(np.float32), fields.boundary)
 
 
 def parse_args() -> argparse.Namespace:
@@ -149,19 +210,30 @@ def annotations(pictures: list[Picture]) -> dict[str, list[dict[str, Any]]]:
     return {"images": [{"id": image} for image in range(len(pictures))], "annotations": found}
 
 
-def masks_of(pictures: list[Picture], recipe: str | None, options: list[str]) -> list[Found]:
-    """Return the masks of a configuration."""
-    common = ["FEATURES.DEVICE", "cpu", "MASKS.GENERATOR", "maskcut"]
-    common += [] if recipe else ["FEATURES.NAME", "descriptors"]
-    pipeline = build_pipeline(load_cfg(recipe, [*common, *options]))
-    return [[(one.mask, one.score) for one in pipeline([picture.image])[0]] for picture in pictures]
+def masks_of(
+    pictures: list[Picture], args: argparse.Namespace, options: list[str], generator: str = "maskcut"
+) -> list[Found]:
+    """Return the masks of a configuration; of CutS3D, with the exact depth."""
+    common = ["FEATURES.DEVICE", "cpu", "MASKS.GENERATOR", generator]
+    common += [] if args.config_file else ["FEATURES.NAME", "descriptors"]
+    files = [ImageFile(Path(f"{number}.png"), f"{number}.png") for number in range(len(pictures))]
+    with tempfile.TemporaryDirectory() as folder:
+        if generator == "cuts3d":
+            common += ["DEPTH.SOURCE", "files", "DEPTH.KIND", "metric", "DEPTH.FILES.ROOT", folder]
+            for number, picture in enumerate(pictures):
+                np.save(Path(folder) / f"{number}.npy", finite(picture.depth))
+        pipeline = build_pipeline(load_cfg(args.config_file, [*common, *options, *args.opts]))
+        return [
+            [(one.mask, one.score) for one in pipeline([picture.image], [file])[0]]
+            for picture, file in zip(pictures, files)
+        ]
 
 
-def divided(found: Found, edges: np.ndarray) -> Found:
+def divided(found: Found, picture: Picture, divide: Divide) -> Found:
     """Split masks; a part has the score of its mask."""
     if not found:
         return []
-    parts = split_masks(np.stack([mask for mask, _ in found]), edges)
+    parts = divide(picture, np.stack([mask for mask, _ in found]))
     return [(part.mask, max(found[i][1] for i in part.parents)) for part in parts]
 
 

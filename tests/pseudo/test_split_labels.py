@@ -10,11 +10,14 @@ import pytest
 from PIL import Image
 
 from unseg_d2.cli.split_masks import main
-from unseg_d2.config import load_cfg
+from unseg_d2.config import edited, load_cfg
 from unseg_d2.data.coco import read_coco
 from unseg_d2.data.images import ImageFile, ImageProblem
 from unseg_d2.errors import UnsegError
-from unseg_d2.pseudo.edge_maps import EdgeFiles, build_edge_maps
+from unseg_d2.masks.splitting import ObjectFields, SplitSettings, fields_of_masks
+from unseg_d2.pseudo.edge_maps import EdgeFiles, resized_edges
+from unseg_d2.pseudo.field_maps import FieldFiles
+from unseg_d2.pseudo.split_labels import build_split_pipeline, idle_settings
 from unseg_d2.rle import decode_mask, encode_mask
 
 HEIGHT, WIDTH = 60, 90
@@ -122,6 +125,10 @@ def test_edges_from_the_image(labels: Path) -> None:
         (["--edges", "nowhere"], r"There is no folder .*nowhere"),
         (["--edges", "images", "MASKS.SPLIT.EDGES", "canny"], r"--edges has no effect with MASKS\.SPLIT\.EDGES canny"),
         (["MASKS.SPLIT.EDGES", "depth"], r"set DEPTH\.SOURCE"),
+        (["MASKS.SPLIT.METHOD", "centre_field"], "name a folder of field maps with --fields"),
+        (["--fields", "nowhere", "MASKS.SPLIT.METHOD", "centre_field"], r"There is no folder .*nowhere"),
+        (["--fields", "images"], r"--fields has no effect with MASKS\.SPLIT\.METHOD bgp"),
+        (["--edges", "images", "MASKS.SPLIT.METHOD", "centre_field"], "--edges has no effect with"),
     ],
 )
 def test_what_is_missing_is_named(labels: Path, words: list[str], message: str) -> None:
@@ -129,12 +136,108 @@ def test_what_is_missing_is_named(labels: Path, words: list[str], message: str) 
         split(labels, *words)
 
 
-def test_settings_that_this_source_does_not_read_are_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_settings_that_this_source_does_not_read_are_named(labels: Path, caplog: pytest.LogCaptureFixture) -> None:
     changed = ["MASKS.SPLIT.EDGES", "canny", "MASKS.SPLIT.STEP", "0.2", "DEPTH.SOURCE", "synthetic"]
     with caplog.at_level("INFO"):
-        build_edge_maps(load_cfg(None, [*changed, "MASKS.SPLIT.CANNY_LOW", "50"]), None)
+        build_split_pipeline(load_cfg(None, [*changed, "MASKS.SPLIT.CANNY_LOW", "50"]), labels)
     assert "MASKS.SPLIT.STEP is 0.2, which has no effect with MASKS.SPLIT.EDGES canny" in caplog.text
     assert "DEPTH.SOURCE is 'synthetic', which has no effect" in caplog.text and "CANNY_LOW" not in caplog.text
+
+
+def test_settings_that_this_method_does_not_read_are_named() -> None:
+    changed = ["MASKS.SPLIT.BETA", "3", "MASKS.SPLIT.EDGES", "canny", "MASKS.SPLIT.MIN_AREA", "0.1"]
+    cfg = load_cfg(None, [*changed, "MASKS.SPLIT.FIELD.PEAK", "0.1", "DEPTH.SOURCE", "synthetic"])
+    idle = {key: why for key, _, why in idle_settings(cfg, SplitSettings.from_config(cfg))}
+    assert idle == {"MASKS.SPLIT.FIELD.PEAK": "MASKS.SPLIT.METHOD bgp", "DEPTH.SOURCE": "MASKS.SPLIT.EDGES canny"}
+    cfg = edited(cfg, {"MASKS.SPLIT.METHOD": "centre_field"})
+    idle = {key: why for key, _, why in idle_settings(cfg, SplitSettings.from_config(cfg))}
+    assert set(idle) == {"MASKS.SPLIT.BETA", "MASKS.SPLIT.EDGES", "DEPTH.SOURCE"}
+    assert set(idle.values()) == {"MASKS.SPLIT.METHOD centre_field"}
+
+
+def test_thresholds_of_canny_that_are_swapped_are_refused() -> None:
+    with pytest.raises(UnsegError, match="canny_low is 300, which is above canny_high, 200"):
+        SplitSettings.from_config(load_cfg(None, ["MASKS.SPLIT.CANNY_LOW", "300"]))
+
+
+def test_what_is_no_mask_of_an_object_and_what_parts_lose_is_said(
+    labels: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = json.loads(labels.read_text())
+    first, second = content["annotations"]
+    first |= {"track_id": 7}
+    crowd = second | {"id": 3, "iscrowd": 1}
+    content |= {"annotations": [first, second, crowd], "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]}
+    labels.write_text(json.dumps(content))
+    with caplog.at_level("INFO"):
+        pipeline = build_split_pipeline(load_cfg(None, ["MASKS.SPLIT.EDGES", "canny"]), labels)
+    assert [len(found) for found in pipeline.masks.values()] == [1, 1]
+    for said in ("1 crowd regions are no objects and were left out", "1 masks have a track", "2 masks have a class"):
+        assert said in caplog.text
+
+
+def halves() -> ObjectFields:
+    """The fields of the two objects that `bar` covers."""
+    return fields_of_masks(np.stack([bar() & (PLACES < 50), bar() & (PLACES >= 50)]))
+
+
+@pytest.mark.parametrize("form", ["npz", "npy", "double"])
+def test_fields_from_files(labels: Path, form: str) -> None:
+    Path("fields").mkdir()
+    fields = halves()
+    planes = np.concatenate([fields.centre, fields.boundary[None]])
+    for name in ("1", "2"):
+        if form == "npz":
+            np.savez(f"fields/{name}.npz", centre=fields.centre, boundary=fields.boundary)
+        else:
+            np.save(f"fields/{name}.npy", planes if form == "npy" else planes.repeat(2, 1).repeat(2, 2))
+    for masks in split(labels, "--fields", "fields", "MASKS.SPLIT.METHOD", "centre_field"):
+        assert_halves(masks)
+    assert read_coco(Path("split/labels.json")).info["depth"]["name"] == "field files"
+
+
+def test_an_image_without_fields_is_a_failure_and_changed_fields_are_used(labels: Path) -> None:
+    Path("fields").mkdir()
+    fields, one = halves(), fields_of_masks(bar()[None])
+    options = ["--fields", "fields", "MASKS.SPLIT.METHOD", "centre_field"]
+    np.savez("fields/1.npz", centre=one.centre, boundary=one.boundary)
+    assert [len(masks) for masks in split(labels, *options)] == [1]
+    assert "it has no field map: there is no" in Path("split/failures.jsonl").read_text()
+    np.savez("fields/1.npz", centre=fields.centre, boundary=fields.boundary)
+    assert [len(masks) for masks in split(labels, *options)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"centre": np.zeros((2, HEIGHT, WIDTH))}, "it has no boundary, but centre"),
+        ({"centre": np.zeros((2, 3, 3)), "boundary": np.zeros((HEIGHT, WIDTH))}, "expected a centre field"),
+        ({"centre": np.zeros((2, HEIGHT, HEIGHT)), "boundary": np.zeros((HEIGHT, HEIGHT))}, "another aspect ratio"),
+        ({"centre": np.zeros((2, 0, 0)), "boundary": np.zeros((0, 0))}, "expected numbers"),
+        ({"centre": np.zeros((2, 3, 3)), "boundary": np.full((3, 3), "x")}, "expected numbers"),
+        (np.zeros((2, HEIGHT, WIDTH)), r"expected the planes .* found \(2, 60, 90\)"),
+        (None, "cannot be read"),
+    ],
+)
+def test_fields_that_cannot_be_used_are_named(tmp_path: Path, arrays: object, message: str) -> None:
+    if isinstance(arrays, dict):
+        np.savez(tmp_path / "1.npz", **arrays)
+    elif isinstance(arrays, np.ndarray):
+        np.save(tmp_path / "1.npy", arrays)
+    else:
+        (tmp_path / "1.npz").write_bytes(b"no archive")
+    with pytest.raises(ImageProblem, match=message):
+        FieldFiles(tmp_path).fields(np.zeros((HEIGHT, WIDTH, 3), np.uint8), ImageFile(tmp_path / "1.jpg", "1.jpg"))
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_lines_of_a_pixel_in_a_larger_edge_map_are_not_lost(factor: int, shift: int) -> None:
+    edges = np.zeros((factor * HEIGHT, factor * WIDTH), np.float32)
+    edges[:, factor * 50 + shift] = 1
+    found = resized_edges(edges, (HEIGHT, WIDTH))
+    assert found.shape == (HEIGHT, WIDTH) and (found[:, 48:53].max(1) == 1).all()
+    assert not found[:, :47].any() and not found[:, 54:].any()
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def area(labels: CocoDataset) -> dict[tuple[Any, int], int]:
     areas: dict[tuple[Any, int], int] = {}
     count: dict[Any, int] = {}
     for annotation in labels.annotations:
-        if "segmentation" in annotation:
+        if "segmentation" in annotation and not annotation.get("iscrowd"):
             image = annotation["image_id"]
             areas[image, count.setdefault(image, 0)] = int(annotation["area"])
             count[image] += 1

@@ -17,7 +17,7 @@ from unseg_d2.errors import UnsegError, nearest
 COMMANDS = {
     "generate-masks": "make pseudo-masks for images",
     "cut-masks": "cut the masks of a label set in 3D",
-    "split-masks": "divide the masks of a label set along edges",
+    "split-masks": "divide masks that hold several objects",
     "track-masks": "join the masks of the frames of videos into tracks",
     "group-masks": "put masks into groups that look alike, and name the groups",
     "explain-masks": "draw how CutS3D arrives at its masks",

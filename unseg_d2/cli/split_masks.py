@@ -1,4 +1,4 @@
-"""Divide the masks of a label set along edges: objects that are merged in one mask become masks of their own."""
+"""Divide the masks of a label set: objects that are merged in one mask become masks of their own."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ def _arguments(parser: CommandParser) -> None:
         help="edge maps named like the images: .npy or .npz in [0, 1], or grey .png (required unless MASKS.SPLIT.EDGES "
         "is depth or canny)",
     )
+    parser.add_argument(
+        "--fields",
+        type=as_path,
+        metavar="FOLDER",
+        help="with MASKS.SPLIT.METHOD centre_field: fields named like the images, .npz with centre (2, H, W) and "
+        "boundary (H, W), or .npy (3, H, W)",
+    )
     add_output(parser, "folder of the new label set", required=True, metavar="FOLDER")
     add_processes(parser, workers="processes (default: one per GPU, or one per core)", engine="split them")
 
@@ -35,10 +42,11 @@ def _execute(args: argparse.Namespace) -> None:
     from unseg_d2.pseudo.label_set import read_label_set, summarise
     from unseg_d2.pseudo.split_labels import split_label_set
 
-    split_label_set(cfg, args.labels, args.output, edges=args.edges, image_root=args.images, **where(args))
+    maps = {"edges": args.edges, "fields": args.fields}
+    split_label_set(cfg, args.labels, args.output, **maps, image_root=args.images, **where(args))
     print(summarise(args.output))
     before, after = (
-        sum("segmentation" in annotation for annotation in read_label_set(labels).annotations)
+        sum("segmentation" in found and not found.get("iscrowd") for found in read_label_set(labels).annotations)
         for labels in (args.labels, args.output)
     )
     print(f"{before} masks before, {after} after.")
@@ -52,9 +60,10 @@ COMMAND = Command(
         "unseg-d2 split-masks --labels masks/ --edges edges/ --output split/",
         "unseg-d2 split-masks --labels masks/ --output split/ MASKS.SPLIT.EDGES depth DEPTH.SOURCE hub",
         "unseg-d2 split-masks --labels masks/ --output split/ MASKS.SPLIT.EDGES canny",
+        "unseg-d2 split-masks --labels masks/ --fields fields/ --output split/ MASKS.SPLIT.METHOD centre_field",
     ),
-    notes="MASKS.SPLIT says where edges come from and how masks are divided. An image without edges is left out and "
-    "listed in failures.jsonl.",
+    notes="MASKS.SPLIT says how masks are divided and where edges come from. An image without edges or fields is left "
+    "out and listed in failures.jsonl.",
     resumes=True,
 )
 main = COMMAND.main

@@ -10,7 +10,7 @@ from unseg_d2.masks.primaps import PriMaPs, PriMaPsLabels, PriMaPsSettings, prim
 from unseg_d2.masks.priors import PriorSettings, UnionCutSettings, foreground_union
 from unseg_d2.masks.promerge import ProMerge, ProMergeSettings, promerge
 from unseg_d2.masks.registry import MASK_GENERATORS, ProposalGenerator, build_generator
-from unseg_d2.masks.splitting import SplitSettings, split_masks
+from unseg_d2.masks.splitting import ObjectFields, SplitSettings, fields_of_masks, split_by_fields, split_masks
 from unseg_d2.masks.tokencut import SalientCut, TokenCut, TokenCutSettings, salient_cuts, tokencut
 from unseg_d2.masks.uniap import UniAP, UniAPSettings, uniap
 from unseg_d2.masks.votecut import VoteCut, VoteCutSettings, cut_vectors, votecut
@@ -26,6 +26,7 @@ __all__ = [
     "LocalCutSettings",
     "MaskCut",
     "MaskCutSettings",
+    "ObjectFields",
     "ProposalGenerator",
     "PriMaPs",
     "PriMaPsLabels",
@@ -45,6 +46,7 @@ __all__ = [
     "build_generator",
     "cuts3d",
     "cut_vectors",
+    "fields_of_masks",
     "foreground_union",
     "greedymerge",
     "localcut",
@@ -54,6 +56,7 @@ __all__ = [
     "primaps_labels",
     "promerge",
     "salient_cuts",
+    "split_by_fields",
     "split_masks",
     "tokencut",
     "uniap",

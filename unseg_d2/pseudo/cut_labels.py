@@ -164,7 +164,7 @@ def cut_pixels(masks: np.ndarray, depth: DepthMap, settings: LocalCutSettings) -
 
 
 def build_cut_pipeline(cfg: CfgNode, labels: Path, root: str | Path | None = None) -> CutPipeline:
-    """Return the pipeline that cuts the masks of a label set; boxes without a mask are left out and counted.
+    """Return the pipeline that cuts the masks of a label set; what is no mask of an object is left out and counted.
 
     Args:
         cfg: see `cut_label_set`.
@@ -184,7 +184,7 @@ def build_cut_pipeline(cfg: CfgNode, labels: Path, root: str | Path | None = Non
 
 
 def masks_to_cut(labels: Path, root: str | Path | None = None) -> tuple[dict[str, list[dict[str, Any]]], LabelFile]:
-    """Return the masks of a label set by file name, as annotations, and what names it; boxes are left out and counted.
+    """Return the masks of a label set by file name, as annotations, and what names it; boxes and crowds are left out.
 
     Args:
         labels: COCO file.
@@ -205,9 +205,14 @@ def masks_to_cut(labels: Path, root: str | Path | None = None) -> tuple[dict[str
     names = {image["id"]: image["file_name"] for image in dataset.images}
     masks: dict[str, list[dict[str, Any]]] = {}
     for annotation in dataset.annotations:
+        if annotation.get("iscrowd"):
+            counts.add("crowd regions are no objects and were left out")
+            continue
         if "segmentation" not in annotation:
             counts.add("boxes have no mask to cut and were left out")
             continue
+        counts.add("masks have a track, which is not kept", "track_id" in annotation)
+        counts.add("masks have a class, which is not kept", len(dataset.categories) > 1)
         masks.setdefault(names[annotation["image_id"]], []).append(annotation)
     counts.say(labels)
     checksum = hashlib.sha256(labels.read_bytes()).hexdigest()

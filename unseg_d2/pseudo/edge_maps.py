@@ -6,10 +6,10 @@ Shape legend
 
 from __future__ import annotations
 
-import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,30 +22,16 @@ from unseg_d2.depth import GridDepth, build_depth
 from unseg_d2.depth.files import EXTENSIONS, read_depth
 from unseg_d2.errors import UnsegError
 from unseg_d2.masks.splitting import SplitSettings, canny_edges, depth_edges
-from unseg_d2.settings import own_settings
-from unseg_d2.structures import DepthKind, DepthMap
-
-MOST_STRETCH = 1.05  # an edge map whose aspect ratio differs by more than this factor belongs to another image
-
-READ_BY = {"step": "depth", "canny_low": "canny", "canny_high": "canny"}
-"""Setting of ``MASKS.SPLIT`` to the source of edges that reads it, where only one does."""
-
-logger = logging.getLogger(__name__)
+from unseg_d2.pseudo.map_files import MapFiles
+from unseg_d2.structures import DepthMap
 
 
-class EdgeFiles:
-    """Edge maps in a folder, one per image and named like it; to label sets they are what depth files are.
-
-    Args:
-        root: folder of ``NAME.npy``, ``.npz`` or ``.png``: numbers in [0, 1], or grey levels of 8 or 16 bits.
-    """
+class EdgeFiles(MapFiles):
+    """Edge maps in a folder: ``.npy``, ``.npz`` or ``.png``, numbers in [0, 1], or grey levels of 8 or 16 bits."""
 
     name = "edge files"
-    predicts = False
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.kind: DepthKind = "relative"  # to the manifest, which records edges in the place of depth
+    what = "edge map"
+    extensions = EXTENSIONS
 
     def __call__(self, images: Sequence[np.ndarray], files: Sequence[ImageFile]) -> list[DepthMap]:
         """Read the edges of each image, ``(H, W)`` float32 in [0, 1], of any size with its aspect ratio.
@@ -58,20 +44,8 @@ class EdgeFiles:
             for image, file in zip(images, files, strict=True)
         ]
 
-    def file(self, image: ImageFile) -> Path | None:
-        """Return the file with the edges of an image, ``None`` where there is none."""
-        stem = self._stem(image)
-        paths = (stem.with_name(stem.name + extension) for extension in EXTENSIONS)
-        return next((path for path in paths if path.is_file()), None)
-
-    def _stem(self, image: ImageFile) -> Path:
-        relative = PurePosixPath(image.file_name)
-        return self.root / relative.parent / relative.stem
-
     def _read(self, file: ImageFile, size: tuple[int, int]) -> np.ndarray:
-        path = self.file(file)
-        if path is None:
-            raise ImageProblem(f"it has no edge map: there is no {self._stem(file)}{{{','.join(EXTENSIONS)}}}")
+        path = self.existing_file(file)
         try:
             edges = read_depth(path)
             if path.suffix == ".png":
@@ -79,17 +53,10 @@ class EdgeFiles:
         except Exception as error:  # the readers of arrays and archives raise nearly anything on damaged files
             if isinstance(error, MemoryError) and path.suffix == ".png":  # arrays may state sizes that cannot be
                 raise
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ImageProblem(f"the edge map {path} cannot be read: {reason}") from None
+            raise self.unreadable(path, error) from None
         if not (edges.min() >= 0 and edges.max() <= 1):  # NaN fails both
             raise ImageProblem(f"the edge map {path} has values outside of [0, 1]")
-        stretch = (edges.shape[0] / edges.shape[1]) / (size[0] / size[1])
-        slack = MOST_STRETCH * (1 + 1 / min(edges.shape))  # sides are whole numbers
-        if not 1 / slack <= stretch <= slack:
-            raise ImageProblem(
-                f"the edge map {path} has {edges.shape[1]}x{edges.shape[0]} pixels, another aspect ratio than the "
-                f"image's {size[1]}x{size[0]}"
-            )
+        self.check_size(path, (edges.shape[0], edges.shape[1]), size)
         return edges
 
 
@@ -122,9 +89,7 @@ class EdgeMaps:
             return depth_edges(depth.depth.numpy(), depth.kind, self.settings.step)
         (edges,) = self.source.source([image], [file])
         values = edges.depth.numpy()
-        if values.shape == size:
-            return values
-        return np.clip(cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_LINEAR), 0, 1)
+        return resized_edges(values, size)
 
 
 def build_edge_maps(cfg: CfgNode, folder: Path | None) -> EdgeMaps:
@@ -138,7 +103,6 @@ def build_edge_maps(cfg: CfgNode, folder: Path | None) -> EdgeMaps:
         UnsegError: the folder or the source of depth is missing, or one is named that has no effect.
     """
     settings = SplitSettings.from_config(cfg)
-    _say_what_is_idle(cfg, settings)
     if folder is not None and settings.edges != "files":
         raise UnsegError(f"--edges has no effect with MASKS.SPLIT.EDGES {settings.edges}; leave one of them out.")
     if settings.edges == "canny":
@@ -158,15 +122,18 @@ def build_edge_maps(cfg: CfgNode, folder: Path | None) -> EdgeMaps:
     return EdgeMaps(GridDepth(EdgeFiles(folder)), settings)
 
 
-def _say_what_is_idle(cfg: CfgNode, settings: SplitSettings) -> None:
-    """Name the settings that somebody has changed and this source of edges does not read."""
-    known = own_settings(SplitSettings)
-    idle = {
-        f"MASKS.SPLIT.{name.upper()}": getattr(settings, name)
-        for name, reader in READ_BY.items()
-        if settings.edges != reader and getattr(settings, name) != known[name].default
-    }
-    if settings.edges != "depth" and cfg.DEPTH.SOURCE.lower() != "none":
-        idle["DEPTH.SOURCE"] = cfg.DEPTH.SOURCE
-    for key, value in idle.items():
-        logger.info("%s is %r, which has no effect with MASKS.SPLIT.EDGES %s.", key, value, settings.edges)
+def resized_edges(edges: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring edges to the size of their image, so that no line gets lost between the pixels.
+
+    Args:
+        edges: ``(h, w)`` float32 in [0, 1].
+        size: H and W.
+
+    Returns:
+        ``(H, W)`` in [0, 1], bilinear; where the map is larger than the image, lines are made thicker before.
+    """
+    if edges.shape == size:
+        return edges
+    reach = tuple(max(0, math.ceil(length / wanted) - 1) for length, wanted in zip(edges.shape, size))
+    thick = cv2.dilate(edges, np.ones((2 * reach[0] + 1, 2 * reach[1] + 1), np.uint8)) if any(reach) else edges
+    return np.clip(cv2.resize(thick, (size[1], size[0]), interpolation=cv2.INTER_LINEAR), 0, 1)
