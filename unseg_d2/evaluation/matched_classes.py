@@ -12,6 +12,7 @@ Shape legend
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
@@ -29,7 +30,8 @@ from unseg_d2.settings import setting
 GroupMatching = Literal["hungarian", "majority"]
 
 METRICS = ("AP", "AP50", "AP75", "AR1", "AR10", "AR100")
-"""Metrics that are reported, as ``MatchedAP`` and so on; class-agnostic ones have the plain names."""
+"""Metrics that are reported, as ``MatchedAP`` and so on; class-agnostic ones have the plain names. With more
+results per image there is the recall of all of them too, such as ``MatchedAR300``."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ class MatchedClasses:
         total = int(named.counts.sum())
         purity = 100 * float(named.counts.max(1, initial=0).sum()) / total if total else float("nan")
         about = {"MatchedGroups": float(named.groups), "Purity": purity}
-        return {f"Matched{name}": found[name] for name in METRICS} | about | of_classes
+        names = [*METRICS, *(name for name in found if re.fullmatch(r"AR\d+", name) and name not in METRICS)]
+        return {f"Matched{name}": found[name] for name in names} | about | of_classes
 
 
 class Named(NamedTuple):
@@ -109,7 +112,7 @@ def name_groups(
         kind: whether to compare boxes or masks.
         settings: how groups are matched.
     """
-    present = dict.fromkeys(item["category_id"] for item in truth["annotations"])
+    present = dict.fromkeys(item.get("category_id", 1) for item in truth["annotations"])
     categories = list(truth.get("categories") or [{"id": key, "name": str(key)} for key in present])
     groups = list(dict.fromkeys(item.get("category_id", 1) for item in results))
     counts = count_pairs(truth, results, groups, [one["id"] for one in categories], kind, settings)
@@ -169,7 +172,7 @@ def count_pairs(
         best = image.ious.argmax(1)
         for item, place, iou in zip(image.results, best.tolist(), image.ious.max(1).tolist()):
             if iou >= settings.min_iou:
-                label = truth["annotations"][image.objects[place]]["category_id"]
+                label = truth["annotations"][image.objects[place]].get("category_id", 1)
                 if label in columns:
                     counts[rows[item.get("category_id", 1)], columns[label]] += 1
     return counts

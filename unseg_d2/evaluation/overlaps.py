@@ -60,7 +60,7 @@ def _region(item: Mapping[str, Any], kind: str, image: Mapping[str, Any]) -> Any
     """Return the box or mask of an annotation or result, as pycocotools compares it."""
     if kind == "bbox":
         return xywh(item)
-    return compress(item["segmentation"], image["height"], image["width"])
+    return compress(item["segmentation"], image.get("height"), image.get("width"))
 
 
 def xywh(item: Mapping[str, Any]) -> list[float]:

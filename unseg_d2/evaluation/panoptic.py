@@ -1,193 +1,37 @@
-"""Panoptic quality (Kirillov et al., Panoptic Segmentation, CVPR 2019, section 4): segments found, and how well.
-
-Shape legend
-    H, W   height and width of an image in pixels
-    p, t   segments that were found, and those of the ground truth
-"""
+"""The evaluator `panoptic`: masks as segments, over things and, where maps of it are given, over stuff."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from pycocotools import mask as mask_utils
 
 from unseg_d2.evaluation.matched_classes import MatchedClassesSettings, name_groups
+from unseg_d2.evaluation.panoptic_quality import PanopticQuality, Segment, without_overlap
 from unseg_d2.evaluation.registry import EVALUATORS, Kind
+from unseg_d2.evaluation.stuff import (
+    Regions,
+    Stuff,
+    StuffMaps,
+    classes_of_clusters,
+    count_pixels,
+    regions_of,
+    stuff_segments,
+)
 from unseg_d2.rle import compress
 from unseg_d2.settings import Settings, setting
 
 PanopticMatching = Literal["none", "hungarian", "majority"]
+NAMES = ("PQ", "SQ", "RQ")
+OF_STUFF = ("stuff_matching", "stuff", "min_stuff_area")
+"""Settings that have no effect where there are no maps of stuff."""
 
-
-class Segment(NamedTuple):
-    """A segment of an image.
-
-    Attributes:
-        category: its class.
-        mask: ``(H, W)`` bool.
-        is_crowd: a region of the ground truth with several objects of the class: what is found in it is not false.
-    """
-
-    category: Any
-    mask: np.ndarray
-    is_crowd: bool = False
-
-
-@dataclass
-class Quality:
-    """Sums over segments, of one class or of several images of it.
-
-    Attributes:
-        iou: sum of the IoU of the matched pairs.
-        matched: number of matched pairs (true positives).
-        false: segments that were found and match none (false positives).
-        missed: segments of the ground truth that were not found (false negatives).
-    """
-
-    iou: float = 0.0
-    matched: int = 0
-    false: int = 0
-    missed: int = 0
-
-    @property
-    def is_defined(self) -> bool:
-        """Whether there was a segment of the class, found or not."""
-        return self.matched + self.false + self.missed > 0
-
-    @property
-    def sq(self) -> float:
-        """Segmentation quality, the mean IoU of the matched pairs, in [0, 1]."""
-        return self.iou / self.matched if self.matched else 0.0
-
-    @property
-    def rq(self) -> float:
-        """Recognition quality, the F1 of the segments, in [0, 1]."""
-        return self.matched / (self.matched + 0.5 * (self.false + self.missed)) if self.is_defined else 0.0
-
-    @property
-    def pq(self) -> float:
-        """Panoptic quality, the product of both, in [0, 1]."""
-        return self.sq * self.rq
-
-
-class PanopticQuality:
-    """Panoptic quality of many images, which are added one at a time.
-
-    Attributes:
-        of_class: sums over all segments, per class.
-    """
-
-    def __init__(self) -> None:
-        self.of_class: dict[Any, Quality] = defaultdict(Quality)
-
-    def means(self) -> tuple[float, float, float]:
-        """Return PQ, SQ and RQ, means over the classes that occur, in [0, 1]; NaN where none does."""
-        there = [quality for quality in self.of_class.values() if quality.is_defined]
-        if not there:
-            return (float("nan"),) * 3
-        pq, sq, rq = (float(np.mean(values)) for values in zip(*((one.pq, one.sq, one.rq) for one in there)))
-        return pq, sq, rq
-
-    def add(self, found: Sequence[Segment], known: Sequence[Segment], void: np.ndarray | None = None) -> None:
-        """Add the segments of one image, see :func:`panoptic_quality`.
-
-        Raises:
-            ValueError: segments that were found overlap.
-        """
-        if found and np.sum([one.mask for one in found], axis=0).max() > 1:
-            raise ValueError("segments that were found must not overlap")
-        objects = [one for one in known if not one.is_crowd]
-        taken: set[int] = set()
-        for one in found:
-            place, iou = _best(one, objects, taken, void)
-            quality = self.of_class[one.category]
-            if place >= 0:
-                taken.add(place)
-                quality.iou += iou
-                quality.matched += 1
-            else:
-                quality.false += not _is_ignored(one, known, void)
-        for place, other in enumerate(objects):
-            self.of_class[other.category].missed += place not in taken
-
-
-def panoptic_quality(
-    segments_pred: Iterable[Sequence[Segment]],
-    segments_true: Iterable[Sequence[Segment]],
-    void: Iterable[np.ndarray | None] | None = None,
-) -> PanopticQuality:
-    """Compare segments that were found with those of the ground truth, image by image.
-
-    Two segments of one class match with an IoU above .5; as segments that were found do not overlap, no segment of the
-    truth matches two. Pixels without a label count for neither side, and a segment that matches none is not false where
-    more than half of it has no label or lies in crowd regions of its class.
-
-    Args:
-        segments_pred: p of each image, which do not overlap.
-        segments_true: t of each image.
-        void: ``(H, W)`` bool of each image, its pixels without a label; ``None`` where there are none.
-
-    Raises:
-        ValueError: segments that were found overlap, or the numbers of images differ.
-    """
-    quality = PanopticQuality()
-    found, known = list(segments_pred), list(segments_true)
-    regions = [None] * len(found) if void is None else list(void)
-    for one_found, one_known, region in zip(found, known, regions, strict=True):
-        quality.add(one_found, one_known, region)
-    return quality
-
-
-def _best(one: Segment, objects: Sequence[Segment], taken: set[int], void: np.ndarray | None) -> tuple[int, float]:
-    """Return the place of the object that a segment matches, -1 for none, and their IoU."""
-    own = one.mask if void is None else one.mask & ~void
-    best, best_iou = -1, 0.5
-    for place, other in enumerate(objects):
-        if other.category != one.category or place in taken:
-            continue
-        union = (own | other.mask).sum()
-        iou = float((own & other.mask).sum() / union) if union else 0.0
-        if iou > best_iou:
-            best, best_iou = place, iou
-    return best, best_iou
-
-
-def _is_ignored(one: Segment, known: Sequence[Segment], void: np.ndarray | None) -> bool:
-    """Whether more than half of a segment has no label or lies in crowd regions of its class."""
-    ignored = np.zeros_like(one.mask) if void is None else void.copy()
-    for other in known:
-        if other.is_crowd and other.category == one.category:
-            ignored |= other.mask
-    return bool((one.mask & ignored).sum() > 0.5 * one.mask.sum())
-
-
-def without_overlap(
-    masks: Sequence[np.ndarray], scores: Sequence[float], least: float = 0.5
-) -> list[np.ndarray | None]:
-    """Return the pixels that each mask keeps where the one with the higher score is on top.
-
-    This is how Panoptic FPN (Kirillov et al., CVPR 2019, section 4.1) makes segments of instances.
-
-    Args:
-        masks: ``(H, W)`` bool each.
-        scores: of the masks; among equal ones the first is on top.
-        least: share of a mask's pixels that must be left; a mask with less is left out.
-
-    Returns:
-        In the order of the masks; ``None`` for one that is left out.
-    """
-    kept: list[np.ndarray | None] = [None] * len(masks)
-    covered: np.ndarray | None = None
-    for place in sorted(range(len(masks)), key=lambda place: -scores[place]):
-        own = masks[place] if covered is None else masks[place] & ~covered
-        if own.any() and own.sum() >= least * masks[place].sum():
-            kept[place] = own
-            covered = own if covered is None else covered | own
-    return kept
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -204,39 +48,112 @@ class PanopticSettings(Settings):
     least_share: float = setting(
         0.5, "share of a mask that must not lie below masks of a higher score; else it is no segment", low=0, high=1
     )
+    stuff_matching: PanopticMatching = setting(
+        "hungarian",
+        "clusters of the maps of --stuff: hungarian (one cluster for each class of stuff) | majority (each cluster has "
+        "the class that most of its pixels have) | none (they are classes)",
+        choices=get_args(PanopticMatching),
+    )
+    stuff: Sequence[int] = setting(
+        (), "numbers of the classes of the ground truth's maps that are stuff; of none, all are", low=0
+    )
+    min_stuff_area: int = setting(
+        0, "pixels of an image below which a class of stuff is no segment (Panoptic FPN: 4096)", unit="px", low=0
+    )
+
+
+@dataclass(frozen=True)
+class _Image:
+    """One image: segments of things on both sides, and its stuff where there are maps."""
+
+    things: list[Segment]
+    objects: list[Segment]
+    regions: Regions | None
 
 
 @EVALUATORS.register("panoptic", settings=PanopticSettings)
 class Panoptic:
     """Evaluator of masks as segments: PQ, SQ and RQ in percent, over the objects (things) of the ground truth.
 
-    Instance annotations have no stuff, and what no object covers is background, not unlabelled.
+    Instance annotations have no stuff, and what no object covers is background then, not unlabelled. With maps of stuff
+    (:meth:`with_stuff`), what is neither stuff nor object has no label, and there are nine metrics: ``PQ`` over all
+    classes, ``PQth`` over things, ``PQst`` over stuff, and the same of SQ and RQ. Things lie on top of stuff.
     """
 
     kinds = ("segm",)
     with_classes = True
 
-    def __init__(self, settings: PanopticSettings) -> None:
-        self.settings, self.matches_classes = settings, settings.matching != "none"
+    def __init__(self, settings: PanopticSettings, maps: StuffMaps | None = None) -> None:
+        self.settings, self.maps, self.matches_classes = settings, maps, settings.matching != "none"
         matched = "" if settings.matching == "none" else f", after {settings.matching} matching of groups with classes"
+        of_stuff = ""
+        if maps is not None:
+            named = "classes" if settings.stuff_matching == "none" else f"matched ({settings.stuff_matching})"
+            of_stuff = f"; th: things, st: stuff, whose clusters are {named}"
         self.protocol = (
-            f"PQ, SQ, RQ: over objects, scores of {settings.least_score:g} or more, the higher score on top{matched}; "
-            "in percent."
+            f"PQ, SQ, RQ: over {'things and stuff' if of_stuff else 'objects'}, scores of {settings.least_score:g} or "
+            f"more, the higher score on top{matched}{of_stuff}; in percent."
         )
+
+    def with_stuff(self, maps: StuffMaps) -> Panoptic:
+        """Return the evaluator of things and stuff."""
+        return Panoptic(self.settings, maps)
 
     def __call__(self, truth: Mapping[str, Any], results: Sequence[dict[str, Any]], kind: Kind) -> dict[str, float]:
         """Return metrics by name, see :class:`~unseg_d2.evaluation.registry.Evaluator`."""
         shown = [item for item in results if item.get("score", 1.0) >= self.settings.least_score]
-        found: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
-        known: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
-        for items, of_image in ((self._named(truth, shown, kind), found), (truth["annotations"], known)):
-            for item in items:
-                of_image[item["image_id"]].append(item)
-        quality = PanopticQuality()
+        if results and not shown:
+            best = max(item.get("score", 1.0) for item in results)
+            logger.warning(
+                "None of the %d results is a segment: the highest score is %.2f, below TEST.PANOPTIC.LEAST_SCORE %g; "
+                "lower it.",
+                *(len(results), best, self.settings.least_score),
+            )
+        found, known = _by_image(self._named(truth, shown, kind)), _by_image(truth["annotations"])
+        quality, class_of = PanopticQuality(), self._class_of(truth, found, known)
+        for one in self._images(truth, found, known):
+            if one.regions is None:
+                quality.add(one.things, one.objects)
+                continue
+            stuff = stuff_segments(one.regions.found, class_of, max(1, self.settings.min_stuff_area))
+            there = [*one.objects, *stuff_segments(one.regions.known)]
+            quality.add([*one.things, *stuff], there, one.regions.void)
+        return self._metrics(quality)
+
+    def _metrics(self, quality: PanopticQuality) -> dict[str, float]:
+        parts = {"": quality.means()}
+        if self.maps is not None:
+            parts |= {
+                "th": quality.means(lambda key: not isinstance(key, Stuff)),
+                "st": quality.means(lambda key: isinstance(key, Stuff)),
+            }
+        return {f"{name}{part}": 100 * value for part, of in parts.items() for name, value in zip(NAMES, of)}
+
+    def _class_of(
+        self, truth: Mapping[str, Any], found: Mapping[Any, Any], known: Mapping[Any, Any]
+    ) -> Mapping[int, int] | None:
+        """Return the class of stuff of each cluster, ``None`` where clusters are classes."""
+        if self.maps is None or self.settings.stuff_matching == "none":
+            return None
+        pixels: Counter[tuple[int, int]] = Counter()
+        for one in self._images(truth, found, known):
+            if one.regions is not None:
+                pixels += count_pixels(one.regions)
+        return classes_of_clusters(pixels, self.settings.stuff_matching)
+
+    def _images(self, truth: Mapping[str, Any], found: Mapping[Any, Any], known: Mapping[Any, Any]) -> Iterator[_Image]:
+        """Yield the images; their masks are decoded one image at a time, again each time."""
         for image in truth["images"]:
-            objects = [Segment(o["category_id"], _mask(o, image), bool(o.get("iscrowd"))) for o in known[image["id"]]]
-            quality.add(self._segments(found[image["id"]], image), objects)
-        return {name: 100 * value for name, value in zip(("PQ", "SQ", "RQ"), quality.means())}
+            of_image = known.get(image["id"], ())
+            objects = [
+                Segment(item.get("category_id", 1), _mask(item, image), bool(item.get("iscrowd"))) for item in of_image
+            ]
+            things = self._segments(found.get(image["id"], ()), image)
+            regions = None
+            if self.maps is not None:
+                maps = (self.maps.found(image), self.maps.known(image))
+                regions = regions_of(*maps, things, objects, self.settings.stuff)
+            yield _Image(things, objects, regions)
 
     def _named(self, truth: Mapping[str, Any], results: list[dict[str, Any]], kind: Kind) -> list[dict[str, Any]]:
         """Return the results with the classes of their groups; those of groups without a class are left out."""
@@ -250,6 +167,13 @@ class Panoptic:
         return [Segment(item.get("category_id", 1), mask) for item, mask in zip(items, kept) if mask is not None]
 
 
+def _by_image(items: Iterable[dict[str, Any]]) -> dict[Any, list[dict[str, Any]]]:
+    of_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for item in items:
+        of_image[item["image_id"]].append(item)
+    return of_image
+
+
 def _mask(item: Mapping[str, Any], image: Mapping[str, Any]) -> np.ndarray:
-    decoded: np.ndarray = mask_utils.decode(compress(item["segmentation"], image["height"], image["width"]))
+    decoded: np.ndarray = mask_utils.decode(compress(item["segmentation"], image.get("height"), image.get("width")))
     return decoded.astype(bool)

@@ -86,18 +86,31 @@ def score_classifiers(
 
 
 def write_predictions(model: SemanticModel, data: SemanticSet, cfg: CfgNode, folder: Path) -> None:
-    """Write the cluster of each pixel as 8-bit ``labels/NAME.png``, and as a picture ``overlays/NAME.jpg``."""
+    """Write the cluster of each pixel as ``labels/NAME.png``, and as a picture ``overlays/NAME.jpg``.
+
+    The maps have 8 bit, or 16 for more than 255 clusters; their largest value, 255 or 65535, stays free for none.
+    """
+    count = len(model.em.momentum.directions)
     for index, (image, _, features) in enumerate(_views(model, data, cfg)):
         _, prediction = list(_predictions(model.em.momentum, features, image, cfg))[-1]
         name = data.images[index].name
         with atomic_write(folder / "labels" / f"{name}.png") as file:
-            Image.fromarray(prediction.astype(np.uint8)).save(file, format="PNG")
-        masks = prediction == np.arange(len(model.em.momentum.directions))[:, None, None]
+            Image.fromarray(prediction.astype(_kind_of_map(count))).save(file, format="PNG")
+        masks = prediction == np.arange(count)[:, None, None]
         picture = io.BytesIO()
         Image.fromarray(draw_instances(image, masks, outline=False)).save(picture, format="JPEG", quality=90)
         with atomic_write(folder / "overlays" / f"{name}.jpg") as file:
             file.write(picture.getvalue())
     logger.info("%d label maps and overlays are in %s.", len(data.images), folder)
+
+
+def _kind_of_map(count: int) -> type[np.unsignedinteger]:
+    """Return the kind of number of a map of so many clusters.
+
+    >>> _kind_of_map(255).__name__, _kind_of_map(256).__name__
+    ('uint8', 'uint16')
+    """
+    return np.uint8 if count <= 255 else np.uint16
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,9 +16,11 @@ from unseg_d2.data.annotations.read import Classes
 from unseg_d2.data.coco import open_coco
 from unseg_d2.data.info import read_info
 from unseg_d2.data.results import ResultsIndex, is_result_list
+from unseg_d2.data.stuff_maps import open_stuff
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.align import align_images
 from unseg_d2.evaluation.chunks import Chunk, chunks_of_images
+from unseg_d2.evaluation.panoptic import OF_STUFF, Panoptic, PanopticSettings
 from unseg_d2.evaluation.registry import Evaluator, build_evaluators
 from unseg_d2.evaluation.scores import Scores, check_annotations, score_stream
 from unseg_d2.evaluation.table import as_text, columns_of
@@ -25,13 +28,22 @@ from unseg_d2.evaluation.tally import missing_masks
 from unseg_d2.pseudo.label_set import labels_file, open_label_set
 from unseg_d2.supervision import from_info, sentence, to_info
 
+logger = logging.getLogger(__name__)
+
 COLUMNS = {name: name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")} | {
     "Recall50": "R@.5"
 }
 """Metrics in their order, to what the table calls them; others follow under their own names."""
 
 
-def score_masks(masks: str | Path, ground_truth: str | Path, recipe: Recipe | None = None, *overrides: Any) -> Scores:
+def score_masks(
+    masks: str | Path,
+    ground_truth: str | Path,
+    recipe: Recipe | None = None,
+    *overrides: Any,
+    stuff: str | Path | None = None,
+    stuff_truth: str | Path | None = None,
+) -> Scores:
     """Score a label set, or a list of COCO results, against ground truth.
 
     Args:
@@ -40,13 +52,38 @@ def score_masks(masks: str | Path, ground_truth: str | Path, recipe: Recipe | No
         ground_truth: COCO file; images of it without masks count as missed.
         recipe: its ``TEST`` says what is computed; by default class-agnostic AP and AR.
         *overrides: settings that differ from it, ``"TEST.EVALUATORS", ["class_agnostic", "corloc"]`` or one mapping.
+        stuff: folder of label maps (PNG, called as the images; 255 is none), such as ``evaluate semantic
+            --write-masks`` writes, which the evaluator ``panoptic`` compares as stuff beside the masks.
+        stuff_truth: folder of label maps with the stuff of the ground truth; a panoptic file has its own.
 
     Raises:
-        UnsegError: a file is missing or damaged, the two have no image in common, or an evaluator cannot be used.
+        UnsegError: a file is missing or damaged, the two have no image in common, an evaluator cannot be used, or maps
+            of stuff are given to none.
     """
     cfg = load_recipe(recipe, *overrides)
     evaluators = build_evaluators(cfg)  # before anything is read
-    return score_file(masks, open_coco(ground_truth), ground_truth, evaluators, with_masks=not cfg.TEST.NO_SEGM)
+    _check_stuff(evaluators, stuff, stuff_truth)
+    truth = open_coco(ground_truth)
+    if stuff is not None:
+        maps = open_stuff(stuff, ground_truth, stuff_truth, list(truth.images()))
+        evaluators = {
+            name: one.with_stuff(maps) if isinstance(one, Panoptic) else one for name, one in evaluators.items()
+        }
+    return score_file(masks, truth, ground_truth, evaluators, with_masks=not cfg.TEST.NO_SEGM)
+
+
+def _check_stuff(evaluators: Mapping[str, Evaluator], stuff: object, stuff_truth: object) -> None:
+    """Raise `UnsegError` where no evaluator reads maps of stuff; name settings that have no effect without them."""
+    panoptic = [one for one in evaluators.values() if isinstance(one, Panoptic)]
+    if stuff is None and stuff_truth is not None:
+        raise UnsegError(f"{stuff_truth} has stuff of the ground truth; name the maps to compare with it (--stuff).")
+    if stuff is not None and not panoptic:
+        raise UnsegError("Only the evaluator panoptic compares stuff (--stuff); add --evaluator panoptic.")
+    usual = PanopticSettings()
+    for one in panoptic if stuff is None else ():
+        for name in OF_STUFF:
+            if getattr(one.settings, name) != getattr(usual, name):
+                logger.warning("TEST.PANOPTIC.%s has no effect without maps of stuff (--stuff).", name.upper())
 
 
 def score_file(
@@ -65,6 +102,7 @@ def score_file(
     """
     check_annotations(int(truth.counts().sum()), name)
     masks = MatchedMasks(Path(path), truth)
+    _check_names(masks, evaluators)
     objects = (item for _, of_image in truth for item in of_image)
     return score_stream(
         masks.chunks(),
@@ -74,6 +112,21 @@ def score_file(
         result_images=masks.num_images,
         ignored_images=masks.num_ignored,
     )
+
+
+def _check_names(masks: MatchedMasks, evaluators: Mapping[str, Evaluator]) -> None:
+    """Warn where classes are told apart that have nothing but their ids in common."""
+    apart = [
+        name
+        for name, one in evaluators.items()
+        if getattr(one, "with_classes", False) and not getattr(one, "matches_classes", False)
+    ]
+    if masks.names_differ and apart:
+        logger.warning(
+            "No category of %s has the name of one of the ground truth, so that %s takes equal ids for one class; "
+            "where they are not, use the evaluator matched_classes, or panoptic with TEST.PANOPTIC.MATCHING hungarian.",
+            *(masks.path, " and ".join(apart)),
+        )
 
 
 class MatchedMasks:
@@ -87,6 +140,8 @@ class MatchedMasks:
     Attributes:
         num_images: images that have masks or are listed with none.
         num_ignored: images that are not in the ground truth; their masks are left out.
+        names_differ: whether the categories of a label set have no name of those of the ground truth, so that its ids
+            are taken for theirs.
 
     Raises:
         UnsegError: the file is missing or damaged, or has results of an image that the ground truth does not have.
@@ -95,6 +150,7 @@ class MatchedMasks:
     def __init__(self, path: Path, truth: AnnotationIndex) -> None:
         self.path, self.truth = path, truth
         self._class_of: Callable[[Any], Any] = Classes(truth.categories).of
+        self.names_differ = False
         self.source: ResultsIndex | AnnotationIndex
         if is_result_list(path):
             self.source = ResultsIndex(path)
@@ -107,6 +163,7 @@ class MatchedMasks:
             self.num_images, self.num_ignored = len(matched), len(self.source) - len(matched)
             classes = _classes_by_name(self.source.categories, truth.categories)
             self._class_of = lambda key: classes.get(key, key)
+            self.names_differ = not classes and max(len(self.source.categories), len(truth.categories)) > 1
 
     def of_image(self, image: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return COCO results of an image of the ground truth, polygons drawn in its size.

@@ -53,13 +53,13 @@ def separated(content: Content, json_file: Path | None, counts: Counts) -> Panop
         return PanopticSource(
             content.images, [_annotation(entry, part, part.segmentation) for entry, part in things], []
         )
-    places = [_place(folder, entry, part) for entry, part in things]
-    _check_there(folder, [place.picture for place in places])
+    places = [place_of(folder, entry, part) for entry, part in things]
+    check_there(folder, [place.picture for place in places])
     return PanopticSource(content.images, [_annotation(entry, part, _LATER) for entry, part in things], places)
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where a mask lies: pixels of one number in a picture."""
 
     picture: str
@@ -75,7 +75,7 @@ class PanopticSource(MemorySource):
         places: of their masks, one each, or none at all.
     """
 
-    def __init__(self, images: Sequence[Image], annotations: Sequence[Annotation], places: Sequence[_Place]) -> None:
+    def __init__(self, images: Sequence[Image], annotations: Sequence[Annotation], places: Sequence[Place]) -> None:
         super().__init__(images, annotations)
         self._places = places
 
@@ -125,15 +125,21 @@ def _annotation(entry: Annotation, part: Segment, segmentation: Any) -> Annotati
     return Annotation(image_id=entry.image_id, bbox=part.bbox, segmentation=segmentation, **about)
 
 
-def _place(folder: Path, entry: Annotation, part: Segment) -> _Place:
+def place_of(folder: Path, entry: Annotation, part: Segment) -> Place:
+    """Return where the mask of a segment lies.
+
+    Raises:
+        UnsegError: the annotation names no picture, or the segment has no number.
+    """
     number = int(part.id) if isinstance(part.id, (int, float)) or str(part.id).isdigit() else None
     if not isinstance(entry.file_name, str) or number is None:
         lacking = '"id" of a segment' if isinstance(entry.file_name, str) else '"file_name" of the picture'
         raise UnsegError(f"the annotation of image {quoted(entry.image_id)} lacks the {lacking} with its masks.")
-    return _Place(os.path.join(folder, os.path.basename(entry.file_name)), number)
+    return Place(os.path.join(folder, os.path.basename(entry.file_name)), number)
 
 
-def _check_there(folder: Path, pictures: Sequence[str]) -> None:
+def check_there(folder: Path, pictures: Sequence[str]) -> None:
+    """Raise `UnsegError` where pictures of a panoptic file are not in its folder."""
     there = set(os.listdir(folder))
     wanted = list(dict.fromkeys(os.path.basename(picture) for picture in pictures))
     missing = [name for name in wanted if name not in there]
