@@ -17,6 +17,9 @@ import numpy as np
 FINEST = 0.1
 """Granularity of the smallest mask of a tree."""
 
+NEVER = 2.0
+"""A granularity that no mask has."""
+
 KEYS = ("level", "granularity", "node", "parent")
 """The fields of an annotation that hold its place."""
 
@@ -121,3 +124,40 @@ def reconnected(before: Sequence[Mapping[str, Any]], after: Sequence[dict[str, A
 
 def _with_parent(annotation: dict[str, Any], parent: Any) -> dict[str, Any]:
     return annotation if parent is None else annotation | {"parent": parent}
+
+
+def shown_at(annotations: Sequence[Mapping[str, Any]]) -> list[list[float]]:
+    """Return between which granularities each mask of an image is shown, as a page steps from fine to coarse.
+
+    At a granularity g these are the masks that are not coarser, but whose parents are; and the masks in which no other
+    lies, until their parents take their place. So each place is covered once, by each tree.
+
+    Args:
+        annotations: of one image.
+
+    Returns:
+        ``[from, to)`` each; empty for a mask without a granularity.
+    """
+    coarse = {a["node"]: float(a["granularity"]) for a in annotations if "node" in a and "granularity" in a}
+    parents = {a["parent"] for a in annotations if "parent" in a}
+    shown: list[list[float]] = []
+    for annotation in annotations:
+        if annotation.get("node") not in coarse:
+            shown.append([])
+            continue
+        own = coarse[annotation["node"]] if annotation["node"] in parents else 0.0
+        shown.append([round(own, 3), round(coarse.get(annotation.get("parent"), NEVER), 3)])
+    return shown
+
+
+def is_shown(span: Sequence[float], granularity: float | None) -> bool:
+    """Return whether a mask is shown at a granularity; one without a granularity always is.
+
+    Args:
+        span: of the mask, see :func:`shown_at`.
+        granularity: ``None`` shows all.
+
+    >>> is_shown([0.1, 0.5], 0.4), is_shown([0.1, 0.5], 0.5), is_shown([], 0.5), is_shown([0.1, 0.5], None)
+    (True, False, True, True)
+    """
+    return granularity is None or not span or span[0] <= granularity < span[1]

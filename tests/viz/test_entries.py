@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from unseg_d2.levels import shown_at
 from unseg_d2.rle import encode_mask
 from unseg_d2.viz.decisions import masks_key
-from unseg_d2.viz.entries import best_overlaps, make_entry, ordered, shown_at
+from unseg_d2.viz.entries import best_overlaps, make_entry, ordered
 
 
 def annotation(rows: slice, columns: slice, **more) -> dict:
@@ -67,3 +68,10 @@ def test_entry_of_masks_within_masks():
     first += [{**LEFT, "id": 2, "node": 0, "parent": 1, "granularity": 0.1, "level": 0, "score": 0.9}]
     entry = make_entry("a.jpg", np.zeros((60, 80, 3), np.uint8), [first], side=64, quality=75)
     assert entry.index["sets"] == [[[0.9, 0.5, None, 0.0, 1.0], [None, 0.5, None, 1.0, 2.0]]]
+
+
+def test_entry_with_classes():
+    first = [{**TOP, "id": 1, "category_id": 7}, {**LEFT, "id": 2, "category_id": "x", "score": 0.9}]
+    sets, classes = [first, [{**BOX, "category_id": 1}]], [{7: 0, "x": 1}, {}]
+    entry = make_entry("a.jpg", np.zeros((60, 80, 3), np.uint8), sets, side=64, quality=75, classes=classes)
+    assert entry.index["classes"] == [[1, 0], []]  # in the order of the list; the second set has one class

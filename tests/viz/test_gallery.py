@@ -194,3 +194,25 @@ def test_real_photos_stay_below_the_size_budget(shared_data, tmp_path):
     summary = write_gallery(tmp_path / "o.html", LabelView("truth", truth), shared_data / "coco_dev" / "images")
     assert not summary.problems
     assert summary.size / summary.images < 30_000  # 5000 images in 150 MB
+
+
+def test_classes_are_told_apart_where_a_set_has_several(tmp_path):
+    labels = make_set(tmp_path, ["a.png", "b.png"])
+    page = Page(write_gallery(tmp_path / "o.html", labels, tmp_path).page.read_text())
+    assert page.json("index")["classes"] == [] and "classes" not in page.json("index")["images"][0]
+    labels.dataset.categories[:] = [{"id": 3, "name": "cat"}, {"id": 4, "name": "<b>"}]
+    for annotation, category in zip(labels.dataset.annotations, (4, 9)):  # 9 is not listed
+        annotation["category_id"] = category
+    page = Page(write_gallery(tmp_path / "o.html", labels, tmp_path).page.read_text())
+    assert page.json("index")["classes"] == ["cat", "<b>", "9"]
+    assert [image["classes"] for image in page.json("index")["images"]] == [[[1]], [[2]]]
+
+
+def test_classes_of_one_name_are_one_class_in_both_sets(tmp_path):
+    labels, truth = make_set(tmp_path, ["a.png"]), make_set(tmp_path, ["a.png"], score=None)
+    labels.dataset.categories[:] = [{"id": 1, "name": "cat"}, {"id": 2, "name": "group 2"}]
+    truth.dataset.categories[:] = [{"id": 1, "name": "dog"}, {"id": 5, "name": "cat"}]
+    truth.dataset.annotations[0]["category_id"] = 5
+    page = Page(write_gallery(tmp_path / "o.html", labels, tmp_path, compare=truth).page.read_text())
+    assert page.json("index")["classes"] == ["cat", "group 2", "dog"]
+    assert page.json("index")["images"][0]["classes"] == [[0], [0]]

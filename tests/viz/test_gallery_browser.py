@@ -138,6 +138,31 @@ def test_the_slider_of_detail_shows_each_place_once(browser: Any, labels: Path, 
     assert not browser.get_log("browser")
 
 
+def test_masks_of_one_class(browser: Any, labels: Path, tmp_path: Path) -> None:
+    content = json.loads(labels.read_text())
+    content["categories"] = [{"id": 1, "name": "group 1"}, {"id": 2, "name": "cats & dogs"}]
+    for place, annotation in enumerate(content["annotations"]):
+        annotation["category_id"] = 2 if place in (0, 4) else 1  # the last image has no cats
+    labels.write_text(json.dumps(content))
+    browser.get(visualize(labels, tmp_path / "page.html").page.as_uri())
+    soon(lambda: browser.execute_script("return document.querySelectorAll('.card image').length == 3"))
+    options = "return [...document.querySelectorAll('#class option')].map(option => option.textContent)"
+    assert browser.execute_script(options) == ["all", "group 1", "cats & dogs"]
+    browser.execute_script(
+        "const choice = document.getElementById('class'); choice.value = '1';choice.dispatchEvent(new Event('change'));"
+    )
+    counts = (
+        "return [...document.querySelectorAll('.card')]"
+        ".map(card => card.querySelectorAll('path.mask:not(.below)').length)"
+    )
+    soon(lambda: browser.execute_script(counts) == [1, 1])
+    assert browser.execute_script("return document.getElementById('status').textContent") == "2 images, 2 masks"
+    browser.execute_script("document.querySelector('.card button').click()")
+    cells = "return [...document.querySelectorAll('#lists td.name')].map(cell => cell.textContent)"
+    assert soon(lambda: browser.execute_script(cells)) == ["group 1", "cats & dogs", "group 1"]
+    assert not browser.get_log("browser")
+
+
 @pytest.mark.slow
 def test_a_page_of_500_images_is_quick(browser: Any, tmp_path: Path) -> None:
     """Usable in two seconds from disk, and every card has its picture when it is scrolled to."""

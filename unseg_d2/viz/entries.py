@@ -6,20 +6,19 @@ The index is short and loaded at once, for counting and sorting; pictures are lo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as mask_utils
 
+from unseg_d2.levels import shown_at
 from unseg_d2.rle import decode_mask, to_rle
 from unseg_d2.viz.decisions import masks_key
 from unseg_d2.viz.thumbnails import box_path, canvas_size, mask_path, thumbnail
 
 Annotation = dict[str, Any]
-NEVER = 2.0
-"""A granularity that no mask has."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,10 @@ class Entry:
         index: ``{name, width, height, sets, ids, key}``, and ``problem`` where the image could not be used. ``sets``
             holds for each label set the instances in order, as ``[score, area, IoU]``: score in [0, 1], share of the
             image, and best IoU with the other set; a value that does not exist is ``None``. Where instances lie within
-            each other, two granularities follow: from which on, and up to which, one is shown, see `shown_at`.
+            each other, two granularities follow: from which on, and up to which, one is shown, see
+            `unseg_d2.levels.shown_at`.
             ``ids`` are those of the first set's annotations, in order, and ``key`` is their checksum.
+            ``classes`` are the numbers of the instances' classes, of each set, where classes are told apart.
         picture: ``[JPEG in base64, outlines of the first set, outlines of the second set]``.
     """
 
@@ -44,7 +45,15 @@ def ordered(annotations: Sequence[Annotation]) -> list[Annotation]:
     return sorted(annotations, key=lambda a: (-(_finite(a.get("score")) or 0.0), -float(a["area"])))
 
 
-def make_entry(name: str, image: np.ndarray, sets: Sequence[Sequence[Annotation]], *, side: int, quality: int) -> Entry:
+def make_entry(
+    name: str,
+    image: np.ndarray,
+    sets: Sequence[Sequence[Annotation]],
+    *,
+    side: int,
+    quality: int,
+    classes: Sequence[Mapping[Any, int]] = (),
+) -> Entry:
     """Make the entry of one image.
 
     Args:
@@ -53,6 +62,8 @@ def make_entry(name: str, image: np.ndarray, sets: Sequence[Sequence[Annotation]
         sets: annotations of the image, as `unseg_d2.data.coco.read_coco` checked them, for one or two label sets.
         side: longest side of the thumbnail in pixels.
         quality: of its JPEG, 1 to 100.
+        classes: number of each category of each label set, empty for one whose classes are not told apart; none where
+            those of no set are.
 
     Raises:
         UnsegError: if a mask does not have the size of the image.
@@ -74,6 +85,11 @@ def make_entry(name: str, image: np.ndarray, sets: Sequence[Sequence[Annotation]
         "ids": [annotation["id"] for annotation in sets[0]],
         "key": masks_key(sets[0]),
     }
+    if classes:
+        index["classes"] = [
+            [of_set.get(annotation.get("category_id")) for annotation in annotations] if of_set else []
+            for of_set, annotations in zip(classes, sets, strict=True)
+        ]
     outlines = [[_path(annotation, height, width) for annotation in annotations] for annotations in sets]
     return Entry(index, [thumbnail(image, side=side, quality=quality), *outlines])
 
@@ -83,27 +99,6 @@ def broken_entry(name: str, problem: str, sets: int) -> Entry:
     height, width = canvas_size(3, 4)
     index = {"name": name, "width": width, "height": height, "sets": [[]] * sets, "ids": [], "problem": problem}
     return Entry(index, ["", *[[]] * sets])
-
-
-def shown_at(annotations: Sequence[Annotation]) -> list[list[float]]:
-    """Return between which granularities each instance is shown, as a page steps from fine to coarse.
-
-    At a granularity g these are the masks that are not coarser, but whose parents are; and the masks in which no other
-    lies, until their parents take their place. So each place is covered once, by each tree.
-
-    Returns:
-        ``[from, to)`` each; empty for an instance without a granularity.
-    """
-    coarse = {a["node"]: float(a["granularity"]) for a in annotations if "node" in a and "granularity" in a}
-    parents = {a["parent"] for a in annotations if "parent" in a}
-    shown: list[list[float]] = []
-    for annotation in annotations:
-        if annotation.get("node") not in coarse:
-            shown.append([])
-            continue
-        own = coarse[annotation["node"]] if annotation["node"] in parents else 0.0
-        shown.append([round(own, 3), round(coarse.get(annotation.get("parent"), NEVER), 3)])
-    return shown
 
 
 def best_overlaps(

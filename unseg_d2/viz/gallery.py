@@ -17,7 +17,15 @@ from unseg_d2.files import atomic_folder, explained
 from unseg_d2.viz.curves import Lines, plot_curves
 from unseg_d2.viz.decisions import KIND, VERSION, fingerprint
 from unseg_d2.viz.entries import Entry, broken_entry, make_entry
-from unseg_d2.viz.labels import LabelView, Totals, annotations_by_name, evenly_spaced, read_labelled_image
+from unseg_d2.viz.labels import (
+    ClassesApart,
+    LabelView,
+    Totals,
+    annotations_by_name,
+    classes_apart,
+    evenly_spaced,
+    read_labelled_image,
+)
 from unseg_d2.viz.page import environment, script_hash, script_json, source, write_text
 from unseg_d2.viz.palette import NUM_COLOURS, hex_colour
 from unseg_d2.viz.plots import plot_rounds
@@ -84,7 +92,8 @@ def write_gallery(
     shown = evenly_spaced(labels.dataset.images, limit)
     summary = GallerySummary(page, len(shown))
     index: list[dict[str, Any]] = []
-    entries = _entries(labels, compare, shown, Path(image_root), side, quality, progress)
+    classes = classes_apart([labels] if compare is None else [labels, compare])
+    entries = _entries(labels, compare, shown, Path(image_root), side, quality, progress, classes)
     chunks = _chunks(entries, index, summary)
     values = {
         "labels": labels,
@@ -96,7 +105,7 @@ def write_gallery(
         "style": source("gallery.css"),
         "scripts": [source(f"gallery{part}.js") for part in ("_model", "_decisions", "", "_deciding")],
         "script_hash": script_hash,
-        "index": lambda: _index_json(index, labels, compare, page, Path(image_root), one_file),
+        "index": lambda: _index_json(index, labels, compare, page, Path(image_root), one_file, list(classes.names)),
     }
     if one_file:
         write_text(page, environment().get_template("gallery.html.j2").generate(chunks=chunks, **values))
@@ -128,6 +137,7 @@ def _entries(
     side: int,
     quality: int,
     progress: Callable[[Sequence[Any]], Iterable[Any]],
+    classes: ClassesApart,
 ) -> Iterator[Entry]:
     """Make the entries one by one; what cannot be shown becomes an entry that says why."""
     by_name = [annotations_by_name(view.dataset) for view in (labels, compare) if view is not None]
@@ -135,7 +145,8 @@ def _entries(
         name = image["file_name"]
         try:
             pixels = read_labelled_image(root, image, labels.reading)
-            yield make_entry(name, pixels, [names.get(name, []) for names in by_name], side=side, quality=quality)
+            sets = [names.get(name, []) for names in by_name]
+            yield make_entry(name, pixels, sets, side=side, quality=quality, classes=classes.numbers)
         except UnsegError as error:
             yield broken_entry(name, str(error), len(by_name))
 
@@ -182,11 +193,13 @@ def _index_json(
     page: Path,
     root: Path,
     one_file: bool,
+    classes: list[str],
 ) -> Markup:
     """Everything that the page's script needs besides the pictures."""
     return script_json(
         {
             "titles": [view.title for view in (labels, compare) if view is not None],
+            "classes": classes,
             "images": index,
             "chunkSize": CHUNK_SIZE,
             "chunkFolder": "" if one_file else quote(_chunk_folder(page).name),

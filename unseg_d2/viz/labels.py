@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,6 +80,44 @@ def evenly_spaced(items: Sequence[Any], limit: int) -> Sequence[Any]:
     if limit <= 0 or len(items) <= limit:
         return items
     return [items[i * len(items) // limit] for i in range(limit)]
+
+
+@dataclass(frozen=True)
+class ClassesApart:
+    """Classes that a page tells apart.
+
+    Attributes:
+        names: of all classes, in the order of the label sets.
+        numbers: place among the names of each category of each label set, by its id; empty for a set with one category;
+            none at all where each set has one.
+    """
+
+    names: tuple[str, ...]
+    numbers: tuple[Mapping[Any, int], ...]
+
+
+def classes_apart(views: Sequence[LabelView]) -> ClassesApart:
+    """Return the classes of label sets; those of one name are one class.
+
+    Args:
+        views: the label sets; of one whose annotations have ids that it does not list, the ids are names.
+    """
+    called = [_class_names(view.dataset) for view in views]
+    if all(len(names) < 2 for names in called):
+        return ClassesApart((), ())
+    names = tuple(dict.fromkeys(name for of_set in called if len(of_set) > 1 for name in of_set.values()))
+    places = {name: place for place, name in enumerate(names)}
+    return ClassesApart(
+        names,
+        tuple({key: places[name] for key, name in of_set.items()} if len(of_set) > 1 else {} for of_set in called),
+    )
+
+
+def _class_names(dataset: CocoDataset) -> dict[Any, str]:
+    """Return the name of each category that is listed or occurs, by its id."""
+    listed = {category["id"]: str(category.get("name", category["id"])) for category in dataset.categories}
+    present = dict.fromkeys(item["category_id"] for item in dataset.annotations if "category_id" in item)
+    return listed | {key: str(key) for key in present if key not in listed}
 
 
 def annotations_by_name(dataset: CocoDataset) -> dict[str, list[dict[str, Any]]]:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 
 from unseg_d2.viz.palette import instance_colour
+
+Colour: TypeAlias = "tuple[int, int, int]"
 
 
 def draw_instances(
@@ -22,6 +25,8 @@ def draw_instances(
     *,
     scores: Sequence[float] | None = None,
     identities: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
+    colours: Sequence[Colour] | None = None,
     opacity: float = 0.45,
     outline: bool = True,
 ) -> np.ndarray:
@@ -32,6 +37,8 @@ def draw_instances(
         masks: ``(n, H, W)`` bool. The colour of an instance depends on its place ``0 … n-1`` alone, or its identity.
         scores: ``n`` numbers written next to the instances, or ``None`` for no text.
         identities: ``n`` numbers of objects, which keep their colour from frame to frame and stand before the scores.
+        names: ``n`` words that stand before the scores; OpenCV writes ASCII only.
+        colours: ``n`` colours, red, green and blue in [0, 255], in place of those of the places.
         opacity: of the areas, in [0, 1]; 0 leaves the outlines only.
         outline: whether to draw outlines.
 
@@ -42,17 +49,21 @@ def draw_instances(
         ValueError: if shapes, types or the opacity do not fit.
     """
     _check(image, masks, scores, opacity)
-    _check_identities(masks, identities)
+    for given, what in ((identities, "identities"), (names, "names"), (colours, "colours")):
+        _check_number(masks, given, what)
     canvas = image.copy()
-    parts = _largest_first(masks, identities)
+    places = range(len(masks)) if identities is None else identities
+    parts = _largest_first(masks, [instance_colour(n) for n in places] if colours is None else colours)
     for part in parts:
         _fill(canvas, part, opacity)
         if outline:
             _outline(canvas, part)
-    if scores is not None or identities is not None:
-        for part in parts:
-            words = [f"#{identities[part.index]}"] if identities is not None else []
-            _write(canvas, part, " ".join([*words, f"{scores[part.index]:.2f}"] if scores is not None else words))
+    for part in parts:
+        numbers = [f"#{identities[part.index]}"] if identities is not None else []
+        words = [*numbers, *([names[part.index]] if names is not None else [])]
+        words += [f"{scores[part.index]:.2f}"] if scores is not None else []
+        if words:
+            _write(canvas, part, " ".join(words))
     return canvas
 
 
@@ -64,7 +75,7 @@ class _Part:
     mask: np.ndarray  # (rows, columns) bool, the part of the mask in the box
     top: int
     left: int
-    colour: tuple[int, int, int]
+    colour: Colour
 
 
 def _check(image: np.ndarray, masks: np.ndarray, scores: Sequence[float] | None, opacity: float) -> None:
@@ -78,19 +89,18 @@ def _check(image: np.ndarray, masks: np.ndarray, scores: Sequence[float] | None,
         raise ValueError(f"opacity must lie in [0, 1], got {opacity}")
 
 
-def _check_identities(masks: np.ndarray, identities: Sequence[int] | None) -> None:
-    if identities is not None and len(identities) != len(masks):
-        raise ValueError(f"{len(masks)} masks need as many identities, got {len(identities)}")
+def _check_number(masks: np.ndarray, given: Sequence[Any] | None, what: str) -> None:
+    if given is not None and len(given) != len(masks):
+        raise ValueError(f"{len(masks)} masks need as many {what}, got {len(given)}")
 
 
-def _largest_first(masks: np.ndarray, identities: Sequence[int] | None) -> list[_Part]:
+def _largest_first(masks: np.ndarray, colours: Sequence[Colour]) -> list[_Part]:
     """The non-empty masks in drawing order."""
     parts = []
     for index, mask in enumerate(masks):
         left, top, columns, rows = cv2.boundingRect(mask.view(np.uint8))
         if columns:
-            colour = instance_colour(index if identities is None else identities[index])
-            parts.append(_Part(index, mask[top : top + rows, left : left + columns], top, left, colour))
+            parts.append(_Part(index, mask[top : top + rows, left : left + columns], top, left, colours[index]))
     return sorted(parts, key=lambda part: -np.count_nonzero(part.mask))
 
 

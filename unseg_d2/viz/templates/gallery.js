@@ -217,7 +217,8 @@ function sharpen(node, address) {
 
 function makeList(image, which, pane) {
   const scored = image.sets[which].some(([score]) => score !== null);
-  const heads = ["Mask", scored ? "Score" : null, "Area", comparing && which === 0 ? "IoU" : null].filter(Boolean);
+  const named = Boolean(image.classes?.[which].length);
+  const heads = ["Mask", named ? "Class" : null, scored ? "Score" : null, "Area", comparing && which === 0 ? "IoU" : null].filter(Boolean);
   const table = element("table", {}, element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head))));
   image.sets[which].forEach(([score, area, overlap], number) => {
     const box = element("input", { type: "checkbox", "aria-label": `Show mask ${number + 1}` });
@@ -225,6 +226,7 @@ function makeList(image, which, pane) {
     const swatch = element("span", { class: "swatch" });
     swatch.style.setProperty("--colour", data.colours[number % data.colours.length]);
     const row = element("tr", { "data-number": number }, element("td", {}, element("label", {}, box, swatch, `${number + 1}`)));
+    if (named) row.append(element("td", { class: "name" }, data.classes[image.sets[which][number].label] ?? "–"));
     if (scored) row.append(element("td", {}, score === null ? "–" : score.toFixed(2)));
     row.append(element("td", {}, percent(area)));
     if (comparing && which === 0) row.append(element("td", {}, overlap === null ? "–" : overlap.toFixed(2)));
@@ -311,6 +313,11 @@ $("detail").addEventListener("input", () => {
   later(applyThreshold);
   later(refresh);
 });
+$("class").addEventListener("change", () => {
+  state.label = $("class").value === "" ? null : Number($("class").value);
+  later(applyThreshold);
+  later(refresh);
+});
 document.addEventListener("keydown", (event) => {
   if (event.key !== "m" || event.ctrlKey || event.metaKey || event.target.matches("input[type=search], select")) return;
   const modes = ["fill", "outline", "off"];
@@ -320,6 +327,8 @@ addEventListener("scroll", () => later(drawVisible), { passive: true });
 addEventListener("resize", () => later(refresh));
 
 $("detail-label").hidden = !hasDetail;
+$("class-label").hidden = !hasClasses;
+for (const [label, name] of data.classes.entries()) $("class").append(element("option", { value: label }, name));
 if (hasScores) {
   $("threshold-label").hidden = $("drop-below").hidden = false;
   const bins = scoreHistogram();

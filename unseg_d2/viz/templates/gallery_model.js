@@ -2,13 +2,18 @@
 // What the page knows: the index of all images, the pictures read so far, and which instances pass the threshold.
 
 // An instance is [score, area, IoU], and where it lies among others the granularities from and up to which it is shown.
+// Where classes are told apart, its property `label` is the number of its class.
 
 const data = JSON.parse(document.getElementById("index").textContent);
 data.images.forEach((image, position) => { image.position = position; });
 const hasScores = data.images.some((image) => image.sets.some((set) => set.some(([score]) => score !== null)));
 const hasDetail = data.images.some((image) => image.sets.some((set) => set.some((instance) => instance.length > 3)));
 const comparing = data.titles.length === 2;
-const state = { filter: "", sort: "position", descending: false, threshold: 0, detail: null };
+const hasClasses = data.classes.length > 0;
+const state = { filter: "", sort: "position", descending: false, threshold: 0, detail: null, label: null };
+for (const image of data.images) {
+  image.classes?.forEach((labels, which) => labels.forEach((label, number) => { image.sets[which][number].label = label; }));
+}
 
 // --- figures of one image -----------------------------------------------------------------------------------------
 
@@ -17,10 +22,15 @@ function reachesScore([score]) {
   return score === null || score >= state.threshold;
 }
 
+/** Whether an instance is of the class that is asked for; those of a label set of one class always are. */
+function isOfClass(instance) {
+  return state.label === null || instance.label === undefined || instance.label === state.label;
+}
+
 /** Whether an instance is shown: one that lies among others only where they are not too coarse or too fine. */
 function passes(instance) {
   const [, , , from, to] = instance;
-  return reachesScore(instance) && (state.detail === null || from === undefined || (from <= state.detail && state.detail < to));
+  return reachesScore(instance) && isOfClass(instance) && (state.detail === null || from === undefined || (from <= state.detail && state.detail < to));
 }
 
 function mean(values) {
@@ -52,10 +62,11 @@ function compare(a, b) {
   return typeof a === "string" ? collator.compare(a, b) : a - b;
 }
 
-/** Images that match the filter, in the chosen order. */
+/** Images that match the filter and have masks of the class that is asked for, in the chosen order. */
 function chosenImages() {
   const words = state.filter.toLowerCase().split(/\s+/).filter(Boolean);
-  const kept = data.images.filter((image) => words.every((word) => image.name.toLowerCase().includes(word)));
+  const hasClass = (image) => state.label === null || image.sets.some((set) => set.some(({ label }) => label === state.label));
+  const kept = data.images.filter((image) => hasClass(image) && words.every((word) => image.name.toLowerCase().includes(word)));
   const keyed = kept.map((image) => ({ image, key: orders[state.sort].of(image) }));
   const sign = state.descending ? -1 : 1;
   keyed.sort((a, b) => {
