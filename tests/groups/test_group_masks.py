@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +196,33 @@ def test_the_groups_are_the_classes_of_a_detector(squares: Path) -> None:
     assert [item["category_id"] for record in records for item in record["annotations"]].count(0) == 12
     with pytest.raises(UnsegError, match=r"has 3 categories, but MODEL\.ROI_HEADS\.NUM_CLASSES is 2; set it to 3"):
         load_dataset(str(output / "labels.json"), load_cfg(), 2)
+
+
+def test_settings_that_the_method_does_not_read_are_named(squares: Path) -> None:
+    notes = group(squares, squares.parent.parent / "a", "GROUPS.MIN_SIZE", "3", "GROUPS.CANDIDATES", "(2,)").notes
+    assert "GROUPS.MIN_SIZE, GROUPS.CANDIDATES have no effect with GROUPS.METHOD kmeans and GROUPS.NUMBER 3." in notes
+    dense = ["GROUPS.METHOD", "hdbscan", "GROUPS.MIN_SIZE", "3"]
+    notes = group(squares, squares.parent.parent / "b", *dense).notes
+    assert "GROUPS.NUMBER has no effect with GROUPS.METHOD hdbscan." in notes
+    assert not group(squares, squares.parent.parent / "c").notes
+
+
+def test_the_number_that_was_chosen_is_the_one_that_is_named(squares: Path) -> None:
+    """Two numbers of equal coefficients, as far as they are printed; the larger one was chosen."""
+    grouped = group(squares, squares.parent.parent / "groups", "GROUPS.NUMBER", "0", "GROUPS.CANDIDATES", "(2, 3)")
+    found = dict(grouped.grouping.found)
+    assert found["number"] == found["groups"] == 3
+    found["silhouette"] = {"2": 0.5, "3": 0.5}
+    said = replace(grouped, grouping=replace(grouped.grouping, found=found)).lines()
+    assert "3 groups have the largest silhouette coefficient (2: 0.500, 3: 0.500); GROUPS.NUMBER sets another." in said
+
+
+def test_the_videos_of_frames_stay(squares: Path) -> None:
+    content = json.loads(squares.read_text())
+    content["videos"] = [{"id": 5, "file_name": "film.mp4", "length": 12}]
+    for number, image in enumerate(content["images"]):
+        image |= {"video_id": 5, "frame_id": number}
+    squares.write_text(json.dumps(content))
+    group(squares, squares.parent.parent / "groups")
+    written = json.loads((squares.parent.parent / "groups/labels.json").read_text())
+    assert written["videos"] == content["videos"] and {image["video_id"] for image in written["images"]} == {5}

@@ -34,11 +34,11 @@ def test_masks_are_shown_from_the_most_to_the_least_certain() -> None:
 
 def test_a_crop_shows_the_mask_and_fades_the_rest() -> None:
     image = np.zeros((48, 96, 3), np.uint8)
-    found = crop(image, square(12), [12, 12, 24, 24])
+    found = crop(image, square(12))
     assert found.shape == (34, 34, 3)  # 24 and a margin of 4.8 on each side, whole pixels
     assert (found[17, 17] == 0).all() and (found[0, 0] == int(0.7 * 255)).all()
-    assert crop(image, square(12), [0, 0, 96, 48]).shape == (48, 96, 3)  # no farther than the image
-    assert crop(image, np.zeros((48, 96), bool), [95, 47, 0.2, 0.2]).shape == (2, 2, 3)
+    whole, none = np.ones((48, 96), bool), np.zeros((48, 96), bool)
+    assert crop(image, whole).shape == (48, 96, 3) and crop(image, none).shape == (1, 1, 3)  # no farther than the image
 
 
 def test_the_page_has_the_groups_and_their_names(tmp_path: Path) -> None:
@@ -61,3 +61,12 @@ def test_the_page_has_the_groups_and_their_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("word", ["eval(", "innerHTML", "document.write"])
 def test_the_script_writes_text_only(word: str) -> None:
     assert word not in source("groups.js")
+
+
+def test_a_box_that_lies_elsewhere_than_its_mask_does_not_matter(tmp_path: Path) -> None:
+    labels = write_squares(tmp_path / "set", [("red", "blue")])
+    content = json.loads(labels.read_text())
+    content["annotations"][0]["bbox"] = [500, 500, 24, 24]
+    labels.write_text(json.dumps(content))
+    found = members([0, 0], [1, 1], [2])
+    assert write_page(tmp_path / "i.html", open_source(labels, load_cfg()), found, [""], "a", DEFAULT_READING) == 0

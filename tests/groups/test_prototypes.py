@@ -60,3 +60,10 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(UnsegError, match="is damaged"):
         Prototypes.read(path)
+
+
+def test_equal_masks_are_within_the_reach_of_a_group_of_equal_masks() -> None:
+    """Their spread is 0, and features differ in their last digits from run to run."""
+    same = Prototypes(np.zeros(2), np.eye(2), np.array([[0.6, 0.8]]), np.zeros(1))
+    found = same.assign(np.array([[0.6 + 1e-7, 0.8 - 1e-7], [0.61, 0.79]], np.float32), reach=1.5)
+    assert found.groups.tolist() == [0, NONE]

@@ -35,12 +35,14 @@ class Fitted:
         silhouette: silhouette coefficient in [-1, 1] of each number of groups that was tried.
         explained: share of the variance that the kept dimensions have.
         noise: masks that HDBSCAN put into no group.
+        wanted: number of groups that k-means was asked for; of fewer different masks there are fewer.
     """
 
     prototypes: Prototypes
     silhouette: Mapping[int, float] = field(default_factory=dict)
     explained: float = 1.0
     noise: int = 0
+    wanted: int | None = None
 
 
 def fit_groups(features: np.ndarray, settings: GroupSettings) -> Fitted:
@@ -54,27 +56,28 @@ def fit_groups(features: np.ndarray, settings: GroupSettings) -> Fitted:
         UnsegError: there are too few masks for the settings, or scikit-learn is not installed.
     """
     if len(features) < ((settings.number if settings.method == "kmeans" else 0) or 2):
-        wanted = f"{settings.number} groups" if settings.number else "groups"
-        raise UnsegError(
-            f"There are {len(features)} masks with features, too few for {wanted}; set GROUPS.NUMBER lower."
-        )
+        few = f"There are {len(features)} masks with features, too few for"
+        if settings.method == "kmeans" and settings.number > 1:
+            raise UnsegError(f"{few} {settings.number} groups; set GROUPS.NUMBER lower.")
+        raise UnsegError(f"{few} groups; take more images, or let more masks be found in them.")
     mean, components, explained = _principal(features, settings)
     points = (features.astype(np.float64) - mean) @ components.T
     silhouette: dict[int, float] = {}
+    wanted = None
     if settings.method == "hdbscan":
         labels = _hdbscan(points, settings)
     else:
-        number = settings.number
-        if not number:
+        wanted = settings.number
+        if not wanted:
             silhouette = silhouettes(points, settings)
-            number = max(silhouette, key=lambda tried: (silhouette[tried], -tried))
-        labels = _kmeans(points, number, settings)
+            wanted = max(silhouette, key=lambda tried: (silhouette[tried], -tried))
+        labels = _kmeans(points, wanted, settings)
     sizes = np.bincount(labels[labels >= 0])
     order = [int(label) for label in np.argsort(-sizes, kind="stable") if sizes[label]]
     members = [points[labels == label] for label in order]
     centres = np.stack([own.mean(0) for own in members])
     prototypes = Prototypes(mean, components, centres, _spreads(members, centres))
-    return Fitted(prototypes, silhouette, explained, int((labels < 0).sum()))
+    return Fitted(prototypes, silhouette, explained, int((labels < 0).sum()), wanted)
 
 
 def silhouettes(points: np.ndarray, settings: GroupSettings) -> dict[int, float]:

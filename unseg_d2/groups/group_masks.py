@@ -110,7 +110,10 @@ def group_label_set(
     check_can_read(*(Path(path) for path in (prototypes, names) if path is not None))  # before any work
     check_apart(output, *([] if prototypes is None else [Path(prototypes)]))
     source = open_source(Path(labels), cfg, images=_path(images), data=_path(ground_truth))
-    notes = list(unused_settings(cfg, ("FEATURES.NAME",)))
+    notes = [*unused_settings(cfg, ("FEATURES.NAME",)), *_without_effect(settings, carried=prototypes is not None)]
+    if source.results is None and len(source.labels.categories) > 1:
+        count = len(source.labels.categories)
+        notes.append(f"The groups take the place of the {count} categories of {source.path}.")
     pooler = Pooler(build_features(cfg), FeatureSettings.from_config(cfg), InputSettings.from_config(cfg).reading)
     count_channels(pooler.backend)  # an ensemble is refused before any work
     features = _features(pooler)
@@ -121,7 +124,6 @@ def group_label_set(
         grouping = find_grouping(output, pooled, settings, features)
     else:
         grouping = carry_grouping(output, pooled, Path(prototypes), features)
-        notes += _without_effect(settings)
     if names is not None:
         fingerprint = grouping.prototypes.fingerprint
         grouping = grouping.named(read_names(Path(names), fingerprint, len(grouping.names)))
@@ -218,8 +220,8 @@ def _write_failures(path: Path, source: MaskSource, members: Members) -> None:
 def _chosen(found: Any) -> list[str]:
     """Say how the number of groups was chosen, and what was left out."""
     lines = []
-    if tried := found.get("silhouette"):
-        best = max(tried, key=lambda number: (tried[number], -int(number)))
+    if (tried := found.get("silhouette")) and "number" in found:
+        best = found["number"]
         values = ", ".join(f"{number}: {value:.3f}" for number, value in tried.items())
         lines.append(f"{best} groups have the largest silhouette coefficient ({values}); GROUPS.NUMBER sets another.")
     if found.get("fitted_to", 0) < found.get("masks", 0):
@@ -229,12 +231,15 @@ def _chosen(found: Any) -> list[str]:
     return lines
 
 
-def _without_effect(settings: GroupSettings) -> list[str]:
-    """Say which settings change nothing where groups are carried over."""
+def _without_effect(settings: GroupSettings, *, carried: bool) -> list[str]:
+    """Say which settings change nothing: where groups are carried over, or with this method."""
     usual = GroupSettings()
-    names = [name for name in vars(usual) if name != "reach" and getattr(settings, name) != getattr(usual, name)]
+    names = [name for name in settings.unread(carried=carried) if getattr(settings, name) != getattr(usual, name)]
     listed = ", ".join(f"GROUPS.{name.upper()}" for name in names)
-    return [f"{listed} {'has' if len(names) == 1 else 'have'} no effect with --prototypes."] if names else []
+    why = "--prototypes" if carried else f"GROUPS.METHOD {settings.method}"
+    if names and not carried and settings.method == "kmeans" and settings.number:
+        why += f" and GROUPS.NUMBER {settings.number}"
+    return [f"{listed} {'has' if len(names) == 1 else 'have'} no effect with {why}."] if names else []
 
 
 def _path(path: str | Path | None) -> Path | None:

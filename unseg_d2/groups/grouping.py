@@ -84,6 +84,7 @@ def find_grouping(folder: Path, pooled: PooledFolder, settings: GroupSettings, f
         "fitted_to": len(points),
         "dimensions": len(prototypes.components),
         "explained": round(fitted.explained, 4),
+        "number": fitted.wanted,
         "silhouette": {str(number): round(value, 4) for number, value in fitted.silhouette.items()},
         "noise": fitted.noise,
     }

@@ -32,7 +32,7 @@ def write_labelled(
         path: COCO file to write.
         source: the masks.
         members: their groups.
-        classes: of the groups; that of masks in no group is left out where there are none.
+        classes: of the groups.
         about: what the label set says about its groups, besides what it said before.
         learnt: what the features of the groups have learnt from.
     """
@@ -44,10 +44,10 @@ def write_labelled(
         "image_root": relative_root(source.inputs.root, path.parent),
         "counts": Tally.of(members.per_image).to_info(),
     }
-    is_used = members.far + members.unread > 0 or classes.other in classes.of_group
-    categories = classes.categories if is_used else classes.categories[:-1]
+    categories = classes.listed(members.far + members.unread > 0)
     images = (source.image(position) for position in range(len(source)))
-    write_label_set(path, info, images, _annotations(source, members, classes), categories)
+    videos = source.labels.videos
+    write_label_set(path, info, images, _annotations(source, members, classes), categories, videos)
 
 
 def _annotations(source: MaskSource, members: Members, classes: Classes) -> Iterator[Entry]:

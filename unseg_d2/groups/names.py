@@ -32,6 +32,14 @@ class Classes:
     categories: list[dict[str, Any]]
     notes: list[str]
 
+    def listed(self, some_without: bool) -> list[dict[str, Any]]:
+        """Return the categories of a label set: `other` only where masks are in no group, or a group joins them.
+
+        Args:
+            some_without: whether there are masks in no group.
+        """
+        return self.categories if some_without or self.other in self.of_group else self.categories[:-1]
+
 
 def read_names(path: Path, fingerprint: str, number: int) -> list[str]:
     """Read the names of groups, as the page saves them.

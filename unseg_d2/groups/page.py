@@ -99,15 +99,14 @@ def shown_of(members: Members, group: int, count: int = SHOWN) -> list[int]:
     return [int(rows[place * (len(rows) - 1) // (count - 1)]) for place in range(count)]
 
 
-def crop(image: np.ndarray, mask: np.ndarray, box: Sequence[float]) -> np.ndarray:
+def crop(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return the part of an image around a mask; what is outside the mask is faded, and its outline drawn.
 
     Args:
         image: ``(H, W, 3)`` uint8 RGB.
-        mask: ``(H, W)`` bool.
-        box: XYWH of the mask, px.
+        mask: ``(H, W)`` bool, not empty; the box that its annotation states may be another one.
     """
-    left, top, width, height = box
+    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
     edges = (left - MARGIN * width, top - MARGIN * height, left + (1 + MARGIN) * width, top + (1 + MARGIN) * height)
     x1, y1 = (max(0, int(np.floor(edge))) for edge in edges[:2])
     x2, y2 = (max(low + 1, int(np.ceil(edge))) for edge, low in zip(edges[2:], (x1, y1)))
@@ -137,7 +136,7 @@ def crops_of(
             for row in of_image[position]:
                 mask: Entry = masks[int(members.places[row])]
                 area = decode_mask(region(mask), *pixels.shape[:2])
-                picture = thumbnail(crop(pixels, area, mask["bbox"]), side=SIDE)
+                picture = thumbnail(crop(pixels, area), side=SIDE)
                 crops[row] = Crop(picture, f"{members.confidence[row]:.2f}", path.name)
         except UnsegError as error:
             logger.warning("%s is not on the page: %s", path.name, error)

@@ -29,7 +29,7 @@ from unseg_d2.features import FeatureBackend
 from unseg_d2.features.registry import FeatureSettings
 from unseg_d2.files import atomic_write
 from unseg_d2.groups.pool import pool_masks
-from unseg_d2.groups.source import Entry, MaskSource
+from unseg_d2.groups.source import Entry, ImageMasks, MaskSource
 from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.geometry import NetworkInput, network_input
 from unseg_d2.pseudo.make_shard import one_thread
@@ -127,7 +127,7 @@ class Pooler:
     settings: FeatureSettings
     reading: Reading
 
-    def part(self, source: MaskSource, positions: range) -> Part:
+    def part(self, source: ImageMasks, positions: range) -> Part:
         """Return the part of some images."""
         entries = [source.masks(position) for position in positions]
         pooled, seen, failures = self._pooled(source, positions, entries)
@@ -139,7 +139,7 @@ class Pooler:
         return Part(np.concatenate(features), counts, np.array(objects, bool), seen, failures)
 
     def _pooled(
-        self, source: MaskSource, positions: range, entries: Sequence[list[Entry]]
+        self, source: ImageMasks, positions: range, entries: Sequence[list[Entry]]
     ) -> tuple[dict[int, np.ndarray], list[Content | None], dict[int, str]]:
         """Return the features of each image that has masks and can be used, its content, and why others cannot be."""
         pooled: dict[int, np.ndarray] = {}

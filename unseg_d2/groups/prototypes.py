@@ -25,6 +25,8 @@ from unseg_d2.files import atomic_write
 ABOUT = "about"
 NONE = -1
 """Number of the group of a mask that is in none."""
+SAME = 1e-4
+"""Distance up to which masks count as equal: features are float32, and differ a little from run to run."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Prototypes:
             second = np.partition(distances, 1, axis=1)[:, 1] if len(self) > 1 else np.full(len(known), np.inf)
             with np.errstate(invalid="ignore", divide="ignore"):
                 margin = np.where(second > 0, 1 - own / second, 0)
-            within = np.ones(len(known), bool) if reach is None else own <= reach * self.spread[nearest]
+            within = np.ones(len(known), bool) if reach is None else own <= reach * self.spread[nearest] + SAME
             groups[known] = np.where(within, nearest, NONE)
             confidence[known] = np.where(within, np.clip(margin, 0, 1), 0)
         return Assigned(groups, confidence)

@@ -44,3 +44,15 @@ class GroupSettings(Settings):
         """Raise ValueError where there is nothing to choose a number from."""
         if not self.number and not self.candidates:
             raise ValueError("candidates must hold a number, or number be above 0")
+
+    def unread(self, *, carried: bool) -> list[str]:
+        """Return the fields that have no effect with the others.
+
+        Args:
+            carried: whether groups are taken from another grouping.
+        """
+        if carried:
+            return [name for name in vars(self) if name != "reach"]
+        if self.method == "hdbscan":
+            return ["number", "candidates", "sample", "starts"]
+        return ["min_size", "reach", *(["candidates", "sample"] if self.number else [])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fvcore.common.config import CfgNode
 
@@ -23,6 +23,22 @@ from unseg_d2.pseudo.shards import ShardFolder
 from unseg_d2.storage.addresses import to_path
 
 Entry = dict[str, Any]
+
+
+class ImageMasks(Protocol):
+    """Masks of images, which are known by their position."""
+
+    def picture(self, position: int) -> Path:
+        """Return the file of an image."""
+        ...
+
+    def image(self, position: int) -> Entry:
+        """Return an image as COCO has it."""
+        ...
+
+    def masks(self, position: int) -> list[Entry]:
+        """Return the annotations of an image, each with ``iscrowd``."""
+        ...
 
 
 @dataclass(frozen=True)
