@@ -95,7 +95,8 @@ MAY_IMPORT = {
     "groups": BASE | {"config", "data", "evaluation", "exchange", "features", "pseudo", "viz"},
     "deploy": BASE | {"config", "data", "detectors", "loop", "zoo"},
     "apps": BASE
-    | {"config", "data", "detectors", "evaluation", "exchange", "masks", "pseudo", "saliency", "viz", "zoo"},
+    | {"config", "data", "detectors", "evaluation", "exchange", "features", "groups", "masks", "pseudo", "saliency"}
+    | {"viz", "zoo"},
 }
 EVERYTHING = {"api", "cli", "__main__"}
 """Rooms that may import every other; nothing but ``cli`` imports ``cli``, and nothing but these two ``api``."""

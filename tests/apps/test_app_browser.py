@@ -85,6 +85,7 @@ def asked_of_others(browser: Any, address: str) -> set[str]:
 
 def keep(browser: Any, name: str) -> None:
     if PICTURES:
+        browser.execute_script("scrollTo(0, 0)")
         browser.save_screenshot(os.path.join(PICTURES, f"{name}.png"))
 
 
@@ -109,9 +110,7 @@ def test_photos_in_masks_out(browser: Any, address: str, tmp_path: Path) -> None
     soon(lambda: len(browser.find_elements("css selector", "#objects img")) >= 2)
     soon(lambda: "photo1.png" in browser.find_element("css selector", "#scores").text)
     keep(browser, "app")
-    link = soon(lambda: browser.find_elements("css selector", "#coco a[href]"))[0].get_attribute("href")
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(link) as answer:
-        coco = json.load(answer)
+    coco = download(browser)
     assert [(image["file_name"], image["height"]) for image in coco["images"]] == [
         ("photo0.png", 180),
         ("photo1.png", 180),
@@ -122,3 +121,51 @@ def test_photos_in_masks_out(browser: Any, address: str, tmp_path: Path) -> None
     np.testing.assert_allclose(best, [[40, 50, 100, 80], [100, 50, 100, 80]], atol=16)
     assert asked_of_others(browser, address) == set()
     assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def test_levels_and_groups(browser: Any, address: str, tmp_path: Path) -> None:
+    """A slider of detail where masks lie within each other; groups with names, which the file has."""
+    photos = []
+    for number in range(2):
+        picture = np.random.default_rng(number).integers(200, 225, (180, 240, 3), dtype=np.uint8)
+        picture[20:160, 20:110], picture[20:160, 130:220] = (200, 40, 40), (40, 60, 200)
+        picture[60:120, 40:90] = (230, 200, 40)  # a part of the first one
+        photos.append(tmp_path / f"photo{number}.png")
+        Image.fromarray(picture).save(photos[-1])
+    browser.get(address)
+    find = soon(lambda: browser.find_elements("css selector", "#find"))[0]
+    choice = browser.find_element("css selector", "#generator input")
+    choice.click()
+    soon(lambda: browser.find_elements("css selector", "[role=option][aria-label=uniap]"))[0].click()
+    soon(lambda: "threshold of each layer" in browser.find_element("css selector", "body").text)
+    browser.find_element("css selector", "#photos input[type=file]").send_keys("\n".join(map(str, photos)))
+    soon(lambda: "photo1" in browser.find_element("css selector", "#photos").text)
+    time.sleep(1)
+    find.click()
+    soon(lambda: len(browser.find_elements("css selector", "#objects img")) >= 2)
+    slider = soon(lambda: browser.find_elements("css selector", "#detail input[type=range]"))[0]
+    keep(browser, "levels-all")
+    whole = browser.find_element("css selector", "#objects").text
+    browser.execute_script(
+        "arguments[0].value = 0.5; arguments[0].dispatchEvent(new Event('input', { bubbles: true }));", slider
+    )
+    soon(lambda: " of " in browser.find_element("css selector", "#objects").text)
+    assert browser.find_element("css selector", "#objects").text != whole
+    keep(browser, "levels-half")
+    browser.find_element("css selector", "#group").click()
+    first = soon(lambda: browser.find_elements("css selector", "#name-1 input, #name-1 textarea"))[0]
+    before = download(browser)
+    assert before["categories"][0]["name"] == "group 1" and {"node", "granularity"} <= before["annotations"][0].keys()
+    first.send_keys("signs\n")
+    soon(lambda: download(browser)["categories"][0]["name"] == "signs")
+    soon(lambda: "signs" in browser.find_element("css selector", "#scores").text)
+    keep(browser, "groups")
+    assert asked_of_others(browser, address) == set()
+    assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def download(browser: Any) -> Any:
+    """Return the file of annotations that the page offers."""
+    link = soon(lambda: browser.find_elements("css selector", "#coco a[href]"))[0].get_attribute("href")
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(link) as answer:
+        return json.load(answer)

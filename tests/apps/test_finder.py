@@ -46,9 +46,10 @@ def test_it_finds_what_the_generator_finds(finder: Finder, photo: Path, tmp_path
     expected = MaskGenerator.from_recipe(finder.recipe)(photo)
     assert len(found.annotations) == len(expected) > 0 and found.depths == []
     assert [item["segmentation"] for item in found.annotations] == [m["segmentation"] for m in expected.to_coco()]
-    assert np.array_equal(found.pictures[0][0], expected.draw(photo))
-    assert [row[:2] for row in found.rows] == [["a.png", number + 1] for number in range(len(expected))]
-    path = found.write(tmp_path / "objects.json", "maskcut")
+    assert np.array_equal(found.pictures()[0][0], expected.draw(photo))
+    assert found.table()["headers"] == ["photo", "object", "score", "% of the photo"]
+    assert [row[:2] for row in found.table()["data"]] == [["a.png", number + 1] for number in range(len(expected))]
+    path = found.write(tmp_path / "objects.json")
     assert [item["id"] for item in json.loads(path.read_text())["annotations"]] == [n + 1 for n in range(len(expected))]
 
 
@@ -61,9 +62,37 @@ def test_values_of_the_page_reach_the_generator(finder: Finder, photo: Path) -> 
         finder.with_generator([photo], "maskcut", one | {"MASKS.MASKCUT.TAU": 7.0}, 0.0)
 
 
-@pytest.mark.parametrize("name", ["maskcut", "promerge", "tokencut", "lost"])
+@pytest.mark.parametrize("name", ["maskcut", "promerge", "tokencut", "lost", "uniap", "greedymerge"])
 def test_every_generator_takes_the_values_that_its_page_begins_with(name: str, finder: Finder, photo: Path) -> None:
-    assert len(finder.with_generator([photo], name, values(finder, name), 0.0).pictures) == 1
+    assert len(finder.with_generator([photo], name, values(finder, name), 0.0).pictures()) == 1
+
+
+def test_a_page_begins_with_the_thresholds_that_fit_the_features(finder: Finder) -> None:
+    """The recipe names MaskCut; descriptors bring other values than the defaults to the other generators."""
+    assert values(finder, "uniap")["MASKS.UNIAP.MEASURE"] == "quantile"
+    assert values(finder, "lost")["MASKS.LOST.CENTER"] is True
+    assert finder.recipe.MASKS.UNIAP.MEASURE == "similarity"
+
+
+def test_lists_of_numbers_are_text_with_commas(finder: Finder, photo: Path) -> None:
+    one = values(finder, "uniap")
+    assert one["MASKS.UNIAP.TAUS"][0] == 0.4
+    text = ",".join(map(str, one["MASKS.UNIAP.TAUS"])).replace(",0.3", ", .3")
+    as_text = finder.with_generator([photo], "uniap", one | {"MASKS.UNIAP.TAUS": text}, 0.0)
+    assert as_text.annotations == finder.with_generator([photo], "uniap", one, 0.0).annotations
+    assert {"level", "granularity", "node"} <= as_text.annotations[0].keys() and as_text.has_levels
+    for wrong, message in (("a, b", "needs numbers with commas"), (None, "is empty"), ("0.4, 0.8", "must fall")):
+        with pytest.raises(UnsegError, match=message):
+            finder.with_generator([photo], "uniap", one | {"MASKS.UNIAP.TAUS": wrong}, 0.0)
+
+
+def test_masks_that_a_score_hides_leave_no_gap_among_parents(finder: Finder, photo: Path) -> None:
+    whole = finder.with_generator([photo], "uniap", values(finder, "uniap", **{"MASKS.UNIAP.MASKS": "both"}), 0.0)
+    least = sorted(mask["score"] for mask in whole.annotations)[len(whole.annotations) // 2]
+    some = finder.with_generator([photo], "uniap", values(finder, "uniap", **{"MASKS.UNIAP.MASKS": "both"}), least)
+    nodes = {mask["node"] for mask in some.annotations}
+    assert 0 < len(nodes) < len(whole.annotations)
+    assert {mask["parent"] for mask in some.annotations if "parent" in mask} <= nodes
 
 
 def test_one_that_needs_depth_says_so(finder: Finder, photo: Path) -> None:

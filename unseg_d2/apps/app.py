@@ -6,18 +6,22 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unseg_d2.apps.finder import Control, Finder, Found
+from unseg_d2.apps.answers import ALL, DETECTOR, GENERATOR, Answers
+from unseg_d2.apps.finder import Control, Finder, is_list
+from unseg_d2.apps.found import HEADS
+from unseg_d2.apps.photo_groups import MOST
 from unseg_d2.errors import UnsegError, missing_extra
+from unseg_d2.levels import FINEST
 from unseg_d2.masks.registry import MASK_GENERATORS
 from unseg_d2.settings import Setting, all_settings
+from unseg_d2.viz.palette import hex_colour
 
 ADDRESS = "127.0.0.1"
 """The page is for this machine alone."""
-GENERATOR, DETECTOR = "a mask generator (no training)", "the detector"
 THRESHOLD = "MODEL.ROI_HEADS.SCORE_THRESH_TEST"
 STEPS = 100  # of a slider of real numbers
 FONTS = ("system-ui", "sans-serif")  # those of the reader's machine: none is fetched
@@ -66,6 +70,7 @@ def serve(finder: Finder, *, port: int, wait: bool = True) -> Any:
             prevent_thread_lock=True,
             quiet=True,
             theme=look,
+            css=_colours_of_groups(),
             footer_links=[],
         )
     except OSError:
@@ -84,69 +89,90 @@ def build_page(finder: Finder) -> Any:
         finder: what the page asks.
     """
     gradio = require_gradio()
-    names = sorted(MASK_GENERATORS.names())
-    chosen = str(finder.recipe.MASKS.GENERATOR).lower()
-    controls = {name: finder.controls(name) for name in names}
     folder = tempfile.mkdtemp(prefix="unseg_d2-app-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with gradio.Blocks(analytics_enabled=False, title="unseg-d2", delete_cache=(3600, 3600)) as page:
         gradio.Markdown("# unseg-d2\nObjects of photos, found without a single label. Nothing leaves this machine.")
         with gradio.Row():
             with gradio.Column(scale=1):
-                photos = gradio.File(label="Photos", file_count="multiple", type="filepath", elem_id="photos")
-                ways = [GENERATOR, DETECTOR] if finder.detector else [GENERATOR]
-                way = gradio.Radio(ways, value=ways[-1], label="Find with", elem_id="way")
-                generator = gradio.Dropdown(names, value=chosen, label="Mask generator", elem_id="generator")
-                groups, inputs = [], []
-                for name in names:
-                    with gradio.Group(visible=name == chosen) as group:
-                        inputs += [_input(gradio, control) for control in controls[name]]
-                    groups.append(group)
-                threshold = _slider(
-                    gradio, dict(all_settings())[THRESHOLD], 0.0, "lowest score that is shown", "threshold"
-                )
-                button = gradio.Button("Find objects", variant="primary", elem_id="find")
+                keys, asked, button = _questions(gradio, finder)
             with gradio.Column(scale=2):
-                pictures = gradio.Gallery(
-                    label="Objects", elem_id="objects", columns=2, format="png", object_fit="contain"
-                )
-                depths = gradio.Gallery(label="Depth (far is bright)", elem_id="depth", columns=2, visible=False)
-                heads = ["photo", "object", "score", "% of the photo"]
-                scores = gradio.Dataframe(headers=heads, label="Scores", elem_id="scores", interactive=False)
-                coco = gradio.File(label="COCO", elem_id="coco", interactive=False)
-
-        def show_group(name: str) -> list[Any]:
-            return [gradio.update(visible=other == name) for other in names]
-
-        keys = [control.key for name in names for control in controls[name]]
-        generator.change(show_group, generator, groups, show_progress="hidden")
-        asked = [photos, way, generator, threshold, *inputs]
-        find = _answer(gradio, finder, keys, Path(folder))
-        button.click(find, asked, [pictures, depths, scores, coco])
+                shown = _Shown.build(gradio)
+        answers = Answers(gradio, finder, keys, Path(folder))
+        _connect(gradio, answers, asked, button, shown)
     return page
 
 
-def _answer(gradio: Any, finder: Finder, keys: Sequence[str], folder: Path) -> Callable[..., list[Any]]:
-    """Return what the button does: photos and values in, what the page shows out."""
+def _questions(gradio: Any, finder: Finder) -> tuple[list[str], list[Any], Any]:
+    """Build what is chosen and typed; return the keys of the settings, all inputs in order, and the button."""
+    names = sorted(MASK_GENERATORS.names())
+    chosen = str(finder.recipe.MASKS.GENERATOR).lower()
+    controls = {name: finder.controls(name) for name in names}
+    photos = gradio.File(label="Photos", file_count="multiple", type="filepath", elem_id="photos")
+    ways = [GENERATOR, DETECTOR] if finder.detector else [GENERATOR]
+    way = gradio.Radio(ways, value=ways[-1], label="Find with", elem_id="way")
+    generator = gradio.Dropdown(names, value=chosen, label="Mask generator", elem_id="generator")
+    threshold = _slider(gradio, dict(all_settings())[THRESHOLD], 0.0, "lowest score that is shown", "threshold")
+    button = gradio.Button("Find objects", variant="primary", elem_id="find")
+    groups, inputs = [], []
+    for name in names:
+        with gradio.Group(visible=name == chosen) as group:
+            inputs += [_input(gradio, control) for control in controls[name]]
+        groups.append(group)
 
-    def find(paths: Sequence[str] | None, how: str, name: str, least: float, *values: Any) -> list[Any]:
-        if not paths:
-            raise gradio.Error("Choose photos first.")
-        try:
-            found = _find(finder, paths, how, name, least, dict(zip(keys, values, strict=True)))
-        except UnsegError as error:
-            raise gradio.Error(str(error)) from None
-        path = Path(tempfile.mkdtemp(dir=folder)) / "objects.json"
-        found.write(path, finder.detector.weights if how == DETECTOR and finder.detector else name)
-        return [found.pictures, gradio.update(value=found.depths, visible=bool(found.depths)), found.rows, str(path)]
+    def show_group(name: str) -> list[Any]:
+        return [gradio.update(visible=other == name) for other in names]
 
-    return find
+    generator.change(show_group, generator, groups, show_progress="hidden")
+    keys = [control.key for name in names for control in controls[name]]
+    return keys, [photos, way, generator, threshold, *inputs], button
 
 
-def _find(finder: Finder, paths: Sequence[str], how: str, name: str, least: float, values: dict[str, Any]) -> Found:
-    if how == DETECTOR:
-        return finder.with_detector(paths, least)
-    return finder.with_generator(paths, name, values, least)
+@dataclass(frozen=True)
+class _Shown:
+    """What the right side of the page shows: components of Gradio."""
+
+    found: Any
+    detail: Any
+    pictures: Any
+    grouping: Any
+    number: Any
+    group: Any
+    boxes: list[Any]
+    depths: Any
+    scores: Any
+    coco: Any
+
+    @classmethod
+    def build(cls, gradio: Any) -> _Shown:
+        """Build them; what depends on the objects is hidden until there are some."""
+        words = "detail: masks that lie within each other, from fine to coarse; at the right end all"
+        detail = gradio.Slider(FINEST, ALL, value=ALL, step=0.05, label=words, elem_id="detail", visible=False)
+        look = {"columns": 2, "object_fit": "contain"}
+        pictures = gradio.Gallery(label="Objects", elem_id="objects", format="png", **look)
+        with gradio.Group(visible=False, elem_id="grouping") as grouping:
+            words = "number of groups of what looks alike; 0 chooses it"
+            number = gradio.Slider(0, MOST, value=0, step=1, label=words, elem_id="number")
+            group = gradio.Button("Group what looks alike", elem_id="group")
+            with gradio.Row():
+                boxes = [_name_of_group(gradio, number) for number in range(1, MOST + 1)]
+        depths = gradio.Gallery(label="Depth (far is bright)", elem_id="depth", visible=False, **look)
+        scores = gradio.Dataframe(headers=list(HEADS), label="Scores", elem_id="scores", interactive=False)
+        coco = gradio.File(label="COCO", elem_id="coco", interactive=False)
+        found = gradio.State(time_to_live=3600)
+        return cls(found, detail, pictures, grouping, number, group, boxes, depths, scores, coco)
+
+
+def _connect(gradio: Any, answers: Answers, asked: list[Any], button: Any, shown: _Shown) -> None:
+    """Say what answers to what."""
+    drawn = [shown.pictures, shown.scores]
+    changed = [shown.found, *drawn, shown.coco]
+    names = [shown.grouping, *shown.boxes]
+    button.click(answers.find, asked, [*changed, shown.depths, shown.detail, *names])
+    shown.detail.input(answers.show, [shown.found, shown.detail], drawn, trigger_mode="always_last")
+    shown.group.click(answers.group, [shown.found, shown.detail, shown.number], [*changed, *names])
+    events = [event for box in shown.boxes for event in (box.submit, box.blur)]
+    gradio.on(events, answers.name, [shown.found, shown.detail, *shown.boxes], changed, show_progress="hidden")
 
 
 def _input(gradio: Any, control: Control) -> Any:
@@ -158,6 +184,8 @@ def _input(gradio: Any, control: Control) -> Any:
         return gradio.Dropdown([*known.choices], value=control.value, label=words)
     if isinstance(known.default, str):
         return gradio.Textbox(value=control.value, label=words)
+    if is_list(known):
+        return gradio.Textbox(value=", ".join(map(str, control.value)), label=words)
     low, _, step = slider_range(known)
     if step and abs((control.value - low) / step - round((control.value - low) / step)) < 1e-6:
         return _slider(gradio, known, control.value, words)
@@ -168,6 +196,20 @@ def _input(gradio: Any, control: Control) -> Any:
 def _slider(gradio: Any, known: Setting, value: float, words: str, name: str | None = None) -> Any:
     low, high, step = slider_range(known)
     return gradio.Slider(low, high, value=value, step=step, label=words, elem_id=name)
+
+
+def _name_of_group(gradio: Any, number: int) -> Any:
+    return gradio.Textbox(
+        label=f"group {number}", placeholder="name", elem_id=f"name-{number}", visible=False, min_width=180
+    )
+
+
+def _colours_of_groups() -> str:
+    """Return the style that puts the colour of each group beside its name."""
+    return "\n".join(
+        f"#name-{n + 1} {{ box-shadow: inset 12px 0 {hex_colour(n)} !important; padding-left: 22px !important; }}"
+        for n in range(MOST)
+    )
 
 
 def slider_range(known: Setting) -> tuple[float, float, float]:
