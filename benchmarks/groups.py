@@ -3,8 +3,9 @@
     python benchmarks/groups.py --seeds 0 1 2 --output output/groups
 
 Each seed has its own scenes. The masks are those of the ground truth, so that only the grouping is measured; their
-classes are used for scoring alone. Chance is the same groups with their masks shuffled. In scenes of `by_class`
-surfaces each shape has colours of its own, in those of `any` it has not. The same command resumes where it stopped.
+classes are used for scoring alone. All methods group the same features of the same masks. Chance is the same groups
+with their masks shuffled. In scenes of `by_class` surfaces each shape has colours of its own, in those of `any` it has
+not. The same command resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from unseg_d2.config import load_cfg
 from unseg_d2.data.coco import CocoDataset, read_coco
 from unseg_d2.data.synthetic import ensure_synthetic
+from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.matched_classes import MatchedClasses, MatchedClassesSettings
 from unseg_d2.evaluation.scores import score
 from unseg_d2.evaluation.table import lay_out
@@ -31,6 +33,11 @@ FEATURES = {
     "descriptors": ["FEATURES.NAME", "descriptors", "FEATURES.IMAGE_SIZE", "240"],
     "palette": ["FEATURES.NAME", "palette", "FEATURES.IMAGE_SIZE", "240"],
     "efficientnet_lite0": ["FEATURES.NAME", "cnn", "FEATURES.WEIGHTS", "zoo:efficientnet_lite0"],
+}
+METHODS = {
+    "k-means": [],
+    "k-means, 4 groups": ["GROUPS.NUMBER", "4"],
+    "HDBSCAN": ["GROUPS.METHOD", "hdbscan", "GROUPS.MIN_SIZE", "5"],
 }
 METRICS = ("groups", "purity", "NMI", "AP50")
 
@@ -47,24 +54,31 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     torch.set_num_threads(1)
-    rows = [["features", "surfaces", "", *METRICS]]
+    rows = [["features", "surfaces", "method", *METRICS]]
     stored = {}
     for name in args.features:
         for surfaces in args.surfaces:
-            found = [one_seed(name, surfaces, seed, args) for seed in args.seeds]
-            stored[f"{name} {surfaces}"] = found
-            rows += [[name, surfaces, kind, *_spread([one[kind] for one in found])] for kind in ("groups", "chance")]
+            for method in METHODS:
+                found = [one_seed(name, surfaces, method, seed, args) for seed in args.seeds]
+                stored[f"{name} {surfaces} {method}"] = found
+                rows.append([name, surfaces, method, *_cells(found)])
     write_json(args.output / "figures.json", {"seeds": args.seeds, "figures": stored}, indent=1)
     print(lay_out([("", rows)], markdown=True))
 
 
-def one_seed(name: str, surfaces: str, seed: int, args: argparse.Namespace) -> dict[str, list[float]]:
-    """Return the metrics of the groups of one seed, and of groups by chance."""
+def one_seed(name: str, surfaces: str, method: str, seed: int, args: argparse.Namespace) -> dict[str, list[float]]:
+    """Return the metrics of the groups of one seed, and of groups by chance; none where there are no groups."""
     scenes = [*SCENES, "SYNTHETIC.SEED", str(100000 * seed), "SYNTHETIC.SURFACES", surfaces]
     scenes += ["SYNTHETIC.ROOT", str(args.output / "scenes"), "SYNTHETIC.NUM_TRAIN", str(args.scenes)]
-    cfg = load_cfg(None, [*scenes, *FEATURES[name], "GROUPS.RANDOM_SEED", str(seed), *args.opts])
+    cfg = load_cfg(None, [*scenes, *FEATURES[name], "GROUPS.RANDOM_SEED", str(seed), *METHODS[method], *args.opts])
     _, path = ensure_synthetic(cfg, "train")
-    grouped = group_label_set(cfg, path, args.output / f"{name}-{surfaces}-{seed}")
+    try:
+        grouped = group_label_set(cfg, path, args.output / f"{name}-{surfaces}-{seed}")
+    except UnsegError as error:
+        if method != "HDBSCAN":  # which may find none
+            raise
+        logging.warning("%s, %s, %s, seed %d: %s", name, surfaces, method, seed, error)
+        return {}
     truth = read_coco(path)
     groups = np.array([item["category_id"] for item in read_coco(grouped.labels).annotations])
     shuffled = np.random.default_rng(seed).permutation(groups)
@@ -86,10 +100,18 @@ def metrics(truth: CocoDataset, groups: np.ndarray) -> list[float]:
     return [float(len(np.unique(groups))), masks["Purity"], float(mutual), masks["MatchedAP50"]]
 
 
-def _spread(values: list[list[float]]) -> list[str]:
-    """Return mean and standard deviation over seeds of each metric."""
-    deviations = [np.std(column, ddof=1) if len(column) > 1 else 0 for column in zip(*values)]
-    return [f"{np.mean(column):.1f} ± {deviation:.1f}" for column, deviation in zip(zip(*values), deviations)]
+def _cells(found: list[dict[str, list[float]]]) -> list[str]:
+    """Return mean and standard deviation over seeds of each metric, and in brackets the mean of groups by chance."""
+    there = [one for one in found if one]
+    if len(there) < len(found):
+        return [f"no groups in {len(found) - len(there)} of {len(found)} seeds", *["-"] * (len(METRICS) - 1)]
+    cells = []
+    for place, metric in enumerate(METRICS):
+        own, chance = ([one[kind][place] for one in there] for kind in ("groups", "chance"))
+        deviation = np.std(own, ddof=1) if len(own) > 1 else 0
+        by_chance = "" if metric == "groups" else f" ({np.mean(chance):.1f})"
+        cells.append(f"{np.mean(own):.1f} ± {deviation:.1f}{by_chance}")
+    return cells
 
 
 if __name__ == "__main__":
