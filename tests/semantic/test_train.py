@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -24,7 +25,9 @@ from unseg_d2.config import get_cfg, load_cfg
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.depth import GridDepth
 from unseg_d2.errors import UnsegError
+from unseg_d2.semantic.datasets import load_semantic_set
 from unseg_d2.semantic.model import load_semantic_model
+from unseg_d2.semantic.score import write_predictions
 from unseg_d2.semantic.train import MAY_CHANGE, _proposal_settings, train_semantic
 
 RECIPE = "configs/semantic/synthetic.yaml"
@@ -136,6 +139,30 @@ def test_a_folder_without_labels_is_predicted(trained: Path, tmp_path: Path) -> 
         evaluate(words)
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_images_of_one_size_are_described_together(trained: Path, tmp_path: Path, flip: bool) -> None:
+    (tmp_path / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    for name, width in {"a": 80, "b": 80, "c": 80, "d": 96, "e": 80}.items():
+        pixels = rng.integers(0, 256, (8, width // 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{name}.png")
+    maps, sizes = {}, []
+    for batch in (1, 2):
+        words = ["SEMANTIC.TEST.WHOLE", "True", "SEMANTIC.TEST.FLIP", str(flip), "FEATURES.BATCH_SIZE", str(batch)]
+        model, cfg = load_semantic_model(trained, words)
+
+        def counted(images: list[np.ndarray], batch: int = batch, backend: Any = model.backend) -> Any:
+            sizes.append((batch, len(images)))
+            return backend(images)
+
+        counted.patch_size = model.backend.patch_size  # type: ignore[attr-defined]
+        data = load_semantic_set(str(tmp_path / "photos"), cfg)
+        write_predictions(replace(model, backend=counted), data, cfg, tmp_path / str(batch))
+        maps[batch] = [np.asarray(Image.open(tmp_path / str(batch) / "labels" / f"{name}.png")) for name in "abcde"]
+    assert [count for batch, count in sizes if batch == 2] == [views * (1 + flip) for views in (2, 1, 1, 1)]
+    assert all(np.array_equal(one, two) for one, two in zip(maps[1], maps[2], strict=True))
+
+
 def test_the_best_checkpoint_is_chosen_with_labels_only_where_asked_to(tmp_path: Path, scenes: Path) -> None:
     best = train_semantic(recipe(tmp_path, scenes, SEMANTIC__SELECT="best_miou", SEMANTIC__EM__EPOCHS=3))
     assert best.name == "model_best.pth" and content(best)["miou"] > 0
@@ -156,7 +183,7 @@ def test_a_trained_head_is_boosted(tmp_path: Path, scenes: Path) -> None:
     final = train_semantic(recipe(tmp_path / "run", scenes, **keys))
     model, _ = load_semantic_model(final)
     assert model.em.running.directions.shape == (4, 5)
-    assert model.features(np.zeros((64, 64, 3), np.uint8), flip=True).shape == (1, 5, 8, 8)
+    assert model.features([np.zeros((64, 64, 3), np.uint8)] * 2, flip=True).shape == (2, 5, 8, 8)
     assert not (tmp_path / "run/init").exists()
 
 

@@ -26,6 +26,16 @@ def precision_of(cfg: CfgNode) -> torch.dtype:
     return dtype
 
 
+def batch_size_of(cfg: CfgNode) -> int:
+    """Return how many images of ``cfg.FEATURES`` go through the network together on its device.
+
+    Raises:
+        UnsegError: the device does not exist.
+    """
+    size: int = cfg.FEATURES.BATCH_SIZE
+    return _values(cfg)["BATCH_SIZE"] if size == AUTO_BATCH else size
+
+
 def followed(cfg: CfgNode) -> dict[str, Any]:
     """Return by key what the settings of features that follow the device are on it; none that do not follow it.
 

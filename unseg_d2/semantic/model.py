@@ -40,18 +40,18 @@ class SemanticModel:
     baseline: Prototypes | None = None
 
     @torch.no_grad()
-    def features(self, image: np.ndarray, *, flip: bool) -> Tensor:
-        """Return the features ``(1, C, h, w)`` of an image.
+    def features(self, images: Sequence[np.ndarray], *, flip: bool) -> Tensor:
+        """Return the features ``(B, C, h, w)`` of images of one size.
 
         Args:
-            image: ``(H, W, 3)`` uint8.
-            flip: average them with those of the mirror image.
+            images: ``(H, W, 3)`` uint8 each.
+            flip: average them with those of the mirror images.
         """
         describe = tokens_of(self.backend, self.em.head, self.device)
         if not flip:
-            return describe([image])
-        found, mirrored = describe([image, np.ascontiguousarray(image[:, ::-1])])
-        return ((found + mirrored.flip(-1)) / 2)[None]
+            return describe(images)
+        both = describe([*images, *(np.ascontiguousarray(image[:, ::-1]) for image in images)])
+        return (both[: len(images)] + both[len(images) :].flip(-1)) / 2
 
 
 def tokens_of(

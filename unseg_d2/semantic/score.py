@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from unseg_d2.data.at_work import at_work
 from unseg_d2.devices import resolve_device
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.semantic import Confusion, SemanticScores, semantic_scores
+from unseg_d2.features.follow_device import batch_size_of
 from unseg_d2.files import atomic_write
 from unseg_d2.progress import progress_bar
 from unseg_d2.refine import LabelCRFSettings, label_probabilities
@@ -113,12 +115,34 @@ def _kind_of_map(count: int) -> type[np.unsignedinteger]:
     return np.uint8 if count <= 255 else np.uint16
 
 
-@torch.no_grad()
 def _views(
     model: SemanticModel, data: SemanticSet, cfg: CfgNode
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None, Tensor]]:
-    """Yield what is scored: the image ``(H, W, 3)``, its labels ``(H, W)``, and features ``(1, C, h, w)``."""
-    node, patch = cfg.SEMANTIC, model.backend.patch_size
+    """Yield what is scored: the image ``(H, W, 3)``, its labels ``(H, W)``, and features ``(1, C, h, w)``.
+
+    Images that follow each other and have one size are described together, as many as ``FEATURES.BATCH_SIZE``.
+    """
+    most = batch_size_of(cfg)
+    waiting: list[_View] = []
+    for view in _read(data, cfg, model.backend.patch_size):
+        if len(waiting) == most or (waiting and waiting[0].seen.shape != view.seen.shape):
+            yield from _described(model, waiting, cfg)
+            waiting = []
+        waiting.append(view)
+    yield from _described(model, waiting, cfg)
+
+
+class _View(NamedTuple):
+    """An image and its labels as they are scored, and as the backend sees the image."""
+
+    name: str
+    image: np.ndarray
+    labels: np.ndarray | None
+    seen: np.ndarray
+
+
+def _read(data: SemanticSet, cfg: CfgNode, patch: int) -> Iterator[_View]:
+    node = cfg.SEMANTIC
     for index in progress_bar(range(len(data.images)), desc="scoring", unit="image", leave=False):
         image, labels = data.read(index)
         if node.TEST.WHOLE:
@@ -127,9 +151,18 @@ def _views(
         else:
             image, labels = centre_square(image, labels, node.IMAGE_SIZE, antialias=node.ANTIALIAS)
             seen = image
-        with at_work(data.images[index].name, needed=True):
-            features = model.features(seen, flip=node.TEST.FLIP)
-        yield image, labels, features
+        yield _View(data.images[index].name, image, labels, seen)
+
+
+def _described(
+    model: SemanticModel, views: Sequence[_View], cfg: CfgNode
+) -> Iterator[tuple[np.ndarray, np.ndarray | None, Tensor]]:
+    if not views:
+        return
+    with at_work(*(view.name for view in views), needed=True):
+        features = model.features([view.seen for view in views], flip=cfg.SEMANTIC.TEST.FLIP)
+    for view, described in zip(views, features):
+        yield view.image, view.labels, described[None]
 
 
 @torch.no_grad()
