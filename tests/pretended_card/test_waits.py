@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from cases import Counted, count
+from card import pretended_card
+from cases import Counted, count, made_tokens
 from detector_cases import predict, train_step
+
+from unseg_d2.masks import UniAPSettings, uniap
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a card is there: nothing is pretended")
 
@@ -48,6 +51,22 @@ def test_waits_stay_within_their_bounds_at_the_size_of_a_transformer(name: str) 
     assert_same(found)
     launches, waits = REAL_MOST[name]
     assert found.waits <= waits and found.launches <= launches, found.record.report(8)
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_layers_of_many_regions_wait_once_per_batch(batch: int) -> None:
+    """Noise keeps regions apart: with semantic masks a layer has up to five waits, whatever the batch."""
+    noise = torch.from_numpy(np.random.default_rng(9).standard_normal((batch, 32, 12, 12))).float()
+    tokens = made_tokens(batch, 32, 12) + noise * torch.linspace(0, 2, 12)
+    settings = UniAPSettings(masks="both")
+    expected = uniap(tokens, settings)
+    with pretended_card() as record:
+        on_card = tokens.to("cuda")
+        record.clear()
+        found = uniap(on_card, settings)
+    assert record.num_waits <= 4 + 5 * len(settings.taus) and record.num_launches <= 750, record.report()
+    assert len({level for one in found for level in one.levels.tolist()}) > 2
+    assert_same(Counted(0, 0, record, found, expected))
 
 
 def test_a_training_step_of_two_images_waits_little() -> None:
