@@ -67,6 +67,15 @@ def test_area_is_that_of_the_mask_unless_the_published_one_is_wanted() -> None:
     assert published["area"] == 900 and (published["width"], published["height"]) == (HEIGHT, WIDTH)
 
 
+def test_crowd_regions_stay_what_they_are_until_an_object_is_found_there() -> None:
+    previous = [annotation(1, slice(0, 20)) | {"iscrowd": 1}, annotation(1, slice(30, 50)) | {"iscrowd": 1}]
+    found = [annotation(1, slice(30, 50), 0.9)]
+    merged = merge(previous, found, score_threshold=0.7, match_iou=0.5).annotations
+    assert columns(merged) == [(1, 30, 20), (1, 0, 20)] and [item["iscrowd"] for item in merged] == [0, 1]
+    published = merge(previous, found, score_threshold=0.7, match_iou=0.5, parity=True).annotations
+    assert [item["iscrowd"] for item in published] == [0, 0]
+
+
 def test_unfit_annotations() -> None:
     with pytest.raises(ValueError, match="image 3 has no score"):
         merge([], [annotation(3, slice(0, 5))], score_threshold=0, match_iou=0.5)

@@ -291,7 +291,8 @@ def _complete(annotation: Annotation, parity: bool) -> Annotation:
     """Return the annotation as the new label set holds it."""
     segmentation = annotation["segmentation"]
     bbox = [float(value) for value in annotation.get("bbox") or mask_utils.toBbox(segmentation)]
-    item = annotation | {"category_id": 1, "iscrowd": 0, "bbox": bbox}
+    crowd = 0 if parity else int(bool(annotation.get("iscrowd")))  # the published script knows no crowd regions
+    item = annotation | {"category_id": 1, "iscrowd": crowd, "bbox": bbox}
     if parity:
         height, width = _size(annotation)
         return item | {"area": bbox[2] * bbox[3], "width": height, "height": width}
