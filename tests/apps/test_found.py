@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from group_files import SMALL, square, write_squares
 
-from unseg_d2.apps.answers import ALL, GENERATOR, Answers
+from unseg_d2.apps.answers import ALL, COARSEST, GENERATOR, Answers
 from unseg_d2.apps.finder import Finder
 from unseg_d2.apps.found import IN_NO_GROUP, Found
 from unseg_d2.apps.photo_groups import MOST, PhotoGroups
@@ -93,6 +93,13 @@ def test_masks_in_no_group_are_grey_and_others(found: Found, tmp_path: Path) -> 
     assert [category["name"] for category in content["categories"]] == ["Käfer", "other"]
 
 
+def test_words_are_written_on_few_masks_only(found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = found.pictures()[0][0]
+    monkeypatch.setattr("unseg_d2.apps.found.MOST_WORDS", 1)
+    many = found.pictures()[0][0]
+    assert (few != many).any() and (few == many).all(2).mean() > 0.8  # but for the words, the pictures are the same
+
+
 class Page:
     """In place of Gradio: what would be changed."""
 
@@ -119,8 +126,8 @@ def test_the_page_answers(found: Found, tmp_path: Path) -> None:
         photos, GENERATOR, "uniap", 0.0, *(control.value for control in controls)
     )
     assert len(pictures) == 3 and depths == {"value": [], "visible": False} and len(boxes) == MOST
-    assert detail == {"value": ALL, "visible": True} and place == {"visible": True} and not boxes[0]["visible"]
-    assert len(table["data"]) == len(found.annotations) > 3
+    assert detail == {"value": COARSEST, "visible": True} and place == {"visible": True} and not boxes[0]["visible"]
+    assert 0 < len(table["data"]) <= len(found.annotations) == len(answers.show(found, ALL)[1]["data"])
     assert [len(answers.show(nested, detail)[1]["data"]) for detail in (0.5, 1.0, ALL)] == [6, 6, 9]
     grouped, *_, place, first, second, third = answers.group(found, ALL, 2.0)[: 4 + 1 + 3]
     assert first["visible"] and second["label"].startswith("group 2: ") and not third["visible"]

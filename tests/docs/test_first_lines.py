@@ -56,7 +56,7 @@ def test_they_end_in_a_result(page: str, tmp_path: Path, monkeypatch: pytest.Mon
         )
     monkeypatch.chdir(tmp_path)
     for words in first_lines(page)[1:]:
-        main.main(words[1:])
+        main.execute(main.parser(words[1:]).parse_args(words[1:]))
     assert all((tmp_path / name).is_file() for name in RESULTS[page])
     found = read_coco(next(tmp_path / name for name in RESULTS[page] if name.endswith(".json")))
     assert found.annotations and all("segmentation" in annotation for annotation in found.annotations)

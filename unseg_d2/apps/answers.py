@@ -17,6 +17,8 @@ from unseg_d2.errors import UnsegError
 GENERATOR, DETECTOR = "a mask generator (no training)", "the detector"
 ALL = 1.05
 """Position of the slider of detail, behind the coarsest mask, at which all masks are shown."""
+COARSEST = 1.0
+"""Where the slider begins: all masks at once hide the photo."""
 Answer = TypeVar("Answer", bound=Callable[..., list[Any]])
 
 
@@ -59,8 +61,9 @@ class Answers:
         found = replace(found, found_with=found_with)
         update = self.gradio.update
         depths = update(value=found.depths, visible=bool(found.depths))
-        detail = update(value=ALL, visible=found.has_levels)
-        return [*self._changed(found, ALL), depths, detail, *self._boxes(found)]
+        detail = COARSEST if found.has_levels else ALL
+        slider = update(value=detail, visible=found.has_levels)
+        return [*self._changed(found, detail), depths, slider, *self._boxes(found)]
 
     @_with_its_error
     def show(self, found: Found | None, detail: float) -> list[Any]:

@@ -25,6 +25,8 @@ from unseg_d2.viz.overlay import Colour, draw_instances
 from unseg_d2.viz.palette import instance_colour
 
 IN_NO_GROUP: Colour = (150, 150, 150)
+MOST_WORDS = 20
+"""Masks of a photo up to which scores and names are written on it; of more, the table and the colours say them."""
 HEADS = ("photo", "object", "score", "% of the photo")
 CLASS = "class"
 """Head of a fifth column, where classes are told apart."""
@@ -131,11 +133,12 @@ class Found:
         pixels = as_rgb(self.paths[number], self.reading)
         areas = decode_masks([region(masks[place]) for place in shown], image["height"], image["width"])
         classes, colours = self._classes(), [instance_colour(place) for place in shown]
-        names = [_in_ascii(classes[number][place]) for place in shown] if classes else None
+        worded = len(shown) <= MOST_WORDS
+        names = [_in_ascii(classes[number][place]) for place in shown] if classes and worded else None
         if self.groups is not None:
             of_image = self.groups.of_image[number]
             colours = [instance_colour(of_image[place]) if of_image[place] >= 0 else IN_NO_GROUP for place in shown]
-        scores = [float(masks[place]["score"]) for place in shown]
+        scores = [float(masks[place]["score"]) for place in shown] if worded else None
         drawn = draw_instances(pixels, areas, scores=scores, names=names, colours=colours)
         count = f"{len(shown)} of {len(masks)}" if len(shown) < len(masks) else str(len(masks))
         return drawn, f"{image['file_name']}: {count} object{'s' * (len(masks) != 1)}"
