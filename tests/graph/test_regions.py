@@ -56,3 +56,13 @@ def test_contracting_keeps_each_pair_once():
     assert [tuple(pair) for pair in found.edges.T] == sorted(expected)
     for pair, origin in zip(found.edges.T, found.origin):
         assert sorted(groups[edges[:, origin]]) == pair.tolist()
+
+
+def test_a_graph_without_edges_has_a_group_for_each_node() -> None:
+    count, groups = connected_groups(3, np.zeros((2, 0), dtype=np.int64))
+    assert count == 3 and groups.tolist() == [0, 1, 2] and groups.dtype == np.int64
+
+
+def test_nobody_changes_the_edges_of_a_grid_for_others() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        grid_edges(2, 3)[0, 0] = 5
