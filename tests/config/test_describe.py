@@ -47,7 +47,9 @@ def test_a_section_a_key_and_a_name_that_is_not_there(capsys):
 
 
 def test_a_key_that_names_a_part_lists_the_parts():
-    assert "one of cuts3d, greedymerge, lost, maskcut" in describe.terminal(["MASKS.GENERATOR"]).replace("\n   ", "")
+    assert "one of activation, cuts3d, greedymerge, lost, maskcut" in describe.terminal(["MASKS.GENERATOR"]).replace(
+        "\n   ", ""
+    )
 
 
 def test_what_a_recipe_changes_and_where(tmp_path, capsys):

@@ -160,3 +160,15 @@ def test_the_weights_of_the_index():
     assert fine.abs().mean().item() == pytest.approx(5.055587, abs=1e-4)
     assert coarse.abs().mean().item() == pytest.approx(2.309618, abs=1e-4)
     assert ours([pixels])[0].tokens.shape == (432, 4, 6)
+
+
+def test_lengths_are_kept_where_they_matter():
+    """Centred, the lengths of the four patches are 3, 1, 1 and 3: a mean square of 5."""
+    level = torch.tensor([[[[3.0, 1], [-1, -3]], [[0.0, 0], [0, 0]]]])
+    found = join_maps([level + 7], (2, 2), (2, 2), whole=True)
+    torch.testing.assert_close(found, level / math.sqrt(5))
+    assert not join_maps([torch.full((1, 5, 3, 3), 2.0)], (3, 3), (3, 3), whole=True).any()
+    ours = CNN(backend((8,), 8).network, CNNSettings(arch=ARCH, strides=(8,), patch_size=8, lengths=True))
+    (whole,), (unit,) = ours([image(64, 64)]), backend((8,), 8)([image(64, 64)])
+    torch.testing.assert_close(F.normalize(whole.tokens, dim=0), unit.tokens)
+    assert whole.tokens.norm(dim=0).square().mean() == pytest.approx(1) and whole.tokens.norm(dim=0).std() > 0.01

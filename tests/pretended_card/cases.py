@@ -16,7 +16,19 @@ from unseg_d2.masks import build_generator
 from unseg_d2.refine import CardRefiner, build_refiner
 from unseg_d2.structures import DepthMap, PatchFeatures, Proposals
 
-GENERATORS = ("maskcut", "cuts3d", "tokencut", "promerge", "primaps", "votecut", "lost", "uniap", "greedymerge")
+GENERATORS = (
+    "maskcut",
+    "cuts3d",
+    "tokencut",
+    "promerge",
+    "primaps",
+    "votecut",
+    "lost",
+    "uniap",
+    "greedymerge",
+    "mergetree",
+    "activation",
+)
 REFINERS = ("guided", "crf", "crf_labels")
 OBJECTS = 6
 

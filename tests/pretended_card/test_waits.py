@@ -24,6 +24,8 @@ MOST = {  # launches and waits per image, at batch 1 and 8
     "lost": ((40, 3), (10, 0.5)),
     "uniap": ((220, 7), (30, 1)),
     "greedymerge": ((12, 2), (4, 0.5)),
+    "mergetree": ((12, 2), (4, 0.5)),
+    "activation": ((12, 2), (4, 0.5)),
     "guided": ((120, 1), (30, 0.5)),
     "crf": ((450, 2), (75, 0.5)),
     "crf_labels": ((550, 2), (80, 0.5)),

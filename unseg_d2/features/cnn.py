@@ -54,6 +54,9 @@ class CNNSettings(Settings):
         (16, 32), "strides of the maps that are joined; each is centred and brought to length 1", unit="px", low=1
     )
     patch_size: int = setting(16, "side of a patch of the resized image: the grid that the maps are brought to", low=1)
+    lengths: bool = setting(
+        False, "keep how strongly each patch responds: a map is scaled as a whole instead of patch by patch"
+    )
 
     def check(self) -> None:
         """Raise ValueError where no map is named, or one twice."""
@@ -61,7 +64,9 @@ class CNNSettings(Settings):
             raise ValueError(f"STRIDES must name at least one map, and each once, but is {tuple(self.strides)}")
 
 
-def join_maps(maps: Sequence[Tensor], covered: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+def join_maps(
+    maps: Sequence[Tensor], covered: tuple[int, int], grid: tuple[int, int], *, whole: bool = False
+) -> Tensor:
     """Bring feature maps to one grid, centre each over the image, normalise each patch of each, and join them.
 
     Centring takes away what all patches of the image share, so that cosines fall on both sides of 0; normalising gives
@@ -71,9 +76,12 @@ def join_maps(maps: Sequence[Tensor], covered: tuple[int, int], grid: tuple[int,
         maps: ``(B, c, k, l)`` each, of any channels and sizes; all show the same pixels.
         covered: rows and columns of the grid that the maps cover.
         grid: ``(h, w)`` to return, the upper left part of them.
+        whole: scale each map as a whole, to a mean square length of 1 over the image, so that a patch with little in
+            it stays short.
 
     Returns:
-        ``(B, C, h, w)`` float32; each map's channels have the length 1, or 0 where the map is the same everywhere.
+        ``(B, C, h, w)`` float32; each map's channels have the length 1, or 0 where the map is the same everywhere,
+        unless lengths are kept.
     """
     joined = []
     for level in maps:
@@ -81,8 +89,15 @@ def join_maps(maps: Sequence[Tensor], covered: tuple[int, int], grid: tuple[int,
         if tuple(level.shape[2:]) != tuple(covered):
             level = F.interpolate(level, size=covered, mode="bilinear", align_corners=False, antialias=True)
         level = level[:, :, : grid[0], : grid[1]]
-        joined.append(F.normalize(level - level.mean(dim=(2, 3), keepdim=True), dim=1))
+        centred = level - level.mean(dim=(2, 3), keepdim=True)
+        joined.append(_scaled(centred) if whole else F.normalize(centred, dim=1))
     return torch.cat(joined, dim=1)
+
+
+def _scaled(level: Tensor) -> Tensor:
+    """Return maps ``(B, c, h, w)`` at a mean square length of 1 over each image; 0 stays 0."""
+    squares = level.square().sum(1).mean((1, 2))
+    return level * squares.clamp_min(1e-24).rsqrt()[:, None, None, None]
 
 
 @FEATURE_BACKENDS.register(settings=CNNSettings, fits=FITS)
@@ -121,6 +136,7 @@ class CNN:
         self.chosen = [len(strides) - 1 - strides[::-1].index(stride) for stride in settings.strides]
         self.name = f"cnn/{settings.arch}/{'+'.join(map(str, settings.strides))}"
         self.patch_size = settings.patch_size
+        self.lengths = settings.lengths
         self.supervision = tuple(supervision)
         self.device, self.dtype = torch.device(device), dtype
         self.mean, self.std = (network.model.pretrained_cfg[key] for key in ("mean", "std"))
@@ -165,7 +181,7 @@ class CNN:
         padded = F.pad(batch, (0, right, 0, below), mode="replicate").to(self.dtype)
         covered = padded.shape[2] // self.patch_size, padded.shape[3] // self.patch_size
         maps = self.network(padded)
-        tokens = join_maps([maps[index] for index in self.chosen], covered, grid)
+        tokens = join_maps([maps[index] for index in self.chosen], covered, grid, whole=self.lengths)
         return [PatchFeatures(token, self.patch_size) for token in tokens]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from unseg_d2.masks.activation import Activation, ActivationSettings, activation
 from unseg_d2.masks.cuts3d import CutS3D, CutS3DSettings, LocalCutSettings, cuts3d, localcut
 from unseg_d2.masks.greedymerge import GreedyMerge, GreedyMergeSettings, greedymerge
 from unseg_d2.masks.lost import LOST, LOSTSettings, lost
 from unseg_d2.masks.maskcut import MaskCut, MaskCutSettings, maskcut
+from unseg_d2.masks.mergetree import MergeTree, MergeTreeSettings, mergetree
 from unseg_d2.masks.primaps import PriMaPs, PriMaPsLabels, PriMaPsSettings, primaps, primaps_labels
 from unseg_d2.masks.priors import PriorSettings, UnionCutSettings, foreground_union
 from unseg_d2.masks.promerge import ProMerge, ProMergeSettings, promerge
@@ -16,6 +18,8 @@ from unseg_d2.masks.uniap import UniAP, UniAPSettings, uniap
 from unseg_d2.masks.votecut import VoteCut, VoteCutSettings, cut_vectors, votecut
 
 __all__ = [
+    "Activation",
+    "ActivationSettings",
     "LOST",
     "LOSTSettings",
     "MASK_GENERATORS",
@@ -26,6 +30,8 @@ __all__ = [
     "LocalCutSettings",
     "MaskCut",
     "MaskCutSettings",
+    "MergeTree",
+    "MergeTreeSettings",
     "ObjectFields",
     "ProposalGenerator",
     "PriMaPs",
@@ -43,6 +49,7 @@ __all__ = [
     "UnionCutSettings",
     "VoteCut",
     "VoteCutSettings",
+    "activation",
     "build_generator",
     "cuts3d",
     "cut_vectors",
@@ -52,6 +59,7 @@ __all__ = [
     "localcut",
     "lost",
     "maskcut",
+    "mergetree",
     "primaps",
     "primaps_labels",
     "promerge",
