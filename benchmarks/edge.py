@@ -5,7 +5,7 @@
 The halves of the images are those of ``offline_features.py``, as is everything that is not stated here: settings are
 chosen on one half (``--choose`` prints every candidate on it), and the other is reported. Columns are objects found at
 IoU .5, mean best IoU of an object, CorLoc (of the best-scored mask), AR100 and AP50, in percent; what follows ± is half
-of the 95 % interval of a bootstrap over images. Below a set, each row is compared with the first, image by image: the
+of the 95 % interval of a bootstrap over images. Below a set, its last row is compared with the others by image: the
 difference of found objects, of best IoU and of CorLoc, and the ratio of AR100, with 95 % intervals.
 """
 
@@ -31,6 +31,7 @@ REPORTED: dict[str, Rows] = {
         "Activation, offline": ("offline/activation.yaml", []),
     },
     "coco_dev": {
+        "MaskCut, descriptors": ("", ["FEATURES.NAME", "descriptors"]),
         "ProMerge, offline": ("offline/promerge.yaml", []),
         "MergeTree, offline": ("offline/mergetree.yaml", []),
     },
@@ -77,9 +78,9 @@ def main() -> None:
             tables[row] = per_image(contents, found)
             values = cells(contents, found, tables[row], seconds[row])
             print(f"| {row} | {name} | {len(images)} | " + " | ".join(values) + " |", flush=True)
-        first, *others = tables
+        *others, last = tables
         for row in others:
-            print(f"\n'{row}' against '{first}': {comparison(tables[row], tables[first])}")
+            print(f"\n'{last}' against '{row}': {comparison(tables[last], tables[row])}")
         print()
 
 
@@ -120,7 +121,7 @@ def cells(
 
 
 def comparison(table: np.ndarray, first: np.ndarray) -> str:
-    """Return how a row differs from the first, with 95 % intervals over the same images."""
+    """Return how a row differs from another one, with 95 % intervals over the same images."""
     places = samples(len(table))
     drawn, against = shares(table[places].sum(1)), shares(first[places].sum(1))
     whole, other = shares(table.sum(0)), shares(first.sum(0))
