@@ -29,8 +29,8 @@ def _arguments(parser: CommandParser) -> None:
         "--fields",
         type=as_path,
         metavar="FOLDER",
-        help="fields named like the images: .npz with centre (2, H, W) and boundary (H, W), or .npy (3, H, W) (required "
-        "with MASKS.SPLIT.METHOD centre_field)",
+        help="fields named like the images: .npz with centre (2, H, W) and boundary (H, W), or .npy (3, H, W) "
+        "(required with MASKS.SPLIT.METHOD centre_field)",
     )
     add_output(parser, "folder of the new label set", required=True, metavar="FOLDER")
     add_processes(parser, workers="processes (default: one per GPU, or one per core)", engine="split them")
