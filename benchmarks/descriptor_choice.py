@@ -1,6 +1,6 @@
 """Quality of MaskCut's masks for variants of the weight-free descriptors: the table of ``docs/descriptors.md``.
 
-Run with ``python benchmarks/descriptor_choice.py --data ../shared/data``. Every variant goes through the default
+Run with ``python benchmarks/descriptor_choice.py --data FOLDER``. Every variant goes through the default
 pipeline (480 px, patch 8, MaskCut with three masks, guided filter); only the descriptor differs. Metrics are
 class-agnostic, on masks, in percent: mean best IoU of a ground-truth object, recall at IoU .5, and AP50.
 """

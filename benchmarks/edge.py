@@ -1,6 +1,6 @@
 """How far masks go without a download: responses and regions, against cuts and prompts on its features.
 
-    python benchmarks/edge.py --data ../shared/data [--sets ecssd_dev] [--choose] [--every 4]
+    python benchmarks/edge.py --data FOLDER [--sets ecssd_dev] [--choose] [--every 4]
 
 The halves of the images are those of ``offline_features.py``, as is everything that is not stated here: settings are
 chosen on one half (``--choose`` prints every candidate on it), and the other is reported. Columns are objects found at

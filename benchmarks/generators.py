@@ -1,6 +1,6 @@
 """Every mask generator on sets of images: number and quality of masks, and time. Prints ``docs/generators.md``'s table.
 
-    python benchmarks/generators.py --data ../shared/data [--sets coco_dev ...] [--generators maskcut ...] [--every 4]
+    python benchmarks/generators.py --data FOLDER [--sets coco_dev ...] [--generators maskcut ...] [--every 4]
 
 A set is a folder with ``images/``, with ``instances.json`` or ``masks/NAME.png`` (one object each) if there is ground
 truth, and with ``depth/NAME.png`` (16 bit, mm) if there is depth; without --data, the project's own synthetic scenes

@@ -1,6 +1,6 @@
 """A detector that starts from the backbone of the package index, against the same one from random weights.
 
-    python benchmarks/offline_detector.py --data ../shared/data [--iterations 60] [--size 128] [--seeds 0 1 2]
+    python benchmarks/offline_detector.py --data FOLDER [--iterations 60] [--size 128] [--seeds 0 1 2]
 
 The images of coco_dev, sorted by name, are dealt out in turn: of the first, third, fifth ... the recipe
 ``configs/offline/promerge.yaml`` makes a label set, which every training takes; the second, fourth ... are for the

@@ -1,6 +1,6 @@
 """Masks on the features of the package index, against descriptors: the tables of ``docs/offline.md``.
 
-    python benchmarks/offline_features.py --data ../shared/data [--choose] [--every 4] [--maps FOLDER]
+    python benchmarks/offline_features.py --data FOLDER [--choose] [--every 4] [--maps FOLDER]
 
 The images of a set, sorted by name, are dealt out in turn: settings are chosen on the first, third, fifth ...
 (``--choose`` prints every candidate on them), and the second, fourth ... are reported. Everything goes through
