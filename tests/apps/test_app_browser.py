@@ -20,6 +20,7 @@ from PIL import Image
 
 gradio = pytest.importorskip("gradio", minversion="6", reason="Gradio is not installed")
 webdriver = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed")
+StaleElementReferenceException = pytest.importorskip("selenium.common.exceptions").StaleElementReferenceException
 CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.slow,
@@ -29,11 +30,16 @@ PICTURES = os.environ.get("UNSEG_D2_SCREENSHOTS", "")  # folder that keeps what 
 
 
 def soon(condition: Callable[[], Any], seconds: float = 90) -> Any:
+    """Wait for a value; the page may replace an element while it is looked at."""
     end = time.monotonic() + seconds
-    while not (value := condition()):
+    while True:
+        try:
+            if value := condition():
+                return value
+        except StaleElementReferenceException:
+            pass
         assert time.monotonic() < end, condition
         time.sleep(0.2)
-    return value
 
 
 def answers(address: str) -> bool:
@@ -165,6 +171,11 @@ def test_levels_and_groups(browser: Any, address: str, tmp_path: Path) -> None:
 
 def download(browser: Any) -> Any:
     """Return the file of annotations that the page offers."""
-    link = soon(lambda: browser.find_elements("css selector", "#coco a[href]"))[0].get_attribute("href")
+
+    def shown() -> str:
+        links = browser.find_elements("css selector", "#coco a[href]")
+        return links[0].get_attribute("href") if links else ""
+
+    link = soon(shown)
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(link) as answer:
         return json.load(answer)
