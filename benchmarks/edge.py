@@ -11,13 +11,11 @@ difference of found objects, of best IoU and of CorLoc, and the ratio of AR100, 
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from generators import load
-from offline_features import INPUTS, REFINERS, cnn, content_of, measure, samples
+from offline_features import INPUTS, REFINERS, cnn, content_of, measure, options_of, samples
 
 from unseg_d2.evaluation.best_iou import best_ious
 from unseg_d2.evaluation.class_agnostic import evaluate
@@ -57,13 +55,7 @@ CANDIDATES: dict[str, Rows] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds ecssd_dev and coco_dev")
-    parser.add_argument("--sets", nargs="+", default=list(REPORTED))
-    parser.add_argument("--choose", action="store_true", help="the candidates, on the half that settings are chosen on")
-    parser.add_argument("--every", type=int, default=1, help="take every n-th image of the half only")
-    parser.add_argument("--output", type=Path, default=Path("output/bench-edge"))
-    args = parser.parse_args()
+    args = options_of(__doc__ or "", REPORTED, "bench-edge").parse_args()
     for name in args.sets:
         rows = (CANDIDATES if args.choose else REPORTED)[name]
         folder, _, truth, _ = load(name, args.data, None)

@@ -17,6 +17,7 @@ import argparse
 import hashlib
 import json
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,13 +108,19 @@ CANDIDATES: dict[str, dict[str, tuple[str, list[str]]]] = {
 """Rows of the half that settings are chosen on."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options_of(description: str, sets: Collection[str], folder: str) -> argparse.ArgumentParser:
+    """Return the parser of a benchmark that chooses settings on one half of the images and reports the other."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds ecssd_dev and coco_dev")
-    parser.add_argument("--sets", nargs="+", default=list(REPORTED))
+    parser.add_argument("--sets", nargs="+", default=list(sets))
     parser.add_argument("--choose", action="store_true", help="the candidates, on the half that settings are chosen on")
     parser.add_argument("--every", type=int, default=1, help="take every n-th image of the half only")
-    parser.add_argument("--output", type=Path, default=Path("output/bench-offline-features"))
+    parser.add_argument("--output", type=Path, default=Path("output") / folder)
+    return parser
+
+
+def main() -> None:
+    parser = options_of(__doc__ or "", REPORTED, "bench-offline-features")
     parser.add_argument("--maps", type=Path, help="folder to keep features in; they are rounded to float16")
     args = parser.parse_args()
     rows = CANDIDATES if args.choose else REPORTED
