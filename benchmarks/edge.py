@@ -121,8 +121,10 @@ def comparison(table: np.ndarray, first: np.ndarray) -> str:
     for name, title in (("found", "found"), ("iou", "best IoU"), ("corloc", "CorLoc")):
         low, high = np.percentile(drawn[name] - against[name], (2.5, 97.5))
         words.append(f"{title} {whole[name] - other[name]:+.1f} ({low:+.1f} to {high:+.1f})")
-    low, high = np.percentile(drawn["recall"] / np.maximum(against["recall"], 1e-9), (2.5, 97.5))
-    return ", ".join([*words, f"AR100 x {whole['recall'] / max(other['recall'], 1e-9):.1f} ({low:.1f} to {high:.1f})"])
+    with np.errstate(divide="ignore", invalid="ignore"):  # inf where nothing of the other was found
+        ratio = np.float64(whole["recall"]) / other["recall"]
+        low, high = np.nanpercentile(drawn["recall"] / against["recall"], (2.5, 97.5), method="nearest")
+    return ", ".join([*words, f"AR100 x {ratio:.1f} ({low:.1f} to {high:.1f})"])
 
 
 if __name__ == "__main__":
