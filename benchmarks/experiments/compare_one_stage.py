@@ -1,13 +1,14 @@
 """One stage against rounds in the same processor time: three seeds, scenes with truth (docs/one_stage.md).
 
-    OMP_NUM_THREADS=1 nice -n 19 python benchmarks/experiments/compare_one_stage.py [--seeds 0 1 2] [--times 1]
+    OMP_NUM_THREADS=1 python benchmarks/experiments/compare_one_stage.py [--seeds 0 1 2] [--times 1]
+        [--recipe quickstart_instant.yaml --scenes 48]
 
-The run of ``quickstart_instant.yaml`` is timed: masks, a training, a round. Then the experiment is trained for as many
-processor seconds, or for ``--times`` as many, on the same scenes. So is its network on labels that stay as they are,
+The run of the recipe is timed: masks, a training, a round. Then the experiment is trained for as many processor
+seconds, or for ``--times`` as many, on the same scenes. So is its network on labels that stay as they are,
 those of UniAP on the descriptors, without QuerySD. The number of steps follows from a few that are timed before, which
 do not count. Scenes are rendered, and everything is imported, beforehand. Metrics are those on scenes that were not
 used for training, class-agnostic, on masks, in percent: the mean over the seeds and the 95 % interval of Student's t;
-then come differences, paired by seed, and the labels that both begin with. Runs that have ended are kept in
+then come differences, paired by seed. The labels that both begin with come first. Runs that have ended are kept in
 ``--output``; one that was interrupted is begun anew, since its time is not known.
 """
 
@@ -49,7 +50,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from offline_detector import interval
 
 METRICS = ("AP50", "AP", "AR100")
-RECIPE, TRAIN, VAL = "quickstart_instant.yaml", "synthetic_train", "synthetic_val"
+TRAIN, VAL = "synthetic_train", "synthetic_val"
 ROUNDS, CONTROL = "rounds", "labels fixed"
 FIXED_LABELS = OneStageSettings(own_share=0.0, query_weight=0.0)
 """The same network and masks, without what makes it one stage: regions are those of the descriptors, and no QuerySD."""
@@ -62,13 +63,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--times", type=float, nargs="+", default=[1.0], help="of the rounds' processor time")
-    parser.add_argument("--scenes", type=int, default=48, help="for training, and as many for the metrics")
+    parser.add_argument("--recipe", default="quickstart.yaml", help="of the rounds")
+    parser.add_argument("--scenes", type=int, default=200, help="for training")
+    parser.add_argument("--held-out", type=int, default=48, help="scenes for the metrics")
     parser.add_argument("--output", type=Path, default=Path("output/bench-one-stage"))
     args = parser.parse_args()
-    cfg = load_cfg(RECIPE, options(args, 0))
+    cfg = load_cfg(args.recipe, options(args, 0))
     paths = [Path(record["file_name"]) for record in load_dataset(TRAIN, cfg)]
     load_dataset(VAL, cfg)  # renders the scenes
     arms = {name_of(times): (times, OneStageSettings()) for times in args.times} | {CONTROL: (1.0, FIXED_LABELS)}
+    print("| labels | " + " | ".join(METRICS) + " |\n|---|" + "---:|" * len(METRICS))
+    for name, find in (("MaskCut", maskcut(cfg)), ("UniAP's instances", regions(FIXED_LABELS))):
+        row = score(cfg, find)
+        print(f"| {name} | " + " | ".join(f"{row[metric]:.1f}" for metric in METRICS) + " |", flush=True)
     rows: dict[str, list[Row]] = {name: [] for name in (ROUNDS, *arms)}
     for seed in args.seeds:
         rows[ROUNDS].append(rounds(args, seed))
@@ -77,9 +84,6 @@ def main() -> None:
             rows[name].append(one_stage(args, seed, settings, paths, seconds))
         print(f"seed {seed}: " + "; ".join(f"{name} {found[-1]}" for name, found in rows.items()), flush=True)
     print_table(rows)
-    for name, find in (("MaskCut", maskcut(cfg)), ("UniAP's instances", regions(FIXED_LABELS))):
-        row = score(cfg, find)
-        print(f"| labels of {name} | " + " | ".join(f"{row[metric]:.1f}" for metric in METRICS) + " | – |")
 
 
 def name_of(times: float) -> str:
@@ -109,7 +113,7 @@ def options(args: argparse.Namespace, seed: int) -> list[str]:
         "DATALOADER.NUM_WORKERS": 0,
         "SYNTHETIC.ROOT": args.output.resolve() / "scenes",
         "SYNTHETIC.NUM_TRAIN": args.scenes,
-        "SYNTHETIC.NUM_VAL": args.scenes,
+        "SYNTHETIC.NUM_VAL": args.held_out,
     }
     return [str(part) for pair in values.items() for part in pair]
 
@@ -139,14 +143,14 @@ def rounds(args: argparse.Namespace, seed: int) -> Row:
 
     def make(folder: Path) -> Row:
         started = used()
-        result = self_train(RECIPE, *opts, output=folder, images=TRAIN, rounds=1)
+        result = self_train(args.recipe, *opts, output=folder, images=TRAIN, rounds=1)
         seconds = used() - started
-        cfg, engine = load_cfg(RECIPE, opts), select_engine("builtin")
+        cfg, engine = load_cfg(args.recipe, opts), select_engine("builtin")
         weights = str(result.weights)
         scores = evaluate_detector(engine, cfg, weights=weights, dataset=VAL, output=folder / "scored")
         return metrics_of(scores) | {"seconds": seconds}
 
-    return kept(args.output / f"rounds-{seed}", opts, make)
+    return kept(args.output / f"rounds-{seed}", [args.recipe, *opts], make)
 
 
 def one_stage(
@@ -160,7 +164,7 @@ def one_stage(
         weights = train(paths, settings, folder, steps=steps, seed=seed)
         spent = used() - started
         network = load(weights, settings)
-        row = score(load_cfg(RECIPE, options(args, seed)), lambda pixels: predict(network, pixels, settings))
+        row = score(load_cfg(args.recipe, options(args, seed)), lambda pixels: predict(network, pixels, settings))
         return row | {"seconds": spent, "steps": steps}
 
     made_from = [options(args, seed), dataclasses.asdict(settings), round(seconds, 3)]
