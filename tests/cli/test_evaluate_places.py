@@ -12,6 +12,7 @@ from PIL import Image
 
 from unseg_d2.cli import score_masks
 from unseg_d2.cli.evaluate import TASKS
+from unseg_d2.cli.evaluate_semantic import mask_folders
 from unseg_d2.errors import UnsegError
 
 OBJECT = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81, "iscrowd": 0}
@@ -101,3 +102,11 @@ def test_a_missing_second_data_set_is_named_before_the_first_is_scored(
         execute(task, words)
     with pytest.raises(UnsegError, match="nowhere"):
         execute(task, [*words, "nowhere.json" if task == "corloc" else "nowhere"])
+
+
+def test_the_label_maps_of_two_data_sets_never_share_a_folder() -> None:
+    assert mask_folders(Path("maps"), ["a/images::a/labels"]) == {"a/images::a/labels": Path("maps")}
+    specs = ["one/photos::a/labels", "two/frames::b/labels"]
+    assert list(mask_folders(Path("maps"), specs).values()) == [Path("maps/photos"), Path("maps/frames")]
+    with pytest.raises(UnsegError, match=r"of train/images and val/images/ would both be in maps/images; write them"):
+        mask_folders(Path("maps"), ["train/images", "val/images/"])

@@ -11,6 +11,7 @@ import pytest
 
 from unseg_d2.config import load_cfg
 from unseg_d2.data.classes import OF_THE_DATA
+from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.panoptic import Panoptic, PanopticSettings
 from unseg_d2.evaluation.registry import classes_told_apart, detector_evaluators
 from unseg_d2.evaluation.scores import score
@@ -35,12 +36,12 @@ def test_the_evaluator_names_groups_where_it_is_asked_to() -> None:
         "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
     }
     results = [item(0, 30, 7, score=0.9), item(50, 60, 9, score=0.8), item(70, 90, 7, score=0.4)]
-    metrics = {
-        matching: score(truth, results, {"panoptic": Panoptic(PanopticSettings(matching=matching))}).metrics
-        for matching in ("none", "hungarian")
-    }
-    assert metrics["none"]["segm"]["PQ"] == 0 and "bbox" not in metrics["none"]
-    assert metrics["hungarian"]["segm"] == pytest.approx({"PQ": 87.5, "SQ": 87.5, "RQ": 100})
+    metrics = score(truth, results, {"panoptic": Panoptic(PanopticSettings(matching="hungarian"))}).metrics
+    assert metrics["segm"] == pytest.approx({"PQ": 87.5, "SQ": 87.5, "RQ": 100}) and "bbox" not in metrics
+    with pytest.raises(UnsegError, match="has the category 7, which the ground truth does not list"):
+        score(truth, results, {"panoptic": Panoptic(PanopticSettings())})
+    wrong = [one | {"category_id": {7: 2, 9: 1}[one["category_id"]]} for one in results]
+    assert score(truth, wrong, {"panoptic": Panoptic(PanopticSettings())}).metrics["segm"]["PQ"] == 0
 
 
 def test_the_classes_of_a_detector_are_those_of_the_truth_or_matched_with_them() -> None:

@@ -113,6 +113,61 @@ def test_names_become_classes_and_stay(squares: Path) -> None:
         import_corrections(output.parent / "names.json", labels=output, output=output.parent / "x.json")
 
 
+def test_groups_that_a_file_names_are_not_made_anew(squares: Path) -> None:
+    """The option that made twenty groups is forgotten where their names are given: the names would be of no groups."""
+    output = squares.parent.parent / "groups"
+    group(squares, output)
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    names = names_file(output, g1="warm")
+    with pytest.raises(
+        UnsegError, match=r"names\.json names the groups in .*groups, which .*NUMBER was 3, now 2\. Name"
+    ):
+        group(squares, output, "GROUPS.NUMBER", "2", names=names)
+    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+    group(squares, output, names=names)
+    assert read_coco(output / "labels.json").categories[0]["name"] == "warm"
+
+
+def test_a_damaged_record_is_no_reason_to_forget_names(squares: Path) -> None:
+    output = squares.parent.parent / "groups"
+    group(squares, output)
+    group(squares, output, names=names_file(output, g1="warm"))
+    record = json.loads((output / "groups.json").read_text())
+    (output / "groups.json").write_text(json.dumps(record | {"names": record["names"][:2]}))  # by hand
+    with pytest.raises(UnsegError, match=r"groups\.json is damaged .*choose another --output"):
+        group(squares, output)
+    assert read_coco(output / "labels.json").categories[0]["name"] == "warm"
+
+
+def test_an_image_that_has_changed_is_named_where_names_would_be_lost(squares: Path) -> None:
+    output = squares.parent.parent / "groups"
+    group(squares, output)
+    group(squares, output, names=names_file(output, g1="warm"))
+    Image.new("RGB", (96, 48), "blue").save(squares.parent / "images/001.png")
+    with pytest.raises(UnsegError, match=r"were made from something else: images have changed\. Choose another"):
+        group(squares, output)
+
+
+def test_features_that_are_computed_otherwise_are_others(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = squares.parent.parent / "groups"
+    group(squares, first)
+    monkeypatch.setattr("unseg_d2.groups.group_masks.RULE", 2)
+    with pytest.raises(UnsegError, match=r"were made with other features: rule was 1, now 2"):
+        group(squares, squares.parent.parent / "second", prototypes=first)
+
+
+def test_no_masks_and_one_mask(squares: Path) -> None:
+    """Groups cannot be found among so few; those of other masks can be carried over."""
+    first, content = squares.parent.parent / "groups", json.loads(squares.read_text())
+    group(squares, first)
+    for number, wanted in ((0, {}), (1, {"group 1": {"red"}})):
+        squares.write_text(json.dumps(content | {"annotations": content["annotations"][:number]}))
+        with pytest.raises(UnsegError, match=rf"There are {number} masks with features, too few for 3 groups"):
+            group(squares, squares.parent.parent / f"found{number}")
+        carried = group(squares, squares.parent.parent / f"carried{number}", prototypes=first)
+        assert colours_of(squares, carried.labels) == wanted and f"{number} masks on 12" in carried.lines()[0]
+
+
 def test_other_settings_make_other_groups_of_the_same_features(squares: Path) -> None:
     output = squares.parent.parent / "groups"
     group(squares, output)

@@ -18,12 +18,20 @@ FILE = {"kind": KIND_OF_NAMES, "version": 1, "groups": "abc", "names": {"1": " c
 def read(tmp_path: Path, **changes: Any) -> list[str]:
     path = tmp_path / "names.json"
     path.write_text(json.dumps(FILE | changes))
-    return read_names(path, "abc", 3)
+    return read_names(path).of("abc", 3)
 
 
 def test_names_are_read_without_the_spaces_around_them(tmp_path: Path) -> None:
     assert read(tmp_path) == ["cat", "", "dog, red"]
     assert read(tmp_path, names={"2": "  "}) == ["", "", ""]
+
+
+def test_names_that_look_the_same_are_the_same(tmp_path: Path) -> None:
+    """An accent of its own or one with its letter, and spaces of several kinds."""
+    assert (
+        read(tmp_path, names={"1": "caf\u00e9 bar", "2": "cafe\u0301  bar", "3": "caf\u00e9\u00a0bar"})
+        == ["caf\u00e9 bar"] * 3
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,3 +78,9 @@ def test_what_may_be_meant_otherwise_is_said() -> None:
     assert '"Cat" and "cat" differ in capitals only and are two classes.' in notes
     assert len(classes_of(["group 2", ""]).categories) == 2  # the one class, and other
     assert classes_of(["", ""]).notes == []
+
+
+def test_a_class_that_is_nearly_called_other_is_named() -> None:
+    classes = classes_of(["Other", "dog"])
+    assert classes.of_group == [1, 2] and classes.other == 3
+    assert classes.notes == ['"Other" and "other" differ in capitals only and are two classes.']

@@ -13,7 +13,7 @@ from group_files import square, write_squares
 from unseg_d2.config import load_cfg
 from unseg_d2.data.pictures.reading import DEFAULT_READING
 from unseg_d2.groups.members import Members
-from unseg_d2.groups.page import crop, shown_of, write_page
+from unseg_d2.groups.page import crop, shown_each, shown_of, write_page
 from unseg_d2.groups.source import open_source
 from unseg_d2.viz.page import script_hash, source
 
@@ -30,6 +30,11 @@ def test_masks_are_shown_from_the_most_to_the_least_certain() -> None:
     assert shown_of(found, 0) == [4, 5, 2, 3, 0]
     assert shown_of(found, 0, count=3) == [4, 2, 0]
     assert shown_of(found, 2) == []
+
+
+def test_a_page_of_many_groups_shows_fewer_masks_of_each() -> None:
+    assert [shown_each(number) for number in (0, 1, 500, 600, 5000)] == [12, 12, 12, 10, 3]
+    assert all(number * shown_each(number) <= 6000 for number in range(1, 2001))
 
 
 def test_a_crop_shows_the_mask_and_fades_the_rest() -> None:

@@ -142,6 +142,36 @@ def test_classes_of_a_label_set_are_those_of_the_same_name(tmp_path: Path) -> No
     for name in ("turned.json", "results.json"):
         scores = score_masks(tmp_path / name, tmp_path / "truth.json", None, "TEST.EVALUATORS", ["per_class"])
         assert scores.metrics["segm"]["AP"] == pytest.approx(100)
-    with pytest.raises(UnsegError, match="has the category owl, which the ground truth does not list"):
-        score_masks(tmp_path / "owl.json", tmp_path / "truth.json", None, "TEST.EVALUATORS", ["per_class"])
     assert score_masks(tmp_path / "owl.json", tmp_path / "truth.json").metrics["segm"]["AP"] == pytest.approx(100)
+
+
+def test_masks_of_a_class_that_the_ground_truth_lacks_count_for_nothing_and_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as those in no group, of the class `other`."""
+    images = [{"id": 1, "file_name": "1.png", "height": 30, "width": 30}]
+    squares = [np.zeros((30, 30), bool) for _ in range(3)]
+    for place, square in enumerate(squares):
+        square[10 * place : 10 * place + 8, :8] = True
+    found = [
+        {"id": n, "image_id": 1, "category_id": n, "bbox": [0, 10 * n - 10, 8, 8], "area": 64, "iscrowd": 0}
+        | {"segmentation": encode_mask(square)}
+        for n, square in enumerate(squares, 1)
+    ]
+    named = [{"id": n, "name": name} for n, name in enumerate(("cat", "dog", "other"), 1)]
+    truth = {"images": images, "annotations": found[:2], "categories": named[:2]}
+    for name, content in (("truth.json", truth), ("found.json", truth | {"annotations": found, "categories": named})):
+        (tmp_path / name).write_text(json.dumps(content))
+    paths = tmp_path / "found.json", tmp_path / "truth.json"
+    assert score_masks(*paths).metrics["segm"]["AP50"] == pytest.approx(100)  # a third mask of the same score
+    assert not caplog.text
+    for evaluators, metric in ((["per_class"], "AP"), (["class_agnostic", "panoptic"], "PQ")):
+        scores = score_masks(*paths, None, "TEST.EVALUATORS", evaluators)
+        assert scores.metrics["segm"][metric] == pytest.approx(100) and scores.counts["results"] == 3
+        said = f'has no class that is called "other"; such masks count for nothing with {evaluators[-1]}.'
+        assert caplog.text.count(said) == 1
+    results = [item | {"score": 1.0} for item in found]  # results have ids alone: one that is not listed is a mistake
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    for evaluator in ("per_class", "panoptic"):
+        with pytest.raises(UnsegError, match="has the category 3, which the ground truth does not list"):
+            score_masks(tmp_path / "results.json", paths[1], None, "TEST.EVALUATORS", [evaluator])

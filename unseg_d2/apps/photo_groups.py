@@ -10,7 +10,7 @@ from typing import Any
 
 from unseg_d2.errors import UnsegError
 from unseg_d2.groups.fit import fit_groups
-from unseg_d2.groups.names import classes_of
+from unseg_d2.groups.names import classes_of, tidied
 from unseg_d2.groups.pooled import Pooler
 from unseg_d2.groups.prototypes import NONE
 from unseg_d2.groups.settings import GroupSettings
@@ -62,8 +62,8 @@ class PhotoGroups:
         return [counts[group] for group in range(len(self.names))]
 
     def named(self, names: Sequence[str]) -> PhotoGroups:
-        """Return the groups with other names; spaces around them are left out."""
-        given = [name.strip() for name in names[: len(self.names)]]
+        """Return the groups with other names, tidied."""
+        given = [tidied(name) for name in names[: len(self.names)]]
         return replace(self, names=given + self.names[len(given) :])
 
     def called(self) -> list[list[str]]:

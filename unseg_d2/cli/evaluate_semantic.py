@@ -47,10 +47,10 @@ def _execute(args: argparse.Namespace) -> None:
     if not specs:
         raise UnsegError("There is nothing to score on; add --datasets IMAGES::LABELS.")
     sets = {spec: load_semantic_set(spec, cfg) for spec in specs}  # mistakes are found before any work
+    folders = mask_folders(args.write_masks, list(sets)) if args.write_masks else {}
     metrics, tables = {}, []
     for spec, data in sets.items():
-        folder = args.write_masks / Path(spec).name if args.write_masks and len(specs) > 1 else args.write_masks
-        if folder:
+        if folder := folders.get(spec):
             write_predictions(model, data, cfg, folder)
         if not data.labelled and folder:
             continue
@@ -65,6 +65,30 @@ def _execute(args: argparse.Namespace) -> None:
     if args.output:
         write_json(args.output / "figures.json", {"weights": str(args.weights), "figures": metrics}, indent=1)
         write_tables(args.output, tables)
+
+
+def mask_folders(folder: Path, specs: Sequence[str]) -> dict[str, Path]:
+    """Return where the label maps of each data set are written: of several, in a folder that is called as its images.
+
+    Raises:
+        UnsegError: two would write into the same folder.
+
+    >>> {spec: str(place) for spec, place in mask_folders(Path("maps"), ["a/photos::b/labels", "val/"]).items()}
+    {'a/photos::b/labels': 'maps/photos', 'val/': 'maps/val'}
+    """
+    from unseg_d2.data.spec import split_spec
+
+    if len(specs) == 1:
+        return {specs[0]: folder}
+    found: dict[str, Path] = {}
+    for spec in specs:
+        place = folder / Path(split_spec(spec)[0]).name
+        if other := next((one for one, taken in found.items() if taken == place), None):
+            raise UnsegError(
+                f"The label maps of {other} and {spec} would both be in {place}; write them with a command each."
+            )
+        found[spec] = place
+    return found
 
 
 def metric_rows(scores: dict[str, SemanticScores]) -> list[list[str]]:

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from pycocotools import mask as mask_utils
 
+from unseg_d2.evaluation.classes import Classes
 from unseg_d2.evaluation.matched_classes import MatchedClassesSettings, name_groups
 from unseg_d2.evaluation.panoptic_quality import PanopticQuality, Segment, without_overlap
 from unseg_d2.evaluation.registry import EVALUATORS, Kind
@@ -156,8 +157,14 @@ class Panoptic:
             yield _Image(things, objects, regions)
 
     def _named(self, truth: Mapping[str, Any], results: list[dict[str, Any]], kind: Kind) -> list[dict[str, Any]]:
-        """Return the results with the classes of their groups; those of groups without a class are left out."""
+        """Return the results with the classes of their groups; those of groups without a class are left out.
+
+        Raises:
+            UnsegError: results are of a category that the ground truth does not list, and are no groups.
+        """
         if self.settings.matching == "none":
+            if listed := truth.get("categories"):
+                Classes(listed).of(results)
             return results
         return name_groups(truth, results, kind, MatchedClassesSettings(matching=self.settings.matching)).results
 

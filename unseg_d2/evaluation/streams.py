@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from unseg_d2.evaluation.chunks import chunks_of
@@ -82,3 +83,35 @@ def accumulator_of(evaluator: Evaluator, kind: Kind) -> Accumulator:
     """Return what takes a stream of images for an evaluator of either form."""
     begin = getattr(evaluator, "accumulator", None)
     return Collected(evaluator, kind) if begin is None else cast(Accumulator, begin(kind))
+
+
+@dataclass(frozen=True)
+class WithoutCategories(StreamEvaluator):
+    """An evaluator for which the results of some categories do not exist; all else is as it is.
+
+    Attributes:
+        evaluator: computes the metrics.
+        left_out: ids of the categories.
+    """
+
+    evaluator: Evaluator
+    left_out: frozenset[Any]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.evaluator, name)
+
+    def accumulator(self, kind: Kind) -> Accumulator:
+        """Begin a computation."""
+        return _Without(accumulator_of(self.evaluator, kind), self.left_out)
+
+
+@dataclass(frozen=True)
+class _Without:
+    running: Accumulator
+    left_out: frozenset[Any]
+
+    def update(self, truth: Mapping[str, Any], results: Sequence[dict[str, Any]]) -> None:
+        self.running.update(truth, [item for item in results if item.get("category_id") not in self.left_out])
+
+    def compute(self) -> dict[str, float]:
+        return self.running.compute()

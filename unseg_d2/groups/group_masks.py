@@ -108,6 +108,7 @@ def group_label_set(
     cfg = edited(cfg, followed(cfg))
     output, settings = Path(output), GroupSettings.from_config(cfg)
     check_can_read(*(Path(path) for path in (prototypes, names) if path is not None))  # before any work
+    given = None if names is None else read_names(Path(names))
     check_apart(output, *([] if prototypes is None else [Path(prototypes)]))
     source = open_source(Path(labels), cfg, images=_path(images), data=_path(ground_truth))
     notes = [*unused_settings(cfg, ("FEATURES.NAME",)), *_without_effect(settings, carried=prototypes is not None)]
@@ -121,12 +122,11 @@ def group_label_set(
     pooled = PooledFolder(output, len(source))
     pooled.make(source, pooler)
     if prototypes is None:
-        grouping = find_grouping(output, pooled, settings, features)
+        grouping = find_grouping(output, pooled, settings, features, given)
     else:
-        grouping = carry_grouping(output, pooled, Path(prototypes), features)
-    if names is not None:
-        fingerprint = grouping.prototypes.fingerprint
-        grouping = grouping.named(read_names(Path(names), fingerprint, len(grouping.names)))
+        grouping = carry_grouping(output, pooled, Path(prototypes), features, given)
+    if given is not None:
+        grouping = grouping.named(given.of(grouping.prototypes.fingerprint, len(grouping.names)))
         grouping.write(output)
     reach = settings.reach if prototypes is not None or settings.method == "hdbscan" else None
     return _written(output, source, pooler, pooled, grouping, reach, notes)
@@ -174,7 +174,6 @@ def _open(output: Path, source: MaskSource, cfg: CfgNode, pooler: Pooler, featur
         names = source.inputs.file_names
         check_images([{"file_name": str(source.inputs.root / name)} for name in names], str(source.path))
     manifest = {
-        "rule": RULE,
         "masks_sha256": source.content(),
         "images_sha256": source.inputs.checksum,
         "num_images": len(source),
@@ -199,6 +198,7 @@ def _features(pooler: Pooler) -> dict[str, Any]:
     settings = pooler.settings
     reading = pooler.reading.changes()
     return {
+        "rule": RULE,
         "features": {"checksum": pooler.backend.checksum, "patch_size": pooler.backend.patch_size},
         "settings": {
             "FEATURES": {"IMAGE_SIZE": settings.image_size, "RESIZE": settings.resize, "PRECISION": settings.precision},

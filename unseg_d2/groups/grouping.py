@@ -23,6 +23,7 @@ import numpy as np
 from unseg_d2.errors import UnsegError
 from unseg_d2.files import write_json
 from unseg_d2.groups.fit import fit_groups
+from unseg_d2.groups.names import NamesFile
 from unseg_d2.groups.pooled import PooledFolder
 from unseg_d2.groups.prototypes import Prototypes
 from unseg_d2.groups.settings import GroupSettings
@@ -30,6 +31,8 @@ from unseg_d2.manifest import changes, describe, read_manifest
 
 PROTOTYPES, RECORD = "prototypes.safetensors", "groups.json"
 REMEDY = "choose another --output"
+FIRST_RULE = {"rule": 1}
+"""How features of masks are computed, where prototypes do not say so."""
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +63,13 @@ class Grouping:
         return Grouping(self.prototypes, names, self.made_from, self.found)
 
 
-def find_grouping(folder: Path, pooled: PooledFolder, settings: GroupSettings, features: Mapping[str, Any]) -> Grouping:
+def find_grouping(
+    folder: Path,
+    pooled: PooledFolder,
+    settings: GroupSettings,
+    features: Mapping[str, Any],
+    given: NamesFile | None = None,
+) -> Grouping:
     """Find groups among pooled features, unless the folder has those of the same features and settings.
 
     Args:
@@ -68,12 +77,13 @@ def find_grouping(folder: Path, pooled: PooledFolder, settings: GroupSettings, f
         pooled: the features.
         settings: of the groups.
         features: what identifies features of the same kind.
+        given: names that the groups are to get.
 
     Raises:
-        UnsegError: groups that have names would be lost, or there are too few masks.
+        UnsegError: groups that have names, or are named in the file, would be lost, or there are too few masks.
     """
     made_from = {"pooled": pooled.content(), "settings": _plain(settings), "carried": "", "names": []}
-    if kept := _kept(folder, made_from):
+    if kept := _kept(folder, made_from, given):
         return kept
     points, total = _drawn(pooled, settings)
     fitted = fit_groups(points, settings)
@@ -91,7 +101,9 @@ def find_grouping(folder: Path, pooled: PooledFolder, settings: GroupSettings, f
     return _begun(folder, Grouping(prototypes, [""] * len(prototypes), made_from, found), features)
 
 
-def carry_grouping(folder: Path, pooled: PooledFolder, origin: Path, features: Mapping[str, Any]) -> Grouping:
+def carry_grouping(
+    folder: Path, pooled: PooledFolder, origin: Path, features: Mapping[str, Any], given: NamesFile | None = None
+) -> Grouping:
     """Take the groups and names of another grouping for masks of other images.
 
     Args:
@@ -99,18 +111,19 @@ def carry_grouping(folder: Path, pooled: PooledFolder, origin: Path, features: M
         pooled: its features.
         origin: folder of the other grouping.
         features: see :func:`find_grouping`; must be those of the other grouping.
+        given: see :func:`find_grouping`.
 
     Raises:
-        UnsegError: the other grouping is not complete, or is of features of another kind.
+        UnsegError: the other grouping is not complete, or is of features of another kind; see :func:`find_grouping`.
     """
     theirs, about = Prototypes.read(origin / PROTOTYPES)
-    if different := changes(about, features):
+    if different := changes(FIRST_RULE | about, features):
         raise UnsegError(
             f"The groups of {origin} were made with other features: {describe(different)}. Use the same recipe."
         )
     names = read_record(origin, theirs)["names"]
     made_from = {"pooled": pooled.content(), "settings": {}, "carried": theirs.fingerprint, "names": names}
-    if kept := _kept(folder, made_from):
+    if kept := _kept(folder, made_from, given):
         return kept
     found = {"groups": len(theirs), "carried_from": origin.name}
     return _begun(folder, Grouping(theirs, names, made_from, found), features)
@@ -135,29 +148,33 @@ def read_record(folder: Path, prototypes: Prototypes) -> dict[str, Any]:
     return record
 
 
-def _kept(folder: Path, made_from: Mapping[str, Any]) -> Grouping | None:
+def _kept(folder: Path, made_from: Mapping[str, Any], given: NamesFile | None) -> Grouping | None:
     """Return the groups of a folder, where they are complete and made from the same.
 
     Raises:
-        UnsegError: they are not, and have names.
+        UnsegError: they are not, and have names or are named in a file; or they are damaged.
     """
     if not (folder / RECORD).is_file() or not (folder / PROTOTYPES).is_file():
         return None
     prototypes, _ = Prototypes.read(folder / PROTOTYPES)
-    try:
-        record = read_record(folder, prototypes)
-    except UnsegError:  # killed between the two files
-        return None
+    record = read_record(folder, prototypes)
     different = changes(record["made_from"], made_from)
     if not different:
         return Grouping(prototypes, record["names"], made_from, record.get("found", {}))
+    others = describe([change for change in different if change.key != "pooled"])
+    why = others or "images have changed"  # masks and features are those of the folder
     before = record["made_from"].get("names") or [""] * len(prototypes)
     if record["names"] != before:
         raise UnsegError(
-            f"{folder} holds groups with names that were made from something else: {describe(different)}. Choose "
-            f"another --output; --prototypes {folder} takes these groups and names along."
+            f"{folder} holds groups with names that were made from something else: {why}. Choose another --output; "
+            f"--prototypes {folder} takes these groups and names along."
         )
-    logger.info("The groups in %s are made anew: %s.", folder, describe(different))
+    if given is not None and given.groups == prototypes.fingerprint:
+        raise UnsegError(
+            f"{given.path} names the groups in {folder}, which were made from something else: {why}. Name them with "
+            "the same settings first."
+        )
+    logger.info("The groups in %s are made anew: %s.", folder, why)
     return None
 
 

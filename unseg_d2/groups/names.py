@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,19 +42,55 @@ class Classes:
         return self.categories if some_without or self.other in self.of_group else self.categories[:-1]
 
 
-def read_names(path: Path, fingerprint: str, number: int) -> list[str]:
+@dataclass(frozen=True)
+class NamesFile:
+    """The names that a page has saved.
+
+    Attributes:
+        path: of the file.
+        groups: fingerprint of the groups that are named.
+        given: name by the number of a group, from 1 on, as text.
+    """
+
+    path: Path
+    groups: str
+    given: dict[str, str]
+
+    def of(self, fingerprint: str, number: int) -> list[str]:
+        """Return the name of each group without spaces around it, empty where it has none.
+
+        Args:
+            fingerprint: of the groups.
+            number: of the groups.
+
+        Raises:
+            UnsegError: other groups are named, or a name has control characters.
+        """
+        if self.groups != fingerprint:
+            raise UnsegError(
+                f"{self.path} names other groups than these; save it from the page that is beside these groups."
+            )
+        places = {str(index + 1): index for index in range(number)}
+        if stray := next((key for key in self.given if key not in places), None):
+            raise UnsegError(f"{self.path} names the group {quoted(stray)}, but the groups are 1 to {number}.")
+        names = [""] * number
+        for key, name in self.given.items():
+            if has_control(name):
+                raise UnsegError(
+                    f"{self.path}: the name {quoted(name)} of group {key} has control characters; type it again."
+                )
+            names[places[key]] = tidied(name)
+        return names
+
+
+def read_names(path: Path) -> NamesFile:
     """Read the names of groups, as the page saves them.
 
     Args:
         path: JSON file ``{"kind", "version", "groups": fingerprint, "names": {"1": name, ...}}``.
-        fingerprint: of the groups that are named.
-        number: of the groups.
-
-    Returns:
-        The name of each group without spaces around it, empty where it has none.
 
     Raises:
-        UnsegError: the file is missing or damaged, is of other groups, or a name has control characters.
+        UnsegError: the file is missing or damaged.
     """
     content = read_json(path)
     if not isinstance(content, dict) or content.get("kind") != KIND_OF_NAMES:
@@ -62,20 +99,19 @@ def read_names(path: Path, fingerprint: str, number: int) -> list[str]:
         raise UnsegError(
             f"{path} is of version {quoted(content.get('version'))} of {KIND_OF_NAMES}, but {VERSION} is read here."
         )
-    if content.get("groups") != fingerprint:
-        raise UnsegError(f"{path} names other groups than these; save it from the page that is beside these groups.")
     given = content.get("names")
     if not isinstance(given, dict) or not all(isinstance(name, str) for name in given.values()):
         raise UnsegError(f'{path} is damaged: its "names" are no names by the numbers of groups; save it again.')
-    numbers = {str(index + 1): index for index in range(number)}
-    if stray := next((key for key in given if key not in numbers), None):
-        raise UnsegError(f"{path} names the group {quoted(stray)}, but the groups are 1 to {number}.")
-    names = [""] * number
-    for key, name in given.items():
-        if has_control(name):
-            raise UnsegError(f"{path}: the name {quoted(name)} of group {key} has control characters; type it again.")
-        names[numbers[key]] = name.strip()
-    return names
+    return NamesFile(path, str(content.get("groups")), given)
+
+
+def tidied(name: str) -> str:
+    """Return a name in which what looks the same is the same: letters with accents, and spaces.
+
+    >>> tidied(" cafe\u0301\u00a0 bar ") == "caf\u00e9 bar"
+    True
+    """
+    return " ".join(unicodedata.normalize("NFC", name).split())
 
 
 def classes_of(names: Sequence[str]) -> Classes:
@@ -99,16 +135,18 @@ def classes_of(names: Sequence[str]) -> Classes:
 def _notes(names: Sequence[str], called: Sequence[str]) -> list[str]:
     """Say what became of names that may have been meant otherwise."""
     notes = []
-    for name in dict.fromkeys(called):
-        numbers = [str(number) for number, own in enumerate(called, 1) if own == name]
+    numbers: dict[str, list[str]] = {}
+    for number, name in enumerate(called, 1):
+        numbers.setdefault(name, []).append(str(number))
+    for name, own in numbers.items():
         if name == OTHER:
-            notes.append(f"Group {_listed(numbers)} is called {OTHER}, as the masks in no group are.")
-        elif len(numbers) > 1:
-            notes.append(f"Groups {_listed(numbers)} are all called {quoted(name)} and are one class.")
+            notes.append(f"Group {_listed(own)} is called {OTHER}, as the masks in no group are.")
+        elif len(own) > 1:
+            notes.append(f"Groups {_listed(own)} are all called {quoted(name)} and are one class.")
         if "," in name:
             notes.append(f"The name {quoted(name)} has a comma and stays one name.")
     folded: dict[str, str] = {}
-    for name in dict.fromkeys(called):
+    for name in (*numbers, OTHER):  # also where no group is called so, the masks in no group are
         before = folded.setdefault(name.casefold(), name)
         if before != name:
             notes.append(f"{quoted(before)} and {quoted(name)} differ in capitals only and are two classes.")

@@ -25,6 +25,8 @@ from unseg_d2.viz.thumbnails import thumbnail
 
 SHOWN = 12
 """Masks of a group that the page shows, from the most to the least certain."""
+FEWEST, MOST = 3, 6000
+"""Masks of a group that a page of many groups shows, and of all groups: some 4 kB each, which a browser opens."""
 SIDE = 128  # px of a thumbnail
 MARGIN = 0.2  # of the box, on each side
 FADED = 0.7  # share of white outside the mask
@@ -64,7 +66,7 @@ def write_page(
         The number of masks that could not be shown, as their image has changed or is gone.
     """
     number = len(names)
-    chosen = [shown_of(members, group) for group in range(number)]
+    chosen = [shown_of(members, group, shown_each(number)) for group in range(number)]
     crops, missing = crops_of(source, members, [row for rows in chosen for row in rows], reading)
     sizes, confidence = members.sizes(number), members.mean_confidence(number)
     groups = [
@@ -88,6 +90,15 @@ def write_page(
     }
     write_text(path, environment().get_template("groups.html.j2").generate(**values))
     return missing
+
+
+def shown_each(number: int) -> int:
+    """Return how many masks of each group a page of so many groups shows.
+
+    >>> shown_each(20), shown_each(1000), shown_each(100_000)
+    (12, 6, 3)
+    """
+    return max(FEWEST, min(SHOWN, MOST // max(1, number)))
 
 
 def shown_of(members: Members, group: int, count: int = SHOWN) -> list[int]:

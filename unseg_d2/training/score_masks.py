@@ -23,8 +23,10 @@ from unseg_d2.evaluation.chunks import Chunk, chunks_of_images
 from unseg_d2.evaluation.panoptic import OF_STUFF, Panoptic, PanopticSettings
 from unseg_d2.evaluation.registry import Evaluator, build_evaluators
 from unseg_d2.evaluation.scores import Scores, check_annotations, score_stream
+from unseg_d2.evaluation.streams import WithoutCategories
 from unseg_d2.evaluation.table import as_text, columns_of
 from unseg_d2.evaluation.tally import missing_masks
+from unseg_d2.manifest import MOST_NAMED
 from unseg_d2.pseudo.label_set import labels_file, open_label_set
 from unseg_d2.supervision import from_info, sentence, to_info
 
@@ -102,11 +104,10 @@ def score_file(
     """
     check_annotations(int(truth.counts().sum()), name)
     masks = MatchedMasks(Path(path), truth)
-    _check_names(masks, evaluators)
     objects = (item for _, of_image in truth for item in of_image)
     return score_stream(
         masks.chunks(),
-        evaluators,
+        _with_names(masks, evaluators),
         with_masks=with_masks,
         masks_missing=missing_masks(objects) or None if with_masks else None,
         result_images=masks.num_images,
@@ -114,8 +115,11 @@ def score_file(
     )
 
 
-def _check_names(masks: MatchedMasks, evaluators: Mapping[str, Evaluator]) -> None:
-    """Warn where classes are told apart that have nothing but their ids in common."""
+def _with_names(masks: MatchedMasks, evaluators: Mapping[str, Evaluator]) -> dict[str, Evaluator]:
+    """Return the evaluators, without masks of classes that the ground truth lacks for those that tell classes apart.
+
+    Warns of such classes, and where classes have nothing but their ids in common.
+    """
     apart = [
         name
         for name, one in evaluators.items()
@@ -127,6 +131,16 @@ def _check_names(masks: MatchedMasks, evaluators: Mapping[str, Evaluator]) -> No
             "where they are not, use the evaluator matched_classes, or panoptic with TEST.PANOPTIC.MATCHING hungarian.",
             *(masks.path, " and ".join(apart)),
         )
+    if not masks.strangers or not apart:
+        return dict(evaluators)
+    shown = ", ".join(map(quoted, masks.strangers[:MOST_NAMED]))
+    more = len(masks.strangers) - MOST_NAMED
+    logger.warning(
+        "The ground truth has no class that is called %s; such masks count for nothing with %s.",
+        *(f"{shown} or one of {more} others" if more > 0 else shown, " and ".join(apart)),
+    )
+    left_out = frozenset(masks.strangers)
+    return {name: WithoutCategories(one, left_out) if name in apart else one for name, one in evaluators.items()}
 
 
 class MatchedMasks:
@@ -142,6 +156,8 @@ class MatchedMasks:
         num_ignored: images that are not in the ground truth; their masks are left out.
         names_differ: whether the categories of a label set have no name of those of the ground truth, so that its ids
             are taken for theirs.
+        strangers: names of categories of a label set that the ground truth lacks, where it has others of them; the
+            masks have these names in place of ids.
 
     Raises:
         UnsegError: the file is missing or damaged, or has results of an image that the ground truth does not have.
@@ -151,6 +167,7 @@ class MatchedMasks:
         self.path, self.truth = path, truth
         self._class_of: Callable[[Any], Any] = Classes(truth.categories).of
         self.names_differ = False
+        self.strangers: list[str] = []
         self.source: ResultsIndex | AnnotationIndex
         if is_result_list(path):
             self.source = ResultsIndex(path)
@@ -163,6 +180,9 @@ class MatchedMasks:
             self.num_images, self.num_ignored = len(matched), len(self.source) - len(matched)
             classes = _classes_by_name(self.source.categories, truth.categories)
             self._class_of = lambda key: classes.get(key, key)
+            known = {category["name"] for category in truth.categories}
+            named = [category["name"] for category in self.source.categories] if classes else []
+            self.strangers = [name for name in named if name not in known]
             self.names_differ = not classes and max(len(self.source.categories), len(truth.categories)) > 1
 
     def of_image(self, image: Mapping[str, Any]) -> list[dict[str, Any]]:

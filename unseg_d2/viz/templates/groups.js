@@ -3,12 +3,18 @@
 
 const about = JSON.parse(document.getElementById("about").textContent);
 const inputs = [...document.querySelectorAll("input[data-group]")];
+const noteOf = new Map([...document.querySelectorAll("[data-note]")].map((note) => [note.dataset.note, note]));
 const STORE = `${about.kind} ${about.groups}`;
 let stored = true; // whether the browser keeps what was typed
 let saved = namesFile();
 
+/** A name in which what looks the same is the same, as the command reads it. */
+function tidied(name) {
+  return name.normalize("NFC").trim().replace(/\s+/g, " ");
+}
+
 function names() {
-  return Object.fromEntries(inputs.map((input) => [input.dataset.group, input.value.trim()]).filter(([, name]) => name));
+  return Object.fromEntries(inputs.map((input) => [input.dataset.group, tidied(input.value)]).filter(([, name]) => name));
 }
 
 /** All names that were typed, as the command reads them. */
@@ -21,13 +27,14 @@ function showNotes() {
   const groups = new Map();
   for (const [number, name] of Object.entries(names())) groups.set(name, [...(groups.get(name) ?? []), number]);
   for (const input of inputs) {
-    const name = input.value.trim();
+    const name = tidied(input.value);
     const others = (groups.get(name) ?? []).filter((number) => number !== input.dataset.group);
     const notes = [];
     if (name === "other") notes.push("joins the masks that are in no group");
-    else if (others.length) notes.push(`one class with group ${others.join(", ")}`);
+    else if (name.toLowerCase() === "other") notes.push('another class than "other", the masks that are in no group');
+    if (name !== "other" && others.length) notes.push(`one class with group ${others.join(", ")}`);
     if (name.includes(",")) notes.push("a comma does not make two names");
-    document.querySelector(`[data-note="${input.dataset.group}"]`).textContent = notes.join("; ");
+    noteOf.get(input.dataset.group).textContent = notes.join("; ");
   }
   const typed = Object.values(names());
   const kept = stored ? "" : "; this browser does not keep them, so save before you leave";
