@@ -100,9 +100,14 @@ def recipe(size: int, iterations: int, labels: str, seed: int, options: list[str
     return load_cfg("offline/detector.yaml", [str(part) for pair in values.items() for part in pair] + options)
 
 
+def folder_of(args: argparse.Namespace, arm: str, seed: int) -> Path:
+    """Return the folder of a training, and of what its detector predicts."""
+    return args.output / f"{arm.replace(' ', '-')}-{args.iterations}-{args.size}-{seed}"
+
+
 def run(args: argparse.Namespace, cfg: CfgNode, arm: str, seed: int, truth: str) -> dict[str, float]:
     """Return metrics and processor time of a training; those of a finished one are read."""
-    folder = args.output / f"{arm.replace(' ', '-')}-{args.iterations}-{args.size}-{seed}"
+    folder = folder_of(args, arm, seed)
     if (folder / "row.json").is_file():
         return json.loads((folder / "row.json").read_text())
     shutil.rmtree(folder, ignore_errors=True)  # of a training that did not end: its time is not known
