@@ -1,7 +1,7 @@
 """One stage against rounds in the same processor time: three seeds, scenes with truth (docs/one_stage.md).
 
     OMP_NUM_THREADS=1 python benchmarks/experiments/compare_one_stage.py [--seeds 0 1 2] [--times 1]
-        [--recipe quickstart_instant.yaml --scenes 48]
+        [--recipe quickstart_instant.yaml --scenes 48] [--no-control]
 
 The run of the recipe is timed: masks, a training, a round. Then the experiment is trained for as many processor
 seconds, or for ``--times`` as many, on the same scenes. So is its network on labels that stay as they are,
@@ -63,6 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--times", type=float, nargs="+", default=[1.0], help="of the rounds' processor time")
+    parser.add_argument("--no-control", action="store_true", help="leave out the labels that stay as they are")
     parser.add_argument("--recipe", default="quickstart.yaml", help="of the rounds")
     parser.add_argument("--scenes", type=int, default=200, help="for training")
     parser.add_argument("--held-out", type=int, default=48, help="scenes for the metrics")
@@ -71,7 +72,9 @@ def main() -> None:
     cfg = load_cfg(args.recipe, options(args, 0))
     paths = [Path(record["file_name"]) for record in load_dataset(TRAIN, cfg)]
     load_dataset(VAL, cfg)  # renders the scenes
-    arms = {name_of(times): (times, OneStageSettings()) for times in args.times} | {CONTROL: (1.0, FIXED_LABELS)}
+    arms = {name_of(times): (times, OneStageSettings()) for times in args.times}
+    if not args.no_control:
+        arms[CONTROL] = (1.0, FIXED_LABELS)
     print("| labels | " + " | ".join(METRICS) + " |\n|---|" + "---:|" * len(METRICS))
     for name, find in (("MaskCut", maskcut(cfg)), ("UniAP's instances", regions(FIXED_LABELS))):
         row = score(cfg, find)
