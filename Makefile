@@ -43,6 +43,8 @@ bench: $(VENV)/.installed-test bench-training
 	$(BIN)/python benchmarks/votecut.py --threads 1
 	$(BIN)/python benchmarks/localcut.py
 	$(BIN)/python benchmarks/unioncut.py
+	$(BIN)/python benchmarks/uniap.py --channels 64 384
+	$(BIN)/python benchmarks/merging.py --channels 64 384
 	$(BIN)/python benchmarks/refinement.py
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/evaluation.py

@@ -1,9 +1,10 @@
-"""Time of UnionCut's foreground union, with Numba and with SciPy, per image on one core.
+"""Time and memory of UnionCut's foreground union, with Numba and with SciPy, per image on one core.
 
     python benchmarks/unioncut.py [--images 4] [--no-scipy]
 
 Features are the synthetic ones of the other benchmarks (384 channels on 60x60 patches), averaged to 28x28 patches: 784
-minimum cuts per image. Times are processor time. Exits with status 1 if a union takes longer than its bar, or if both
+minimum cuts per image. Times are processor time; memory is what each way needs beyond libraries and features, in a
+process of its own. Exits with status 1 if a union takes longer than its bar, or if both
 ways do not give the same one. It runs on the CPU, wherever the features are.
 """
 
@@ -32,6 +33,7 @@ def main() -> int:
     import numpy as np
     import torch
     from common import synthetic_tokens
+    from peak_memory import in_own_process
 
     from unseg_d2 import compiled
     from unseg_d2.masks.priors import seed_cuts
@@ -59,9 +61,28 @@ def main() -> int:
     )
     print(f"seconds per image: {seconds.mean():.2f} (slowest {seconds.max():.2f}, bar {MOST_SECONDS})")
     print(f"cuts by SciPy: {slow.mean():.2f} s per image; the same foregrounds: {bool(equal.all())}")
+    ways = [True] * compiled.has_numba() + [False] * (not args.no_scipy)
+    peaks = [f"{in_own_process(peak, images[0], one):.0f} MB {'with Numba' if one else 'by SciPy'}" for one in ways]
+    print(f"peak memory of one image: {', '.join(peaks)}")
     passed = equal.all() and (seconds.max() <= MOST_SECONDS or not compiled.has_numba())
     print("PASSED" if passed else "FAILED")
     return 0 if passed else 1
+
+
+def peak(tokens, numba: bool) -> float:
+    """Return the growth of the memory of this process, MB, by the cuts of one image and what they are made from."""
+    import torch
+    from peak_memory import PeakMemory
+
+    from unseg_d2.masks.priors import seed_cuts
+    from unseg_d2.masks.priors.unioncut import coarse, grid_graph
+
+    torch.set_num_threads(1)
+    cut = seed_cuts.seed_foregrounds if numba else seed_cuts.foregrounds_by_scipy
+    cut(grid_graph(coarse(tokens[:, :6, :6], 6)))  # load libraries
+    with PeakMemory() as memory:
+        cut(grid_graph(coarse(tokens, 28)))
+    return memory.megabytes
 
 
 if __name__ == "__main__":

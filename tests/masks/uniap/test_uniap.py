@@ -15,7 +15,7 @@ from unseg_d2.masks.uniap import UniAPSettings, uniap, uniap_layers
 from unseg_d2.masks.uniap import patches as patches_module
 from unseg_d2.masks.uniap import regions as regions_module
 from unseg_d2.masks.uniap import similarity as similarity_module
-from unseg_d2.masks.uniap.patches import Patches
+from unseg_d2.masks.uniap.patches import patch_regions
 from unseg_d2.masks.uniap.tokens import Tokens
 from unseg_d2.masks.uniap.uniap import thresholds
 
@@ -38,6 +38,12 @@ def smooth_tokens(seed: int, h: int = 9, w: int = 11, channels: int = 6) -> torc
     tokens = torch.nn.functional.interpolate(coarse, size=(h, w), mode="bilinear")[0]
     tokens[:, h // 4 : h // 2, w // 4 : w // 2] = torch.from_numpy(2 * rng.standard_normal((channels, 1, 1))).float()
     return tokens + 0.15 * torch.from_numpy(rng.standard_normal(tokens.shape)).float()
+
+
+def noisy_tokens(seed: int) -> torch.Tensor:
+    """Tokens ``(6, 9, 11)`` with noise that rises from left to right."""
+    noise = torch.from_numpy(np.random.default_rng(seed).standard_normal((6, 9, 11))).float()
+    return smooth_tokens(seed) + noise * torch.linspace(0, 0.6, 11)
 
 
 def masks_of(labels: np.ndarray) -> set[bytes]:
@@ -89,6 +95,23 @@ class TestAgainstTheEquations:
             assert layer.areas.tolist() == [int(mask.sum()) for mask in instances]
             assert masks_of(layer.groups[layer.labels]) == {mask.tobytes() for mask in semantic}
 
+    @pytest.mark.parametrize("own", OWN, ids=str)
+    def test_many_single_patches_in_several_layers(self, by_the_equations, own):
+        """Noise that rises from left to right keeps patches alone: most of their edges are decided by bounds."""
+        tokens = noisy_tokens(0)
+        settings = UniAPSettings(taus=TAUS, masks="both", min_patches=2, **own)
+        weights = (settings.feature_weight, settings.spatial_weight)
+        sums, alone = settings.aggregate == "sum", settings.attend == "region"
+        expected = by_the_equations(
+            tokens.numpy(), TAUS, weights, settings.sigma, 2, sums=sums, own_patches=alone, repeat=settings.repeat
+        )
+        (layers,) = uniap_layers(tokens[None], settings)
+        singles = [int((layer.areas == 1).sum()) for layer in layers]
+        assert singles[0] > 20 and singles[0] > singles[-1]
+        for layer, (instances, semantic) in zip(layers, expected, strict=True):
+            assert masks_of(layer.labels) == {mask.tobytes() for mask in instances}
+            assert masks_of(layer.groups[layer.labels]) == {mask.tobytes() for mask in semantic}
+
     @pytest.mark.parametrize("measure", ["similarity", "quantile"])
     @pytest.mark.parametrize("seed", range(3))
     def test_whether_profiles_are_kept_makes_no_difference(self, seed, measure, monkeypatch):
@@ -116,17 +139,18 @@ class TestAgainstTheEquations:
 
     def test_similarities_of_the_grid(self):
         tokens = smooth_tokens(0, 5, 7)
-        patches = Patches.of(Tokens.of(tokens[None]), UniAPSettings(measure="quantile"))
+        patches = patch_regions(Tokens.of(tokens[None]), UniAPSettings(measure="quantile"))
         expected = exact_similarity(tokens)
         assert list(map(tuple, patches.edges.T.tolist())) == list(expected)
-        np.testing.assert_allclose(patches.least[0], list(expected.values()), atol=1e-5)
+        np.testing.assert_allclose(patches.least, list(expected.values()), atol=1e-5)
+        np.testing.assert_array_equal(patches.least, patches.most)
 
     @pytest.mark.parametrize("channels", [2, 6, 40])
     def test_bounds_hold_and_decide_most_edges(self, channels):
         tokens = torch.stack([smooth_tokens(seed, channels=channels) for seed in range(2)])
         tokens[1, :, 3:5, 2:6] = 0  # patches without a direction
-        patches = Patches.of(Tokens.of(tokens), UniAPSettings())
-        exact = np.array([list(exact_similarity(image).values()) for image in tokens])
+        patches = patch_regions(Tokens.of(tokens), UniAPSettings())
+        exact = np.concatenate([list(exact_similarity(image).values()) for image in tokens])
         assert (patches.least <= exact + 1e-6).all() and (exact <= patches.most + 1e-6).all()
         assert (patches.least < patches.most).mean() > 0.9
         undecided = (patches.least < 0.8) & (patches.most >= 0.8)

@@ -55,8 +55,7 @@ def similarities(
         settings: of the method.
         profiles: ``(k, n)`` where they are kept.
     """
-    first, second = tokens.index(pairs)
-    alike = (features[first] * features[second]).sum(1)
+    alike = products(features, *tokens.index(pairs))
     return weighted(alike, distances(means, pairs, images, tokens, profiles), settings)
 
 
@@ -71,18 +70,29 @@ def distances(
     step = max(1, numbers_at_once(tokens.device, CELLS) // (2 * tokens.per_image))
     for start in range(0, pairs.shape[1], step):
         nodes, ends = np.unique(pairs[:, start : start + step], return_inverse=True)
-        rows = Rows(images[nodes], tokens).times(means[tokens.index(nodes)], matrices)
+        rows = Rows(images[nodes], tokens).times(means.index_select(0, tokens.index(nodes)), matrices)
         parts.append(_pair_distances(rows, *tokens.index(ends.reshape(2, -1))))
     return torch.cat(parts) if parts else means.new_zeros(0)
 
 
+def products(features: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Return the inner products of pairs of ``(k, C)`` features, ``(e,)``, from ``(e,)`` rows each."""
+    return _of_pairs(lambda one, other: one.mul_(other).sum(1), features, first, second)
+
+
 def _pair_distances(profiles: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """Return the mean absolute difference of pairs of ``(k, n)`` profiles, from ``(e,)`` rows each."""
-    step = max(1, numbers_at_once(profiles.device, IN_CACHE) // profiles.shape[1])
+    """Return the mean absolute difference of pairs of ``(k, n)`` profiles, ``(e,)``, from ``(e,)`` rows each."""
+    return _of_pairs(lambda one, other: one.sub_(other).abs_().mean(1), profiles, first, second)
+
+
+def _of_pairs(function: Callable[[Tensor, Tensor], Tensor], values: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Return a function of pairs of rows, ``(e,)``; it may change the copies that it gets, which fit into a cache."""
+    step = max(1, numbers_at_once(values.device, IN_CACHE) // values.shape[1])
     parts = [
-        mean_distances(profiles[one], profiles[other]) for one, other in zip(first.split(step), second.split(step))
+        function(values.index_select(0, one), values.index_select(0, other))
+        for one, other in zip(first.split(step), second.split(step))
     ]
-    return torch.cat(parts) if parts else profiles.new_zeros(0)
+    return torch.cat(parts) if parts else values.new_zeros(0)
 
 
 def mean_distances(first: Tensor, second: Tensor) -> Tensor:

@@ -47,6 +47,21 @@ class Tokens:
         rows = self.given.flatten(2).mT.contiguous().double()
         return rows.div_(rows.norm(dim=2, keepdim=True).clamp_min_(1e-12))  # as `normalize` does, but in place
 
+    @cached_property
+    def moments(self) -> Tensor:
+        """The second moments of the features, ``(b, C, C)``: the mean of ``F^T F`` over the patches."""
+        return (self.single.mT @ self.single) / self.per_image
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """The mean feature, ``(b, C, 1)``: times a region's mean feature, the mean of its profile."""
+        return self.single.mean(1)[:, :, None]
+
+    @property
+    def few(self) -> bool:
+        """Whether there are so few patches that a profile costs no more than bounds by the second moments."""
+        return self.per_image < 2 * self.single.shape[2]
+
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of patches."""

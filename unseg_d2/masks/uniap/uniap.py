@@ -18,7 +18,7 @@ from unseg_d2.graph.regions import connected_groups
 from unseg_d2.masks.batches import check_tokens, map_batches
 from unseg_d2.masks.hierarchy import Layer, contrast, masks_of_layers
 from unseg_d2.masks.registry import MASK_GENERATORS
-from unseg_d2.masks.uniap.patches import Patches
+from unseg_d2.masks.uniap.patches import patch_regions
 from unseg_d2.masks.uniap.regions import Regions
 from unseg_d2.masks.uniap.settings import UniAPSettings
 from unseg_d2.masks.uniap.similarity import weighted
@@ -91,13 +91,13 @@ def uniap(tokens: Tensor, settings: UniAPSettings | None = None) -> list[Proposa
 def uniap_layers(tokens: Tensor, settings: UniAPSettings) -> list[list[Layer]]:
     """Return the regions of each layer of each image, finest first, from ``(b, C, h, w)`` finite tokens."""
     unit = Tokens.of(tokens)
-    patches = Patches.of(unit, settings)
-    regions: Regions | None = None
+    regions = patch_regions(unit, settings)
     layers: list[list[Layer]] = [[] for _ in tokens]
-    for taus in np.transpose([thresholds(similarity, settings) for similarity in patches.least]):
-        regions = _next_layer(patches, regions, taus, unit, settings)
+    of_images = regions.least.reshape(len(tokens), -1)
+    for taus in np.transpose([thresholds(similarity, settings) for similarity in of_images]):
+        regions = _next_layer(regions, taus, unit, settings)
         groups = None if settings.masks == "instance" else semantic_groups(regions, taus, unit, settings)
-        for own, layer in zip(layers, _layers(regions, groups, len(layers))):
+        for own, layer in zip(layers, _layers(regions, groups, len(layers), settings)):
             own.append(layer)
     return layers
 
@@ -118,20 +118,13 @@ def thresholds(similarity: np.ndarray, settings: UniAPSettings) -> list[float]:
     return [float((np.floor(value * ROUNDING + 0.5) - 1) / ROUNDING) for value in least]
 
 
-def _next_layer(
-    patches: Patches, regions: Regions | None, taus: np.ndarray, tokens: Tokens, settings: UniAPSettings
-) -> Regions:
+def _next_layer(regions: Regions, taus: np.ndarray, tokens: Tokens, settings: UniAPSettings) -> Regions:
     """Join patches, or the regions of the layer before, at the threshold ``(b,)`` of each image."""
     goes_on = np.ones(tokens.count, dtype=bool)
-    before = np.full(tokens.count, tokens.per_image)
     while True:
-        if regions is None:
-            along = patches.reaching(taus, tokens, settings)
-            regions = Regions.of_patches(patches.edges, along, tokens, settings)
-        else:
-            before = _counts(regions, tokens)
-            wanted = np.where(goes_on, taus, np.inf)
-            regions = regions.joined(regions.reaching(wanted, tokens, settings), tokens, settings)
+        before = _counts(regions, tokens)
+        wanted = np.where(goes_on, taus, np.inf)
+        regions = regions.joined(regions.reaching(wanted, tokens, settings), tokens, settings)
         goes_on &= _counts(regions, tokens) < before
         if not settings.repeat or not goes_on.any():
             return regions
@@ -157,21 +150,22 @@ def semantic_groups(regions: Regions, taus: np.ndarray, tokens: Tokens, settings
         return groups
     rows, chosen = Rows(regions.partition.images[taking], tokens), tokens.index(taking)
     features = rows.stacked(regions.features[chosen])
-    levels = rows.stacked(regions.partition.means[chosen]) @ tokens.single.mean(1)[:, :, None]
+    levels = rows.stacked(regions.partition.means[chosen]) @ tokens.mean
     # The mean of each profile: profiles differ by the difference of their means at least.
     (most,) = to_host(weighted(features @ features.mT, (levels - levels.mT).abs(), settings))
     image, first, second = np.nonzero(np.triu(most.numpy() >= taus[:, None, None] - SLACK, 1))
     there = second < rows.counts[image]
     ends = rows.firsts[image[there]] + np.stack([first[there], second[there]])
-    reached = regions.reaching(taus, tokens, settings, taking[ends])
+    reached = regions.pairs_reaching(taking[ends], taus, tokens, settings)
     _, groups[taking] = connected_groups(len(taking), ends[:, reached])
     return groups
 
 
-def _layers(regions: Regions, groups: np.ndarray | None, count: int) -> list[Layer]:
-    """Return the layer of each image, whose regions and groups are numbered from 0 on."""
+def _layers(regions: Regions, groups: np.ndarray | None, count: int, settings: UniAPSettings) -> list[Layer]:
+    """Return the layer of each image, whose regions and groups are numbered from 0 on; small regions score 0."""
     partition = regions.partition
-    scores = contrast(regions.edges, len(partition.areas), regions.similarity)
+    scores = contrast(regions.edges, len(partition.areas), regions.least)
+    scores[partition.areas < settings.min_patches] = 0  # of these only bounds of the similarity are known
     bounds = np.searchsorted(partition.images, np.arange(count + 1)).tolist()
     layers = []
     for labels, first, end in zip(partition.labels.reshape(count, -1), bounds, bounds[1:]):
