@@ -128,6 +128,13 @@ def test_stuff_and_things_of_one_number_are_two_classes() -> None:
     assert (metrics["PQth"], metrics["PQst"], metrics["PQ"]) == (0, 100, 50)
 
 
+def test_stuff_that_the_ground_truth_never_has_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    assert measured(stuff_by_hand(), [item(0, 40, 1)], stuff=(1, 2))["PQth"] == 100
+    assert not caplog.text
+    measured(stuff_by_hand(), [item(0, 40, 1)], stuff=(1, 0, 30))
+    assert "TEST.PANOPTIC.STUFF names 0, 30, of which the ground truth has no pixel beside its objects" in caplog.text
+
+
 def test_results_below_the_lowest_score_are_named(caplog: pytest.LogCaptureFixture) -> None:
     score(TRUTH, [item(0, 40, 1, score=0.3)], {"panoptic": Panoptic(PanopticSettings())})
     assert "None of the 1 results is a segment: the highest score is 0.30" in caplog.text

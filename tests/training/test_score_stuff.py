@@ -44,7 +44,11 @@ def test_from_files_to_nine_metrics(files: Path, capsys: pytest.CaptureFixture[s
     figures = json.loads((files / "figures.json").read_text())
     names = [f"{name}{part}" for part in ("", "th", "st") for name in ("PQ", "SQ", "RQ")]
     assert figures["figures"]["segm"] == dict.fromkeys(names, 100)
-    assert figures["stuff"] == str(files / "maps") and "PQst" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert figures["stuff"] == str(files / "maps") and "PQst" in printed
+    assert printed.endswith("th: things, st: stuff, whose clusters are matched (hungarian); in percent.\n")
+    with pytest.raises(UnsegError, match=r"There is no folder .*nowhere, which should hold a label map for each image"):
+        main([*arguments[:-3], str(files / "nowhere"), *arguments[-2:]])
 
 
 def test_without_the_thing_its_pixels_are_stuff_that_is_wrong(files: Path) -> None:

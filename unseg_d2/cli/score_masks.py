@@ -48,7 +48,8 @@ def _execute(args: argparse.Namespace) -> None:
     from unseg_d2.training.score_masks import learnt_of, masks_json, masks_table, score_masks
 
     cfg = recipe(args, {"TEST.CLASS_AGNOSTIC.BACKEND": args.backend})
-    check_can_read(args.labels, args.gt, *filter(None, (args.stuff, args.stuff_gt)))
+    folders = [folder for folder in (args.stuff, args.stuff_gt) if folder and folder.exists()]  # else they are named so
+    check_can_read(args.labels, args.gt, *folders)
     if args.output:
         check_apart(args.output, labels_file(args.labels), args.gt)
         check_can_write(args.output)

@@ -119,7 +119,20 @@ class Panoptic:
             stuff = stuff_segments(one.regions.found, class_of, max(1, self.settings.min_stuff_area))
             there = [*one.objects, *stuff_segments(one.regions.known)]
             quality.add([*one.things, *stuff], there, one.regions.void)
+        if self.maps is not None:
+            self._warn_of_stuff(quality)
         return self._metrics(quality)
+
+    def _warn_of_stuff(self, quality: PanopticQuality) -> None:
+        """Name classes of stuff in the settings that the ground truth never has."""
+        of_class = {number: quality.of_class.get(Stuff(number)) for number in self.settings.stuff}
+        absent = [str(number) for number, one in of_class.items() if one is None or not one.matched + one.missed]
+        if absent:
+            logger.warning(
+                "TEST.PANOPTIC.STUFF names %s, of which the ground truth has no pixel beside its objects; its numbers "
+                "are those of the label maps, or the ids of categories in a panoptic file.",
+                ", ".join(absent),
+            )
 
     def _metrics(self, quality: PanopticQuality) -> dict[str, float]:
         parts = {"": quality.means()}

@@ -252,7 +252,7 @@ def learnt_of(masks: str | Path) -> tuple[str, ...]:
 
 
 def masks_table(scores: Scores, learnt: Sequence[str] = ()) -> str:
-    """Lay out the counts, and the metrics with a row for boxes and one for masks.
+    """Lay out the counts, and the metrics with a row for boxes and one for masks; below, what metrics of classes are.
 
     Args:
         scores: of the masks.
@@ -269,7 +269,9 @@ def masks_table(scores: Scores, learnt: Sequence[str] = ()) -> str:
         lines.append(f"backend  {scores.backend}")
     lines += [f"note     {note}" for note in (*scores.notes, sentence(learnt)) if note]
     columns = columns_of([scores.metrics], COLUMNS)
-    return "\n".join([*lines, "", as_text([["", *columns.values()], *scores.rows(columns, digits=2)])])
+    table = as_text([["", *columns.values()], *scores.rows(columns, digits=2)])
+    below = ["", *scores.protocols] if scores.with_classes and scores.protocols else []
+    return "\n".join([*lines, "", table, *below])
 
 
 def masks_json(scores: Scores, learnt: Sequence[str] = ()) -> dict[str, Any]:

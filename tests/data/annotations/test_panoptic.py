@@ -80,7 +80,7 @@ def test_masks_are_the_pixels_of_their_colour(
         mask = panoptic[name] == number
         assert np.array_equal(decode_mask(annotation["segmentation"], HEIGHT, WIDTH), mask)
         assert annotation["area"] == mask.sum()
-    assert "1 segments of stuff (isthing 0) are no objects and were left out" in caplog.text
+    assert "1 segments of stuff (isthing 0) are not among the objects" in caplog.text
 
 
 def test_they_are_trained_on_and_scored_with(panoptic: dict[str, np.ndarray], tmp_path: Path) -> None:

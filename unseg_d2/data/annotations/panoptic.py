@@ -45,7 +45,7 @@ def separated(content: Content, json_file: Path | None, counts: Counts) -> Panop
     stuff = {str(c.id) for c in content.categories or () if not isinstance(c, str) and c.isthing in (0, False)}
     segments = [(entry, part) for entry in content.annotations or () for part in entry.segments_info or ()]
     things = [(entry, part) for entry, part in segments if str(part.category_id) not in stuff]
-    counts.add("segments of stuff (isthing 0) are no objects and were left out", len(segments) - len(things))
+    counts.add("segments of stuff (isthing 0) are not among the objects", len(segments) - len(things))
     folder = json_file.with_suffix("") if json_file is not None else None
     if folder is None or not folder.is_dir():
         where = "" if folder is None else f", and there is no folder {folder}"
