@@ -153,12 +153,12 @@ def test_a_model_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
         build_depth(settings("DEPTH.SOURCE", "hub", "DEPTH.HUB.MODEL", str(tmp_path)))
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.npy", "a.npz", "colour.png"])
+@pytest.mark.parametrize("name", ["a.png", "a.PNG", "a.npy", "a.npz", "colour.png"])
 def test_files_of_every_format_are_scaled(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     if name == "colour.png":  # three equal channels, as some programs write grey
         cv2.imwrite(str(path), np.repeat(RAMP[..., None], 3, 2))
-    elif path.suffix == ".png":
+    elif path.suffix.lower() == ".png":
         cv2.imwrite(str(path), RAMP)
     elif path.suffix == ".npy":
         np.save(path, RAMP[None])
@@ -182,6 +182,12 @@ def test_zero_is_a_hole_or_far(tmp_path: Path) -> None:
             [image()], [file(tmp_path, "a.jpg")]
         )
         np.testing.assert_allclose(depth.depth[0], expected, rtol=1e-6)
+
+
+def test_of_two_files_none_is_taken(scenes: Path) -> None:
+    np.save(scenes / "depth" / "sub" / "a.npy", RAMP)
+    with pytest.raises(ImageProblem, match=r"more than one depth file, .*depth/sub/a\.npy and .*depth/sub/a\.png; "):
+        FilesDepth("metric")([image()], [file(scenes)])
 
 
 def test_a_missing_file_is_named(scenes: Path) -> None:

@@ -412,6 +412,34 @@ def test_depth_files_replaced_added_and_removed_make_their_images_again(
     assert [failure["file_name"] for failure in failures] == [f"{names[8]}.png"]
 
 
+def test_a_second_depth_file_is_a_failure_and_a_shared_one_is_refused(images: Path, tmp_path: Path) -> None:
+    """What an image is made from must not depend on which of two files comes first, nor be that of another image."""
+
+    def run(output: Path) -> Path | None:
+        options = ("DEPTH.SOURCE", "files", "DEPTH.KIND", "metric")
+        return generate_label_set(settings(*options), images, output, num_workers=0, build=deep_pipeline)
+
+    names = sorted(path.relative_to(images).with_suffix("").as_posix() for path in images.rglob("*.png"))
+    depth = [tmp_path / "depth" / f"{name}.npy" for name in names]
+    for path in depth:
+        ramp(path, 1, 9)
+    run(tmp_path / "out")
+    before, other = content(tmp_path / "out"), depth[3].with_suffix(".npz")
+    np.savez(other, depth=np.load(depth[3]))
+    for _ in range(2):  # it stays so, and is tried again only when there is a change
+        run(tmp_path / "out")
+        (failure,) = (json.loads(line) for line in (tmp_path / "out" / "failures.jsonl").read_text().splitlines())
+        assert failure["file_name"] == f"{names[3]}.png"
+        assert str(depth[3]) in failure["reason"] and str(other) in failure["reason"]
+    other.unlink()
+    run(tmp_path / "out")
+    assert content(tmp_path / "out") == before
+    picture(200, 30, 20).save(images / f"{names[4]}.bmp")
+    with pytest.raises(UnsegError, match=rf"{names[4]}\.npy would belong to both images .*\.bmp and .*\.png; rename"):
+        run(tmp_path / "shared")
+    assert not (tmp_path / "shared").exists()
+
+
 def test_images_that_are_not_there_are_said_at_once(
     images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

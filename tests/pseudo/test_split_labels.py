@@ -95,6 +95,21 @@ def test_an_image_without_edges_is_a_failure_of_its_own(labels: Path) -> None:
     assert failures.count("\n") == 1 and "it has no edge map: there is no" in failures and "2.png" in failures
 
 
+@pytest.mark.parametrize("what", ["edges", "fields"])
+def test_an_image_with_two_maps_is_a_failure_that_names_both(labels: Path, what: str) -> None:
+    Path(what).mkdir()
+    planes = np.concatenate([halves().centre, halves().boundary[None]])
+    for name in ("1", "2"):
+        np.save(f"{what}/{name}.npy", seam() / np.float32(255) if what == "edges" else planes)
+    np.savez(f"{what}/2.npz", depth=seam())
+    options = [] if what == "edges" else ["MASKS.SPLIT.METHOD", "centre_field"]
+    (masks,) = split(labels, f"--{what}", what, *options)
+    assert len(masks) == 2
+    failure = json.loads(Path("split/failures.jsonl").read_text())
+    assert f"more than one {'edge' if what == 'edges' else 'field'} map, " in failure["reason"]
+    assert "2.npy" in failure["reason"] and "2.npz" in failure["reason"]
+
+
 def test_a_changed_edge_map_is_used_by_the_same_command(labels: Path) -> None:
     Path("edges").mkdir()
     for name in ("1", "2"):

@@ -60,6 +60,19 @@ def test_what_is_missing_is_named(tmp_path):
         load_saliency(str(tmp_path))
 
 
+def test_two_masks_of_an_image_and_two_images_of_a_mask_are_refused(tmp_path):
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    pair(images, masks, "a")
+    second = write(masks / "a.jpg")
+    with pytest.raises(UnsegError, match=r"a\.jpg and .*a\.png are both called a, so that either could be the mask"):
+        load_saliency(str(tmp_path))
+    second.unlink()
+    write(images / "a.png", mode="RGB")
+    with pytest.raises(UnsegError, match=r"images/a\.jpg and .*images/a\.png are both called a, .* share a mask"):
+        load_saliency(str(tmp_path))
+    assert len(load_saliency(str(images), masks=False)) == 2  # nothing is looked up for them
+
+
 def test_a_mask_of_another_size_and_damaged_files_are_named(tmp_path):
     image, mask = write(tmp_path / "a.png", (6, 8), mode="RGB"), write(tmp_path / "m.png", (6, 7))
     with pytest.raises(UnsegError, match=r"m\.png has 7x6 px, but its image .*a\.png has 8x6"):

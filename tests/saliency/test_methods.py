@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,6 +43,20 @@ def annotation(number, mask, score):
     return {"id": number, "image_id": 7, "category_id": 1, "bbox": box, "area": area, "iscrowd": 0, "score": score} | {
         "segmentation": encode_mask(mask)
     }
+
+
+def test_a_mask_is_that_of_one_image(scenes, tmp_path):
+    pixels, (first, *_) = [np.zeros((40, 60, 3), np.uint8)], load_saliency(str(scenes))
+    other = replace(first, path=tmp_path / "other" / first.path.name)
+    method = stored_method(scenes / "found")
+    once, again = (method(pixels, [first], Protocol.square(0))[0] for _ in range(2))
+    assert (once == again).all() and once.any()
+    with pytest.raises(UnsegError, match=r"found/0\.png would be the mask of both .*images/0\.png and .*other/0\.png"):
+        method(pixels, [other], Protocol.square(0))
+    images = [{"id": k, "file_name": f"0.{end}", "height": 40, "width": 60} for k, end in enumerate(("jpg", "png"))]
+    (tmp_path / "labels.json").write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    with pytest.raises(UnsegError, match=r"^0\.jpg and 0\.png are both called 0, so that .* two masks for that name"):
+        stored_method(tmp_path / "labels.json")
 
 
 def test_folders_without_a_fitting_mask(scenes, tmp_path):

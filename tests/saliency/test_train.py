@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,20 @@ def test_masks_of_other_weights_or_images_are_made_again(folder, tmp_path, caplo
     (masks / "made_from.jsonl").unlink()
     with pytest.raises(UnsegError, match="2 masks that this command did not make"):
         write(0.2)
+
+
+def test_images_of_one_name_share_no_mask(folder, tmp_path):
+    """Two data sets may have images of one name; what is written for them, or learnt, would be one file."""
+    shutil.copytree(folder / "images", tmp_path / "more")
+    images = training_images(recipe(folder, tmp_path / "run", steps=1))
+    twice = [*images, replace(images[0], path=tmp_path / "more" / images[0].path.name)]
+    with pytest.raises(UnsegError, match=rf"are both called {images[0].name}, so that they would share a mask in"):
+        write_masks(lambda batch: batch, twice, tmp_path / "masks")
+    assert not (tmp_path / "masks").exists()
+    both = f"('{folder / 'images'}', '{tmp_path / 'more'}')"
+    cfg = recipe(folder, tmp_path / "run", "SALIENCY.TARGETS", str(folder / "masks"), "DATASETS.TRAIN", both, steps=1)
+    with pytest.raises(UnsegError, match="they would share a mask in"):
+        training_images(cfg)
 
 
 def test_masks_of_other_settings_or_features_are_made_again(folder, tmp_path):

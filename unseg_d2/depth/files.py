@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 
+from unseg_d2.data.beside import file_beside
 from unseg_d2.data.images import ImageFile, ImageProblem
 from unseg_d2.data.pictures.stored import read_numbers
 from unseg_d2.depth.registry import DEPTH_SOURCES
@@ -44,6 +45,8 @@ class FilesDepthSettings(Settings):
 @DEPTH_SOURCES.register("files", settings=FilesDepthSettings)
 class FilesDepth:
     """Depth from files on disk, one per image and named like it: ``.npy``, ``.npz`` or ``.png``.
+
+    An image with two such files is refused: nothing tells which of them is its depth.
 
     Args:
         kind: what the numbers mean.
@@ -87,7 +90,7 @@ class FilesDepth:
         try:
             depth = read_depth(path) * np.float32(self.settings.scale)
         except Exception as error:  # the readers of arrays and archives raise nearly anything on damaged files
-            if isinstance(error, MemoryError) and path.suffix == ".png":  # arrays may state sizes that cannot be
+            if isinstance(error, MemoryError) and is_png(path):  # arrays may state sizes that cannot be
                 raise
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ImageProblem(f"the depth file {path} cannot be read: {reason}") from None
@@ -96,10 +99,12 @@ class FilesDepth:
         return depth
 
     def file(self, image: ImageFile) -> Path | None:
-        """Return the file with the depth of an image, ``None`` where there is none."""
-        stem = self._stem(image)
-        paths = (stem.with_name(stem.name + extension) for extension in EXTENSIONS)
-        return next((path for path in paths if path.is_file()), None)
+        """Return the file with the depth of an image, ``None`` where there is none.
+
+        Raises:
+            ImageProblem: there are several.
+        """
+        return file_beside(self._stem(image), EXTENSIONS, "depth file")
 
     def _stem(self, image: ImageFile) -> Path:
         relative = PurePosixPath(image.file_name)
@@ -135,7 +140,7 @@ def read_depth(path: Path) -> np.ndarray:
     Raises:
         ValueError: the file is damaged or holds something else.
     """
-    if path.suffix == ".png":
+    if is_png(path):
         try:
             values = read_numbers(path)
         except ImageProblem as problem:
@@ -154,6 +159,11 @@ def read_depth(path: Path) -> np.ndarray:
     if values.ndim != 2 or not values.size or values.dtype.kind not in "uif":
         raise ValueError(f"expected numbers (H, W), found {values.shape} {values.dtype}")
     return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def is_png(path: Path) -> bool:
+    """Whether a file is a picture by its name; the others are arrays."""
+    return path.suffix.lower() == ".png"
 
 
 def _image_root(file: ImageFile) -> Path:

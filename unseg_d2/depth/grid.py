@@ -86,7 +86,7 @@ class GridDepth:
         return isinstance(self.source, FileSource)
 
     def file(self, image: ImageFile) -> Path | None:
-        """Return the file with the depth of an image, ``None`` where there is none."""
+        """Return the file with the depth of an image, ``None`` where there is none; see :class:`FileSource`."""
         return self.source.file(image) if isinstance(self.source, FileSource) else None
 
     @functools.cached_property

@@ -56,7 +56,11 @@ class FileSource(Protocol):
     """A depth source that reads a file per image, so that results can tell whether the file has changed since."""
 
     def file(self, image: ImageFile) -> Path | None:
-        """Return the file with the depth of an image, ``None`` where there is none."""
+        """Return the file with the depth of an image, ``None`` where there is none.
+
+        Raises:
+            ImageProblem: nothing tells which of several it is.
+        """
         ...
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from fvcore.common.config import CfgNode
 
+from unseg_d2.data.beside import by_name
 from unseg_d2.data.images import list_images
 from unseg_d2.data.pictures.stored import stored_size
 from unseg_d2.errors import UnsegError
@@ -22,12 +23,14 @@ def find_images(folder: Path, names: Iterable[str]) -> dict[str, Path]:
     """Return the images of a folder that a published file names, in its order.
 
     Raises:
-        UnsegError: none of them is there.
+        UnsegError: none of them is there, or one is there twice.
     """
     if not folder.is_dir():
         raise UnsegError(f"There is no folder {folder}.")
-    there = {image_name(Path(image.path).name): Path(image.path) for image in list_images(folder)}
     wanted = list(names)
+    known = set(wanted)
+    named = ((image_name(Path(image.path).name), Path(image.path)) for image in list_images(folder))
+    there = by_name((each for each in named if each[0] in known), "either could be the published one")
     found = {name: there[name] for name in wanted if name in there}
     if not found:
         raise UnsegError(f"{folder} has none of the {len(wanted)} images of the published file, such as {wanted[0]}.")

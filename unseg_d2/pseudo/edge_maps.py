@@ -19,7 +19,7 @@ from fvcore.common.config import CfgNode
 from unseg_d2.data.images import ImageFile, ImageProblem
 from unseg_d2.data.pictures.stored import read_numbers
 from unseg_d2.depth import GridDepth, build_depth
-from unseg_d2.depth.files import EXTENSIONS, read_depth
+from unseg_d2.depth.files import EXTENSIONS, is_png, read_depth
 from unseg_d2.errors import UnsegError
 from unseg_d2.masks.splitting import SplitSettings, canny_edges, depth_edges
 from unseg_d2.pseudo.map_files import MapFiles
@@ -48,10 +48,10 @@ class EdgeFiles(MapFiles):
         path = self.existing_file(file)
         try:
             edges = read_depth(path)
-            if path.suffix == ".png":
+            if is_png(path):
                 edges /= np.iinfo(read_numbers(path).dtype).max
         except Exception as error:  # the readers of arrays and archives raise nearly anything on damaged files
-            if isinstance(error, MemoryError) and path.suffix == ".png":  # arrays may state sizes that cannot be
+            if isinstance(error, MemoryError) and is_png(path):  # arrays may state sizes that cannot be
                 raise
             raise self.unreadable(path, error) from None
         if not (edges.min() >= 0 and edges.max() <= 1):  # NaN fails both

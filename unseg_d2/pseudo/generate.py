@@ -16,6 +16,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config import edited
+from unseg_d2.data.beside import check_not_shared
 from unseg_d2.data.presence import check_images, missing_images
 from unseg_d2.data.settings import InputSettings
 from unseg_d2.data.spec import relative_root
@@ -81,8 +82,8 @@ def generate_label_set(
         ``output/labels.json``, when everything is done.
 
     Raises:
-        UnsegError: nothing to work on, images that are not there, another label set in the folder, a full disk, or no
-            usable image.
+        UnsegError: nothing to work on, images that are not there, two images with one depth file, another label set in
+            the folder, a full disk, or no usable image.
     """
     if num_shards < 1 or (num_workers is not None and num_workers < 0):
         raise UnsegError(f"There must be 1 share or more and 0 processes or more, not {num_shards} and {num_workers}.")
@@ -97,8 +98,10 @@ def generate_label_set(
     if not (shards.folder / "manifest.json").is_file():
         check_images([{"file_name": str(inputs.root / name)} for name in inputs.file_names], str(images))
     pipeline = build(_on_cpu(cfg))  # settings that do not work are found before any process starts
-    shards.open(_manifest(cfg, inputs, pipeline, Path(output)))
     sources = Sources(inputs.root, pipeline.depth)
+    if sources.has_depth_files:
+        check_not_shared(inputs.file_names, sources.depth_file)
+    shards.open(_manifest(cfg, inputs, pipeline, Path(output)))
     del pipeline  # the processes have their own
     changed = _outdated(shards, range(shard_index, shards.num_shards, num_shards), sources)
     make = partial(_job, shards, inputs, changed)

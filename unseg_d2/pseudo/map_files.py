@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
+from unseg_d2.data.beside import file_beside
 from unseg_d2.data.images import ImageFile, ImageProblem
 from unseg_d2.structures import DepthKind
 
@@ -28,16 +29,18 @@ class MapFiles:
         self.kind: DepthKind = "relative"  # to the manifest, which records maps in the place of depth
 
     def file(self, image: ImageFile) -> Path | None:
-        """Return the file of an image, ``None`` where there is none."""
-        stem = self._stem(image)
-        paths = (stem.with_name(stem.name + extension) for extension in self.extensions)
-        return next((path for path in paths if path.is_file()), None)
+        """Return the file of an image, ``None`` where there is none.
+
+        Raises:
+            ImageProblem: there are several.
+        """
+        return file_beside(self._stem(image), self.extensions, self.what)
 
     def existing_file(self, image: ImageFile) -> Path:
         """Return the file of an image.
 
         Raises:
-            ImageProblem: there is none.
+            ImageProblem: there is none, or there are several.
         """
         path = self.file(image)
         if path is None:

@@ -15,7 +15,7 @@ from fvcore.common.config import CfgNode
 
 from unseg_d2.content import Comparison, Content, content_of
 from unseg_d2.data.coco import resolve_image
-from unseg_d2.data.images import ImageFile
+from unseg_d2.data.images import ImageFile, ImageProblem
 from unseg_d2.depth import GridDepth, build_depth
 from unseg_d2.pseudo.shards import ShardFolder
 from unseg_d2.storage.access import StoredFile, is_there
@@ -35,6 +35,18 @@ class Sources:
     root: Path
     depth: GridDepth | None = None
 
+    @property
+    def has_depth_files(self) -> bool:
+        """Whether the depth of an image, or what is recorded in its place, lies in a file of its own."""
+        return self.depth is not None and self.depth.reads_files
+
+    def depth_file(self, name: str) -> Path | None:
+        """Return the file with the depth of an image, ``None`` where there is none or where one of several is it."""
+        try:
+            return self.depth.file(ImageFile(self.root / name, name)) if self.depth is not None else None
+        except ImageProblem:  # which is said of the image when its depth is read
+            return None
+
     def path(self, name: str) -> Path:
         """Return the file of an image."""
         return resolve_image(self.root, name)
@@ -47,8 +59,8 @@ class Sources:
             file: its file, where it is read for its pixels too: what is not on the disk is then read once.
         """
         found: dict[str, Content | None] = {"content": content_of(file or self.path(name))}
-        if self.depth is not None and self.depth.reads_files:
-            path = self._depth_file(name)
+        if self.has_depth_files:
+            path = self.depth_file(name)
             found["depth"] = content_of(path) if path else None
         return found
 
@@ -59,9 +71,9 @@ class Sources:
             return "failure" not in line or not is_there(path)
         if comparison.has_changed(path, Content(*line["content"]) if line["content"] else None):
             return False
-        if self.depth is None or not self.depth.reads_files or "depth" not in line:
+        if not self.has_depth_files or "depth" not in line:
             return True
-        depth, seen = self._depth_file(line["file_name"]), line["depth"]
+        depth, seen = self.depth_file(line["file_name"]), line["depth"]
         if depth is None or seen is None:
             return depth is seen
         return not comparison.has_changed(depth, Content(*seen))
@@ -70,9 +82,6 @@ class Sources:
         """Return a function that tells whether a line of a file is current."""
         comparison = Comparison(written, written.stat().st_mtime)
         return lambda line: self.is_current(line, comparison)
-
-    def _depth_file(self, name: str) -> Path | None:
-        return self.depth.file(ImageFile(self.root / name, name)) if self.depth is not None else None
 
 
 def sources_of(cfg: CfgNode, root: Path) -> Sources:

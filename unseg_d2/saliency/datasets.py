@@ -6,13 +6,15 @@ masks, or, for training, any folder of images.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from unseg_d2.data.beside import by_name
 from unseg_d2.data.builtin import SALIENCY_DATASETS, datasets_root
-from unseg_d2.data.images import ImageProblem, list_images, read_image
+from unseg_d2.data.images import ImageFile, ImageProblem, list_images, read_image
 from unseg_d2.data.pictures.reading import DEFAULT_READING, Reading
 from unseg_d2.data.pictures.stored import read_grey
 from unseg_d2.data.spec import split_spec
@@ -50,15 +52,15 @@ def load_saliency(spec: str, *, masks: bool = True, reading: Reading = DEFAULT_R
         reading: how the images become RGB.
 
     Raises:
-        UnsegError: the data set is not on disk, or images have no masks.
+        UnsegError: the data set is not on disk, images have no masks, an image has two, or two images share one.
     """
     images, truth = _folders(spec, masks)
     files = list_images(images)
-    known = {str(Path(file.file_name).with_suffix("")): file.path for file in list_images(truth)} if truth else {}
-    found = []
-    for file in files:
-        name = str(Path(file.file_name).with_suffix(""))
-        found.append(SalientImage(file.path, name, known.get(name), reading))
+    known: dict[str, Path] = {}
+    if truth:
+        known = by_name(map(_named, list_images(truth)), "either could be the mask of that image")
+        by_name(map(_named, files), "they would share a mask")
+    found = [SalientImage(path, name, known.get(name), reading) for name, path in map(_named, files)]
     missing = [image.name for image in found if image.mask is None]
     if masks and missing:
         raise UnsegError(
@@ -95,6 +97,20 @@ def read_mask(path: Path) -> np.ndarray:
     except ImageProblem as error:
         raise UnsegError(f"The mask {path} cannot be read: {error}.") from None
     return mask / (255 if mask.max() > 1 else 1)
+
+
+def _named(file: ImageFile) -> tuple[str, Path]:
+    """Return the name of a file, relative to its folder and without extension, and where it is."""
+    return str(Path(file.file_name).with_suffix("")), file.path
+
+
+def check_names(images: Sequence[SalientImage], folder: Path) -> None:
+    """Refuse images of one name, such as those of two data sets, whose masks would be one file of a folder.
+
+    Raises:
+        UnsegError: two images have one name.
+    """
+    by_name(((image.name, image.path) for image in images), f"they would share a mask in {folder}")
 
 
 def _folders(spec: str, masks: bool) -> tuple[Path, Path | None]:

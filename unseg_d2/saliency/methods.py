@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from fvcore.common.config import CfgNode
 
+from unseg_d2.data.beside import by_name
 from unseg_d2.data.coco import decode_mask
 from unseg_d2.errors import UnsegError
 from unseg_d2.features import build_features
@@ -80,8 +81,13 @@ def _cut(mask: np.ndarray, size: tuple[int, int], file: SalientImage, protocol: 
 
 
 def _in_folder(folder: Path) -> Lookup:
+    taken: dict[Path, Path] = {}
+
     def lookup(image: SalientImage) -> np.ndarray:
         path = folder / f"{image.name}.png"
+        if (other := taken.setdefault(path, image.path)) != image.path:
+            both = f"{other} and {image.path}"
+            raise UnsegError(f"{path} would be the mask of both {both}; rename one of them, or score them apart.")
         if not path.is_file():
             raise UnsegError(f"There is no mask {path}.")
         return read_mask(path)
@@ -92,6 +98,8 @@ def _in_folder(folder: Path) -> Lookup:
 def _best_of_label_set(path: Path) -> Lookup:
     labels = read_label_set(path)
     names = {str(Path(image["file_name"]).with_suffix("")): image for image in labels.images}
+    files = (Path(image["file_name"]) for image in labels.images)
+    by_name(((str(file.with_suffix("")), file) for file in files), f"{path} has two masks for that name")
     best: dict[int, dict] = {}
     for annotation in labels.annotations:
         held = best.get(annotation["image_id"])

@@ -28,7 +28,7 @@ from unseg_d2.loop.batches import batch_rng, step_indices
 from unseg_d2.loop.loop import StepSettings, train_steps
 from unseg_d2.loop.recipes import about_run
 from unseg_d2.saliency import Objective, SaliencyModel, build_head, crop_and_enlarge, draw_corners
-from unseg_d2.saliency.datasets import SalientImage, load_saliency, read_mask, read_salient
+from unseg_d2.saliency.datasets import SalientImage, check_names, load_saliency, read_mask, read_salient
 from unseg_d2.saliency.objective import target_losses
 from unseg_d2.saliency.predict import stack_tokens
 from unseg_d2.saliency.settings import MultiScaleSettings, SaliencySettings
@@ -155,7 +155,7 @@ def training_images(cfg: CfgNode) -> list[SalientImage]:
     """Return the images of ``DATASETS.TRAIN`` with the masks of ``SALIENCY.TARGETS``, never with their own.
 
     Raises:
-        UnsegError: a data set is not on disk, or an image has no target.
+        UnsegError: a data set is not on disk, an image has no target, or two images have the same.
     """
     if not cfg.DATASETS.TRAIN:
         raise UnsegError("There is nothing to train on: append DATASETS.TRAIN \"('path/to/images',)\".")
@@ -168,6 +168,7 @@ def training_images(cfg: CfgNode) -> list[SalientImage]:
         raise UnsegError(
             f"SALIENCY.TARGETS is {targets}, but there is no such folder; train-saliency --write-masks makes one."
         )
+    check_names(images, targets)
     images = [replace(image, mask=targets / f"{image.name}.png") for image in images]
     missing = [image.name for image in images if image.mask is None or not image.mask.is_file()]
     if missing:
@@ -189,8 +190,9 @@ def write_masks(
         weights: checkpoint, known by its content; without it, all masks are made anew.
 
     Raises:
-        UnsegError: the folder holds masks that were not made here.
+        UnsegError: the folder holds masks that were not made here, or the masks of two images would be one file.
     """
+    check_names(images, folder)
     ways = sorted({str(image.reading.changes()) for image in images if image.reading.changes()})
     ledger = Ledger(folder, " ".join([checksum(weights), *_ways_of(model), *ways]) if weights else "")
     paths = [folder / f"{image.name}.png" for image in images]
