@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -123,6 +124,43 @@ def edited_rounds(plan: Plan, tmp_path: Path) -> Callable[[str], Plan]:
         return replace(plan, config_file=str(first))
 
     return edit
+
+
+NO_DETECTIONS = r"^DATASETS\.GRANULARITY ends at 0\.9, but detections state no granularity .*\(--rounds 0\)\.$"
+
+
+def test_rounds_that_train_on_no_detection_are_refused_before_anything_is_made(
+    edited_rounds: Callable[[str], Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = use(FakeEngine(), monkeypatch)
+    idle = edited_rounds("DATASETS:\n  GRANULARITY: (0.0, 0.9)")
+    with pytest.raises(UnsegError, match=NO_DETECTIONS):
+        self_train(idle)
+    assert not idle.output.exists()
+    self_train(replace(idle, rounds=0))  # the first training meets no detection
+    with pytest.raises(UnsegError, match=NO_DETECTIONS):
+        self_train(idle)
+    with pytest.raises(UnsegError, match=NO_DETECTIONS):
+        self_train(idle, restart=True)
+    assert len(engine.trained) == 1 and (idle.output / "round0" / "model_final.pth").is_file()
+    self_train(edited_rounds("DATASETS:\n  GRANULARITY: (0.1, 1.0)"))
+    assert len(engine.trained) == 2
+
+
+def test_rounds_that_have_begun_without_detections_resume_and_say_so(
+    edited_rounds: Callable[[str], Plan], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As earlier versions began them."""
+    engine = use(FakeEngine(), monkeypatch)
+    idle = edited_rounds("DATASETS:\n  GRANULARITY: (0.0, 0.9)")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Plan, "idle_rounds", lambda _: "")
+        self_train(idle)
+    caplog.clear()
+    self_train(replace(idle, rounds=2))
+    assert len(engine.trained) == 3
+    (said,) = [message for message in caplog.messages if "GRANULARITY" in message]
+    assert re.match(NO_DETECTIONS, said)
 
 
 def test_an_edited_recipe_of_the_rounds_is_not_mixed(

@@ -7,16 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from fvcore.common.config import CfgNode
 
 from unseg_d2.config import load_cfg
 from unseg_d2.config.load import as_values
 from unseg_d2.data.catalog import find_annotations
+from unseg_d2.data.settings import DatasetSettings
 from unseg_d2.data.spec import split_spec
 from unseg_d2.duration import in_words
 from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.registry import detector_evaluators
 from unseg_d2.jobs.places import LOCAL
+from unseg_d2.levels import UNKNOWN, is_within
 from unseg_d2.manifest import CODE
 from unseg_d2.pseudo.inputs import Inputs, list_inputs
 from unseg_d2.recipes import find_recipe
@@ -107,6 +110,17 @@ class Plan:
         if self.ground_truth:
             detector_evaluators(cfg)  # before anything is made
         return cfg
+
+    def idle_rounds(self) -> str:
+        """Say why no round would train on what was detected: detections state no granularity; else return nothing."""
+        interval = DatasetSettings.from_config(self.recipe(1)).granularity
+        if self.rounds < 1 or is_within(np.array([UNKNOWN]), interval).all():
+            return ""
+        return (
+            f"DATASETS.GRANULARITY ends at {interval[1]:g}, but detections state no granularity and count as "
+            f"{UNKNOWN:g}, so that the rounds would train on none of them; let it end at {UNKNOWN:g} in the recipe of "
+            "the rounds (ROUNDS.RECIPE), or make none (--rounds 0)."
+        )
 
     def files(self) -> list[Path]:
         """Return the files and folders that it names, of those that are there."""

@@ -27,6 +27,7 @@ from unseg_d2.data.results import ResultsIndex
 from unseg_d2.data.spec import join_spec
 from unseg_d2.detectors.learnt import of_weights
 from unseg_d2.detectors.protocol import Engine, select_engine
+from unseg_d2.errors import UnsegError
 from unseg_d2.evaluation.scores import Metrics, Scores, read_metrics
 from unseg_d2.files import write_json
 from unseg_d2.loop.checkpoint import has_checkpoint, last_checkpoint
@@ -44,7 +45,7 @@ from unseg_d2.training.next_labels import merge_round, predict_round
 from unseg_d2.training.plan import Plan
 from unseg_d2.training.prediction import predict_to_file
 from unseg_d2.training.report import CURVES, Lines, shown_images, write_curves, write_plot, write_run_gallery
-from unseg_d2.training.state import LEFT_BY_A_RUN, REMEDY, RunState, Step, recorded
+from unseg_d2.training.state import LEFT_BY_A_RUN, REMEDY, RUN_FILE, RunState, Step, recorded
 from unseg_d2.training.train import check_choices, train
 
 FIRST_MASKS = "round0/masks"
@@ -80,8 +81,8 @@ def self_train(plan: Plan, *, restart: bool = False) -> Result:
         restart: set the run in ``plan.output`` aside and begin anew.
 
     Raises:
-        UnsegError: an input is missing or damaged, a recipe is for several classes, or ``plan.output`` holds another
-            run.
+        UnsegError: an input is missing or damaged, a recipe is for several classes, that of the rounds leaves out all
+            detections, or ``plan.output`` holds another run.
     """
     run = _Run(plan, restart=restart)
     rows = run.all_rounds()
@@ -105,10 +106,17 @@ class _Run:
             check_images(load_dataset(plan.ground_truth, self.first), plan.ground_truth)
             self.truth["ground_truth"] = find_annotations(plan.ground_truth, self.first)
             self.truth["scoring"] = json.dumps(as_values(self.first)["TEST"], sort_keys=True)
+        idle = plan.idle_rounds()
+        if idle and (restart or not (plan.output / RUN_FILE).is_file()):
+            raise UnsegError(idle)
         if restart:
             refuse_inside(plan.output, plan.files(), LEFT_BY_A_RUN)
             set_aside(plan.output, left=LEFT_BY_A_RUN, what="self-training run")
         self.state = RunState(plan.output, settings)
+        if idle and not self.state.find(1, "train"):  # until then, the recipe of the rounds may change
+            raise UnsegError(idle)
+        if idle:
+            logger.warning("%s", idle)
         self.last, self.growth = 0, list[Growth]()
 
     def all_rounds(self) -> list[tuple[str, Metrics]]:
