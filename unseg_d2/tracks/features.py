@@ -52,7 +52,9 @@ class MaskFeatures:
     def __call__(
         self, paths: Sequence[Path], masks: Sequence[Sequence[dict[str, Any]]], size: tuple[int, int]
     ) -> Iterator[np.ndarray]:
-        """Yield the features of the masks of each frame, ``(n, C)``.
+        """Yield the features of the masks of each frame, ``(n, C)``; ``(0, 0)`` where there are none.
+
+        A frame without masks is not read, and the network does not see it.
 
         Args:
             paths: of the frames.
@@ -60,17 +62,25 @@ class MaskFeatures:
             size: height and width of the frames, px.
 
         Raises:
-            UnsegError: a frame cannot be read, or has another size than its masks.
+            UnsegError: a frame with masks cannot be read, or has another size than they.
         """
-        for start in range(0, len(paths), self.batch_size):
-            batch = range(start, min(start + self.batch_size, len(paths)))
+        described = self._described([(path, found) for path, found in zip(paths, masks, strict=True) if found], size)
+        for found in masks:
+            yield next(described) if found else np.zeros((0, 0), np.float32)
+
+    def _described(
+        self, frames: Sequence[tuple[Path, Sequence[dict[str, Any]]]], size: tuple[int, int]
+    ) -> Iterator[np.ndarray]:
+        """Yield the features of frames that all have masks, ``(n, C)``; a batch is read when its first is asked for."""
+        for start in range(0, len(frames), self.batch_size):
+            batch = frames[start : start + self.batch_size]
             views = [
-                network_input(self._read(paths[k], size), self.backend.patch_size, self.resize, self.image_size)
-                for k in batch
+                network_input(self._read(path, size), self.backend.patch_size, self.resize, self.image_size)
+                for path, _ in batch
             ]
-            for view, k, found in zip(views, batch, self.backend([view.image for view in views]), strict=True):
+            for view, (_, masks), found in zip(views, batch, self.backend([view.image for view in views]), strict=True):
                 tokens = found.tokens.float().cpu().numpy()
-                yield pooled_features(tokens, decode_masks(masks[k], *size), view.shown_share)
+                yield pooled_features(tokens, decode_masks(masks, *size), view.shown_share)
 
     def _read(self, path: Path, size: tuple[int, int]) -> np.ndarray:
         try:
