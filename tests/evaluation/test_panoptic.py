@@ -99,6 +99,26 @@ def test_stuff_beside_things_by_hand() -> None:
     assert whole["PQth"] == 100 and whole["PQst"] == 0
 
 
+@pytest.mark.parametrize("matching", ["none", "hungarian", "majority"])
+def test_maps_are_read_once(matching: Any) -> None:
+    read: list[tuple[str, int]] = []
+
+    class Counted(Maps):
+        def found(self, image: Mapping[str, Any]) -> np.ndarray:
+            read.append(("found", image["id"]))
+            return super().found(image)
+
+        def known(self, image: Mapping[str, Any]) -> np.ndarray:
+            read.append(("known", image["id"]))
+            return super().known(image)
+
+    one = stuff_by_hand()
+    maps = Counted(*({1: of_image[1], 2: of_image[1]} for of_image in one.maps))
+    truth = {**TRUTH, "images": [*TRUTH["images"], {**TRUTH["images"][0], "id": 2}]}
+    measured(maps, [item(0, 30, 1, score=0.9)], truth, stuff_matching=matching)
+    assert sorted(read) == [("found", 1), ("found", 2), ("known", 1), ("known", 2)]
+
+
 def test_clusters_may_have_the_class_of_most_of_their_pixels() -> None:
     """With the whole cat found, 5 is sky (IoU 10 / 20), 8 and 9 are grass: 50 to 90 of 60 to 90, 5 columns are void."""
     metrics = measured(stuff_by_hand(), [item(0, 40, 1, score=0.9)], stuff_matching="majority")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -16,13 +16,13 @@ from unseg_d2.evaluation.matched_classes import MatchedClassesSettings, name_gro
 from unseg_d2.evaluation.panoptic_quality import PanopticQuality, Segment, without_overlap
 from unseg_d2.evaluation.registry import EVALUATORS, Kind
 from unseg_d2.evaluation.stuff import (
-    Regions,
+    Pixels,
     Stuff,
     StuffMaps,
+    add_stuff,
     classes_of_clusters,
     count_pixels,
     regions_of,
-    stuff_segments,
 )
 from unseg_d2.rle import compress
 from unseg_d2.settings import Settings, setting
@@ -61,15 +61,6 @@ class PanopticSettings(Settings):
     min_stuff_area: int = setting(
         0, "pixels of an image below which a class of stuff is no segment (Panoptic FPN: 4096)", unit="px", low=0
     )
-
-
-@dataclass(frozen=True)
-class _Image:
-    """One image: segments of things on both sides, and its stuff where there are maps."""
-
-    things: list[Segment]
-    objects: list[Segment]
-    regions: Regions | None
 
 
 @EVALUATORS.register("panoptic", settings=PanopticSettings)
@@ -111,14 +102,14 @@ class Panoptic:
                 *(len(results), best, self.settings.least_score),
             )
         found, known = _by_image(self._named(truth, shown, kind)), _by_image(truth["annotations"])
-        quality, class_of = PanopticQuality(), self._class_of(truth, found, known)
-        for one in self._images(truth, found, known):
-            if one.regions is None:
-                quality.add(one.things, one.objects)
-                continue
-            stuff = stuff_segments(one.regions.found, class_of, max(1, self.settings.min_stuff_area))
-            there = [*one.objects, *stuff_segments(one.regions.known)]
-            quality.add([*one.things, *stuff], there, one.regions.void)
+        quality, counted = PanopticQuality(), list[Pixels]()
+        for image in truth["images"]:
+            pixels = self._add_things(quality, image, found.get(image["id"], ()), known.get(image["id"], ()))
+            if pixels is not None:
+                counted.append(pixels)
+        class_of = classes_of_clusters(counted, self.settings.stuff_matching)
+        for pixels in counted:
+            add_stuff(quality, pixels, class_of, max(1, self.settings.min_stuff_area))
         if self.maps is not None:
             self._warn_of_stuff(quality)
         return self._metrics(quality)
@@ -143,31 +134,23 @@ class Panoptic:
             }
         return {f"{name}{part}": 100 * value for part, of in parts.items() for name, value in zip(NAMES, of)}
 
-    def _class_of(
-        self, truth: Mapping[str, Any], found: Mapping[Any, Any], known: Mapping[Any, Any]
-    ) -> Mapping[int, int] | None:
-        """Return the class of stuff of each cluster, ``None`` where clusters are classes."""
-        if self.maps is None or self.settings.stuff_matching == "none":
+    def _add_things(
+        self,
+        quality: PanopticQuality,
+        image: Mapping[str, Any],
+        found: Sequence[Mapping[str, Any]],
+        known: Sequence[Mapping[str, Any]],
+    ) -> Pixels | None:
+        """Add the things of an image, and return what its stuff is compared by: masks and maps are decoded once."""
+        objects = [Segment(item.get("category_id", 1), _mask(item, image), bool(item.get("iscrowd"))) for item in known]
+        things = self._segments(found, image)
+        if self.maps is None:
+            quality.add(things, objects)
             return None
-        pixels: Counter[tuple[int, int]] = Counter()
-        for one in self._images(truth, found, known):
-            if one.regions is not None:
-                pixels += count_pixels(one.regions)
-        return classes_of_clusters(pixels, self.settings.stuff_matching)
-
-    def _images(self, truth: Mapping[str, Any], found: Mapping[Any, Any], known: Mapping[Any, Any]) -> Iterator[_Image]:
-        """Yield the images; their masks are decoded one image at a time, again each time."""
-        for image in truth["images"]:
-            of_image = known.get(image["id"], ())
-            objects = [
-                Segment(item.get("category_id", 1), _mask(item, image), bool(item.get("iscrowd"))) for item in of_image
-            ]
-            things = self._segments(found.get(image["id"], ()), image)
-            regions = None
-            if self.maps is not None:
-                maps = (self.maps.found(image), self.maps.known(image))
-                regions = regions_of(*maps, things, objects, self.settings.stuff)
-            yield _Image(things, objects, regions)
+        maps = (self.maps.found(image), self.maps.known(image))
+        regions = regions_of(*maps, things, objects, self.settings.stuff)
+        quality.add(things, objects, regions.void)
+        return count_pixels(regions)
 
     def _named(self, truth: Mapping[str, Any], results: list[dict[str, Any]], kind: Kind) -> list[dict[str, Any]]:
         """Return the results with the classes of their groups; those of groups without a class are left out.

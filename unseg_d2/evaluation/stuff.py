@@ -6,22 +6,25 @@ pixels counted over all images (U2Seg, Niu et al., CVPR 2024, section 4; Hungari
 
 Shape legend
     H, W   height and width of an image in pixels
+    k      pairs of a cluster and a class that pixels of an image have
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from unseg_d2.evaluation.matched_classes import match_groups
-from unseg_d2.evaluation.panoptic_quality import Segment
+from unseg_d2.evaluation.panoptic_quality import PanopticQuality, Segment
 from unseg_d2.evaluation.semantic import Matching
 
 NONE = -1
 """Number of a pixel on which something else lies."""
+VOID = -2
+"""Number of a pixel without a label, where pixels are counted."""
 
 
 class StuffMaps(Protocol):
@@ -63,6 +66,24 @@ class Regions(NamedTuple):
     void: np.ndarray
 
 
+class Pixels(NamedTuple):
+    """How many pixels of an image have a cluster and a class of stuff: k pairs, each once.
+
+    Attributes:
+        clusters: ``(k,)`` int64, :data:`NONE` for none.
+        labels: ``(k,)`` int64, :data:`NONE` below objects of the ground truth and :data:`VOID` without a label.
+        numbers: ``(k,)`` int64, above 0.
+    """
+
+    clusters: np.ndarray
+    labels: np.ndarray
+    numbers: np.ndarray
+
+    def rows(self) -> Iterator[tuple[int, int, int]]:
+        """Yield cluster, class and number of pixels."""
+        return zip(self.clusters.tolist(), self.labels.tolist(), self.numbers.tolist())
+
+
 def regions_of(
     found: np.ndarray,
     known: np.ndarray,
@@ -85,27 +106,30 @@ def regions_of(
     return Regions(np.where(_covered(things, found.shape), NONE, found), left, (left == NONE) & ~covered)
 
 
-def count_pixels(regions: Regions) -> Counter[tuple[int, int]]:
-    """Return how many pixels of an image each cluster has in each class of stuff, by cluster and class."""
-    both = (regions.found >= 0) & (regions.known >= 0)
-    if not both.any():
-        return Counter()
-    pairs = np.stack([regions.found[both], regions.known[both]])
-    names, numbers = np.unique(pairs, axis=1, return_counts=True)
-    clusters, classes = names.tolist()
-    return Counter({(cluster, label): n for cluster, label, n in zip(clusters, classes, numbers.tolist())})
+def count_pixels(regions: Regions) -> Pixels:
+    """Count the pixels of an image by what was found there and what is there: all that stuff is compared by."""
+    labels = np.where(regions.void, VOID, np.maximum(regions.known, NONE)).astype(np.int64) - VOID
+    clusters = np.maximum(regions.found, NONE).astype(np.int64) - NONE
+    width = int(labels.max(initial=0)) + 1
+    keys, numbers = np.unique(clusters * width + labels, return_counts=True)
+    return Pixels(keys // width + NONE, keys % width + VOID, numbers)
 
 
-def classes_of_clusters(pixels: Mapping[tuple[int, int], int], matching: Matching) -> dict[int, int] | None:
+def classes_of_clusters(images: Iterable[Pixels], matching: Matching) -> dict[int, int] | None:
     """Return the class of stuff of each cluster that has one.
 
     Args:
-        pixels: see :func:`count_pixels`, summed over all images.
+        images: the counts of all of them.
         matching: ``hungarian`` gives each class one cluster at most, ``majority`` each cluster the class that most of
             its pixels on stuff have; with ``none`` clusters are classes, and the result is ``None``.
     """
     if matching == "none":
         return None
+    pixels = Counter[tuple[int, int]]()
+    for one in images:
+        for cluster, label, number in one.rows():
+            if cluster >= 0 and label >= 0:
+                pixels[cluster, label] += number
     rows, columns = (sorted({pair[place] for pair in pixels}) for place in (0, 1))
     counts = np.zeros((len(rows), len(columns)), np.int64)
     for (cluster, label), number in pixels.items():
@@ -114,22 +138,39 @@ def classes_of_clusters(pixels: Mapping[tuple[int, int], int], matching: Matchin
     return {cluster: columns[place] for cluster, place in zip(rows, assigned.tolist()) if place >= 0}
 
 
-def stuff_segments(numbers: np.ndarray, class_of: Mapping[int, int] | None = None, least: int = 1) -> list[Segment]:
-    """Return the stuff of one map as segments, one for each class.
+def add_stuff(
+    quality: PanopticQuality, pixels: Pixels, class_of: Mapping[int, int] | None = None, least: int = 1
+) -> None:
+    """Add the stuff of one image, one segment for each class; as `PanopticQuality.add` does, but from counts alone.
 
     Args:
-        numbers: ``(H, W)`` integers, below 0 for no stuff.
-        class_of: class of each number; numbers without one are no segment. Without any, the numbers are classes.
-        least: fewest pixels of a segment.
+        quality: what it is added to.
+        pixels: of the image.
+        class_of: class of each cluster; clusters without one are no segment. Without any, clusters are classes.
+        least: fewest pixels of a segment that was found.
     """
-    there = [number for number in np.unique(numbers).tolist() if number >= 0]
-    named = {number: number for number in there} if class_of is None else class_of
-    members: dict[int, list[int]] = {}
-    for number in there:
-        if number in named:
-            members.setdefault(named[number], []).append(number)
-    masks = {label: np.isin(numbers, of_class) for label, of_class in members.items()}
-    return [Segment(Stuff(label), mask) for label, mask in masks.items() if mask.sum() >= least]
+    found, known, both = Counter[int](), Counter[int](), Counter[tuple[int, int]]()
+    for cluster, label, number in pixels.rows():
+        named = cluster if class_of is None else class_of.get(cluster, NONE)
+        found[named] += number
+        known[label] += number
+        both[named, label] += number
+    matched = set()
+    for label, area in found.items():
+        if label < 0 or area < least:
+            continue
+        without = both[label, VOID]
+        shared, of_class = both[label, label], quality.of_class[Stuff(label)]
+        iou = shared / (area - without + known[label] - shared) if shared else 0.0
+        if iou > 0.5:
+            of_class.iou += iou
+            of_class.matched += 1
+            matched.add(label)
+        else:
+            of_class.false += without <= 0.5 * area
+    for label in known:
+        if label >= 0:
+            quality.of_class[Stuff(label)].missed += label not in matched
 
 
 def _covered(segments: Sequence[Segment], shape: tuple[int, ...]) -> np.ndarray:
