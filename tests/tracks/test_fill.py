@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from unseg_d2.rle import encode_mask
 from unseg_d2.tracks.fill import between, fill_gap
 from unseg_d2.tracks.placed import PlacedMask
 from unseg_d2.tracks.settings import TrackSettings
+from unseg_d2.tracks.video import track_video
 
 SIZE = (40, 60)
 NOTHING = np.zeros(SIZE, bool)
@@ -53,6 +55,19 @@ def test_what_others_cover_is_left_out_and_hidden_objects_are_not_filled() -> No
     assert {share: int(mask.sum()) for share, mask in found.items()} == {0.25: 100, 0.5: 60}
     strict = replace(settings, min_visible=0.7)
     assert set(fill_gap(square(10, 10, 10), square(10, 10, 10), others, SIZE, strict)) == {0.25}
+
+
+def test_masks_that_were_found_come_before_filled_ones_of_which_two_may_overlap() -> None:
+    """Two squares of 10 px whose masks share 4 columns; in the frame between, the left one is missing, or both are."""
+    left, right = (
+        {"category_id": 1, "segmentation": encode_mask(square(10, column, 10).in_image(SIZE)), "iscrowd": 0}
+        for column in (10, 16)
+    )
+    settings = TrackSettings(appearance=0.0)
+    found = track_video([[left, right], [right], [left, right]], range(3), SIZE, settings).frames[1]
+    assert [(item.get("filled", False), item.get("area")) for item in found] == [(False, None), (True, 60)]
+    found = track_video([[left, right], [], [left, right]], range(3), SIZE, settings).frames[1]
+    assert [(item["filled"], item["area"]) for item in found] == [(True, 100), (True, 100)]
 
 
 def test_an_object_that_left_by_a_side_and_came_back_by_it_was_not_there() -> None:

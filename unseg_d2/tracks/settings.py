@@ -49,7 +49,7 @@ class TrackSettings(Settings):
     others: OtherMasks = setting(
         "left_out",
         "what keys.json has of the masks beside the key masks in their frames: left_out | crowd (regions that count "
-        "neither as objects nor, with MODEL.ROI_HEADS.DROPLOSS_CROWD_IOU, as background)",
+        "neither as objects nor, in RoI heads with MODEL.ROI_HEADS.DROPLOSS_CROWD_IOU, as background)",
         choices=get_args(OtherMasks),
     )
 
