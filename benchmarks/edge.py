@@ -15,13 +15,20 @@ from typing import Any
 
 import numpy as np
 from generators import load
-from offline_features import INPUTS, REFINERS, cnn, content_of, measure, options_of, samples
+from offline_features import REFINERS, content_of, measure, options_of, samples
 
 from unseg_d2.evaluation.best_iou import best_ious
 from unseg_d2.evaluation.class_agnostic import evaluate
 from unseg_d2.evaluation.corloc import CorLoc, CorLocSettings
 
 Rows = dict[str, tuple[str, list[str]]]
+
+
+def merged(count: int, colour: float, contour: float, overlap: float) -> list[str]:
+    """Return options of a tree of superpixels."""
+    values = {"SUPERPIXELS": count, "COLOUR": colour, "CONTOUR": contour, "MAX_OVERLAP": overlap}
+    return [word for name, value in values.items() for word in (f"MASKS.MERGETREE.{name}", str(value))]
+
 
 REPORTED: dict[str, Rows] = {
     "ecssd_dev": {
@@ -31,6 +38,7 @@ REPORTED: dict[str, Rows] = {
     "coco_dev": {
         "MaskCut, descriptors": ("", ["FEATURES.NAME", "descriptors"]),
         "ProMerge, offline": ("offline/promerge.yaml", []),
+        "MergeTree, patches": ("offline/promerge.yaml", ["MASKS.GENERATOR", "mergetree"]),
         "MergeTree, offline": ("offline/mergetree.yaml", []),
     },
 }
@@ -44,11 +52,19 @@ CANDIDATES: dict[str, Rows] = {
         if refiner != "guided"
     },
     "coco_dev": {
-        f"MergeTree, {where}": ("offline/mergetree.yaml", options)
-        for where, options in {
-            "480 px, 16": INPUTS["480 px, 16"],
-            "960 px, 8+16+32": cnn(960, "(8, 16, 32)", 16, 12),
-        }.items()
+        "MergeTree, patches": ("offline/promerge.yaml", ["MASKS.GENERATOR", "mergetree"]),
+        **{
+            f"MergeTree, {count} superpixels, colour {colour}, contour {contour}, overlap {overlap}": (
+                "offline/mergetree.yaml",
+                merged(count, colour, contour, overlap),
+            )
+            for count, colour, contour, overlap in (
+                *((count, 0.05, 1.0, 0.7) for count in (600, 1000, 1600, 2500)),
+                *((1000, colour, 1.0, 0.7) for colour in (0.0, 0.1, 0.3, 1.0)),
+                *((1000, 0.05, contour, 0.7) for contour in (0.0, 0.5, 1.5)),
+                *((1000, 0.05, 1.0, overlap) for overlap in (0.5, 0.8, 0.9)),
+            )
+        },
     },
 }
 """Rows of the half that settings are chosen on."""

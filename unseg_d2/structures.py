@@ -31,6 +31,7 @@ class PatchFeatures:
         depth: depth of the image, sampled on the patch grid, ``(h, w)``, or ``None`` without a depth source.
         members: the same image as each backend of an ensemble describes it, on grids of their own; empty without one.
         foreground: ``(h, w)`` float32 probability that a patch belongs to an object, by a linear head, or ``None``.
+        pixels: ``(H, W, 3)`` uint8 RGB, the network's input, on the host; ``None`` where only features are known.
     """
 
     tokens: Tensor
@@ -39,6 +40,7 @@ class PatchFeatures:
     depth: DepthMap | None = None
     members: tuple[PatchFeatures, ...] = ()
     foreground: Tensor | None = None
+    pixels: np.ndarray | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -61,7 +63,7 @@ class DepthMap:
 
 @dataclass(frozen=True)
 class Proposals:
-    """What a mask generator finds in one image, on the patch grid, best first.
+    """What a mask generator finds in one image, on the patch grid or a finer one of the same extent, best first.
 
     Attributes:
         masks: ``(n, h, w)`` bool.

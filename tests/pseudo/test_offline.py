@@ -66,6 +66,14 @@ def test_what_the_network_responds_to_lies_within_the_object(name: str, outline:
     assert found.mean() > 0.2 and (found & wanted).sum() / found.sum() > 0.9
 
 
+def test_superpixels_find_the_object_of_a_photo_among_a_hundred_regions() -> None:
+    image = read_image(photo("coffee.png"))
+    outline = cv2.fillPoly(np.zeros(image.shape[:2], np.uint8), [np.array(CUP, np.int32)], 1) > 0
+    found = pipeline("offline/mergetree.yaml")([image])[0]
+    assert len(found) == 100
+    assert max((one.mask & outline).sum() / (one.mask | outline).sum() for one in found) > 0.7
+
+
 def test_label_sets_say_what_the_backbone_has_seen(tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()

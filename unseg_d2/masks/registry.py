@@ -35,7 +35,7 @@ class ProposalGenerator(Protocol):
         """Return the proposals of each image, in order and on the CPU.
 
         They lie on the image's patch grid; a generator that uses the members of an ensemble returns them on the finest
-        of the members' grids.
+        of the members' grids, and one that uses the pixels on these.
         """
         ...
 

@@ -42,6 +42,11 @@ class NetworkInput:
         """Share of the rows and of the columns that shows the image."""
         return self.shown[0] / self.image.shape[0], self.shown[1] / self.image.shape[1]
 
+    @property
+    def rounded(self) -> np.ndarray:
+        """The same pixels in whole numbers, ``(H', W', 3)`` uint8: those of the image are, padding is rounded."""
+        return self.image if self.image.dtype == np.uint8 else np.rint(self.image).astype(np.uint8)
+
     def to_image(self, masks: np.ndarray) -> np.ndarray:
         """Return masks at the size of the original image, by the nearest neighbour.
 

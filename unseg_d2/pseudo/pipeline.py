@@ -41,7 +41,7 @@ class MaskPipeline:
 
     Attributes:
         features: backend that describes the resized image, or an ensemble of backends.
-        generator: finds proposals on the patch grid.
+        generator: finds proposals, on the patch grid or a finer one.
         post_process: turns them into masks at the size of the image.
         image_size: wanted side of the square that images are stretched to; see `network_input`.
         resize: how images are brought to multiples of the patch; see `network_input`.
@@ -146,7 +146,8 @@ class MaskPipeline:
             for k, (backend, _) in enumerate(self._members)
         ]
         features = described[0] if getattr(self.features, "members", None) is None else join_members(described)
-        return [self._with_depth(look, one) for look, one in zip(looks, features, strict=True)]
+        seen = (replace(one, pixels=look.views[0].rounded) for look, one in zip(looks, features, strict=True))
+        return [self._with_depth(look, one) for look, one in zip(looks, seen, strict=True)]
 
     def _with_depth(self, look: Look, features: PatchFeatures) -> PatchFeatures:
         if self.depth is None or look.depth is not None:
@@ -161,7 +162,7 @@ class Cut:
     """What is found in one image, on the host.
 
     Attributes:
-        proposals: on the patch grid, the best of them.
+        proposals: on the generator's grid, the best of them.
         left_out: how many there were beyond.
         refined: the same after the refiner, where it ran already.
     """

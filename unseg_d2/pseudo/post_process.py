@@ -156,9 +156,7 @@ class PostProcess:
 
 def shown_pixels(view: NetworkInput) -> np.ndarray:
     """Return the pixels of a network's input that show the image, ``(H', W', 3)`` uint8."""
-    pixels = view.image[: view.shown[0], : view.shown[1]]
-    # Padded images are float, their shown part holds levels.
-    return pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8)
+    return view.rounded[: view.shown[0], : view.shown[1]]
 
 
 def layers_of(proposals: Proposals) -> tuple[np.ndarray | None, np.ndarray | None]:
