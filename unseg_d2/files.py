@@ -16,7 +16,7 @@ import unicodedata
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from unseg_d2.errors import UnsegError
@@ -29,6 +29,7 @@ except ImportError:  # Windows, where no file is deleted that a process has open
 _LONGEST = 255
 """Bytes of a name that every common file system takes."""
 _TEMPORARY = re.compile(r"^\..+\.tmp-([0-9a-f]{32}|\d+)$", re.DOTALL)
+_LAST_NUMBER = re.compile(r"(\d+)\D*$")
 _HERE = re.compile(r"(?<![^/])(\./+)+(?=[^/])")
 _OLD = 24 * 3600.0
 """Seconds after which nobody writes a temporary file of an earlier version, or on a file system without locks."""
@@ -293,3 +294,21 @@ def same_name(name: str) -> str:
     if "./" in name:
         name = _HERE.sub("", name)
     return unicodedata.normalize("NFC", name)
+
+
+def frame_number(name: str, stated: object = None) -> int | None:
+    """Return the number of a frame of a video: the one that is stated, else the last in its name; ``None`` without any.
+
+    Args:
+        name: of the frame's file.
+        stated: its ``frame_id``, a whole number in any form; what is none does not count.
+
+    >>> frame_number("film_2/10.png"), frame_number("10.png", 3.0), frame_number("10.png", "7"), frame_number("a.png")
+    (10, 3, 7, None)
+    """
+    if (isinstance(stated, float) and stated.is_integer()) or (isinstance(stated, str) and stated.isdecimal()):
+        stated = int(stated)
+    if isinstance(stated, int) and not isinstance(stated, bool):
+        return stated
+    found = _LAST_NUMBER.search(PurePosixPath(same_name(name)).stem)
+    return None if found is None else int(found[1])

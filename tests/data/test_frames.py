@@ -30,6 +30,13 @@ def test_stated_videos_go_before_folders_and_steps_count_as_one() -> None:
     assert video.is_stated and video.num_missing == 1 and video.about["fps"] == 25
 
 
+@pytest.mark.parametrize("form", [int, float, str])
+def test_a_frame_id_counts_in_whatever_form_a_tool_writes_it(form: Any) -> None:
+    """Names say the opposite order."""
+    frames = [frame | {"frame_id": form(10 - k)} for k, frame in enumerate(images("a/1.jpg", "a/2.jpg", "a/3.jpg"))]
+    assert videos_of(frames)[0].positions == (2, 1, 0)
+
+
 def test_one_frame_is_a_video() -> None:
     (video,) = videos_of(images("5.jpg"))
     assert video.numbers == (0,) and video.num_missing == 0
@@ -44,6 +51,7 @@ def test_one_frame_is_a_video() -> None:
         ([*images("a/1.jpg"), *images("a/2.jpg", width=9)], [], '"a/2.jpg" has 4x9 px, but the first frame 4x6'),
         ([*images("a/1.jpg"), *images("a/2.jpg", video_id=1)], [], "1 of 2 images belong to no video"),
         (images("a/1.jpg", video_id=1), [{"id": 2, "file_name": "b"}], 'the video "b" has 0 frames'),
+        ([*images("a/7.jpg", frame_id=0), *images("a/8.jpg")], [], "1 of 2 frames have a frame_id"),
         ([{"id": 1, "file_name": "a/1.jpg"}], [], 'the size of "a/1.jpg" is not known'),
     ],
 )

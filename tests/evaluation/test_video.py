@@ -63,6 +63,19 @@ def test_a_track_that_is_lost_half_way_is_half_an_object() -> None:
     assert found["vAR100"] == pytest.approx(40)
 
 
+def test_frames_without_a_stated_number_are_in_the_order_of_their_names() -> None:
+    """Names as sorted as text: the object is followed by 7 in frames 1 to 3 and by 8 in frame 10, one switch."""
+    names = ["f/1.png", "f/10.png", "f/2.png", "f/3.png"]
+    images = [image | {"file_name": name} for image, name in zip(frames(4), names)]
+    for image in images:
+        del image["frame_id"]
+    truth = {"images": images, "annotations": [item(k, 1, box(1, 1, 3, 3)) for k in range(1, 5)]}
+    results = [item(k, 8 if k == 2 else 7, box(1, 1, 3, 3)) for k in range(1, 5)]
+    assert metrics(truth, results)["IDSW"] == 1
+    truth["images"] = [image | {"file_name": "f/no number"} for image in images]
+    assert metrics(truth, results)["IDSW"] == 2  # then as they are listed
+
+
 def test_sizes_are_means_over_the_frames_in_which_an_object_is_seen() -> None:
     """All objects here are small, as YouTube-VIS counts them; no other size exists."""
     truth = {"images": frames(2), "annotations": [item(1, 1, box(0, 0, 4, 4))]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,9 +11,7 @@ from typing import Any
 
 from unseg_d2.data.annotations.parse import quoted
 from unseg_d2.errors import UnsegError
-from unseg_d2.files import same_name
-
-_NUMBER = re.compile(r"(\d+)\D*$")
+from unseg_d2.files import frame_number, same_name
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def videos_of(
 
     Raises:
         UnsegError: there is no image, some belong to no video, a listed video has no frame, frames cannot be put in
-            order, or differ in size.
+            order, as where only some state their number, or differ in size.
     """
     prefix = f"{where}: " if where else ""
     groups, frames = _grouped(images, prefix)
@@ -104,6 +101,12 @@ def _video(
 ) -> Video:
     name = str(about.get("file_name") or _folder(frames[positions[0]]))
     prefix = f"{prefix}video {quoted(name)}: "
+    stated = sum("frame_id" in frames[position] for position in positions)
+    if stated not in (0, len(positions)):
+        raise UnsegError(
+            f"{prefix}{stated} of {len(positions)} frames have a frame_id, and those of the others are not known; give "
+            "each frame one, or none."
+        )
     numbers = {position: _number(frames[position], prefix) for position in positions}
     order = sorted(positions, key=numbers.__getitem__)
     for before, after in pairwise(order):
@@ -134,17 +137,13 @@ def _video(
 
 
 def _number(frame: Mapping[str, Any], prefix: str) -> int:
-    """Return the number of a frame: as it is stated, or the last in its name."""
-    stated = frame.get("frame_id")
-    if isinstance(stated, int):
-        return stated
-    found = _NUMBER.search(PurePosixPath(same_name(str(frame["file_name"]))).stem)
-    if found is None:
+    number = frame_number(str(frame["file_name"]), frame.get("frame_id"))
+    if number is None:
         raise UnsegError(
             f"{prefix}{quoted(frame['file_name'])} has no number in its name, so the order of the frames is not known; "
             "number the frames, or give each a frame_id."
         )
-    return int(found[1])
+    return number
 
 
 def _size(frame: Mapping[str, Any], prefix: str) -> tuple[int, int]:

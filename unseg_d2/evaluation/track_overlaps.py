@@ -60,17 +60,17 @@ class VideoOverlaps:
         objects: by the identity of each object, in the order of their first frames.
         results: likewise.
         shared: pixels that a result and an object have in common, by both identities.
-        frames: the place of each frame in the video and its overlaps, without crowd regions.
+        frames: the number of each frame in the video, where it is known, and its overlaps without crowd regions.
     """
 
     objects: dict[Any, Extent] = field(default_factory=dict)
     results: dict[Any, Extent] = field(default_factory=dict)
     shared: Counter[tuple[Any, Any]] = field(default_factory=Counter)
-    frames: list[tuple[int, FrameOverlaps]] = field(default_factory=list)
+    frames: list[tuple[int | None, FrameOverlaps]] = field(default_factory=list)
 
     def add(
         self,
-        place: int,
+        number: int | None,
         image: Mapping[str, Any],
         objects: Sequence[Mapping[str, Any]],
         results: Sequence[Mapping[str, Any]],
@@ -80,7 +80,7 @@ class VideoOverlaps:
         Crowd regions without a track are left out.
 
         Args:
-            place: of the frame in the video.
+            number: of the frame in the video; ``None`` where nobody knows it.
             image: ``id`` and, where known, ``height`` and ``width``.
             objects: ``{track_id, segmentation}`` each.
             results: likewise, with ``score`` where they have one.
@@ -107,7 +107,14 @@ class VideoOverlaps:
             self.shared[tracks[1][row], tracks[0][column]] += int(both[row, column])
         things = [column for column, item in enumerate(objects) if not item.get("iscrowd", 0)]
         seen = FrameOverlaps([tracks[0][column] for column in things], tracks[1], ious.T[things])
-        self.frames.append((place, seen))
+        self.frames.append((number, seen))
+
+    def in_order(self) -> list[FrameOverlaps]:
+        """Return the frames by their numbers; as they came, where one has none."""
+        numbered = [(number, frame) for number, frame in self.frames if number is not None]
+        if len(numbered) < len(self.frames):
+            return [frame for _, frame in self.frames]
+        return [frame for _, frame in sorted(numbered, key=lambda item: item[0])]
 
     def ious(self) -> np.ndarray:
         """Return the overlap in space and time of each result with each object.

@@ -23,6 +23,7 @@ from unseg_d2.evaluation.matches import ImageMatches, Matches
 from unseg_d2.evaluation.registry import EVALUATORS, Kind
 from unseg_d2.evaluation.streams import StreamEvaluator
 from unseg_d2.evaluation.track_overlaps import VideoOverlaps
+from unseg_d2.files import frame_number
 from unseg_d2.settings import Settings, setting
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -95,9 +96,8 @@ class VideoMetrics:
                     "no video_id; leave it out, or use ground truth in the layout of YouTube-VIS."
                 )
             video = self._videos.setdefault(image["video_id"], VideoOverlaps())
-            stated = image.get("frame_id")
-            place = stated if isinstance(stated, int) else len(video.frames)
-            video.add(place, image, objects[image["id"]], found[image["id"]])
+            number = frame_number(str(image.get("file_name", "")), image.get("frame_id"))
+            video.add(number, image, objects[image["id"]], found[image["id"]])
 
     def compute(self) -> dict[str, float]:
         """Return the metrics, shares in percent, NaN where there is no object.
@@ -109,8 +109,7 @@ class VideoMetrics:
         matches, switches = Matches(limits, len(THRESHOLDS)), 0
         for number, video in enumerate(self._videos.values(), start=1):
             matches.add(video_matches(video, number, most))
-            frames = [frame for _, frame in sorted(video.frames, key=lambda item: item[0])]
-            switches += identity_switches(frames, self.settings.min_iou)
+            switches += identity_switches(video.in_order(), self.settings.min_iou)
         precision, recall = matches.curves(ONE_CLASS)
         values = {"vAP": precision[..., 0, -1], "vAP50": precision[0, ..., 0, -1], "vAP75": precision[5, ..., 0, -1]}
         values |= {f"vAP{size}": precision[..., index, -1] for index, size in enumerate("sml", start=1)}
