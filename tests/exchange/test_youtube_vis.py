@@ -71,6 +71,18 @@ def test_what_goes_out_comes_back(labels: Path, tmp_path: Path) -> None:
     assert tracks == [1, 2, 1]
 
 
+def test_regions_to_ignore_of_a_frame_are_left_out_and_counted(labels: Path, tmp_path: Path) -> None:
+    """They have no track, and no command gives them one."""
+    content = json.loads(labels.read_text())
+    content["annotations"].append({k: v for k, v in content["annotations"][0].items() if k != "track_id"})
+    content["annotations"][-1] |= {"id": 99, "iscrowd": 1}
+    (tmp_path / "crowd.json").write_text(json.dumps(content))
+    written = export_labels(tmp_path / "crowd.json", tmp_path / "with", format="youtube-vis")
+    assert "1 regions to ignore were left out" in written.left_out
+    plain = export_labels(labels, tmp_path / "without", format="youtube-vis")
+    assert written.path.read_bytes() == plain.path.read_bytes()
+
+
 def test_coco_keeps_the_videos(labels: Path, tmp_path: Path) -> None:
     written = read_coco(export_labels(labels, tmp_path / "c.json").path)
     assert written.videos == [{"id": 4, "file_name": "film"}]

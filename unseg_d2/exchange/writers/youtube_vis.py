@@ -29,10 +29,13 @@ def write_youtube_vis(request: Request) -> Path:
     """
     dataset, output = request.dataset, request.output
     path = output if output.suffix == ".json" else output / FILE
-    untracked = sum("track_id" not in annotation for annotation in dataset.annotations)
+    followed = [one for one in dataset.annotations if "track_id" in one or not one["iscrowd"]]
+    stray = len(dataset.annotations) - len(followed)
+    request.counts.add("regions to ignore were left out, which are of a frame and of no object", stray)
+    untracked = sum("track_id" not in annotation for annotation in followed)
     if untracked:
         raise UnsegError(
-            f"{untracked} of {len(dataset.annotations)} masks have no track_id, which says whose they are in the "
+            f"{untracked} of {len(followed)} masks have no track_id, which says whose they are in the "
             "video; unseg-d2 track-masks gives them one."
         )
     videos = videos_of(dataset.images, dataset.videos)
@@ -41,7 +44,7 @@ def write_youtube_vis(request: Request) -> Path:
         for image in dataset.images:
             place(request.root, image["file_name"], path.parent / "JPEGImages" / image["file_name"], request.placing)
     by_image: dict[Any, list[Annotation]] = {}
-    for annotation in dataset.annotations:
+    for annotation in followed:
         by_image.setdefault(annotation["image_id"], []).append(annotation)
     objects = [
         found
