@@ -122,6 +122,24 @@ def reconnected(before: Sequence[Mapping[str, Any]], after: Sequence[dict[str, A
     return result
 
 
+def kin(annotations: Sequence[Mapping[str, Any]]) -> list[frozenset[int]]:
+    """Return for each annotation of an image the positions of those that contain it or lie in it, by their parents.
+
+    >>> kin([{"node": 0, "parent": 2}, {"node": 5}, {"node": 2, "parent": 3}, {"node": 3}])
+    [frozenset({2, 3}), frozenset(), frozenset({0, 3}), frozenset({0, 2})]
+    """
+    places = {item["node"]: place for place, item in enumerate(annotations) if "node" in item}
+    found: list[set[int]] = [set() for _ in annotations]
+    for place, item in enumerate(annotations):
+        above, passed = places.get(item.get("parent")), {place}
+        while above is not None and above not in passed:
+            passed.add(above)
+            found[place].add(above)
+            found[above].add(place)
+            above = places.get(annotations[above].get("parent"))
+    return [frozenset(one) for one in found]
+
+
 def _with_parent(annotation: dict[str, Any], parent: Any) -> dict[str, Any]:
     return annotation if parent is None else annotation | {"parent": parent}
 

@@ -90,6 +90,20 @@ def test_boxes_without_a_mask_are_left_out_and_counted(labels: Path, caplog: pyt
     assert "1 boxes have no mask to cut and were left out" in caplog.text
 
 
+def test_parents_that_are_left_out_are_bridged(labels: Path) -> None:
+    """A part of a box of a whole."""
+    content = json.loads(labels.read_text())
+    about = {"image_id": 1, "category_id": 1, "iscrowd": 0, "bbox": [10, 40, 160, 40], "area": 6400, "granularity": 1.0}
+    mask = {"segmentation": encode_mask(bar())}
+    content["annotations"] = [
+        about | {"id": node + 1, "node": node, "level": node} | ({} if node == 1 else mask) | parent
+        for node, parent in enumerate(({"parent": 1}, {"parent": 2}, {}))
+    ]
+    labels.write_text(json.dumps(content))
+    pipeline = build_cut_pipeline(load_cfg(None, [*DEPTH_OPTIONS, "DEPTH.FILES.ROOT", str(labels.parent)]), labels)
+    assert [(one["node"], one.get("parent")) for one in pipeline.masks["1.png"]] == [(0, 2), (2, None)]
+
+
 def test_masks_that_a_person_has_drawn_are_not_cut(labels: Path) -> None:
     content = json.loads(labels.read_text())
     content["annotations"][1]["corrected"] = True

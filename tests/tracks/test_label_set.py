@@ -118,6 +118,36 @@ def test_overlap_alone_reads_no_image_and_leaves_gaps_where_it_is_told_to(film: 
         track(film, output="others")
 
 
+def test_parents_are_the_nearest_ones_that_are_left(film: Path) -> None:
+    """A pixel in a row in a square; the row is seen in two frames only, and its key mask is in the second of them."""
+    masks = [np.zeros((HEIGHT, WIDTH), bool) for _ in range(3)]
+    masks[0][20, 20] = masks[1][20, 18:24] = masks[2][18:24, 18:24] = True
+    content = json.loads((film / "labels.json").read_text())
+    content["images"] = content["images"][:LENGTH]
+    content["annotations"] = [
+        {"id": 3 * frame + node, "image_id": frame + 1, "category_id": 1, "segmentation": encode_mask(mask)}
+        | {"node": node, "level": node, "granularity": 1.0, "score": 1.0 if frame == (node == 1) else 0.5}
+        | ({} if node == 2 else {"parent": node + 1 if frame < 2 else 2})
+        for frame in range(LENGTH)
+        for node, mask in enumerate(masks)
+        if node != 1 or frame < 2
+    ]
+    (film / "labels.json").write_text(json.dumps(content))
+
+    def places(path: Path) -> list[tuple[int, Any]]:
+        """Of the first frame."""
+        return [(item["node"], item.get("parent")) for item in read_coco(path).annotations if item["image_id"] == 1]
+
+    options = ["TRACKS.APPEARANCE", 0, "TRACKS.MIN_SIMILARITY", 0.5, "TRACKS.MAX_FILLED", 0]
+    assert places(track(film, *options)) == [(0, 1), (1, 2), (2, None)]
+    assert places(film / "tracks" / "keys.json") == [(0, 2), (2, None)]
+    assert places(track(film, *options, "TRACKS.MIN_LENGTH", 3, output="long")) == [(0, 2), (2, None)]
+    content["annotations"][1]["segmentation"] = []  # left out as well
+    content["annotations"][1]["bbox"] = [18, 20, 6, 1]
+    (film / "labels.json").write_text(json.dumps(content))
+    assert places(track(film, *options, output="box")) == [(0, 2), (2, None)]
+
+
 def spoil_a_score(film: Path, **of_images: Any) -> None:
     """Of the two objects of the first frame, only one can have its key mask there."""
     content = json.loads((film / "labels.json").read_text())

@@ -48,6 +48,24 @@ def test_what_is_not_filled() -> None:
     assert track_video(hiding, range(3), SIZE, apart).num_filled == 0
 
 
+@pytest.mark.parametrize("lost", ["part", "whole"])
+def test_a_mask_is_not_hidden_by_what_contains_it_or_is_its_part(lost: str) -> None:
+    """A part within a whole; in the second of three frames one of them is not found, and is filled as it was."""
+    whole = square(20, 5, 30, node=7, level=1, granularity=1.0)
+    part = square(25, 10, 6, node=3, level=0, granularity=0.2, parent=7)
+    middle = [part] if lost == "whole" else [whole]
+    found = track_video([[part, whole], middle, [part, whole]], range(3), SIZE, SETTINGS)
+    assert (found.num_tracks, found.num_filled) == (2, 1)
+    filled, expected = found.frames[1][-1], whole if lost == "whole" else part
+    assert filled["segmentation"] == expected["segmentation"] and filled["granularity"] == expected["granularity"]
+    assert not {"node", "parent", "level"} & filled.keys()
+    apart = [[{key: value for key, value in item.items() if key != "parent"} for item in f] for f in found.frames]
+    apart[1].pop()
+    other = track_video(apart, range(3), SIZE, SETTINGS)
+    assert other.num_filled == (lost == "whole")  # objects that have nothing to do with each other do hide each other
+    assert lost == "part" or other.frames[1][-1]["area"] == 900 - 36
+
+
 def test_short_tracks_are_left_out_and_counted() -> None:
     frames = [[square(5), square(40)], [square(6)], [square(7)]]
     found = track_video(frames, range(3), SIZE, replace(SETTINGS, min_length=2))

@@ -29,6 +29,7 @@ from unseg_d2.data.spec import join_spec
 from unseg_d2.depth import GridDepth, build_depth
 from unseg_d2.errors import UnsegError
 from unseg_d2.jobs.places import LOCAL
+from unseg_d2.levels import reconnected
 from unseg_d2.masks.cuts3d.cuts3d import CutS3DSettings
 from unseg_d2.masks.cuts3d.localcut import LocalCutSettings, localcut
 from unseg_d2.pseudo.corrections import is_corrected
@@ -204,7 +205,9 @@ def masks_to_cut(labels: Path, root: str | Path | None = None) -> tuple[dict[str
         dataset, _ = locate_images(dataset, root, labels)
     names = {image["id"]: image["file_name"] for image in dataset.images}
     masks: dict[str, list[dict[str, Any]]] = {}
+    everything: dict[str, list[dict[str, Any]]] = {}
     for annotation in dataset.annotations:
+        everything.setdefault(names[annotation["image_id"]], []).append(annotation)
         if annotation.get("iscrowd"):
             counts.add("crowd regions are no objects and were left out")
             continue
@@ -216,4 +219,5 @@ def masks_to_cut(labels: Path, root: str | Path | None = None) -> tuple[dict[str
         masks.setdefault(names[annotation["image_id"]], []).append(annotation)
     counts.say(labels)
     checksum = hashlib.sha256(labels.read_bytes()).hexdigest()
+    masks = {name: reconnected(everything[name], found) for name, found in masks.items()}
     return masks, LabelFile(f"labels/{labels}", checksum, learnt)

@@ -32,6 +32,7 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.features.follow_device import followed
 from unseg_d2.features.registry import learnt_from
 from unseg_d2.files import check_apart, check_can_read, write_json
+from unseg_d2.levels import reconnected
 from unseg_d2.locks import locked
 from unseg_d2.manifest import open_or_refuse
 from unseg_d2.progress import progress_bar
@@ -182,10 +183,11 @@ def _make(run: _Run, video: Video, number: int) -> None:
     if _is_current(path, frames):
         return
     contents = [content_of(frame) for frame in frames]
-    found, crowds, unusable = [], [], 0
+    seen, found, crowds, unusable = [], [], [], 0
     for position, image in zip(video.positions, images):
         items = run.index.annotations(position, image)
-        usable = [item for item in items if _is_usable(item, video.size)]
+        usable = reconnected(items, [item for item in items if _is_usable(item, video.size)])
+        seen.append(items)
         found.append(usable)
         crowds.append([without_track(item) for item in items if item["iscrowd"]])
         unusable += len(items) - len(usable) - len(crowds[-1])
@@ -203,7 +205,9 @@ def _make(run: _Run, video: Video, number: int) -> None:
         left_out=tracked.left_out,
         unusable=unusable,
     )
-    annotations = [[*of_frame, *crowd] for of_frame, crowd in zip(tracked.frames, crowds)]
+    annotations = [
+        reconnected(before, [*of_frame, *crowd]) for before, of_frame, crowd in zip(seen, tracked.frames, crowds)
+    ]
     write_json(path, {"counts": asdict(counts), "made_from": contents, "annotations": annotations})
 
 

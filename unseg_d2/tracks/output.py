@@ -10,6 +10,7 @@ from typing import Any
 
 from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.frames import Video
+from unseg_d2.levels import reconnected
 from unseg_d2.pseudo.label_set import write_label_set
 from unseg_d2.pseudo.tally import Tally
 from unseg_d2.tracks.settings import OtherMasks
@@ -124,7 +125,7 @@ def _frames(
     for number, video in enumerate(videos, start=1):
         found = _stored(folder, number)["annotations"]
         for position, place, items in zip(video.positions, video.numbers, found, strict=True):
-            chosen = items if beside_keys is None else _with_keys(items, beside_keys)
+            chosen = items if beside_keys is None else reconnected(items, _with_keys(items, beside_keys))
             if beside_keys is not None and not chosen:
                 continue
             image = index.image(position)

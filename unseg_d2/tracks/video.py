@@ -8,14 +8,16 @@ Shape legend
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as mask_utils
 
+from unseg_d2.levels import kin
 from unseg_d2.rle import encode_mask, to_rles
 from unseg_d2.tracks.fill import fill_gap
 from unseg_d2.tracks.keys import key_masks, reliability
@@ -91,13 +93,13 @@ def track_video(
         for index, member in enumerate(members):
             about = {"track_id": number, **({"key": True} if index in keys else {})}
             by_place[member.frame, member.place] = {**without_track(frames[member.frame][member.place]), **about}
-    covering: list[list[dict[str, Any]]] = [[] for _ in frames]
+    covering: list[dict[int, dict[str, Any]]] = [{} for _ in frames]
     for frame, place in sorted(by_place):
         result[frame].append(by_place[frame, place])
-        covering[frame].append(rles[frame][place])
-    num_filled = 0
+        covering[frame][by_place[frame, place]["track_id"]] = rles[frame][place]
+    num_filled, kin_of = 0, partial(_kin_tracks, frames, by_place)
     for number, members in enumerate(kept, start=1):
-        for frame, annotation in _filled(members, frames, rles, numbers, covering, size, settings):
+        for frame, annotation in _filled(members, frames, rles, numbers, covering, kin_of, size, settings):
             result[frame].append({**annotation, "track_id": number, "filled": True})
             num_filled += 1
     left_out = sum(map(len, frames)) - len(by_place)
@@ -138,21 +140,45 @@ def _filled(
     frames: Sequence[Sequence[Annotation]],
     rles: Sequence[Sequence[dict[str, Any]]],
     numbers: Sequence[int],
-    covering: Sequence[Sequence[dict[str, Any]]],
+    covering: Sequence[Mapping[int, dict[str, Any]]],
+    kin_of: Callable[[_Member], set[int]],
     size: tuple[int, int],
     settings: TrackSettings,
 ) -> Iterator[tuple[int, Annotation]]:
-    """Yield the masks between those of a track, each with its frame."""
+    """Yield the masks between those of a track, each with its frame; what contains it, or is a part, does not hide it.
+
+    Args:
+        members: of the track.
+        frames: the annotations of each frame.
+        rles: their masks.
+        numbers: of the frames.
+        covering: the mask of each track in a frame.
+        kin_of: the tracks of the masks that contain a mask or lie in it.
+        size: ``(H, W)``.
+        settings: see :class:`TrackSettings`.
+    """
     for one, other in pairwise(members):
         first, last = numbers[one.frame], numbers[other.frame]
         if not 1 < last - first <= settings.max_filled + 1:
             continue
         inside = {(numbers[k] - first) / (last - first): k for k in range(one.frame + 1, other.frame)}
         before, after = (_cut(rles[member.frame][member.place]) for member in (one, other))
-        others = {share: _union(covering[frame], size) for share, frame in inside.items()}
+        nested = kin_of(one) | kin_of(other)
+        others = {
+            share: _union([rle for track, rle in covering[frame].items() if track not in nested], size)
+            for share, frame in inside.items()
+        }
         known = [frames[member.frame][member.place] for member in (one, other)]
         for share, mask in fill_gap(before, after, others, size, settings).items():
             yield inside[share], _annotation(mask, known)
+
+
+def _kin_tracks(
+    frames: Sequence[Sequence[Annotation]], by_place: Mapping[tuple[int, int], Annotation], member: _Member
+) -> set[int]:
+    """Return the tracks of the masks of a frame that contain a mask or lie in it."""
+    places = ((member.frame, place) for place in kin(frames[member.frame])[member.place])
+    return {by_place[place]["track_id"] for place in places if place in by_place}
 
 
 def _union(rles: Sequence[dict[str, Any]], size: tuple[int, int]) -> np.ndarray:
@@ -163,7 +189,7 @@ def _union(rles: Sequence[dict[str, Any]], size: tuple[int, int]) -> np.ndarray:
 
 
 def _annotation(mask: np.ndarray, around: Sequence[Annotation]) -> Annotation:
-    """Return the annotation of a mask between two; it is no more certain than either."""
+    """Return the annotation of a mask between two; no more certain than either, and as coarse as both on average."""
     rle = encode_mask(mask)
     found: Annotation = {
         "category_id": around[0]["category_id"],
@@ -174,4 +200,6 @@ def _annotation(mask: np.ndarray, around: Sequence[Annotation]) -> Annotation:
     }
     if any("score" in item for item in around):
         found["score"] = min(float(item.get("score", 1.0)) for item in around)
+    if all("granularity" in item for item in around):
+        found["granularity"] = round(sum(item["granularity"] for item in around) / len(around), 6)
     return found
