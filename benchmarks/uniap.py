@@ -41,6 +41,7 @@ def compare(args: argparse.Namespace, channels: int) -> bool:
         tokens = torch.from_numpy(synthetic_tokens(seed, channels))[None]
         affinity, _ = processor_seconds(3, lambda tokens=tokens: product(tokens))
         instances, found = processor_seconds(3, lambda tokens=tokens: uniap(tokens, settings))
+        quantile, _ = processor_seconds(3, lambda tokens=tokens: uniap(tokens, UniAPSettings(measure="quantile")))
         semantic, _ = processor_seconds(3, lambda tokens=tokens: uniap(tokens, both))
         small = with_noise(tokens[..., :: GRID // SMALL, :: GRID // SMALL], seed)
         ours, layers = processor_seconds(3, lambda small=small: layers_of(small[0], both))
@@ -51,8 +52,8 @@ def compare(args: argparse.Namespace, channels: int) -> bool:
         hard = with_noise(tokens, seed)
         noisy, _ = processor_seconds(3, lambda hard=hard: uniap(hard, settings))
         left = [len(layers_of(image[0], both)[0][0]) for image in (tokens, hard)]
-        rows.append((affinity, instances, semantic, noisy, *left, theirs, ours, len(found[0])))
-    affinity, instances, semantic, noisy, few, many, theirs, ours, masks = (
+        rows.append((affinity, instances, quantile, semantic, noisy, *left, theirs, ours, len(found[0])))
+    affinity, instances, quantile, semantic, noisy, few, many, theirs, ours, masks = (
         statistics.mean(column) for column in zip(*rows)
     )
     hard = with_noise(torch.from_numpy(synthetic_tokens(0, channels))[None], 0)[0].numpy()
@@ -64,6 +65,7 @@ def compare(args: argparse.Namespace, channels: int) -> bool:
     print(f"  instances, beside it        {beside:8.4f}   (at most {MAX_SECONDS})")
     print(f"  instances, noise added      {noisy:8.4f}   ({many:.0f} regions after the first layer, {few:.0f} without)")
     print(f"  instances, noise, beside it {noisy - affinity:8.4f}   (no bar)")
+    print(f"  instances, quantiles        {quantile:8.4f}   (which need all similarities of neighbours)")
     print(f"  semantic masks, beside both {semantic - instances:8.4f}")
     print(f"  all, {SMALL}x{SMALL} patches            {ours:8.4f}")
     print(f"  reference, loop by loop     {theirs:8.4f}   {theirs / ours:6.1f} x slower")

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from unseg_d2.graph.regions import connected_groups
-from unseg_d2.masks.uniap.similarity import DECIDED_IN_FLOAT64, distances
+from unseg_d2.masks.uniap.similarity import DECIDED_IN_FLOAT64, distances, products
 from unseg_d2.masks.uniap.tokens import Rows, Tokens
 
 SLACK = 1e-5  # on the safe side of the bounds: ten times the float32 error of their sums
@@ -76,9 +76,10 @@ def _bounds(means: Tensor, pairs: np.ndarray, images: np.ndarray, tokens: Tokens
     rows, of_images = means.index_select(0, tokens.index(nodes)), Rows(images[nodes], tokens)
     first, second = tokens.index(ends.reshape(2, -1))
     turned, levels = of_images.times(rows, tokens.moments), of_images.times(rows, tokens.mean)[:, 0]
-    apart = rows.index_select(0, first).sub_(rows.index_select(0, second))
-    mean_square = turned.index_select(0, first).sub_(turned.index_select(0, second)).mul_(apart).sum(1)
-    return distance_bounds(apart.square_().sum(1), mean_square, levels[first] - levels[second])
+    squares, lengths = (turned * rows).sum(1), rows.square().sum(1)
+    mean_square = squares[first] + squares[second] - 2 * products(turned, rows, first, second)
+    length = lengths[first] + lengths[second] - 2 * products(rows, rows, first, second)
+    return distance_bounds(length, mean_square, levels[first] - levels[second])
 
 
 def joining(

@@ -177,7 +177,7 @@ class Regions:
             known[:, tokens.index(anew)] = gaps(
                 partition.means, edges[:, anew], measured[anew], partition.images, tokens, profiles
             )
-        alike = products(features, *tokens.index(edges))
+        alike = products(features, features, *tokens.index(edges))
         found = self.compared(partition, features, edges, alike, known, settings)
         return replace(found, profiles=profiles, attended=True)
 
@@ -219,7 +219,8 @@ class Regions:
             least, most = np.full(pairs.shape[1], -np.inf), np.full(pairs.shape[1], np.inf)
         else:
             known = gaps(self.partition.means, pairs, np.zeros(pairs.shape[1], bool), self.partition.images, tokens)
-            most, least = weighted(products(self.features, *tokens.index(pairs)), known, settings).numpy()
+            alike = products(self.features, self.features, *tokens.index(pairs))
+            most, least = weighted(alike, known, settings).numpy()
         return self._reaching(pairs, least, most, taus, tokens, settings)
 
     def _reaching(

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unseg_d2.compiled import runs_compiled
 from unseg_d2.masks.uniap.settings import UniAPSettings
 from unseg_d2.masks.uniap.tokens import Rows, Tokens
 
@@ -55,7 +56,7 @@ def similarities(
         settings: of the method.
         profiles: ``(k, n)`` where they are kept.
     """
-    alike = products(features, *tokens.index(pairs))
+    alike = products(features, features, *tokens.index(pairs))
     return weighted(alike, distances(means, pairs, images, tokens, profiles), settings)
 
 
@@ -64,43 +65,53 @@ def distances(
 ) -> Tensor:
     """Return the mean absolute difference of the profiles of pairs of regions, ``(e,)``; see :func:`similarities`."""
     if profiles is not None:
-        return _pair_distances(profiles, *tokens.index(pairs))
+        return pair_distances(profiles, *tokens.index(pairs))
     matrices = (tokens.double if means.dtype == torch.float64 else tokens.single).mT
     parts = []
     step = max(1, numbers_at_once(tokens.device, CELLS) // (2 * tokens.per_image))
     for start in range(0, pairs.shape[1], step):
         nodes, ends = np.unique(pairs[:, start : start + step], return_inverse=True)
         rows = Rows(images[nodes], tokens).times(means.index_select(0, tokens.index(nodes)), matrices)
-        parts.append(_pair_distances(rows, *tokens.index(ends.reshape(2, -1))))
+        parts.append(pair_distances(rows, *tokens.index(ends.reshape(2, -1))))
     return torch.cat(parts) if parts else means.new_zeros(0)
 
 
-def products(features: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """Return the inner products of pairs of ``(k, C)`` features, ``(e,)``, from ``(e,)`` rows each."""
-    return _of_pairs(lambda one, other: one.mul_(other).sum(1), features, first, second)
+def products(one: Tensor, other: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Return the inner product of row ``first`` of one and row ``second`` of the other ``(k, C)`` matrix, ``(e,)``."""
+    return _of_pairs("products", lambda left, right: left.mul_(right).sum(1), one, other, first, second)
 
 
-def _pair_distances(profiles: Tensor, first: Tensor, second: Tensor) -> Tensor:
+def pair_distances(profiles: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """Return the mean absolute difference of pairs of ``(k, n)`` profiles, ``(e,)``, from ``(e,)`` rows each."""
-    return _of_pairs(lambda one, other: one.sub_(other).abs_().mean(1), profiles, first, second)
+    return _of_pairs(
+        "distances", lambda left, right: left.sub_(right).abs_().mean(1), profiles, profiles, first, second
+    )
 
 
-def _of_pairs(function: Callable[[Tensor, Tensor], Tensor], values: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """Return a function of pairs of rows, ``(e,)``; it may change the copies that it gets, which fit into a cache."""
-    step = max(1, numbers_at_once(values.device, IN_CACHE) // values.shape[1])
+def _of_pairs(
+    loop: str,
+    function: Callable[[Tensor, Tensor], Tensor],
+    one: Tensor,
+    other: Tensor,
+    first: Tensor,
+    second: Tensor,
+) -> Tensor:
+    """Return a function of pairs of rows, ``(e,)``, by the compiled loop of that name where it can run.
+
+    Elsewhere the function gets copies of as many rows as fit into a cache, and may change them.
+    """
+    if one.dtype == torch.float32 and runs_compiled(one):
+        from unseg_d2.masks.uniap import pair_loops
+
+        found = one.new_empty(len(first))
+        getattr(pair_loops, loop)(*(part.numpy() for part in (one, other, first, second, found)))
+        return found
+    step = max(1, numbers_at_once(one.device, IN_CACHE) // one.shape[1])
     parts = [
-        function(values.index_select(0, one), values.index_select(0, other))
-        for one, other in zip(first.split(step), second.split(step))
+        function(one.index_select(0, left), other.index_select(0, right))
+        for left, right in zip(first.split(step), second.split(step))
     ]
-    return torch.cat(parts) if parts else values.new_zeros(0)
-
-
-def mean_distances(first: Tensor, second: Tensor) -> Tensor:
-    """Return the mean absolute difference of the rows of two ``(..., n)`` tensors, without a third one on a CPU."""
-    if first.device.type != "cpu":
-        return (first - second).abs().mean(-1)
-    n = first.shape[-1]
-    return torch.cdist(first.reshape(-1, 1, n), second.reshape(-1, 1, n), p=1).view(first.shape[:-1]) / n
+    return torch.cat(parts) if parts else one.new_zeros(0)
 
 
 def region_features(
