@@ -71,6 +71,8 @@ def main() -> None:
             detectors[name].append(measured(contents, results))
             times[name].append(spent)
             print(line(f"seed {seed}: `{name}`", detectors[name][-1:]) + f" {spent:.0f} |", flush=True)
+    if not args.seeds:
+        return
     print()
     for name, several in detectors.items():
         print(line(f"detector trained on them, `{name}`", several) + f" {np.mean(times[name]):.0f} / training |")
@@ -84,7 +86,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--masks", nargs="+", default=["offline/promerge.yaml", "offline/activation.yaml"])
     parser.add_argument("--iterations", type=int, default=160)
     parser.add_argument("--size", type=int, default=192, help="shorter side of the detector's images")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="none: the masks alone, no training")
     parser.add_argument("--every", type=int, default=1, help="take every n-th image of both halves only")
     parser.add_argument("--output", type=Path, default=Path("output/bench-offline-labels"))
     return parser

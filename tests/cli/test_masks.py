@@ -60,6 +60,7 @@ def test_generate_says_what_is_there(images: Path, tmp_path: Path, capsys: pytes
     assert out.splitlines() == [
         f"{masks} masks on 3 images: {output / 'labels.json'}",
         f"1 file not usable: {output / 'failures.jsonl'}",
+        f"look at them: unseg-d2 visualize --labels {output} --output {output / 'gallery.html'}",
     ]
     assert "4/4" in err and f"found={masks}" in err
 

@@ -73,7 +73,7 @@ def test_photos_and_no_time_to_read(photos: Path) -> None:
     for call in ours(calls_of(WAYS[0])):
         execute(call)
     planned = json.loads((photos / "runs/photos/schedule.json").read_text())
-    assert planned["recipe"] == "configs/offline/detector.yaml" and planned["total"] < 2 * 3600
+    assert planned["recipe"] == "configs/offline/detector_one_object.yaml" and planned["total"] < 2 * 3600
     assert "astronaut.jpg" in (photos / "runs/photos/gallery.html").read_text()
     assert {path.name for path in (photos / "out/overlays").iterdir()} == {"astronaut.jpg", "cat.jpg", "coffee.jpg"}
 

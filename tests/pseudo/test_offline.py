@@ -92,6 +92,23 @@ def test_the_detector_makes_the_masks_of_promerge(name: str) -> None:
     assert (ours.FEATURES, ours.MASKS, ours.REFINE) == (masks.FEATURES, masks.MASKS, masks.REFINE)
 
 
+@pytest.mark.parametrize("name", ["detector_one_object", "detector_one_object_self_train"])
+def test_the_detector_of_one_object_makes_the_masks_of_activation(name: str) -> None:
+    ours, masks = (load_cfg(f"offline/{recipe}.yaml") for recipe in (name, "activation"))
+    assert ours.FEATURES == masks.FEATURES
+    assert (ours.MASKS.GENERATOR, ours.MASKS.ACTIVATION) == ("activation", masks.MASKS.ACTIVATION)
+    without = [{key: value for key, value in cfg.REFINE.items() if key != "GUIDED"} for cfg in (ours, masks)]
+    assert (
+        without[0] == without[1] and without[0]["NAME"] == "bilateral"
+    )  # which has no use for the other filter's radius
+
+
+@pytest.mark.parametrize("which", ["", "_self_train"])
+def test_the_detectors_differ_in_their_masks_alone(which: str) -> None:
+    several, one = (load_cfg(f"offline/{name}{which}.yaml") for name in ("detector", "detector_one_object"))
+    assert {key for key in several if several[key] != one[key]} == {"FEATURES", "MASKS", "REFINE", "ROUNDS"}
+
+
 def test_members_of_an_ensemble() -> None:
     """The network beside descriptors: each on a grid of its own, and the words of both."""
     members = [{"NAME": "descriptors", "IMAGE_SIZE": 64}, {"CNN": {"STRIDES": (16,)}, "IMAGE_SIZE": 128}]

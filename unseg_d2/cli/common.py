@@ -8,6 +8,7 @@ import functools
 import io
 import logging
 import os
+import shlex
 import sys
 import threading
 import traceback
@@ -132,6 +133,16 @@ def recipe_of_weights(args: argparse.Namespace, flags: Mapping[str, Any] | None 
     from unseg_d2.detectors.recipe import detector_recipe
 
     return detector_recipe(args.weights, args.config_file, *settings(args, flags))[0]
+
+
+def look_at(folder: str | Path, page: str, *options: str) -> str:
+    """Return the line that says how to look at a label set: the command that writes a page into its folder.
+
+    >>> look_at("my masks", "gallery.html")
+    "look at them: unseg-d2 visualize --labels 'my masks' --output 'my masks/gallery.html'"
+    """
+    words = ["unseg-d2", "visualize", "--labels", str(folder), "--output", str(Path(folder, page)), *options]
+    return f"look at them: {shlex.join(words)}"
 
 
 def resumes(args: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from unseg_d2.cli.common import recipe
+from unseg_d2.cli.common import look_at, recipe
 from unseg_d2.cli.groups import (
     add_images,
     add_output,
@@ -50,6 +50,7 @@ def _execute(args: argparse.Namespace) -> None:
         **place,
     )
     print(summarise(args.output) if args.num_shards == 1 else headline(labels))  # one of them said the rest in export
+    print(look_at(args.output, "gallery.html"))
 
 
 COMMAND = Command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from unseg_d2.cli.common import recipe
+from unseg_d2.cli.common import look_at, recipe
 from unseg_d2.cli.groups import add_images, add_labels, add_output, add_recipe, as_path
 from unseg_d2.cli.parser import Command, CommandParser
 from unseg_d2.cli.reads import TRACKS
@@ -24,6 +24,8 @@ def _execute(args: argparse.Namespace) -> None:
 
     path, counts = track_label_set(cfg, args.labels, args.output, image_root=args.images)
     print(f"{counts.line()}: {path}")
+    if counts.tracks:
+        print(look_at(args.output, "page", "--overlays"))  # in which an object keeps its colour
 
 
 COMMAND = Command(

@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 KINDS = ("dino", "offline", "descriptors")
 """What ``--features`` may name, besides ``auto``: the first of them that can be had, but descriptors only if named."""
 
+ONE_OBJECT = "configs/offline/detector_one_object.yaml"
+MANY_OBJECTS = "configs/offline/detector.yaml"
+"""Recipes of the features of the package index; plans that earlier versions have kept name the second one."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -69,7 +73,14 @@ def recipe_of(kind: str, machine: Machine) -> str:
     """Return the shipped recipe of a kind of features on a machine."""
     if kind == "dino":
         return f"configs/photos/dino{'' if machine.gpus else '_cpu'}.yaml"
-    return {"offline": "configs/offline/detector.yaml", "descriptors": "configs/quickstart.yaml"}[kind]
+    return {"offline": ONE_OBJECT, "descriptors": "configs/quickstart.yaml"}[kind]
+
+
+def masks_of(recipe: str) -> str:
+    """Say which objects a recipe makes masks of, where that is a choice between shipped recipes; else nothing."""
+    if recipe != ONE_OBJECT:
+        return ""
+    return f"masks: the one salient object of each photo; for photos with many objects, --config-file {MANY_OBJECTS}"
 
 
 def fetch(cfg: CfgNode) -> None:

@@ -28,7 +28,7 @@ from unseg_d2.files import write_json
 from unseg_d2.jobs.places import LOCAL
 from unseg_d2.loop.restart import refuse_inside, set_aside
 from unseg_d2.manifest import read_manifest, resume_or_refuse
-from unseg_d2.planning.choice import choose
+from unseg_d2.planning.choice import choose, masks_of
 from unseg_d2.planning.machine import Machine
 from unseg_d2.planning.measure import PROBED_IMAGES, time_masks, time_prediction, time_training
 from unseg_d2.planning.schedule import Measured, Schedule, Training, Work, divide, with_evaluations
@@ -159,6 +159,8 @@ def _decide(request: Request, recipe: str = "") -> dict[str, Any]:
     truth = len(load_dataset(request.ground_truth, cfg)) if request.ground_truth else 0
     images = len(inputs or load_dataset(request.labels, cfg))
     logger.info("%s; %d images; recipe %s; budget %s", machine.line(), images, recipe, in_words(budget))
+    if inputs and masks_of(recipe):
+        logger.info("%s", masks_of(recipe))
     mask = _masks_in_time(cfg, inputs, budget, request.num_workers) if inputs else 0.0
     request.output.mkdir(parents=True, exist_ok=True)
     write_json(request.output / RECORD, record, indent=1)
