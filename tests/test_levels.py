@@ -81,3 +81,7 @@ class TestIntervals:
         items = [{}, {"granularity": None}, {"granularity": "fine"}, {"granularity": True}, {"granularity": 0.2}]
         assert annotated_within(items, (0.5, 1)) == items[:4]
         assert annotated_within(items, (0.1, 0.5)) == items[4:]
+
+    def test_crowd_regions_are_of_no_level(self):
+        items = [{"iscrowd": 1}, {"iscrowd": 0}, {"iscrowd": 1, "granularity": 0.9}, {"granularity": 0.2}]
+        assert annotated_within(items, (0.1, 0.5)) == [items[0], items[2], items[3]]

@@ -95,9 +95,13 @@ def is_within(granularity: np.ndarray, interval: Sequence[float]) -> np.ndarray:
 
 
 def annotated_within(annotations: Sequence[dict[str, Any]], interval: Sequence[float]) -> list[dict[str, Any]]:
-    """Return the annotations whose granularity lies in an interval; those without one count as `UNKNOWN`."""
+    """Return the annotations whose granularity lies in an interval, and crowd regions, which are of no level.
+
+    Those without a granularity count as `UNKNOWN`.
+    """
     stated = np.array([counted_granularity(item.get("granularity")) for item in annotations], dtype=np.float32)
-    return [item for item, is_kept in zip(annotations, is_within(stated, interval)) if is_kept]
+    kept = is_within(stated, interval)
+    return [item for item, is_kept in zip(annotations, kept) if is_kept or item.get("iscrowd")]
 
 
 def reconnected(before: Sequence[Mapping[str, Any]], after: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from fvcore.common.config import CfgNode
 from PIL import Image
 
 from unseg_d2.config import load_cfg
+from unseg_d2.data.annotations.columns import CROWD
 from unseg_d2.data.records import Records, as_records
 from unseg_d2.data.training_records import usable_records
 from unseg_d2.data.transport import PackedRecords
@@ -123,6 +125,25 @@ class TestGranularity:
             for name in ("counts", "flags", "sizes", "done", "granularities"):
                 np.testing.assert_array_equal(getattr(facts, name), getattr(read, name))
         assert not facts.done.all() or interval == (0.0, 1.0)
+
+    def test_crowd_regions_stay_and_are_no_masks(self, labels: str, tmp_path: Path) -> None:
+        """They say what is no background, whatever the level that is trained on."""
+        content = json.loads((tmp_path / "labels.json").read_text())
+        for item in content["annotations"][1:3]:
+            item["iscrowd"] = 1
+        (tmp_path / "labels.json").write_text(json.dumps(content))
+        crowds = {item["image_id"] for item in content["annotations"][1:3]}
+        for interval in ((0.1, 0.2), (0.9, 1.0)):
+            records = training_records(self.cfg(labels, least=interval[0], most=interval[1]))
+            flags = records.facts().flags
+            assert (flags & CROWD > 0).sum() == 2 and len(flags) == sum(len(r["annotations"]) for r in records)
+            found = {r["image_id"] for r in records for item in r["annotations"] if item["iscrowd"]}
+            assert found == crowds
+        for item in content["annotations"][1:]:
+            item["iscrowd"] = 1
+        (tmp_path / "labels.json").write_text(json.dumps(content))
+        with pytest.raises(UnsegError, match="none of the 1 masks lies there"):  # the first one says 0.1
+            training_records(self.cfg(labels, least=0.9, most=1))
 
     def test_images_without_such_masks_are_left_out(self, labels: str) -> None:
         cfg = self.cfg(labels, least=0.2, most=0.5)

@@ -37,8 +37,8 @@ class Facts:
     classes: tuple[int, int] = (0, 0)
 
     def within(self, interval: tuple[float, float]) -> Facts:
-        """Return what is known of the records with the annotations of some granularities only."""
-        kept = is_within(self.granularities, interval)
+        """Return what is known of the records with the annotations of some granularities only, and crowd regions."""
+        kept = is_within(self.granularities, interval) | (self.flags & CROWD > 0)
         owners = np.repeat(np.arange(len(self.counts)), self.counts)
         counts = np.bincount(owners[kept], minlength=len(self.counts))
         done = self.done & (counts == self.counts)

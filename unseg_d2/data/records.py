@@ -325,7 +325,7 @@ def _without_boxes(record: Record) -> Record:
 
 
 def record_within(record: Record, interval: tuple[float, float]) -> Record:
-    """Return a record with the annotations of some granularities only; one that lacks some is not done.
+    """Return a record with the annotations of some granularities only, and crowd regions; what lacks some is not done.
 
     Args:
         record: it is not changed.

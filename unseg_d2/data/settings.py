@@ -33,7 +33,8 @@ class DatasetSettings(Settings):
     )
     granularity: Sequence[float] = setting(
         (0.0, 1.0),
-        "least and most granularity of the masks to train on (docs/levels.md); one that states none counts as 1",
+        "least and most granularity of the masks to train on (docs/levels.md); one that states none counts as 1, and "
+        "crowd regions stay",
         low=0,
         high=1,
     )

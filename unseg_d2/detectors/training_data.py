@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from fvcore.common.config import CfgNode
 
+from unseg_d2.data.annotations.columns import CROWD
 from unseg_d2.data.catalog import load_dataset
 from unseg_d2.data.classes import check_same, write_classes
 from unseg_d2.data.loader import build_train_loader
@@ -79,7 +80,7 @@ def training_records(cfg: CfgNode, read: RecordsReader = load_dataset) -> Record
 
 
 def of_granularity(records: Records, interval: Sequence[float]) -> Records:
-    """Return records with the masks whose granularity lies in an interval; see `Records.within`.
+    """Return records with the masks whose granularity lies in an interval, and crowd regions; see `Records.within`.
 
     Args:
         records: of the training.
@@ -91,8 +92,8 @@ def of_granularity(records: Records, interval: Sequence[float]) -> Records:
     least, most = map(float, interval)
     if (least, most) == (0, 1):
         return records
-    before, kept = records.facts(), records.within((least, most))
-    left, number = len(kept.facts().flags), len(before.flags)
+    kept = records.within((least, most))
+    left, number = (int(np.count_nonzero(one.facts().flags & CROWD == 0)) for one in (kept, records))
     if number and not left:
         raise UnsegError(
             f"DATASETS.GRANULARITY is {least:g} to {most:g}, but none of the {number} masks lies there; masks that say "
