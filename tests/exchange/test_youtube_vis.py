@@ -83,6 +83,18 @@ def test_regions_to_ignore_of_a_frame_are_left_out_and_counted(labels: Path, tmp
     assert written.path.read_bytes() == plain.path.read_bytes()
 
 
+def test_the_class_of_a_track_is_that_of_most_of_its_masks(labels: Path, tmp_path: Path) -> None:
+    content = json.loads(labels.read_text())
+    extra = content["annotations"][0] | {"id": 9, "image_id": 3, "category_id": 2}
+    content["annotations"] = [*content["annotations"], extra]
+    content["annotations"][1]["category_id"] = 2  # the track has the class 1 in its first frame, and 2 in the others
+    content["categories"].append({"id": 2, "name": "other"})
+    (tmp_path / "two.json").write_text(json.dumps(content))
+    written = export_labels(tmp_path / "two.json", tmp_path / "out", format="youtube-vis")
+    assert [one["category_id"] for one in json.loads(written.path.read_text())["annotations"]] == [2, 1]
+    assert "1 tracks have masks of several classes, of which the most frequent one was taken" in written.left_out
+
+
 def test_coco_keeps_the_videos(labels: Path, tmp_path: Path) -> None:
     written = read_coco(export_labels(labels, tmp_path / "c.json").path)
     assert written.videos == [{"id": 4, "file_name": "film"}]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,15 @@ def write_youtube_vis(request: Request) -> Path:
     by_image: dict[Any, list[Annotation]] = {}
     for annotation in followed:
         by_image.setdefault(annotation["image_id"], []).append(annotation)
-    objects = [
-        found
-        for number, video in enumerate(videos, start=1)
-        for found in _objects([dataset.images[position] for position in video.positions], by_image, number)
-    ]
+    objects = []
+    for number, video in enumerate(videos, start=1):
+        frames = [dataset.images[position] for position in video.positions]
+        for masks in _tracks(frames, by_image):
+            objects.append(_object(frames, masks, number))
+            several = len({annotation["category_id"] for annotation in masks.values()}) > 1
+            request.counts.add(
+                "tracks have masks of several classes, of which the most frequent one was taken", several
+            )
     content = {
         "info": {"description": "by unseg_d2"},
         "licenses": [],
@@ -68,10 +73,10 @@ def _entry(video: Video, images: Sequence[dict[str, Any]], number: int) -> dict[
     return {"id": number, "height": height, "width": width, "length": len(names), "file_names": names}
 
 
-def _objects(
-    frames: Sequence[dict[str, Any]], by_image: dict[Any, list[Annotation]], video: int
-) -> list[dict[str, Any]]:
-    """Return the objects of a video without ids, in the order of their tracks' first frames."""
+def _tracks(
+    frames: Sequence[dict[str, Any]], by_image: Mapping[Any, Sequence[Annotation]]
+) -> list[dict[int, Annotation]]:
+    """Return the masks of each object of a video by the place of their frame, in the order of the first frames."""
     tracks: dict[Any, dict[int, Annotation]] = {}
     for place_of, image in enumerate(frames):
         for annotation in by_image.get(image["id"], ()):
@@ -81,11 +86,11 @@ def _objects(
                     f"{image['file_name']} has two masks of the track {annotation['track_id']}; an object has one."
                 )
             masks[place_of] = annotation
-    return [_object(frames, masks, video) for masks in tracks.values()]
+    return list(tracks.values())
 
 
 def _object(frames: Sequence[dict[str, Any]], masks: dict[int, Annotation], video: int) -> dict[str, Any]:
-    """Return an object: its score is the mean of those of its masks, where they have any."""
+    """Return an object without its id; its class is that of most masks, its score the mean of theirs, if any."""
     found = list(masks.values())
     scores = [annotation["score"] for annotation in found if "score" in annotation]
     height, width = frames[0]["height"], frames[0]["width"]
@@ -95,7 +100,7 @@ def _object(frames: Sequence[dict[str, Any]], masks: dict[int, Annotation], vide
 
     return {
         "video_id": video,
-        "category_id": found[0]["category_id"],
+        "category_id": Counter(annotation["category_id"] for annotation in found).most_common(1)[0][0],
         "iscrowd": int(all(annotation["iscrowd"] for annotation in found)),
         "height": height,
         "width": width,
