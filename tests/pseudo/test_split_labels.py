@@ -270,6 +270,19 @@ def test_edge_maps_that_cannot_be_used_are_named(tmp_path: Path, values: np.ndar
         EdgeFiles(tmp_path)([np.zeros((HEIGHT, WIDTH, 3), np.uint8)], [ImageFile(tmp_path / "1.jpg", "1.jpg")])
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_pictures_that_have_1_for_an_edge_are_named(tmp_path: Path, kind: type) -> None:
+    """They are black, and nothing would be divided."""
+    image, file = np.zeros((HEIGHT, WIDTH, 3), np.uint8), ImageFile(tmp_path / "1.jpg", "1.jpg")
+    Image.fromarray((seam() > 0).astype(kind)).save(tmp_path / "1.png")
+    with pytest.raises(ImageProblem, match=f"no grey level above 1 of {np.iinfo(kind).max}; white is"):
+        EdgeFiles(tmp_path)([image], [file])
+    Image.fromarray(seam() * 0).save(tmp_path / "1.png")  # an image without edges
+    assert not EdgeFiles(tmp_path)([image], [file])[0].depth.any()
+    Image.fromarray(seam() > 0).save(tmp_path / "1.png")  # of one bit
+    assert EdgeFiles(tmp_path)([image], [file])[0].depth.max() == 1
+
+
 def test_levels_of_16_bits_and_folders_of_images(tmp_path: Path) -> None:
     (tmp_path / "day").mkdir()
     Image.fromarray((seam() / 255 * 65535).astype(np.uint16)).save(tmp_path / "day/1.png")

@@ -25,6 +25,8 @@ from unseg_d2.masks.splitting import SplitSettings, canny_edges, depth_edges
 from unseg_d2.pseudo.map_files import MapFiles
 from unseg_d2.structures import DepthMap
 
+DARKEST = 1.5  # grey levels below which a picture seems to hold 0 for nothing and 1 for an edge
+
 
 class EdgeFiles(MapFiles):
     """Edge maps in a folder: ``.npy``, ``.npz`` or ``.png``, numbers in [0, 1], or grey levels of 8 or 16 bits."""
@@ -45,17 +47,21 @@ class EdgeFiles(MapFiles):
         ]
 
     def _read(self, file: ImageFile, size: tuple[int, int]) -> np.ndarray:
-        path = self.existing_file(file)
+        path, white = self.existing_file(file), 1
         try:
             edges = read_depth(path)
             if is_png(path):
-                edges /= np.iinfo(read_numbers(path).dtype).max
+                edges /= (white := np.iinfo(read_numbers(path).dtype).max)
         except Exception as error:  # the readers of arrays and archives raise nearly anything on damaged files
             if isinstance(error, MemoryError) and is_png(path):  # arrays may state sizes that cannot be
                 raise
             raise self.unreadable(path, error) from None
         if not (edges.min() >= 0 and edges.max() <= 1):  # NaN fails both
             raise ImageProblem(f"the edge map {path} has values outside of [0, 1]")
+        if white > 1 and 0 < edges.max() * white < DARKEST:
+            raise ImageProblem(
+                f"the edge map {path} has no grey level above 1 of {white}; white is an edge of strength 1"
+            )
         self.check_size(path, (edges.shape[0], edges.shape[1]), size)
         return edges
 

@@ -75,6 +75,7 @@ def test_vectors_meet_between_two_objects_and_part_within_one() -> None:
         (np.zeros((2, 4, 5)), np.zeros((5, 4)), "expected a centre field"),
         (np.zeros((4, 5)), np.zeros((4, 5)), "expected a centre field"),
         (np.full((2, 4, 5), np.nan), np.zeros((4, 5)), "not finite"),
+        (np.full((2, 4, 5), -3.0), np.zeros((4, 5)), "divide each vector by its length"),
         (np.zeros((2, 4, 5)), np.full((4, 5), 1.1), r"\[-1, 1\]"),
         (np.zeros((2, 4, 5)), np.full((4, 5), np.nan), r"\[-1, 1\]"),
     ],

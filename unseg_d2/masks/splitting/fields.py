@@ -16,6 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 REACH = 2  # of the 5 x 5 kernel (unMORE)
+LONGEST = 1.01  # of a component of a unit vector, with what 16 bits may add
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class ObjectFields:
             )
         if not np.isfinite(self.centre).all():
             raise ValueError("the centre field has values that are not finite")
+        if self.centre.size and np.abs(self.centre).max() > LONGEST:
+            raise ValueError("the centre field has values outside of [-1, 1]; divide each vector by its length")
         if self.boundary.size and not (self.boundary.min() >= -1 and self.boundary.max() <= 1):  # NaN fails both
             raise ValueError("the boundary field has values outside of [-1, 1]")
 
