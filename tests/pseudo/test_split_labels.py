@@ -175,6 +175,16 @@ def test_thresholds_of_canny_that_are_swapped_are_refused() -> None:
         SplitSettings.from_config(load_cfg(None, ["MASKS.SPLIT.CANNY_LOW", "300"]))
 
 
+def test_videos_that_the_new_label_set_does_not_show_are_said(labels: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content = json.loads(labels.read_text())
+    for image in content["images"]:
+        image |= {"video_id": image["id"], "frame_id": 0}  # in one folder, they become two frames of one
+    labels.write_text(json.dumps(content))
+    with caplog.at_level("WARNING"):
+        split(labels, "MASKS.SPLIT.EDGES", "canny")
+    assert "will not show 2 videos of " in caplog.text and "labels.json (video_id, frame_id)" in caplog.text
+
+
 def test_what_is_no_mask_of_an_object_and_what_parts_lose_is_said(
     labels: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

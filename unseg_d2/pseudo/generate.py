@@ -19,7 +19,7 @@ from unseg_d2.config import edited
 from unseg_d2.data.beside import check_not_shared
 from unseg_d2.data.presence import check_images, missing_images
 from unseg_d2.data.settings import InputSettings
-from unseg_d2.data.spec import relative_root
+from unseg_d2.data.spec import relative_root, split_spec
 from unseg_d2.description import versions
 from unseg_d2.devices import available_cores
 from unseg_d2.errors import UnsegError
@@ -30,7 +30,7 @@ from unseg_d2.manifest import MOST_NAMED
 from unseg_d2.masks.registry import idle_prior
 from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.claims import ClaimedShards
-from unseg_d2.pseudo.inputs import Inputs, list_inputs
+from unseg_d2.pseudo.inputs import Inputs, list_inputs, lost_videos
 from unseg_d2.pseudo.label_set import export
 from unseg_d2.pseudo.make_shard import Build, Pipeline, ShardJob, ShardMaker
 from unseg_d2.pseudo.pipeline import build_pipeline
@@ -97,6 +97,7 @@ def generate_label_set(
     shards = ShardFolder(output)
     if not (shards.folder / "manifest.json").is_file():
         check_images([{"file_name": str(inputs.root / name)} for name in inputs.file_names], str(images))
+        _say_lost_videos(images)
     pipeline = build(_on_cpu(cfg))  # settings that do not work are found before any process starts
     sources = Sources(inputs.root, pipeline.depth)
     if sources.has_depth_files:
@@ -117,6 +118,17 @@ def generate_label_set(
             cores = max(1, int(cfg.RAY.CPUS) if run_on == RAY else available_cores() // max(1, workers))
             _run(ShardMaker(cfg, inputs.root, shards.absolute(), build, cores), jobs, workers, run_on)
     return _exported(shards, anew=anew)
+
+
+def _say_lost_videos(images: str | Path) -> None:
+    """Warn where a file says which images are the frames of a video, and folders and names say something else."""
+    path = Path(split_spec(images)[0])
+    if path.suffix.lower() == ".json" and path.is_file() and (number := lost_videos(path)):
+        logger.warning(
+            "The label set will not show %d videos of %s (video_id, frame_id): give each a folder of its own with "
+            "numbered frames, so that track-masks finds them.",
+            *(number, path),
+        )
 
 
 def _outdated(shards: ShardFolder, own: range, sources: Sources) -> dict[int, tuple[int, ...]]:

@@ -16,6 +16,7 @@ from unseg_d2.data.annotations.names import ImageFolder, inside
 from unseg_d2.data.builtin import BUILTIN
 from unseg_d2.data.catalog import GENERATED, load_dataset
 from unseg_d2.data.coco import find_image_root, open_coco, resolve_image
+from unseg_d2.data.frames import videos_of
 from unseg_d2.data.others import Others, ending
 from unseg_d2.data.scan import no_images, scan_images
 from unseg_d2.data.spec import split_spec
@@ -74,6 +75,31 @@ def list_inputs(images: str | Path, cfg: CfgNode, *, without: Path | None = None
         if os.sep in path:
             raise UnsegError(f"There is no folder {path}.")
     return _from_records(str(images), cfg)
+
+
+def lost_videos(path: Path) -> int:
+    """Return how many videos a COCO file states that a label set of its images will not show.
+
+    Label sets that are made of images have no ``video_id`` and no ``frame_id``: which images are a video follows from
+    folders and the numbers in names (`data.frames.videos_of`).
+
+    Returns:
+        0 where these say the same, or nothing is stated.
+    """
+    index = open_coco(path, need_annotations=False)
+    if "video_id" not in next(iter(index.images()), {}):
+        return 0
+    frames = [{**frame, "height": 1, "width": 1} for frame in index.images()]  # sizes do not matter here
+    plain = [{key: value for key, value in frame.items() if key not in ("video_id", "frame_id")} for frame in frames]
+    try:
+        stated = videos_of(frames)
+    except UnsegError:  # so they are no videos here either
+        return 0
+    try:
+        found = {video.positions for video in videos_of(plain)}
+    except UnsegError:
+        return len(stated)
+    return sum(video.positions not in found for video in stated)
 
 
 def _from_folder(named: str, without: Path | None) -> Inputs:
