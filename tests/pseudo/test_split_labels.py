@@ -86,6 +86,17 @@ def test_edges_from_files(labels: Path, form: str, capsys: pytest.CaptureFixture
     assert read_coco(Path("split/labels.json")).info["depth"]["name"] == "edge files"
 
 
+def test_edges_that_divide_nothing_are_said(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Weak ones, and those that leave nothing between them."""
+    Path("edges").mkdir()
+    np.save("edges/1.npy", seam() / np.float32(600))
+    np.save("edges/2.npy", np.ones((HEIGHT, WIDTH), np.float32))
+    for (mask,) in split(labels, "--edges", "edges"):
+        assert np.array_equal(mask, bar())
+    said = capsys.readouterr().out
+    assert "2 masks before, 2 after." in said and "between edges of MASKS.SPLIT.STRENGTH (now 0.5) or more." in said
+
+
 def test_an_image_without_edges_is_a_failure_of_its_own(labels: Path) -> None:
     Path("edges").mkdir()
     Image.fromarray(seam()).save("edges/1.png")

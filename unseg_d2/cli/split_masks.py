@@ -50,6 +50,9 @@ def _execute(args: argparse.Namespace) -> None:
         for labels in (args.labels, args.output)
     )
     print(f"{before} masks before, {after} after.")
+    if before == after and cfg.MASKS.SPLIT.METHOD == "bgp":
+        least = f"MASKS.SPLIT.STRENGTH (now {cfg.MASKS.SPLIT.STRENGTH:g})"
+        print(f"A mask that was not divided has no two parts, large enough, between edges of {least} or more.")
 
 
 COMMAND = Command(
