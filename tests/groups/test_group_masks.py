@@ -101,8 +101,9 @@ def test_an_image_that_has_changed_is_read_again(squares: Path, monkeypatch: pyt
 
 def test_names_become_classes_and_stay(squares: Path) -> None:
     output = squares.parent.parent / "groups"
-    group(squares, output)
+    assert str(output / "labels.json") not in group(squares, output).lines()[-1]  # before there are names
     grouped = group(squares, output, names=names_file(output, g1="warm", g3="cold, blue", g2="cold, blue"))
+    assert grouped.lines()[-1] == f"The label set with these names: {output / 'labels.json'}"
     assert colours_of(squares, output / "labels.json") == {"warm": {"red"}, "cold, blue": {"green", "blue"}}
     assert any("Groups 2 and 3 are all called" in line for line in grouped.lines())
     group(squares, output)  # without the file

@@ -77,7 +77,8 @@ class Grouped:
         lines = [f"{text}.", *_chosen(self.grouping.found), "", as_text(rows)]
         if number > MOST_LISTED:
             lines.append(f"and {number - MOST_LISTED} more groups with {int(sizes[MOST_LISTED:].sum())} masks.")
-        return [*lines, "", *self.notes, *self.classes.notes, f"Look at the groups and name them: {self.page}"]
+        lines += ["", *self.notes, *self.classes.notes, f"Look at the groups and name them: {self.page}"]
+        return [*lines, f"The label set with these names: {self.labels}"] if any(self.grouping.names) else lines
 
 
 def group_label_set(
