@@ -83,6 +83,14 @@ def test_a_detector_without_masks_is_refused_before_it_is_trained():
     assert list(detector_evaluators(load_cfg(None, ["MODEL.MASK_ON", "True", "TEST.EVALUATORS", "['shapes']"])))
 
 
+@pytest.mark.parametrize(("predicted", "said"), [("100", True), ("1000", False), ("-1", False)])
+def test_metrics_that_are_named_after_more_results_than_there_are(predicted, said, caplog):
+    cfg = load_cfg(None, ["TEST.EVALUATORS", "['levels']", "TEST.DETECTIONS_PER_IMAGE", predicted])
+    with caplog.at_level("WARNING"):
+        detector_evaluators(cfg)
+    assert ("levels counts 1000 results per image" in caplog.text and "predicts 100;" in caplog.text) == said
+
+
 def test_an_evaluator_of_masks_without_masks():
     shapes = {"shapes": Shapes(ShapesSettings())}
     with pytest.raises(UnsegError, match=r"shapes .* but the ground truth has annotations without masks; provide"):

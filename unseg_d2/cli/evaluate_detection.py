@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,8 +133,14 @@ def _cfg(args: argparse.Namespace) -> CfgNode:
     evaluators = [name.lower() for name in cfg.TEST.EVALUATORS]
     if not args.evaluators and "best_iou" not in evaluators:
         evaluators.append("best_iou")
-    most = max(cfg.TEST.DETECTIONS_PER_IMAGE, cfg.TEST.CLASS_AGNOSTIC.MAX_DETECTIONS)
+    most = most_results(cfg.TEST.DETECTIONS_PER_IMAGE, cfg, evaluators)
     return edited(cfg, {"TEST.DETECTIONS_PER_IMAGE": most, "TEST.EVALUATORS": tuple(evaluators)})
+
+
+def most_results(stated: int, cfg: CfgNode, evaluators: Sequence[str]) -> int:
+    """Return how many results of an image are predicted: as many as are counted, or as stated if more; -1: all."""
+    counted = [cfg.TEST.CLASS_AGNOSTIC.MAX_DETECTIONS, *([cfg.TEST.LEVELS.MAX_DETECTIONS] * ("levels" in evaluators))]
+    return stated if stated < 0 else max(stated, *counted)
 
 
 def _predict(args: argparse.Namespace, cfg: CfgNode, output: Path) -> list[Path]:

@@ -41,11 +41,14 @@ class Levels(StreamEvaluator):
     Average recall is that of COCO, the mean over the IoUs .5, .55, ..., .95: ``AR1000`` of all objects, and
     ``AR1000-level2`` of those whose annotation says ``"level": 2``; ``Recall50-level2`` is the recall at IoU .5. Each
     level is matched by itself: a result may be the answer at one level and again at another.
+
+    Attributes:
+        results_per_image: that count, by which metrics are called.
     """
 
     def __init__(self, settings: LevelsSettings | None = None) -> None:
         self.settings = settings or LevelsSettings()
-        most = self.settings.max_detections
+        self.results_per_image = most = self.settings.max_detections
         self.protocol = f"ARs by level: one class; {most} results per image count; each level is matched by itself."
 
     def accumulator(self, kind: Kind) -> _Recalls:

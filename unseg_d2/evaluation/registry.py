@@ -133,6 +133,14 @@ def detector_evaluators(cfg: CfgNode) -> dict[str, Evaluator]:
         )
     if not apart and cfg.MODEL.ROI_HEADS.NUM_CLASSES > 1:
         logger.info("No evaluator tells the detector's classes apart; TEST.EVALUATORS per_class does.")
+    most = cfg.TEST.DETECTIONS_PER_IMAGE
+    for name, evaluator in evaluators.items():
+        if 0 <= most < (wanted := getattr(evaluator, "results_per_image", 0)):
+            logger.warning(
+                "The evaluator %s counts %d results per image and names metrics after them, but the detector predicts "
+                "%d; set TEST.DETECTIONS_PER_IMAGE or TEST.%s.MAX_DETECTIONS to the same number.",
+                *(name, wanted, most, name.upper()),
+            )
     if not compares_masks(cfg):
         reason = "TEST.NO_SEGM is True" if cfg.TEST.NO_SEGM else "MODEL.MASK_ON is False"
         check_kinds(evaluators, ["bbox"], reason)
