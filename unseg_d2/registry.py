@@ -18,7 +18,7 @@ from unseg_d2.errors import UnsegError, nearest
 from unseg_d2.manifest import CODE
 from unseg_d2.plugin_code import code_of
 from unseg_d2.plugins import load_plugins, module_name
-from unseg_d2.settings import Settings, all_settings, look_up, own_settings, section
+from unseg_d2.settings import Settings, all_settings, look_up, section
 
 Part = TypeVar("Part")
 Made = TypeVar("Made", bound=Callable[..., Any])
@@ -301,7 +301,7 @@ def unused_settings(cfg: Mapping[str, Any], keys: Iterable[str]) -> Iterator[str
     """
     defaults = dict(all_settings())
     chosen: set[str] = set()
-    others: dict[str, tuple[str, str, type[Settings]]] = {}
+    others: dict[str, tuple[str, str]] = {}
     for key in keys:
         for name, entry in REGISTRIES[key]:
             if name in REGISTRIES[key].named(cfg):
@@ -311,12 +311,12 @@ def unused_settings(cfg: Mapping[str, Any], keys: Iterable[str]) -> Iterator[str
                     if value != known.default and value not in known.harmless:
                         yield f"{ignored} is {value!r}, which has no effect with {key} {name}."
             elif entry.settings is not None:
-                others[entry.section] = key, name, entry.settings
-    for where, (key, name, settings) in others.items():
-        for own, known in own_settings(settings).items() if where not in chosen else ():
-            value = look_up(cfg, where)[own.upper()]
-            if value != known.default:
-                yield f"{where}.{own.upper()} is {value!r}, which has no effect: {key} does not name {name}."
+                others[entry.section] = key, name
+    for where, (key, name) in others.items():
+        below = f"{where}."  # also what is in sections of it
+        for one in [] if where in chosen else [one for one in defaults if one.startswith(below)]:
+            if (value := look_up(cfg, one)) != defaults[one].default:
+                yield f"{one} is {value!r}, which has no effect: {key} does not name {name}."
 
 
 def _origin(make: Callable[..., Any]) -> str:

@@ -138,8 +138,34 @@ def test_a_command_reads_what_it_says(command: str, folder: Path, tiny: list[str
 def test_what_is_read_exists(name: str) -> None:
     get_cfg()
     known = {key for key, _ in all_settings()}
-    for part in getattr(reads, name):
+    for part in (entry.removeprefix("-") for entry in getattr(reads, name)):
         assert part in known or (part.endswith(".") and any(key.startswith(part) for key in known))
+
+
+@pytest.mark.parametrize(
+    ("key", "names", "others"),
+    [
+        ("MASKS.SPLIT.STRENGTH", ["MASKS", "TRACKS"], ["SPLITS"]),
+        ("MASKS.SPLIT.FIELD.PEAK", ["MASKS"], ["SPLITS"]),
+        ("MASKS.CUTS3D.TAU", ["CUTS", "SPLITS"], ["MASKS"]),
+        ("MASKS.CUTS3D.LOCALCUT.TAU_KNN", ["SPLITS"], ["CUTS", "MASKS"]),
+        ("TEST.DETECTIONS_PER_IMAGE", ["SCORES"], ["DETECTOR", "TRAINING"]),
+        ("TEST.LEVELS.MAX_DETECTIONS", ["DETECTOR"], ["SCORES"]),
+        ("TEST.EVALUATORS", ["DETECTOR"], ["SCORES"]),
+    ],
+)
+def test_what_a_command_reads_of_a_section(key: str, names: list[str], others: list[str]) -> None:
+    assert all(list(reads.unread([key, "1"], getattr(reads, name))) for name in names)
+    assert not any(list(reads.unread([key, "1"], getattr(reads, name))) for name in others)
+
+
+def test_what_is_listed_in_both_ways_is_read() -> None:
+    """A command that scores what a detector predicts."""
+    both = (*reads.SCORES, *reads.DETECTOR)
+    assert not list(reads.unread(["TEST.PRECISION", "float16"], both))
+    (said,) = reads.unread(["TEST.BEST", "segm/AP"], both)
+    left_out = "TEST.BEST, TEST.EVAL_PERIOD, TEST.EXPECTED_RESULTS, TEST.PRECISE_BN, TEST.AUG"
+    assert f"TEST (without {left_out})" in said and " -" not in said
 
 
 def test_a_setting_that_is_not_read_is_named_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,8 +199,11 @@ class TestStop:
         changed = ["MASKS.PRIOR.COVERAGE", "0.7", "MASKS.PRIOR.UNIONCUT.GRID", "20"]
         said = list(idle_prior(load_cfg(None, changed)))
         assert [sentence.split()[0] for sentence in said] == ["MASKS.PRIOR.COVERAGE", "MASKS.PRIOR.UNIONCUT.GRID"]
-        for reads in (["MASKS.STOP", "prior"], ["MASKS.GENERATOR", "tokencut", "MASKS.TOKENCUT.SIDE", "union"]):
-            assert not list(idle_prior(load_cfg(None, [*changed, *reads])))
+        assert not list(idle_prior(load_cfg(None, [*changed, "MASKS.STOP", "prior"])))
+        once = ["MASKS.GENERATOR", "tokencut", "MASKS.TOKENCUT.SIDE", "union", "MASKS.PRIOR.MIN_PRECISION", "0.5"]
+        said = list(idle_prior(load_cfg(None, [*changed, *once])))  # there is no second mask and no second cut
+        assert [sentence.split()[0] for sentence in said] == ["MASKS.PRIOR.MIN_PRECISION", "MASKS.PRIOR.COVERAGE"]
+        assert all("tokencut, which does not repeat cuts" in sentence for sentence in said)
         assert not list(idle_prior(get_cfg()))
 
     def test_settings_reach_the_generator(self):

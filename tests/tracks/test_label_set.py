@@ -18,6 +18,7 @@ from unseg_d2.errors import UnsegError
 from unseg_d2.rle import encode_mask
 from unseg_d2.tracks import label_set
 from unseg_d2.tracks.label_set import track_label_set
+from unseg_d2.tracks.settings import TrackSettings
 from unseg_d2.training.score_masks import score_masks
 
 HEIGHT, WIDTH, LENGTH = 48, 64, 6
@@ -105,6 +106,22 @@ def test_crowds_stay_and_have_no_track_of_an_earlier_run(film: Path) -> None:
     (found,) = [item for item in read_coco(path).annotations if item["iscrowd"]]
     assert "track_id" not in found and "key" not in found and found["segmentation"] == crowd["segmentation"]
     assert not any(item["iscrowd"] for item in read_coco(film / "tracks" / "keys.json").annotations)
+
+
+@pytest.mark.parametrize(
+    ("options", "named", "why"),
+    [
+        (["TRACKS.KEY_DISTANCE", "3"], ["TRACKS.KEY_DISTANCE"], "TRACKS.KEYS 1"),
+        (["TRACKS.KEY_DISTANCE", "3", "TRACKS.KEYS", "2"], [], ""),
+        (["TRACKS.MIN_VISIBLE", "0.9", "TRACKS.MAX_FILLED", "0"], ["TRACKS.MIN_VISIBLE"], "TRACKS.MAX_FILLED 0"),
+        (["FEATURES.VIT.ARCH", "dino_vits8"], ["FEATURES.VIT.ARCH"], "FEATURES.NAME does not name vit"),
+        (["TRACKS.APPEARANCE", "0"], [key for key in FEATURES[::2] if key != "FEATURES.DEVICE"], "TRACKS.APPEARANCE 0"),
+    ],
+)
+def test_settings_without_effect_are_named(options: list[str], named: list[str], why: str) -> None:
+    cfg = load_cfg(None, [*FEATURES, *options])
+    said = " ".join(label_set.idle_settings(cfg, TrackSettings.from_config(cfg)))
+    assert all(key in said for key in named) and why in said and bool(said) == bool(named)
 
 
 def test_overlap_alone_reads_no_image_and_leaves_gaps_where_it_is_told_to(film: Path) -> None:

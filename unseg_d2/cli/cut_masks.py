@@ -61,7 +61,7 @@ COMMAND = Command(
         "unseg-d2 cut-masks --labels masks/labels.json --output cut/ DEPTH.SOURCE files DEPTH.KIND metric "
         "DEPTH.FILES.ROOT depth/ DEPTH.FILES.SCALE 0.001",
     ),
-    notes="Depth comes from DEPTH.SOURCE. The settings of the cut are those of MASKS.CUTS3D.",
+    notes="Depth comes from DEPTH.SOURCE. The settings of the cut are those of MASKS.CUTS3D.LOCALCUT.",
     resumes=True,
 )
 main = COMMAND.main

@@ -114,14 +114,18 @@ def idle_prior(cfg: CfgNode) -> Iterator[str]:
     """Yield a sentence for each setting of ``MASKS.PRIOR`` that somebody has set and nothing reads."""
     entry = _named(cfg)
     own = entry.settings.from_config(cfg, entry.section) if entry and entry.settings else None
-    if not (isinstance(own, Guided) and own.asks_for_union()):
-        idle, why = "MASKS.PRIOR.", f"without {STOP_KEY} prior or MASKS.TOKENCUT.SIDE union"
-    elif cfg.MASKS.PRIOR.SOURCE != "unioncut":
-        idle, why = "MASKS.PRIOR.UNIONCUT.", f"with MASKS.PRIOR.SOURCE {cfg.MASKS.PRIOR.SOURCE}"
+    idle: dict[str, str] = {}
+    if entry is None or not (isinstance(own, Guided) and own.asks_for_union()):
+        idle["MASKS.PRIOR."] = f"without {STOP_KEY} prior or MASKS.TOKENCUT.SIDE union"
     else:
-        return
+        if cfg.MASKS.PRIOR.SOURCE != "unioncut":
+            idle["MASKS.PRIOR.UNIONCUT."] = f"with MASKS.PRIOR.SOURCE {cfg.MASKS.PRIOR.SOURCE}"
+        if not _takes_stop(entry):
+            once = f"on MASKS.GENERATOR {cfg.MASKS.GENERATOR}, which does not repeat cuts"
+            idle |= {"MASKS.PRIOR.MIN_PRECISION": once, "MASKS.PRIOR.COVERAGE": once}
     for key, known in all_settings():
-        if key.startswith(idle) and (value := look_up(cfg, key)) != known.default:
+        why = next((why for beginning, why in idle.items() if key.startswith(beginning)), "")
+        if why and (value := look_up(cfg, key)) != known.default:
             yield f"{key} is {value!r}, which has no effect {why}."
 
 

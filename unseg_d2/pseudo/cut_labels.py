@@ -30,7 +30,6 @@ from unseg_d2.depth import GridDepth, build_depth
 from unseg_d2.errors import UnsegError
 from unseg_d2.jobs.places import LOCAL
 from unseg_d2.levels import reconnected
-from unseg_d2.masks.cuts3d.cuts3d import CutS3DSettings
 from unseg_d2.masks.cuts3d.localcut import LocalCutSettings, localcut
 from unseg_d2.pseudo.corrections import is_corrected
 from unseg_d2.pseudo.generate import generate_label_set
@@ -56,7 +55,7 @@ def cut_label_set(
     """Cut the masks of a label set in 3D, or resume doing so.
 
     Args:
-        cfg: ``DEPTH`` says where depth comes from, ``MASKS.CUTS3D`` how masks are cut.
+        cfg: ``DEPTH`` says where depth comes from, ``MASKS.CUTS3D.LOCALCUT`` how masks are cut.
         labels: label set (COCO file or folder).
         output: folder of the new label set, whose masks also have a spatial confidence.
         image_root: folder of the images; by default the one that the label set names.
@@ -73,7 +72,15 @@ def cut_label_set(
     dataset = read_label_set(path)
     root = to_path(image_root) if image_root else find_image_root(dataset, path)
     build = partial(build_cut_pipeline, labels=path, root=root)
-    return generate_label_set(cfg, join_spec(path, root), output, num_workers=num_workers, run_on=run_on, build=build)
+    return generate_label_set(
+        cfg,
+        join_spec(path, root),
+        output,
+        num_workers=num_workers,
+        run_on=run_on,
+        build=build,
+        parts=("DEPTH.SOURCE",),
+    )
 
 
 @dataclass(frozen=True)
@@ -180,8 +187,7 @@ def build_cut_pipeline(cfg: CfgNode, labels: Path, root: str | Path | None = Non
         raise UnsegError("Cutting in 3D needs depth: set DEPTH.SOURCE to files, synthetic, hub or marigold.")
     masks, made_of = masks_to_cut(labels, root)
     cache = Path(cfg.DEPTH.CACHE) if cfg.DEPTH.CACHE else None
-    settings = CutS3DSettings.from_config(cfg).local
-    return CutPipeline(made_of, masks, GridDepth(source, cache), settings)
+    return CutPipeline(made_of, masks, GridDepth(source, cache), LocalCutSettings.from_config(cfg))
 
 
 def masks_to_cut(labels: Path, root: str | Path | None = None) -> tuple[dict[str, list[dict[str, Any]]], LabelFile]:

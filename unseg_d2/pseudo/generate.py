@@ -7,7 +7,7 @@ interrupted: a shard is a function of its images and the settings alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ def generate_label_set(
     num_shards: int = 1,
     run_on: str = LOCAL,
     build: Build = build_pipeline,
+    parts: Sequence[str] = PARTS,
 ) -> Path:
     """Make pseudo-masks for images, or resume making them.
 
@@ -77,6 +78,7 @@ def generate_label_set(
         num_shards: number of calls.
         run_on: ``local`` for processes of this machine, ``ray`` for tasks of a Ray cluster that sees the folder.
         build: makes the pipeline of a worker; must be picklable when there are workers.
+        parts: keys of the parts that it is made of.
 
     Returns:
         ``output/labels.json``, when everything is done.
@@ -90,8 +92,7 @@ def generate_label_set(
     if not 0 <= shard_index < num_shards:
         raise UnsegError(f"The share must be from 0 to {num_shards - 1}, but is {shard_index}.")
     check_place(run_on, cfg)
-    for sentence in (*unused_settings(cfg, PARTS if not cfg.FEATURES.MEMBERS else PARTS[1:]), *idle_prior(cfg)):
-        logger.info(sentence)
+    _say_what_is_idle(cfg, parts)
     cfg = edited(cfg, followed(cfg))
     inputs = list_inputs(images, cfg, without=Path(output))
     shards = ShardFolder(output)
@@ -118,6 +119,13 @@ def generate_label_set(
             cores = max(1, int(cfg.RAY.CPUS) if run_on == RAY else available_cores() // max(1, workers))
             _run(ShardMaker(cfg, inputs.root, shards.absolute(), build, cores), jobs, workers, run_on)
     return _exported(shards, anew=anew)
+
+
+def _say_what_is_idle(cfg: CfgNode, parts: Sequence[str]) -> None:
+    """Name the settings of parts, and of the foreground union, that have no effect."""
+    named = [key for key in parts if key != "FEATURES.NAME" or not cfg.FEATURES.MEMBERS]
+    for sentence in (*unused_settings(cfg, named), *(idle_prior(cfg) if "MASKS.GENERATOR" in parts else ())):
+        logger.info(sentence)
 
 
 def _say_lost_videos(images: str | Path) -> None:

@@ -79,7 +79,15 @@ def split_label_set(
     root = to_path(image_root) if image_root else find_image_root(read_label_set(path), path)
     edge_folder, field_folder = (None if folder is None else Path(folder).absolute() for folder in (edges, fields))
     build = partial(build_split_pipeline, labels=path, root=root, edges=edge_folder, fields=field_folder)
-    return generate_label_set(cfg, join_spec(path, root), output, num_workers=num_workers, run_on=run_on, build=build)
+    return generate_label_set(
+        cfg,
+        join_spec(path, root),
+        output,
+        num_workers=num_workers,
+        run_on=run_on,
+        build=build,
+        parts=("DEPTH.SOURCE",),
+    )
 
 
 @dataclass(frozen=True)

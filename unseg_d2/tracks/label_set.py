@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,9 @@ from unseg_d2.locks import locked
 from unseg_d2.manifest import open_or_refuse
 from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.label_set import labels_file, open_label_set
-from unseg_d2.registry import code_of_parts
+from unseg_d2.registry import code_of_parts, unused_settings
 from unseg_d2.rle import to_rles
-from unseg_d2.settings import defaults_below
+from unseg_d2.settings import all_settings, defaults_below, look_up
 from unseg_d2.storage.addresses import to_path
 from unseg_d2.supervision import from_info, joined, to_info
 from unseg_d2.tracks.features import MaskFeatures
@@ -100,6 +100,8 @@ def track_label_set(
     index = open_label_set(named)
     videos = videos_of(index.images(), index.videos, path)
     root = _root(index, path, image_root or folder or None, needed=settings.appearance > 0)
+    for sentence in idle_settings(cfg, settings):
+        logger.info("%s", sentence)
     if settings.appearance > 0:
         cfg = edited(cfg, followed(cfg))
     features = MaskFeatures.from_config(cfg) if settings.appearance > 0 else None
@@ -119,6 +121,20 @@ def track_label_set(
         for number, video in enumerate(progress_bar(videos, desc="tracks", unit=" videos"), start=1):
             _make(run, video, number)
         return write_tracks(output, manifest, index, videos, run.folder, settings.others)
+
+
+def idle_settings(cfg: CfgNode, settings: TrackSettings) -> Iterator[str]:
+    """Yield a sentence for each setting that somebody has changed and nothing reads; one for all of the features."""
+    defaults = dict(all_settings())
+    for name, why in settings.unread().items():
+        if (value := getattr(settings, name)) != defaults[f"TRACKS.{name.upper()}"].default:
+            yield f"TRACKS.{name.upper()} is {value!r}, which has no effect with {why}."
+    if settings.appearance > 0:
+        yield from unused_settings(cfg, ("FEATURES.NAME",))
+    elif changed := [
+        key for key in defaults if key.startswith("FEATURES.") and look_up(cfg, key) != defaults[key].default
+    ]:
+        yield f"{', '.join(changed)} {'has' if len(changed) == 1 else 'have'} no effect with TRACKS.APPEARANCE 0."
 
 
 def _root(index: AnnotationIndex, path: Path, stated: str | Path | None, *, needed: bool) -> Path | None:

@@ -53,6 +53,15 @@ class TrackSettings(Settings):
         choices=get_args(OtherMasks),
     )
 
+    def unread(self) -> dict[str, str]:
+        """Return the fields that have no effect with the others, and the key and value of those that are to blame."""
+        idle: dict[str, str] = {}
+        if not self.max_filled:
+            idle["min_visible"] = "TRACKS.MAX_FILLED 0"
+        if self.keys <= 1:
+            idle["key_distance"] = f"TRACKS.KEYS {self.keys}"
+        return idle
+
     def check(self) -> None:
         """Raise ValueError where a gap would be filled that no track can have, or a setting has no effect."""
         if self.max_filled > self.max_gap:

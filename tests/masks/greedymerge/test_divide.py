@@ -124,6 +124,13 @@ class TestSettings:
         assert [one.split()[0] for one in said] == ["MASKS.LOST.MAX_SEEDS"]
         assert build_generator(cfg).divide.settings.tau == 0.3
 
+    def test_settings_below_those_of_a_generator_that_is_not_named_have_none(self):
+        options = ["MASKS.CUTS3D.LOCALCUT.TAU_KNN", "0.2", "MASKS.GENERATOR"]
+        (said,) = unused_settings(load_cfg(None, [*options, "maskcut"]), ("MASKS.GENERATOR",))
+        assert said.startswith("MASKS.CUTS3D.LOCALCUT.TAU_KNN is 0.2, which has no effect: MASKS.GENERATOR does not")
+        assert not list(unused_settings(load_cfg(None, [*options, "cuts3d"]), ("MASKS.GENERATOR",)))
+        assert not list(unused_settings(load_cfg(None, [*options, "maskcut"]), ("DEPTH.SOURCE",)))
+
     @pytest.mark.parametrize("name", ["uniap", "greedymerge", "maskcutt"])
     def test_others_are_refused(self, name):
         cfg = get_cfg()
