@@ -105,7 +105,8 @@ def test_shares_and_export(images: Path, label_set: Path, tmp_path: Path, capsys
     capsys.readouterr()
     generate_masks.main([*command, "--shard-index", "0", *SETTINGS])
     out = capsys.readouterr().out
-    assert out.endswith(f"on 3 images: {output / 'labels.json'}\n") and out.count("\n") == 1
+    counts, advice = out.splitlines()
+    assert counts.endswith(f"on 3 images: {output / 'labels.json'}") and advice.startswith("look at them: ")
     export_masks.main(["--labels", str(output), "--output", str(tmp_path / "whole.json")])
     expected = (label_set / "labels.json").read_bytes()
     assert (output / "labels.json").read_bytes() == expected
