@@ -1,10 +1,13 @@
 """Identities in synthetic film: association by overlap and features against overlap alone and against ByteTrack.
 
-    python benchmarks/tracks.py [--seeds 3] [--clips 20] [--picture docs/tracks.jpg]
+    python benchmarks/tracks.py [--seeds 3] [--clips 20] [--generators maskcut cuts3d votecut]
+    python benchmarks/tracks.py --picture docs/tracks.jpg
 
 The masks are the exact ones of rendered clips, made as bad as those of single frames are: some are missing, lose a side
-or grow, and there are false ones. Features are those of the backend `palette`, which needs no weights. All ways get the
-same masks; ByteTrack, of the library `trackers` as in `demo --track`, gets their boxes, and as long a memory.
+or grow, and there are false ones. With --generators they are instead those that generators find on descriptors, CutS3D
+with the exact depth, which are tracked by ByteTrack and in our default way. Features of masks are those of the backend
+`palette`, which needs no weights. All ways get the same masks; ByteTrack, of the library `trackers` as in
+`demo --track`, gets their boxes, and as long a memory.
 
 vAP and vAP50 are those of YouTube-VIS, in percent, IDSW is the number of identity switches per clip. Beside them is the
 difference to the first row, with its 95 % interval by a paired bootstrap over the clips of all seeds.
@@ -13,6 +16,7 @@ difference to the first row, with its 95 % interval by a paired bootstrap over t
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -26,6 +30,7 @@ from scipy import ndimage
 
 from unseg_d2.apps.tracks import Tracks
 from unseg_d2.config import load_cfg
+from unseg_d2.data.images import ImageFile
 from unseg_d2.data.synthetic import Scene, synthetic_clip
 from unseg_d2.detectors.prediction import Prediction
 from unseg_d2.errors import UnsegError
@@ -35,6 +40,7 @@ from unseg_d2.evaluation.track_overlaps import VideoOverlaps
 from unseg_d2.evaluation.video import LIMITS, ONE_CLASS, THRESHOLDS, VideoSettings, video_matches
 from unseg_d2.features import single_backend
 from unseg_d2.pseudo.geometry import network_input
+from unseg_d2.pseudo.pipeline import build_pipeline
 from unseg_d2.rle import decode_masks, encode_mask
 from unseg_d2.tracks.pooled import pooled_features
 from unseg_d2.tracks.settings import TrackSettings
@@ -44,6 +50,14 @@ from unseg_d2.viz.overlay import draw_instances
 RATE = Fraction(TrackSettings().max_gap)  # frames per second, at which ByteTrack's second is as long as our gap
 SETTINGS = ["FEATURES.NAME", "palette", "FEATURES.DEVICE", "cpu", "FEATURES.IMAGE_SIZE", "240"]
 SETTINGS += ["FEATURES.DESCRIPTORS.PATCH_SIZE", "4", "SYNTHETIC.SIZE", "(120, 160)"]
+GENERATORS = {
+    "maskcut": ["MASKS.GENERATOR", "maskcut"],
+    "cuts3d": ["MASKS.GENERATOR", "cuts3d", "DEPTH.SOURCE", "files", "DEPTH.KIND", "metric"],
+    "votecut": ["MASKS.GENERATOR", "votecut"],
+}
+"""Generators whose masks can be tracked, with their usual settings."""
+
+BYTETRACK, DEFAULT = "ByteTrack, boxes", "overlap and features, gaps filled"
 METRICS = ("vAP", "vAP50", "IDSW")
 SHOWN, GAP = 8, 4  # frames of the picture, and px between them
 Annotation = dict[str, Any]
@@ -84,6 +98,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=20, help="per seed")
     parser.add_argument("--missing", type=float, default=0.15, help="share of the masks that are missing")
     parser.add_argument("--false", type=float, default=0.1, help="false masks per frame")
+    parser.add_argument("--generators", nargs="+", default=[], choices=list(GENERATORS), help="whose masks are tracked")
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--picture", type=Path, help="write a picture of a clip instead of the table")
     args = parser.parse_args()
@@ -91,13 +106,18 @@ def main() -> None:
         write_picture(args.picture, clip_of(0, 0, args))
         return
     ways = available_ways()
-    results: dict[str, list[Result]] = {name: [] for name in ways}
+    if args.generators:
+        ways = {name: way for name, way in ways.items() if name in (BYTETRACK, DEFAULT)}
+    makers = [f"{maker}, " for maker in args.generators] or [""]
+    results: dict[str, list[Result]] = {maker + name: [] for maker in makers for name in ways}
     for seed in range(args.seeds):
         for number in range(args.clips):
-            clip = clip_of(seed, number, args)
-            for name, way in ways.items():
-                results[name].append(compared(clip, way(clip), number=len(results[name]) + 1))
-        row = "; ".join(f"{name}: {line(results[name][-args.clips :])}" for name in ways)
+            for maker, generator in zip(makers, args.generators or [""]):
+                clip = clip_of(seed, number, args, generator)
+                for name, way in ways.items():
+                    found = results[maker + name]
+                    found.append(compared(clip, way(clip), number=len(found) + 1))
+        row = "; ".join(f"{name}: {line(found[-args.clips :])}" for name, found in results.items())
         print(f"seed {seed}: {row}", flush=True)
     print_table(results, args.resamples)
 
@@ -111,14 +131,14 @@ def available_ways() -> dict[str, Callable[[Clip], list[list[Annotation]]]]:
         "overlap alone": lambda clip: ours(clip, overlap),
         "overlap alone, from an IoU of .1": lambda clip: ours(clip, looser),
         "overlap and features": lambda clip: ours(clip, both),
-        "overlap and features, gaps filled": lambda clip: ours(clip, TrackSettings()),
+        DEFAULT: lambda clip: ours(clip, TrackSettings()),
     }
     try:
         Tracks(RATE, 0.5)
     except UnsegError as error:
         print(f"without ByteTrack: {error}")
         return ways
-    return {"ByteTrack, boxes": bytetrack, **ways}
+    return {BYTETRACK: bytetrack, **ways}
 
 
 def ours(clip: Clip, settings: TrackSettings) -> list[list[Annotation]]:
@@ -141,12 +161,12 @@ def bytetrack(clip: Clip) -> list[list[Annotation]]:
     return found
 
 
-def clip_of(seed: int, number: int, args: argparse.Namespace) -> Clip:
-    """Render a clip and spoil its masks."""
+def clip_of(seed: int, number: int, args: argparse.Namespace, generator: str = "") -> Clip:
+    """Render a clip, and spoil its masks or find masks by a generator."""
     cfg = load_cfg(None, [*SETTINGS, "SYNTHETIC.SEED", str(100_000 * (seed + 1))])
     scenes = synthetic_clip(cfg, number)
     rng = np.random.default_rng([seed, number])
-    given = [spoilt(rng, scene, args) for scene in scenes]
+    given = generated(scenes, generator) if generator else [spoilt(rng, scene, args) for scene in scenes]
     backend, _ = single_backend(cfg)
     features = []
     for scene, items in zip(scenes, given):
@@ -180,6 +200,22 @@ def spoilt(rng: np.random.Generator, scene: Scene, args: argparse.Namespace) -> 
         found.append((mask, float(rng.uniform(0.5, 0.9))))
     order = rng.permutation(len(found))
     return [annotation(*found[place]) for place in order if found[place][0].sum() >= 9]
+
+
+def generated(scenes: Sequence[Scene], generator: str) -> list[list[Annotation]]:
+    """Return the masks that a generator finds in each frame on descriptors; CutS3D gets the exact depth."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = [*GENERATORS[generator], "FEATURES.NAME", "descriptors", "FEATURES.DEVICE", "cpu"]
+        options += ["FEATURES.IMAGE_SIZE", "360"]  # the quickstart's
+        if generator == "cuts3d":
+            options += ["DEPTH.FILES.ROOT", folder]
+            for number, scene in enumerate(scenes):
+                far = 2 * scene.depth[np.isfinite(scene.depth)].max()
+                np.save(Path(folder) / f"{number}.npy", np.minimum(scene.depth, far))
+        pipeline = build_pipeline(load_cfg(None, options))
+        files = [ImageFile(Path(f"{number}.png"), f"{number}.png") for number in range(len(scenes))]
+        found = [pipeline([scene.image], [file])[0] for scene, file in zip(scenes, files)]
+    return [[annotation(one.mask, one.score) for one in masks] for masks in found]
 
 
 def annotation(mask: np.ndarray, score: float) -> Annotation:
