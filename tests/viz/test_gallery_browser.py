@@ -133,6 +133,7 @@ def test_the_slider_of_detail_shows_each_place_once(browser: Any, labels: Path, 
             time.sleep(0.1)
         return found
 
+    assert browser.execute_script("return [document.body.dataset.masks, masks.value]") == ["outline", "outline"]
     assert shown(0.1)[0] == 2 and shown(1.0)[0] == 1 and shown(1.05)[0] == 3
     assert shown(0.1)[1] == 3  # masks without a granularity are always there
     assert not browser.get_log("browser")

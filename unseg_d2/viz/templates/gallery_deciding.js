@@ -78,6 +78,7 @@ addEventListener("pagehide", storeNow);
 
 // Browsers keep what was set in a page across reloads; start from what is written in it.
 $("controls").reset();
+if (hasDetail) setMasks("outline"); // filled masks that lie in each other hide the picture
 cameFrom = location.href.split("#")[0];
 restoreDecisions();
 refresh();
