@@ -17,7 +17,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 RESULTS = {
     "groups.md": ("groups/index.html", "groups/labels.json"),
     "levels.md": ("masks/gallery.html", "masks/labels.json"),
-    "video.md": ("tracks/labels.json",),
+    "video.md": ("tracks/labels.json", "tracks/page/index_overlays/001.png.jpg"),
 }
 
 
@@ -29,9 +29,9 @@ def first_lines(page: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("page", sorted(RESULTS))
-def test_three_lines_that_are_understood(page: str) -> None:
+def test_at_most_three_commands_that_are_understood(page: str) -> None:
     install, *others = first_lines(page)
-    assert install[:3] == ["pip", "install", "-e"] and len(others) == 2
+    assert install[:3] == ["pip", "install", "-e"] and 2 <= len(others) <= 3
     for words in others:
         assert words[0] == "unseg-d2" and callable(main.parser(words[1:]).parse_args(words[1:]).execute)
 

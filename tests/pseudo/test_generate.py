@@ -430,7 +430,7 @@ def test_a_second_depth_file_is_a_failure_and_a_shared_one_is_refused(images: Pa
         run(tmp_path / "out")
         (failure,) = (json.loads(line) for line in (tmp_path / "out" / "failures.jsonl").read_text().splitlines())
         assert failure["file_name"] == f"{names[3]}.png"
-        assert str(depth[3]) in failure["reason"] and str(other) in failure["reason"]
+        assert f"depth file, {depth[3].name} and {other.name}: remove" in failure["reason"]
     other.unlink()
     run(tmp_path / "out")
     assert content(tmp_path / "out") == before

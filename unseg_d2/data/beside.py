@@ -28,7 +28,8 @@ def file_beside(stem: Path, extensions: Sequence[str], what: str) -> Path | None
             if path.is_file() and not any(path.samefile(other) for other in found):  # some disks know no capitals
                 found.append(path)
     if len(found) > 1:
-        raise ImageProblem(f"it has more than one {what}, {found[0]} and {found[1]}; remove or rename one")
+        first, second = (path.name for path in found[:2])  # before the folder: reasons of failures are cut when long
+        raise ImageProblem(f"it has more than one {what}, {first} and {second}: remove or rename one in {stem.parent}")
     return found[0] if found else None
 
 

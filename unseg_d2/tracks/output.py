@@ -47,7 +47,8 @@ class TrackCounts:
 
     def line(self) -> str:
         """Return the counts in words."""
-        text = f"{self.tracks} tracks with {self.masks} masks on {self.frames} frames of {self.videos} videos"
+        videos = "1 video" if self.videos == 1 else f"{self.videos} videos"
+        text = f"{self.tracks} tracks with {self.masks} masks on {self.frames} frames of {videos}"
         parts = {
             "filled in": self.filled,
             "key masks": self.keys,
