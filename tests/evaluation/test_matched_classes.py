@@ -59,12 +59,27 @@ def test_pairs_are_counted_by_hand() -> None:
         rule = MatchedClassesSettings(**settings)
         return count_pairs(TRUTH, RESULTS, [5, 6, 7], [17, 18], "bbox", rule).tolist()
 
-    assert counted() == [[2, 1], [0, 1], [0, 0]]
-    assert counted(min_score=0.5) == [[2, 0], [0, 1], [0, 0]]
+    assert counted() == [[2, 0], [0, 1], [0, 0]]
+    assert counted(counted="results") == [[2, 1], [0, 1], [0, 0]]
+    assert counted(counted="results", min_score=0.5) == counted()
     moved = [item | {"bbox": [item["bbox"][0] + 5, 10, 20, 20]} for item in RESULTS]  # IoU 15 / 25
-    for least, number in ((0.59, 4), (0.61, 0)):
+    for least, number in ((0.59, 3), (0.61, 0)):
         rule = MatchedClassesSettings(min_iou=least)
         assert count_pairs(TRUTH, moved, [5, 6, 7], [17, 18], "bbox", rule).sum() == number
+
+
+def test_what_a_detector_states_with_low_scores_outvotes_nothing() -> None:
+    """It states every group on every object; of equal scores, the larger overlap counts."""
+    sure = [box(1, 0, 5, score=0.9), box(1, 30, 6, score=0.9), box(2, 0, 5, score=0.9)]
+    noise = [box(image, left, 6, score=0.1) for image, left in ((1, 0), (2, 0), (2, 0))]
+    noise += [box(1, 30, 5, score=0.1)] * 4
+    for results in (sure + noise, noise + sure):
+        metrics = score(TRUTH, results, {"matched": MatchedClasses(MatchedClassesSettings())}).metrics["bbox"]
+        assert metrics["MatchedAP50"] == pytest.approx(100) and metrics["Purity"] == 100
+        every = MatchedClasses(MatchedClassesSettings(counted="results"))
+        assert score(TRUTH, results, {"matched": every}).metrics["bbox"]["MatchedAP50"] < 60
+    equal = [box(1, 2, 6, score=0.9), *sure]
+    assert count_pairs(TRUTH, equal, [5, 6], [17, 18], "bbox", MatchedClassesSettings()).tolist() == [[2, 0], [0, 1]]
 
 
 def test_metrics_are_those_of_the_matched_classes() -> None:
@@ -72,7 +87,9 @@ def test_metrics_are_those_of_the_matched_classes() -> None:
     metrics = score(TRUTH, RESULTS, {"matched": MatchedClasses(MatchedClassesSettings())}).metrics["bbox"]
     assert [metrics[name] for name in ("AP-cat", "AP-dog", "MatchedAP")] == pytest.approx([100, 100, 100])
     assert metrics["MatchedAR100"] == pytest.approx(100) and metrics["MatchedGroups"] == 2
-    assert metrics["Purity"] == pytest.approx(75)  # 2 + 1 of 4 results on objects
+    assert metrics["Purity"] == 100
+    every = MatchedClasses(MatchedClassesSettings(counted="results"))
+    assert score(TRUTH, RESULTS, {"matched": every}).metrics["bbox"]["Purity"] == 75  # 2 + 1 of 4 results on objects
 
 
 def test_a_group_without_a_class_counts_for_nothing_and_a_class_without_a_group_is_missed() -> None:

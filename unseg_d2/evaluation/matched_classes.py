@@ -1,8 +1,9 @@
 """Average precision with classes for what has groups without names: groups are matched with classes first.
 
 A detector that learnt from groups of masks, or a label set of them, says "group 7" and never "cat". Groups and classes
-are counted wherever a result lies on an object, over all images, and the matching is made on these counts: the best
-that a naming of the groups could reach. Then results have the class of their group, and COCO's metrics are computed as
+are counted over all images: each object once, for the group of the best-scored result that lies on it, since a detector
+states every group at every place with some score. The matching is made on these counts: the best that a naming of the
+groups could reach. Then results have the class of their group, and COCO's metrics are computed as
 in `unseg_d2.evaluation.per_class`. This is how U2Seg (Niu et al., CVPR 2024, section 4) reports detection with classes.
 
 Shape legend
@@ -28,6 +29,7 @@ from unseg_d2.evaluation.table import OF_A_CLASS
 from unseg_d2.settings import setting
 
 GroupMatching = Literal["hungarian", "majority"]
+Counted = Literal["objects", "results"]
 
 METRICS = ("AP", "AP50", "AP75", "AR1", "AR10", "AR100")
 """Metrics that are reported, as ``MatchedAP`` and so on; class-agnostic ones have the plain names. With more
@@ -40,9 +42,15 @@ class MatchedClassesSettings(ClassAgnosticSettings):
 
     matching: GroupMatching = setting(
         "hungarian",
-        "hungarian (one group for each class) | majority (each group has the class that most of its results lie on; "
+        "hungarian (one group for each class) | majority (each group has the class that it is most often counted with; "
         "U2Seg's released code)",
         choices=get_args(GroupMatching),
+    )
+    counted: Counted = setting(
+        "objects",
+        "what is counted for the matching: objects (each once, for the group of the best-scored result on it) | "
+        "results (every one that lies on an object; U2Seg's released code, with its MIN_SCORE)",
+        choices=get_args(Counted),
     )
     min_iou: float = setting(
         0.5, "IoU from which on a result lies on an object, for the matching (U2Seg's code: .7)", above=0, high=1
@@ -58,7 +66,7 @@ class MatchedClasses:
 
     The metrics are ``MatchedAP``, ``MatchedAP50``, ``MatchedAP75`` and ``MatchedAR1``, ``10`` and ``100``, means over
     the classes that have objects; ``AP-NAME`` of each class; ``MatchedGroups``, the number of groups that have a class;
-    and ``Purity``, the share of the results on objects that lie on the class which is most frequent in their group.
+    and ``Purity``, the share of what is counted for the matching that is of the class most frequent in its group.
     Results of groups without a class count for nothing. All results are held in memory, as the matching needs them all.
     """
 
@@ -68,8 +76,9 @@ class MatchedClasses:
     def __init__(self, settings: MatchedClassesSettings) -> None:
         self.settings, self.backend = settings, select_backend(settings.backend)
         self.protocol = (
-            f"Matched*: groups are matched with classes ({settings.matching}, IoU of {settings.min_iou:g} or more, "
-            f"score of {settings.min_score:g} or more), then COCOeval of {self.backend} with classes; in percent."
+            f"Matched*: groups are matched with classes ({settings.matching}, {settings.counted} are counted, "
+            f"IoU of {settings.min_iou:g} or more, score of {settings.min_score:g} or more), then COCOeval of "
+            f"{self.backend} with classes; in percent."
         )
 
     def __call__(self, truth: Mapping[str, Any], results: Sequence[dict[str, Any]], kind: Kind) -> dict[str, float]:
@@ -127,8 +136,8 @@ def match_groups(counts: np.ndarray, matching: GroupMatching) -> np.ndarray:
     """Return the class of each group, ``(P,)`` int64; -1 for a group without one, such as one on no object.
 
     Args:
-        counts: ``(P, K)`` results of group p on objects of class k.
-        matching: ``hungarian`` gives each class one group at most, so that most results have their object's class;
+        counts: ``(P, K)`` how often group p was found on class k.
+        matching: ``hungarian`` gives each class one group at most, so that as many counts as possible are right;
             ``majority`` gives each group its most frequent class.
 
     >>> match_groups(np.array([[5, 0], [4, 1], [0, 0]]), "hungarian").tolist()
@@ -153,7 +162,8 @@ def count_pairs(
 ) -> np.ndarray:
     """Count on which classes the results of each group lie, ``(P, K)`` int64.
 
-    A result lies on the object with which it has the largest IoU, if that is ``min_iou`` or more.
+    A result lies on the object with which it has the largest IoU, if that is ``min_iou`` or more. Of the results on one
+    object, the best-scored one counts, and of equal ones that with the largest IoU; or all do.
 
     Args:
         truth: COCO dictionary; crowd regions do not count.
@@ -161,7 +171,7 @@ def count_pairs(
         groups: category ids of the results, in the order of the rows.
         classes: category ids of the truth, in the order of the columns.
         kind: whether to compare boxes or masks.
-        settings: ``min_iou`` and ``min_score``.
+        settings: ``counted``, ``min_iou`` and ``min_score``.
     """
     counts = np.zeros((len(groups), len(classes)), np.int64)
     rows, columns = ({key: place for place, key in enumerate(keys)} for keys in (groups, classes))
@@ -169,10 +179,13 @@ def count_pairs(
     for image in overlaps(truth, certain, kind):
         if not image.ious.size:
             continue
-        best = image.ious.argmax(1)
-        for item, place, iou in zip(image.results, best.tolist(), image.ious.max(1).tolist()):
-            if iou >= settings.min_iou:
-                label = truth["annotations"][image.objects[place]].get("category_id", 1)
-                if label in columns:
-                    counts[rows[item.get("category_id", 1)], columns[label]] += 1
+        objects, ious = image.ious.argmax(1), image.ious.max(1)
+        ranks = np.lexsort([-ious, [-item.get("score", 1.0) for item in image.results]])
+        ranks = ranks[ious[ranks] >= settings.min_iou]
+        if settings.counted == "objects":
+            ranks = ranks[np.unique(objects[ranks], return_index=True)[1]]
+        for place in ranks.tolist():
+            label = truth["annotations"][image.objects[objects[place]]].get("category_id", 1)
+            if label in columns:
+                counts[rows[image.results[place].get("category_id", 1)], columns[label]] += 1
     return counts
