@@ -6,7 +6,7 @@ Each seed has its own rendered clips with exact masks, of which `track-masks` ch
 metrics. All arms have the network and the schedule of the quickstart, with DropLoss: on all masks of all frames; on the
 frames that have key masks and on these alone; and on the same with the other masks as crowd regions (TRACKS.OTHERS
 crowd, MODEL.ROI_HEADS.DROPLOSS_CROWD_IOU). They run in turn, with one thread (set OMP_NUM_THREADS=1). Trainings that
-have ended are kept in --output, and the same command goes on after them. Metrics are class-agnostic, on masks, in
+have ended are kept in --output, and the same command resumes after them. Metrics are class-agnostic, on masks, in
 percent: the mean over the seeds and the 95 % interval of Student's t; the last row is the difference of the last two
 arms, paired by seed.
 """

@@ -7,7 +7,7 @@ The images of coco_dev, sorted by name, are dealt out in turn: of the first, thi
 metrics, with COCO's masks. Both arms have the network of ``configs/offline/detector.yaml``. The one from random weights
 has a tenth more iterations, so that it never has less processor time, which the table states; its normalisation layers
 learn too. They run in turn, with one thread (set OMP_NUM_THREADS=1). Trainings that have ended are kept in --output,
-and the same command goes on after them. Metrics are class-agnostic, on masks, in percent: the mean over the seeds and
+and the same command resumes after them. Metrics are class-agnostic, on masks, in percent: the mean over the seeds and
 the 95 % interval of Student's t; the last row is the difference, paired by seed.
 """
 
