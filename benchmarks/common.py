@@ -71,6 +71,19 @@ def processor_seconds(repeats: int, function):
     return seconds, result
 
 
+def quickstart_training(seed: int, iterations: int) -> dict:
+    """Return options of the quickstart's training on the CPU, its schedule in proportion to the iterations."""
+    return {
+        "SEED": seed,
+        "ENGINE": "builtin",
+        "MODEL.DEVICE": "cpu",
+        "DATALOADER.NUM_WORKERS": 0,
+        "SOLVER.MAX_ITER": iterations,
+        "SOLVER.STEPS": (round(0.8 * iterations),),
+        "SOLVER.WARMUP_ITERS": round(0.2 * iterations),
+    }
+
+
 def equal_sets(ours, theirs) -> bool:
     """Return whether two lists of ``(h, w)`` bool masks hold the same masks in any order."""
     import numpy as np

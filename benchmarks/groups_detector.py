@@ -23,6 +23,7 @@ import logging
 from pathlib import Path
 
 import torch
+from common import quickstart_training
 from fvcore.common.config import CfgNode
 from offline_detector import interval
 
@@ -100,21 +101,14 @@ def arguments() -> argparse.Namespace:
 
 
 def recipe(args: argparse.Namespace, seed: int, *options: str) -> CfgNode:
-    """Return the recipe of the quickstart, its schedule in proportion to the iterations."""
-    values = {
+    """Return the recipe of the quickstart with the scenes and the schedule of a seed."""
+    values = quickstart_training(seed, args.iterations) | {
         "SYNTHETIC.ROOT": args.output / "scenes",
         "SYNTHETIC.SURFACES": args.surfaces,
         "SYNTHETIC.NUM_TRAIN": args.scenes,
         "SYNTHETIC.NUM_VAL": max(1, 2 * args.scenes // 3),
         "SYNTHETIC.SEED": 100_000 * seed,
-        "SEED": seed,
         "GROUPS.RANDOM_SEED": seed,
-        "ENGINE": "builtin",
-        "MODEL.DEVICE": "cpu",
-        "DATALOADER.NUM_WORKERS": 0,
-        "SOLVER.MAX_ITER": args.iterations,
-        "SOLVER.STEPS": (round(0.8 * args.iterations),),
-        "SOLVER.WARMUP_ITERS": round(0.2 * args.iterations),
     }
     return load_cfg("quickstart.yaml", [str(part) for pair in values.items() for part in pair] + list(options))
 

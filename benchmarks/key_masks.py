@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from common import quickstart_training
 from fvcore.common.config import CfgNode
 from offline_detector import METRICS, interval
 from pycocotools import mask as mask_utils
@@ -145,16 +146,9 @@ def held_out(args: argparse.Namespace, seed: int) -> str:
 
 def recipe(args: argparse.Namespace, labels: str, seed: int, folder: Path, options: list[str]) -> CfgNode:
     """Return the recipe of a training: the quickstart's, its schedule in proportion to the iterations."""
-    values = {
+    values = quickstart_training(seed, args.iterations) | {
         "DATASETS.TRAIN": (labels,),
         "OUTPUT_DIR": folder,
-        "SEED": seed,
-        "ENGINE": "builtin",
-        "MODEL.DEVICE": "cpu",
-        "DATALOADER.NUM_WORKERS": 0,
-        "SOLVER.MAX_ITER": args.iterations,
-        "SOLVER.STEPS": (round(0.8 * args.iterations),),
-        "SOLVER.WARMUP_ITERS": round(0.2 * args.iterations),
         "SOLVER.CHECKPOINT_PERIOD": args.iterations,
     }
     return load_cfg("quickstart.yaml", [str(part) for pair in values.items() for part in pair] + options)

@@ -7,6 +7,7 @@ import pytest
 from pseudo_fakes import save_pictures
 
 from unseg_d2.config import load_cfg
+from unseg_d2.data.coco import open_coco
 from unseg_d2.errors import UnsegError
 from unseg_d2.pseudo.inputs import list_inputs, lost_videos
 
@@ -67,14 +68,14 @@ def test_says_what_is_wrong(images: Path, tmp_path: Path) -> None:
 def test_videos_that_only_a_file_knows_are_counted(tmp_path: Path) -> None:
     """Folders and numbers in names say the same of the first two videos, and put the frames of the others together."""
     path = write(tmp_path / "v.json", "a/1.png", "a/5.png", "b/2.png", "c/1.png", "c/2.png", "c/3.png")
-    assert lost_videos(path) == 0
+    assert lost_videos(open_coco(path, need_annotations=False)) == 0
     content = json.loads(path.read_text())
     for image, (video, frame) in zip(content["images"], [(1, 0), (1, 1), (2, 0), (3, 0), (4, 0), (3, 1)]):
         image |= {"video_id": video, "frame_id": frame}
     path.write_text(json.dumps(content))
-    assert lost_videos(path) == 2
+    assert lost_videos(open_coco(path, need_annotations=False)) == 2
     path.write_text(json.dumps({"images": content["images"][:3]}))
-    assert lost_videos(path) == 0
+    assert lost_videos(open_coco(path, need_annotations=False)) == 0
     content["images"][1]["frame_id"], content["images"][0]["frame_id"] = 0, 1  # the names say the other order
     path.write_text(json.dumps({"images": content["images"][:3]}))
-    assert lost_videos(path) == 1
+    assert lost_videos(open_coco(path, need_annotations=False)) == 1

@@ -94,7 +94,7 @@ def test_edges_that_divide_nothing_are_said(labels: Path, capsys: pytest.Capture
     for (mask,) in split(labels, "--edges", "edges"):
         assert np.array_equal(mask, bar())
     said = capsys.readouterr().out
-    assert "2 masks before, 2 after." in said and "between edges of MASKS.SPLIT.STRENGTH (now 0.5) or more." in said
+    assert "2 masks before, 2 after." in said and "edges of at least MASKS.SPLIT.STRENGTH (now 0.5) separate" in said
 
 
 def test_an_image_without_edges_is_a_failure_of_its_own(labels: Path) -> None:

@@ -52,7 +52,7 @@ def _execute(args: argparse.Namespace) -> None:
     print(f"{before} masks before, {after} after.")
     if before == after and cfg.MASKS.SPLIT.METHOD == "bgp":
         least = f"MASKS.SPLIT.STRENGTH (now {cfg.MASKS.SPLIT.STRENGTH:g})"
-        print(f"A mask that was not divided has no two parts, large enough, between edges of {least} or more.")
+        print(f"A mask is divided only where edges of at least {least} separate two parts of it that are large enough.")
 
 
 COMMAND = Command(

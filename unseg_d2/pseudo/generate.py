@@ -30,7 +30,7 @@ from unseg_d2.manifest import MOST_NAMED
 from unseg_d2.masks.registry import idle_prior
 from unseg_d2.progress import progress_bar
 from unseg_d2.pseudo.claims import ClaimedShards
-from unseg_d2.pseudo.inputs import Inputs, list_inputs, lost_videos
+from unseg_d2.pseudo.inputs import Inputs, list_inputs
 from unseg_d2.pseudo.label_set import export
 from unseg_d2.pseudo.make_shard import Build, Pipeline, ShardJob, ShardMaker
 from unseg_d2.pseudo.pipeline import build_pipeline
@@ -98,7 +98,8 @@ def generate_label_set(
     shards = ShardFolder(output)
     if not (shards.folder / "manifest.json").is_file():
         check_images([{"file_name": str(inputs.root / name)} for name in inputs.file_names], str(images))
-        _say_lost_videos(images)
+        if inputs.lost_videos:
+            _say_lost_videos(inputs.lost_videos, images)
     pipeline = build(_on_cpu(cfg))  # settings that do not work are found before any process starts
     sources = Sources(inputs.root, pipeline.depth)
     if sources.has_depth_files:
@@ -128,15 +129,13 @@ def _say_what_is_idle(cfg: CfgNode, parts: Sequence[str]) -> None:
         logger.info(sentence)
 
 
-def _say_lost_videos(images: str | Path) -> None:
+def _say_lost_videos(number: int, images: str | Path) -> None:
     """Warn where a file says which images are the frames of a video, and folders and names say something else."""
-    path = Path(split_spec(images)[0])
-    if path.suffix.lower() == ".json" and path.is_file() and (number := lost_videos(path)):
-        logger.warning(
-            "The label set will not show %d videos of %s (video_id, frame_id): give each a folder of its own with "
-            "numbered frames, so that track-masks finds them.",
-            *(number, path),
-        )
+    logger.warning(
+        "The label set will not show %d videos of %s (video_id, frame_id): give each a folder of its own with "
+        "numbered frames, so that track-masks finds them.",
+        *(number, split_spec(images)[0]),
+    )
 
 
 def _outdated(shards: ShardFolder, own: range, sources: Sources) -> dict[int, tuple[int, ...]]:

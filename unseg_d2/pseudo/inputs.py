@@ -11,6 +11,7 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
+from unseg_d2.data.annotations.index import AnnotationIndex
 from unseg_d2.data.annotations.locate import locate
 from unseg_d2.data.annotations.names import ImageFolder, inside
 from unseg_d2.data.builtin import BUILTIN
@@ -35,12 +36,14 @@ class Inputs:
         ids: image ids; those of the COCO file, or 1, 2, ... for a folder.
         file_names: relative to ``root``, with forward slashes.
         others: files of the folder that are no images.
+        lost_videos: see :func:`lost_videos`.
     """
 
     root: Path
     ids: list[Any]
     file_names: list[str]
     others: Others = field(default_factory=Others)
+    lost_videos: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -77,7 +80,7 @@ def list_inputs(images: str | Path, cfg: CfgNode, *, without: Path | None = None
     return _from_records(str(images), cfg)
 
 
-def lost_videos(path: Path) -> int:
+def lost_videos(index: AnnotationIndex) -> int:
     """Return how many videos a COCO file states that a label set of its images will not show.
 
     Label sets that are made of images have no ``video_id`` and no ``frame_id``: which images are a video follows from
@@ -86,7 +89,6 @@ def lost_videos(path: Path) -> int:
     Returns:
         0 where these say the same, or nothing is stated.
     """
-    index = open_coco(path, need_annotations=False)
     if "video_id" not in next(iter(index.images()), {}):
         return 0
     frames = [{**frame, "height": 1, "width": 1} for frame in index.images()]  # sizes do not matter here
@@ -126,7 +128,7 @@ def _from_coco(path: Path, root: str) -> Inputs:
     for position, name in enumerate(stated):
         found = there.find(name) if located.renamed[position] else inside(there.root, name)
         stated[position] = found or name
-    return Inputs(resolved(folder), list(index.ids()), stated)
+    return Inputs(resolved(folder), list(index.ids()), stated, lost_videos=lost_videos(index))
 
 
 def _from_records(name: str, cfg: CfgNode) -> Inputs:
